@@ -1,0 +1,29 @@
+-- Accounts and rights of certpurge. Run it as an administrator on the LMS's MySQL server, after replacing
+--   openedx       by the LMS database,
+--   certpurge     by the ledger's schema, if you want another name,
+--   'change-me-…' by passwords of your own.
+-- The tests of internal/mysql run under exactly these rights.
+
+CREATE DATABASE IF NOT EXISTS `certpurge` CHARACTER SET utf8mb4;
+
+-- Worker and enqueuer.
+CREATE USER IF NOT EXISTS 'certpurge'@'%' IDENTIFIED BY 'change-me-runtime';
+
+-- Eligibility: who is retiring, and in which state. Names only where a user is looked up by name.
+GRANT SELECT (`id`) ON `openedx`.`auth_user` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `user_id`) ON `openedx`.`user_api_userretirementrequest` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `user_id`, `current_state_id`, `original_username`) ON `openedx`.`user_api_userretirementstatus` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `state_name`) ON `openedx`.`user_api_retirementstate` TO 'certpurge'@'%';
+
+-- References: read the ids, clear two columns. No other column can be written, whatever the program tries.
+GRANT SELECT (`id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), UPDATE (`download_uuid`, `download_url`)
+  ON `openedx`.`certificates_generatedcertificate` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `history_id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), UPDATE (`download_uuid`, `download_url`)
+  ON `openedx`.`certificates_historicalgeneratedcertificate` TO 'certpurge'@'%';
+
+-- The ledger. No DELETE: evidence stays.
+GRANT SELECT, INSERT, UPDATE ON `certpurge`.* TO 'certpurge'@'%';
+
+-- `enqueuer migrate` only: it makes and alters the ledger's tables and needs nothing of the LMS.
+CREATE USER IF NOT EXISTS 'certpurge_migrate'@'%' IDENTIFIED BY 'change-me-migrate';
+GRANT ALL PRIVILEGES ON `certpurge`.* TO 'certpurge_migrate'@'%';

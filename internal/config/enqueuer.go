@@ -1,0 +1,42 @@
+package config
+
+import "time"
+
+// Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
+type Enqueuer struct {
+	Log   Log   `yaml:"log" envPrefix:"LOG_"`
+	MySQL MySQL `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS   LMS   `yaml:"lms" envPrefix:"LMS_"`
+	Redis Redis `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks Tasks `yaml:"tasks" envPrefix:"TASKS_"`
+}
+
+// DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
+// operator's to give.
+func DefaultEnqueuer() Enqueuer {
+	return Enqueuer{
+		Log: Log{Level: "info", Format: "auto"},
+		MySQL: MySQL{
+			MaxOpenConnections: 32,
+			ConnectTimeout:     10 * time.Second,
+			QueryTimeout:       30 * time.Second,
+		},
+		LMS: LMS{
+			Database:       "openedx",
+			ExcludedStates: []string{"PENDING", "ABORTED"},
+			ClearHistory:   true,
+		},
+		Redis: Redis{URL: NewSecret("redis://127.0.0.1:6379/0")},
+		Tasks: Tasks{Timeout: 3 * time.Minute, Retention: 15 * time.Minute},
+	}
+}
+
+// LoadEnqueuer reads the enqueuer's configuration from the file at path, if path is not empty, and from environ, a list of
+// NAME=value as [os.Environ] gives it. Its error is an [*Error].
+func LoadEnqueuer(path string, environ []string) (Enqueuer, error) {
+	cfg := DefaultEnqueuer()
+	if err := load(&cfg, path, environ); err != nil {
+		return Enqueuer{}, err
+	}
+	return cfg, nil
+}

@@ -1,0 +1,69 @@
+package config_test
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/certpurge/certpurge/internal/config"
+)
+
+func TestVariablesAreNamedAfterTheirKeys(t *testing.T) {
+	t.Parallel()
+	worker := config.DefaultWorker()
+	parameters, err := env.GetFieldParamsWithOptions(&worker, env.Options{Prefix: "CERTPURGE_", Environment: map[string]string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagged := map[string]bool{}
+	for _, parameter := range parameters {
+		tagged[parameter.Key] = true
+	}
+	named := map[string]bool{}
+	for _, key := range config.Keys() {
+		inList := strings.HasPrefix(key.Path, "locations")
+		if (key.Variable == "") != inList {
+			t.Errorf("%s: got variable %q, want one exactly for the keys outside of locations", key.Path, key.Variable)
+		}
+		if key.Variable == "" {
+			continue
+		}
+		if named[key.Variable] {
+			t.Errorf("%s names two keys", key.Variable)
+		}
+		named[key.Variable] = true
+	}
+	if !maps.Equal(tagged, named) {
+		t.Errorf("the env tags give\n  %q\nthe paths give\n  %q", slices.Sorted(maps.Keys(tagged)), slices.Sorted(maps.Keys(named)))
+	}
+}
+
+func TestEnqueuersKeysAreKeysOfTheWorker(t *testing.T) {
+	t.Parallel()
+	worker, enqueuer := reflect.TypeFor[config.Worker](), reflect.TypeFor[config.Enqueuer]()
+	for field := range enqueuer.Fields() {
+		if same, ok := worker.FieldByName(field.Name); !ok || same.Tag != field.Tag || same.Type != field.Type {
+			t.Errorf("section %s differs between the two; Keys and the shared environment rely on that", field.Name)
+		}
+	}
+}
+
+func TestKeysHoldTheDefaultsAsTheFileWouldHaveThem(t *testing.T) {
+	t.Parallel()
+	defaults := map[string]string{}
+	for _, key := range config.Keys() {
+		defaults[key.Path] = key.Default
+	}
+	for path, want := range map[string]string{
+		"mysql.dsn": "", "redis.url": "redis://127.0.0.1:6379/0", "tasks.timeout": "3m", "gcs.endpoint": `""`, "gcs.max_in_flight": "64",
+		"lms.excluded_states": "[PENDING, ABORTED]", "lms.clear_history": "true", "locations[].verify_dir": "cert", "locations[].bucket": "",
+	} {
+		if got := defaults[path]; got != want {
+			t.Errorf("%s: got default %q, want %q", path, got, want)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+var bucketCharacters = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]+[a-z0-9]$`)
+
+// isBucketName follows https://cloud.google.com/storage/docs/buckets#naming.
+func isBucketName(s string) bool {
+	if !bucketCharacters.MatchString(s) || len(s) > 222 || net.ParseIP(s) != nil {
+		return false
+	}
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || len(part) > 63 {
+			return false
+		}
+	}
+	return !strings.HasPrefix(s, "goog") && !strings.Contains(s, "google")
+}
+
+// isObjectPrefix accepts "" and directories with their closing slash. Without that slash the listing of one prefix would
+// match longer names.
+func isObjectPrefix(s string) bool {
+	directory, closed := strings.CutSuffix(s, "/")
+	return s == "" || closed && isDirectory(directory)
+}
+
+// isDirectory accepts one or more path segments. Object names are not paths to Cloud Storage, but "." and ".." are to
+// whatever else reads them, and an empty segment is a slip.
+func isDirectory(s string) bool {
+	if strings.Contains(s, "..") || strings.ContainsFunc(s, func(r rune) bool {
+		return !unicode.IsPrint(r) || r == unicode.ReplacementChar || r == '\\'
+	}) {
+		return false
+	}
+	segments := strings.Split(s, "/")
+	return !slices.Contains(segments, "") && !slices.Contains(segments, ".")
+}
+
+// isURLPrefix accepts the beginning of a download URL. The closing slash keeps one bucket's prefix from matching
+// another bucket with a longer name.
+func isURLPrefix(s string) bool {
+	if strings.HasPrefix(s, "//") {
+		s = "https:" + s
+	}
+	u, ok := plainURL(s)
+	return ok && slices.Contains([]string{"http", "https", "gs"}, u.Scheme) && strings.HasSuffix(s, "/")
+}
+
+// isEndpointURL accepts the base URL of a service.
+func isEndpointURL(s string) bool {
+	u, ok := plainURL(s)
+	return ok && (u.Scheme == "http" || u.Scheme == "https")
+}
+
+// plainURL parses a URL with a host and without user, query and fragment.
+func plainURL(s string) (*url.URL, bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?#@ ") {
+		return nil, false
+	}
+	return u, true
+}
+
+// isPrivateEndpoint reports whether the endpoint cannot be the real service: a loopback address, or one without TLS.
+func isPrivateEndpoint(endpoint string) bool {
+	u, ok := plainURL(endpoint)
+	if !ok {
+		return false // Reported as malformed.
+	}
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	ip := net.ParseIP(host)
+	return u.Scheme == "http" || host == "localhost" || strings.HasSuffix(host, ".localhost") ||
+		ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
+}

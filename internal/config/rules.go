@@ -1,0 +1,172 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// rule is what a name in a validate tag means, to the validator, in a problem and in the documentation.
+type rule struct {
+	// holds checks a value; nil for the validator's own rules.
+	holds func(value reflect.Value, param string) bool
+	// must is what fits after "must", for the rule's parameter.
+	must func(param string) string
+	// silent rules do not show the value in a problem: it is secret, or adds nothing.
+	silent bool
+}
+
+// rules are all the names that validate tags use, besides "omitempty" and "dive".
+var rules = map[string]rule{
+	"required": {must: fixed("be set"), silent: true},
+	"min":      {must: func(param string) string { return "have at least " + param + " entry" }, silent: true},
+	"oneof":    {must: func(param string) string { return "be one of " + strings.ReplaceAll(param, " ", ", ") }},
+	"between": {
+		holds: isBetween,
+		must:  func(param string) string { return "be between " + strings.Replace(param, " ", " and ", 1) },
+	},
+	"whole_seconds": {
+		holds: func(value reflect.Value, param string) bool {
+			return value.Int()%int64(time.Second) == 0 && isBetween(value, param)
+		},
+		must: func(param string) string {
+			return "be whole seconds between " + strings.Replace(param, " ", " and ", 1)
+		},
+	},
+	"mysql_dsn": {
+		holds:  onText(isMySQLDSN),
+		must:   fixed("be written user:password@tcp(host:3306)/certpurge and name the ledger's database"),
+		silent: true,
+	},
+	"redis_url": {
+		holds: onText(isRedisURL),
+		// The separator belongs to the sentence: "redis:host" is the most common slip.
+		must:   fixed("start with one of " + strings.Join(redisSchemes, "://, ") + "://"),
+		silent: true,
+	},
+	"database_name": {
+		holds: onText(regexp.MustCompile(`^[0-9A-Za-z_$-]{1,64}$`).MatchString),
+		must:  fixed("be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"),
+	},
+	"contains_pending": {
+		holds: func(value reflect.Value, _ string) bool {
+			states, ok := value.Interface().([]string)
+			return ok && slices.Contains(states, "PENDING")
+		},
+		must:   fixed("contain PENDING, the state in which a user can still cancel"),
+		silent: true,
+	},
+	"state_name": {
+		// 30 is the width of the LMS's column.
+		holds: onText(regexp.MustCompile(`^[A-Z0-9_]{1,30}$`).MatchString),
+		must:  fixed("be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"),
+	},
+	"location_name": {
+		holds: onText(regexp.MustCompile(`^[a-z0-9-]{1,32}$`).MatchString),
+		must:  fixed("be 1 to 32 of a-z, 0-9 and -"),
+	},
+	"bucket_name": {
+		holds: onText(isBucketName),
+		must:  fixed("be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"),
+	},
+	"object_prefix": {
+		holds: onText(isObjectPrefix),
+		must:  fixed(`be empty or end with "/", without "/" at its start, "//" or ".."`),
+	},
+	"directory": {
+		holds: onText(isDirectory),
+		must:  fixed(`be one or more names with "/" between them, and none at the start or the end`),
+	},
+	"url_prefix": {
+		holds: onText(isURLPrefix),
+		must:  fixed(`start with https://, http://, // or gs:// and a host, and end with "/", without user, query and fragment`),
+	},
+	"endpoint_url": {
+		holds: onText(isEndpointURL),
+		must:  fixed("be an http:// or https:// URL without user, query and fragment"),
+	},
+	"listen_address": {
+		holds: onText(isListenAddress),
+		must:  fixed("be written host:port or :port, or be empty"),
+	},
+}
+
+func fixed(sentence string) func(string) string {
+	return func(string) string { return sentence }
+}
+
+// onText makes a check of a text from a check of a string.
+func onText(holds func(string) bool) func(reflect.Value, string) bool {
+	return func(value reflect.Value, _ string) bool { return holds(value.String()) }
+}
+
+// isBetween checks a number or a duration against two bounds, both included.
+func isBetween(value reflect.Value, param string) bool {
+	low, high, _ := strings.Cut(param, " ")
+	parse := func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
+	if value.Type() == reflect.TypeFor[time.Duration]() {
+		parse = func(s string) (int64, error) {
+			d, err := time.ParseDuration(s)
+			return int64(d), err
+		}
+	}
+	least, errLow := parse(low)
+	most, errHigh := parse(high)
+	return errLow == nil && errHigh == nil && least <= value.Int() && value.Int() <= most
+}
+
+func isMySQLDSN(s string) bool {
+	dsn, err := mysql.ParseDSN(s) // The error may quote the DSN, so it goes nowhere.
+	return err == nil && dsn.DBName != ""
+}
+
+var redisSchemes = []string{"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+
+// isRedisURL checks the scheme only: the rest is parsed by the package that connects.
+func isRedisURL(s string) bool {
+	scheme, rest, found := strings.Cut(s, "://")
+	return found && rest != "" && slices.Contains(redisSchemes, scheme)
+}
+
+func isListenAddress(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || strings.ContainsAny(host, "/ @") {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// describeRules says in words what a validate tag asks for.
+func describeRules(tag string) string {
+	var sentences []string
+	optional, each := false, ""
+	for part := range strings.SplitSeq(tag, ",") {
+		name, param, _ := strings.Cut(part, "=")
+		switch name {
+		case "":
+		case "omitempty":
+			optional = true
+		case "dive":
+			each = "each "
+		default:
+			if r, ok := rules[name]; ok {
+				sentences = append(sentences, each+"must "+r.must(param))
+			} else {
+				sentences = append(sentences, fmt.Sprintf("%s(%s)", name, param))
+			}
+		}
+	}
+	sentence := strings.Join(sentences, "; ")
+	if optional && !strings.Contains(sentence, "empty") {
+		sentence = strings.Replace(sentence, "must ", "must be empty or ", 1)
+	}
+	return sentence
+}

@@ -1,0 +1,395 @@
+package config_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/certpurge/certpurge/internal/config"
+)
+
+const (
+	bucketRule    = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"
+	urlPrefixRule = "must start with https://, http://, // or gs:// and a host, and end with \"/\", without user, query and fragment"
+	directoryRule = "must be one or more names with \"/\" between them, and none at the start or the end"
+	dsnRule       = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
+	redisRule     = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"
+	databaseRule  = "must be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"
+	stateRule     = "must be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"
+	endpointRule  = "must be empty or be an http:// or https:// URL without user, query and fragment"
+)
+
+// ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value are
+// tried alone, over a configuration that is valid.
+var ruleTests = map[string]struct {
+	good []string
+	bad  map[string]string // to what the problem says after the path
+}{
+	"log.level": {
+		good: []string{"debug", "info", "warn", "error"},
+		bad: map[string]string{
+			"INFO": `must be one of debug, info, warn, error, is "INFO"`,
+			`""`:   `must be one of debug, info, warn, error, is empty`,
+		},
+	},
+	"log.format": {
+		good: []string{"auto", "json", "text"},
+		bad:  map[string]string{"logfmt": `must be one of auto, json, text, is "logfmt"`},
+	},
+	"mysql.dsn": {
+		good: []string{
+			"user:password@tcp(host:3306)/certpurge", "user@unix(/run/mysqld.sock)/certpurge?charset=utf8mb4", "/certpurge",
+			`"user:p@ss/w:ord@tcp([::1]:3306)/certpurge"`,
+		},
+		bad: map[string]string{
+			`""`:                                    "must be set",
+			"user:hunter2@tcp(host:3306)":           dsnRule,
+			"user:hunter2@tcp(host:3306)/":          dsnRule,
+			"user:hunter2@tcp(host:3306/certpurge":  dsnRule,
+			"mysql://user:hunter2@host/certpurge":   dsnRule,
+			"user:hunter2@tcp(h)/c?parseTime=maybe": dsnRule,
+		},
+	},
+	"mysql.max_open_connections": betweenTest("1", "1000", "0", "1001"),
+	"mysql.connect_timeout":      betweenTest("1s", "1m", "999ms", "1m1s"),
+	"mysql.query_timeout":        betweenTest("1s", "10m", "999ms", "10m1s"),
+	"lms.database": {
+		good: []string{"edxapp", "open-edx", "a$b_C9", strings.Repeat("a", 64)},
+		bad: map[string]string{
+			`""`:                    databaseRule + ", is empty",
+			"edx`; DROP":            databaseRule + ", is \"edx`; DROP\"",
+			"a.b":                   databaseRule + `, is "a.b"`,
+			strings.Repeat("a", 65): databaseRule + `, is "` + strings.Repeat("a", 65) + `"`,
+			"certpurge":             `must be another database than that of mysql.dsn, which is the ledger's, is "certpurge" for both`,
+			"CertPurge":             `must be another database than that of mysql.dsn, which is the ledger's, is "CertPurge" for both`,
+		},
+	},
+	"lms.excluded_states": {
+		good: []string{"[PENDING]", "[ABORTED, PENDING, ON_HOLD_2]"},
+		bad: map[string]string{
+			"[]":        "must contain PENDING, the state in which a user can still cancel",
+			"[ABORTED]": "must contain PENDING, the state in which a user can still cancel",
+			"[pending]": "must contain PENDING, the state in which a user can still cancel",
+		},
+	},
+	"lms.excluded_states[1]": {
+		good: []string{strings.Repeat("A", 30)},
+		bad: map[string]string{
+			"aborted":               stateRule + `, is "aborted"`,
+			`""`:                    stateRule + ", is empty",
+			"ON HOLD":               stateRule + `, is "ON HOLD"`,
+			strings.Repeat("A", 31): stateRule + `, is "` + strings.Repeat("A", 31) + `"`,
+		},
+	},
+	"redis.url": {
+		good: []string{
+			"redis://h", "rediss://u:p@h:1/0", "unix:///run/redis.sock", "redis+sentinel://h/m", "rediss+sentinel://h/m", "redis+cluster://h",
+			"rediss+cluster://h",
+		},
+		bad: map[string]string{
+			`""`: "must be set", "redis:6379": redisRule, "http://me:hunter2@h": redisRule, "redis://": redisRule, "REDIS://h": redisRule,
+		},
+	},
+	"tasks.timeout": {
+		good: []string{"21s", "1h"}, // Less than 21s collides with the default of queue.drain_timeout.
+		bad: map[string]string{
+			"9s":     "must be whole seconds between 10s and 1h, is 9s",
+			"1h1s":   "must be whole seconds between 10s and 1h, is 1h0m1s",
+			"90.5s":  "must be whole seconds between 10s and 1h, is 1m30.5s",
+			"500ms":  "must be whole seconds between 10s and 1h, is 500ms",
+			"-1m":    "must be whole seconds between 10s and 1h, is -1m",
+			"1000us": "must be whole seconds between 10s and 1h, is 1ms",
+		},
+	},
+	"tasks.retention": {
+		good: []string{"0s", "1s", "24h"},
+		bad: map[string]string{
+			"24h1s": "must be whole seconds between 0s and 24h, is 24h0m1s",
+			"900ms": "must be whole seconds between 0s and 24h, is 900ms",
+			"-1s":   "must be whole seconds between 0s and 24h, is -1s",
+		},
+	},
+	"queue.concurrency":      betweenTest("1", "1000", "0", "1001"),
+	"queue.weights.purge":    betweenTest("1", "100", "0", "101"),
+	"queue.weights.backfill": betweenTest("1", "100", "0", "101"),
+	"queue.max_attempts":     betweenTest("1", "100", "0", "101"),
+	"queue.retry_base":       betweenTest("1s", "10m", "999ms", "10m1s"),
+	"queue.retry_cap": {
+		good: []string{"5s", "24h"},
+		bad: map[string]string{
+			"24h1s": "must be between 1s and 24h, is 24h0m1s",
+			"4s":    "must not be less than queue.retry_base (5s), is 4s",
+		},
+	},
+	"queue.drain_timeout": {
+		good: []string{"1s", "2m59s"},
+		bad: map[string]string{
+			"0s":    "must be whole seconds between 1s and 10m, is 0s",
+			"1.5s":  "must be whole seconds between 1s and 10m, is 1.5s",
+			"3m":    "must be less than tasks.timeout (3m), is 3m",
+			"10m1s": "must be whole seconds between 1s and 10m, is 10m1s",
+		},
+	},
+	"locations": {
+		bad: map[string]string{"[]": "must have at least 1 entry"},
+	},
+	"locations[0].name": {
+		good: []string{"a", "s3-era-2", strings.Repeat("a", 32)},
+		bad: map[string]string{
+			`""`:                    "must be 1 to 32 of a-z, 0-9 and -, is empty",
+			"S3":                    `must be 1 to 32 of a-z, 0-9 and -, is "S3"`,
+			"a b":                   `must be 1 to 32 of a-z, 0-9 and -, is "a b"`,
+			strings.Repeat("a", 33): `must be 1 to 32 of a-z, 0-9 and -, is "` + strings.Repeat("a", 33) + `"`,
+		},
+	},
+	"locations[0].bucket": {
+		good: []string{"abc", "a_b-c.d", "2024", strings.Repeat("a", 63), "certificates.example.com"},
+		bad: map[string]string{
+			`""`:                    bucketRule + ", is empty",
+			"ab":                    bucketRule + `, is "ab"`,
+			"Example":               bucketRule + `, is "Example"`,
+			"-abc":                  bucketRule + `, is "-abc"`,
+			"abc-":                  bucketRule + `, is "abc-"`,
+			"a..b":                  bucketRule + `, is "a..b"`,
+			"a/b":                   bucketRule + `, is "a/b"`,
+			"gs://abc":              bucketRule + `, is "gs://abc"`,
+			"192.168.5.4":           bucketRule + `, is "192.168.5.4"`,
+			"goog-certs":            bucketRule + `, is "goog-certs"`,
+			"my-google-certs":       bucketRule + `, is "my-google-certs"`,
+			strings.Repeat("a", 64): bucketRule + `, is "` + strings.Repeat("a", 64) + `"`,
+		},
+	},
+	"locations[0].object_prefix": {
+		good: []string{`""`, "a/", "a/b c/ü/"},
+		bad: map[string]string{
+			"a":        objectPrefixProblem("a"),
+			"/":        objectPrefixProblem("/"),
+			"/a/":      objectPrefixProblem("/a/"),
+			"a//b/":    objectPrefixProblem("a//b/"),
+			"a/../b/":  objectPrefixProblem("a/../b/"),
+			"./":       objectPrefixProblem("./"),
+			"a..b/":    objectPrefixProblem("a..b/"),
+			`"a\n/"`:   objectPrefixProblem("a\n/"),
+			`"a\\b/"`:  objectPrefixProblem(`a\b/`),
+			`"a/\0b/"`: objectPrefixProblem("a/\x00b/"),
+		},
+	},
+	"locations[0].downloads_dir": {
+		good: []string{"downloads", "a/b"},
+		bad: map[string]string{
+			`""`:         directoryRule + ", is empty",
+			"downloads/": directoryRule + `, is "downloads/"`,
+			"/downloads": directoryRule + `, is "/downloads"`,
+			"a//b":       directoryRule + `, is "a//b"`,
+			"..":         directoryRule + `, is ".."`,
+		},
+	},
+	"locations[0].verify_dir": {
+		good: []string{"cert", "a/b"},
+		bad:  map[string]string{`""`: directoryRule + ", is empty", ".": directoryRule + `, is "."`},
+	},
+	"locations[0].url_prefixes[0]": {
+		good: []string{
+			"https://s3.amazonaws.com/OLD/", "http://a/", "//s3.amazonaws.com/OLD/", "gs://bucket/", "https://cdn.example.com:8443/a%20b/",
+		},
+		bad: map[string]string{
+			`""`:                      urlPrefixRule + ", is empty",
+			"https://a/b":             urlPrefixRule + `, is "https://a/b"`,
+			"https://a":               urlPrefixRule + `, is "https://a"`,
+			"https:///b/":             urlPrefixRule + `, is "https:///b/"`,
+			"/b/":                     urlPrefixRule + `, is "/b/"`,
+			"///b/":                   urlPrefixRule + `, is "///b/"`,
+			"s3://b/":                 urlPrefixRule + `, is "s3://b/"`,
+			"a/b/":                    urlPrefixRule + `, is "a/b/"`,
+			"https://a/b?c/":          urlPrefixRule + `, is "https://a/b?c/"`,
+			"https://a/b#c/":          urlPrefixRule + `, is "https://a/b#c/"`,
+			"https://me:hunter2@a/b/": urlPrefixRule + `, is "https://REDACTED@a/b/"`,
+			"https://a/%zz/":          urlPrefixRule + `, is "https://a/%zz/"`,
+			`"https://a b/"`:          urlPrefixRule + `, is "https://a b/"`,
+		},
+	},
+	"gcs.call_timeout":       betweenTest("1s", "5m", "999ms", "5m1s"),
+	"gcs.max_tries":          betweenTest("1", "10", "0", "11"),
+	"gcs.max_in_flight":      betweenTest("1", "100", "0", "101"),
+	"gcs.attributes_max_age": betweenTest("1s", "10m", "0s", "11m"),
+	"gcs.endpoint": {
+		good: []string{`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/"},
+		bad: map[string]string{
+			"localhost:4443":        endpointProblem("localhost:4443"),
+			"ftp://a":               endpointProblem("ftp://a"),
+			"https://":              endpointProblem("https://"),
+			"https://a?b":           endpointProblem("https://a?b"),
+			"https://u:hunter2@a/":  endpointProblem("https://REDACTED@a/"),
+			"http://private":        privateProblem("http://private"),
+			"https://127.0.0.1:443": privateProblem("https://127.0.0.1:443"),
+			"https://[::1]/":        privateProblem("https://[::1]/"),
+			"https://LOCALHOST.":    privateProblem("https://LOCALHOST."),
+			"https://a.localhost":   privateProblem("https://a.localhost"),
+			"https://0.0.0.0":       privateProblem("https://0.0.0.0"),
+		},
+	},
+	"gcs.anonymous": {
+		good: []string{"false"},
+		bad:  map[string]string{"true": "must be false without gcs.endpoint, is true"},
+	},
+	"health.listen": {
+		good: []string{`""`, ":8081", "0.0.0.0:0", `"[::1]:8081"`, "localhost:65535"},
+		bad: map[string]string{
+			"localhost": `must be written host:port or :port, or be empty, is "localhost"`,
+			"a:b":       `must be written host:port or :port, or be empty, is "a:b"`,
+			"a:65536":   `must be written host:port or :port, or be empty, is "a:65536"`,
+			"http://a:1": `must be written host:port or :port, or be empty, is ` +
+				`"http://a:1"`,
+		},
+	},
+}
+
+func betweenTest(least, most, below, above string) (test struct {
+	good []string
+	bad  map[string]string
+},
+) {
+	test.good = []string{least, most}
+	sentence := "must be between " + least + " and " + most + ", is "
+	test.bad = map[string]string{below: sentence + below, above: sentence + above}
+	return test
+}
+
+func objectPrefixProblem(value string) string {
+	return fmt.Sprintf(`must be empty or end with "/", without "/" at its start, "//" or "..", is %q`, value)
+}
+
+func endpointProblem(value string) string {
+	return fmt.Sprintf("%s, is %q", strings.Replace(endpointRule, "be empty or ", "", 1), value)
+}
+
+func privateProblem(value string) string {
+	return fmt.Sprintf("must not be a loopback or plain http address while gcs.allow_emulator is false, is %q", value)
+}
+
+// validWith returns a valid worker's file with the value at path replaced by another, written as YAML.
+func validWith(t *testing.T, path, value string) string {
+	t.Helper()
+	var replacement any
+	if err := yaml.Unmarshal([]byte(value), &replacement); err != nil {
+		t.Fatalf("%s is no YAML: %v", value, err)
+	}
+	file := map[string]any{
+		"mysql": map[string]any{"dsn": dsn},
+		"lms":   map[string]any{"excluded_states": []any{"PENDING", "ABORTED"}},
+		"locations": []any{
+			map[string]any{"name": "first", "bucket": "example-certificates", "url_prefixes": []any{"https://first.example/"}},
+			map[string]any{"name": "second", "bucket": "other-certificates"},
+		},
+	}
+	setPath(file, strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }), replacement)
+	content, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// setPath sets the value at steps below tree, making sections on the way, and returns the tree.
+func setPath(tree any, steps []string, value any) any {
+	if len(steps) == 0 {
+		return value
+	}
+	if list, ok := tree.([]any); ok {
+		i := int(steps[0][0] - '0')
+		list[i] = setPath(list[i], steps[1:], value)
+		return list
+	}
+	section, ok := tree.(map[string]any)
+	if !ok {
+		section = map[string]any{}
+	}
+	section[steps[0]] = setPath(section[steps[0]], steps[1:], value)
+	return section
+}
+
+func TestValuesThatKeepTheirRuleAreAccepted(t *testing.T) {
+	t.Parallel()
+	for path, test := range ruleTests {
+		for _, value := range test.good {
+			t.Run(path+"="+value, func(t *testing.T) {
+				t.Parallel()
+				_, got := loadWorker(t, validWith(t, path, value))
+				assertProblems(t, got)
+			})
+		}
+	}
+}
+
+func TestValuesThatBreakTheirRuleAreReported(t *testing.T) {
+	t.Parallel()
+	for path, test := range ruleTests {
+		for value, sentence := range test.bad {
+			t.Run(path+"="+value, func(t *testing.T) {
+				t.Parallel()
+				_, got := loadWorker(t, validWith(t, path, value))
+				// A rule between keys may break along with it.
+				want := path + ": " + sentence
+				if !slices.ContainsFunc(got, func(problem string) bool {
+					_, problem, _ = strings.Cut(problem, ": ") // The place.
+					return problem == want
+				}) {
+					t.Errorf("got\n  %s\nwant\n  %s", strings.Join(got, "\n  "), want)
+				}
+			})
+		}
+	}
+}
+
+func TestEveryRuleIsTested(t *testing.T) {
+	t.Parallel()
+	for _, key := range config.Keys() {
+		if key.Rule == "" {
+			continue
+		}
+		tested := false
+		for path := range ruleTests {
+			general := strings.ReplaceAll(path, "[0]", "[]")
+			tested = tested || general == key.Path || strings.HasPrefix(general, key.Path+"[")
+		}
+		if !tested {
+			t.Errorf("%s has a rule (%s) and no test of it", key.Path, key.Rule)
+		}
+	}
+}
+
+func TestLocationsMustNotShare(t *testing.T) {
+	t.Parallel()
+	_, got := loadWorker(t, `
+locations:
+  - {name: first, bucket: aaa, url_prefixes: ["https://a.example/x/", "//b.example/", "https://a.example/X/"]}
+  - {name: second, bucket: aaa, url_prefixes: ["http://a.example/x/", "https://b.example/"]}
+  - {name: first, bucket: bbb, url_prefixes: ["HTTPS://A.Example/x/", "//b.example/"]}
+`, dsnVariable)
+	assertProblems(t, got,
+		`worker.yaml:5: locations[2].name: must be unique, is "first" like locations[0].name`,
+		`worker.yaml:5: locations[2].url_prefixes[0]: must stand in one location only, is "HTTPS://A.Example/x/" like locations[0].url_prefixes[0]`,
+		`worker.yaml:5: locations[2].url_prefixes[1]: must stand in one location only, is "//b.example/" like locations[0].url_prefixes[1]`)
+}
+
+func TestRulesBetweenKeysSeeTheEnvironment(t *testing.T) {
+	t.Parallel()
+	_, got := loadWorker(t, "tasks: {timeout: 10s}\n"+locations, dsnVariable, "CERTPURGE_QUEUE_RETRY_BASE=10m", "CERTPURGE_QUEUE_RETRY_CAP=1m")
+	assertProblems(t, got,
+		`CERTPURGE_QUEUE_RETRY_CAP: queue.retry_cap: must not be less than queue.retry_base (10m), is 1m`,
+		`queue.drain_timeout: must be less than tasks.timeout (10s), is 20s`)
+	_, got = loadWorker(t, locations, dsnVariable,
+		"CERTPURGE_GCS_ENDPOINT=http://127.0.0.1:4443", "CERTPURGE_GCS_ANONYMOUS=true", "CERTPURGE_GCS_ALLOW_EMULATOR=true")
+	assertProblems(t, got)
+}
+
+func TestRulesAreNotAppliedToWhatCouldNotBeRead(t *testing.T) {
+	t.Parallel()
+	_, got := loadWorker(t, "mysql: {dsn: []}\nlocations: none\n")
+	assertProblems(t, got,
+		`worker.yaml:1: mysql.dsn: must be a text`,
+		`worker.yaml:2: locations: must be a list of locations, is "none"`)
+}

@@ -1,0 +1,48 @@
+package config
+
+import "strings"
+
+// secretFile is a secret that may be given as the name of a file that holds it.
+type secretFile struct {
+	path   string // of the secret; that of the file name is the same with "_file"
+	secret *Secret
+	file   string
+}
+
+func sharedSecretFiles(mysql *MySQL, redis *Redis) []secretFile {
+	return []secretFile{
+		{path: "mysql.dsn", secret: &mysql.DSN, file: mysql.DSNFile},
+		{path: "redis.url", secret: &redis.URL, file: redis.URLFile},
+	}
+}
+
+// readSecretFiles reads the secrets that are given as files.
+func (l *loader) readSecretFiles(files []secretFile) {
+	for _, f := range files {
+		_, given := l.origins[f.path]
+		switch {
+		case f.file == "":
+		case given && !f.secret.IsZero():
+			// Not a matter of precedence: which of the two was meant cannot be told, and the wrong one is another server.
+			l.reportUnread(f.path, "is set together with "+f.path+"_file; keep one of them")
+		default:
+			l.readSecretFile(f)
+		}
+	}
+}
+
+func (l *loader) readSecretFile(f secretFile) {
+	content, err := readLimited(f.file)
+	if err != nil {
+		l.report(f.path+"_file", err.Error())
+		l.unread[f.path] = true
+		return
+	}
+	value := strings.TrimRight(string(content), "\r\n")
+	l.origins[f.path] = f.file // Problems with the value point to where it came from.
+	if value == "" || strings.ContainsAny(value, "\r\n") {
+		l.reportUnread(f.path, "must be the one line of its file")
+		return
+	}
+	*f.secret = NewSecret(value)
+}

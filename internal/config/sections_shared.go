@@ -1,0 +1,80 @@
+package config
+
+import "time"
+
+// Log says what is written to standard error and how.
+type Log struct {
+	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each task is
+	// lost, and with it the log's account of what was done; debug adds a line per call to Cloud Storage.
+	Level string `yaml:"level" env:"LEVEL" validate:"oneof=debug info warn error"`
+
+	// Format is json for log collectors, text for people, or auto: text on a terminal, json otherwise. Collectors that parse
+	// json break on text, so set json where a terminal may be attached to a container.
+	Format string `yaml:"format" env:"FORMAT" validate:"oneof=auto json text"`
+}
+
+// MySQL is the one connection pool to the server that holds both the LMS tables and the ledger.
+type MySQL struct {
+	// DSN tells how to reach the server and names the ledger's own database, in the driver's form
+	// user:password@tcp(host:3306)/certpurge or user:password@unix(/path/to/socket)/certpurge. The user needs the rights of
+	// configs/mysql/grants.sql and should have no more: they are the last fence around the LMS tables.
+	DSN Secret `yaml:"dsn" env:"DSN" validate:"required,mysql_dsn"`
+
+	// DSNFile is a file that holds the DSN instead, such as a mounted Kubernetes or Docker secret. It is read once, at the
+	// start, and a newline at its end is dropped; a changed secret needs a restart. Set either this or the DSN, not both.
+	DSNFile string `yaml:"dsn_file" env:"DSN_FILE"`
+
+	// MaxOpenConnections bounds the pool of one process. A purge holds a connection for short moments only, so fewer
+	// connections than tasks are enough; too few make tasks wait for each other, too many processes times this number can
+	// use up the connections of the server that the LMS itself lives on.
+	MaxOpenConnections int `yaml:"max_open_connections" env:"MAX_OPEN_CONNECTIONS" validate:"between=1 1000"`
+
+	// ConnectTimeout bounds opening one connection. A longer one delays the report that the server is not reachable.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" env:"CONNECT_TIMEOUT" validate:"between=1s 1m"`
+
+	// QueryTimeout bounds each statement and transaction. Too short, and a busy server fails purges that would have gone
+	// through (they are retried); too long, and one blocked row holds a task until the task's own timeout.
+	QueryTimeout time.Duration `yaml:"query_timeout" env:"QUERY_TIMEOUT" validate:"between=1s 10m"`
+}
+
+// LMS says where the Open edX tables are and who counts as retiring.
+type LMS struct {
+	// Database is the schema with the Open edX tables, on the server of mysql.dsn. It must be another one than the ledger's:
+	// the ledger's migrations must never meet LMS tables.
+	Database string `yaml:"database" env:"DATABASE" validate:"database_name"`
+
+	// ExcludedStates are the names of the retirement states in which a user is not touched although a retirement request
+	// exists. PENDING must stay in the list, because a user in it can still cancel, and what was erased cannot be brought
+	// back. A deployment with states of its own in which a retirement can be undone must add them.
+	ExcludedStates []string `yaml:"excluded_states" env:"EXCLUDED_STATES" validate:"contains_pending,dive,state_name"`
+
+	// ClearHistory says whether the references in the history table of the certificates are cleared too. The files of a
+	// regenerated certificate are known to the history only, and are erased either way; when this is false, their dead links
+	// remain readable there.
+	ClearHistory bool `yaml:"clear_history" env:"CLEAR_HISTORY"`
+}
+
+// Redis is the server of the queue.
+type Redis struct {
+	// URL tells how to reach the server: redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/to/socket,
+	// redis+sentinel:// or redis+cluster:// (both also with rediss). The server must run with maxmemory-policy noeviction;
+	// any other may drop tasks, which costs a second run of each. The worker and the enqueuer must name the same server and
+	// database number, or the tasks of one are never seen by the other.
+	URL Secret `yaml:"url" env:"URL" validate:"required,redis_url"`
+
+	// URLFile is a file that holds the URL instead, such as a mounted Kubernetes or Docker secret. It is read once, at the
+	// start, and a newline at its end is dropped. Set either this or the URL, not both.
+	URLFile string `yaml:"url_file" env:"URL_FILE"`
+}
+
+// Tasks are the properties a task is given when it is put into the queue. Give both binaries the same values.
+type Tasks struct {
+	// Timeout ends an attempt to purge one user; what is left is done by the next attempt. The queue stores whole seconds,
+	// and would take less than one second for its own default of 30 minutes, so only whole seconds are accepted. Too short,
+	// and users with very many certificates never come to an end.
+	Timeout time.Duration `yaml:"timeout" env:"TIMEOUT" validate:"whole_seconds=10s 1h"`
+
+	// Retention is how long a finished task stays in Redis, visible in the dashboard and in the way of a second task for the
+	// same user. The evidence is in the ledger, so this is a convenience that costs memory: 0.6 KiB a task, without a limit.
+	Retention time.Duration `yaml:"retention" env:"RETENTION" validate:"whole_seconds=0s 24h"`
+}

@@ -1,0 +1,120 @@
+package config
+
+import "time"
+
+// Queue says how the worker takes tasks and when it gives up on one.
+type Queue struct {
+	// Concurrency is the number of users purged at the same time by one process. The work is waiting for Cloud Storage, so
+	// 50 to 100 are right on two cores; more tasks than gcs.max_in_flight can serve only wait for each other.
+	Concurrency int `yaml:"concurrency" env:"CONCURRENCY" validate:"between=1 1000"`
+
+	// Weights share the worker between the two queues.
+	Weights Weights `yaml:"weights" envPrefix:"WEIGHTS_"`
+
+	// MaxAttempts is the number of counted failures after which a request ends as failed with the reason gave_up, in sight
+	// of the operator. Throttling, retention and an orderly shutdown are not counted. Too few, and an hour of trouble in
+	// Cloud Storage fails requests that somebody must queue again; their references stay in either case.
+	MaxAttempts int `yaml:"max_attempts" env:"MAX_ATTEMPTS" validate:"between=1 100"`
+
+	// RetryBase is the longest wait before the second attempt. It doubles with each failure; the actual wait is random
+	// between zero and that, so that the retries of many users do not arrive together.
+	RetryBase time.Duration `yaml:"retry_base" env:"RETRY_BASE" validate:"between=1s 10m"`
+
+	// RetryCap is the longest wait before any attempt, and not less than retry_base. With the defaults a request
+	// has been tried for about 25 minutes, on average, when it is given up.
+	RetryCap time.Duration `yaml:"retry_cap" env:"RETRY_CAP" validate:"between=1s 24h"`
+
+	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the
+	// queue without losing an attempt. It must be less than tasks.timeout, and less than the grace period of whatever stops the
+	// process (30 seconds in Kubernetes by default), or the process is killed and its tasks wait for their lease to run out.
+	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"whole_seconds=1s 10m"`
+}
+
+// Weights are the shares of the two queues; only their ratio counts.
+type Weights struct {
+	// Purge is the share of single requests. A backfill of any length hardly delays them while this is the larger one.
+	Purge int `yaml:"purge" env:"PURGE" validate:"between=1 100"`
+
+	// Backfill is the share of bulk requests. It cannot be 0: a queue that is never looked at looks like a stuck one.
+	Backfill int `yaml:"backfill" env:"BACKFILL" validate:"between=1 100"`
+}
+
+// Location says which bucket and which prefix hold the artifacts that a download_url points to. The list of locations is
+// also the allow-list of buckets: the worker deletes nowhere else. A user with a reference outside of it fails as
+// unrecognised_reference, and keeps the reference.
+type Location struct {
+	// Name is this location's name in logs, metrics and outcomes. It must be unique.
+	Name string `yaml:"name" validate:"location_name"`
+
+	// Bucket is the Cloud Storage bucket. It must exist and be readable at the start of the worker: a wrong one answers a
+	// delete with "not found", which looks like success.
+	Bucket string `yaml:"bucket" validate:"bucket_name"`
+
+	// ObjectPrefix stands before the directories in the names of the objects. It is empty or ends with "/"; without the
+	// slash, a listing would also find the objects of longer names.
+	ObjectPrefix string `yaml:"object_prefix" validate:"object_prefix"`
+
+	// DownloadsDir is the directory below the prefix with a directory of each download_uuid: the PDF and its signature.
+	// With a wrong one, nothing is found, and so "proven" absent, while the files lie elsewhere.
+	DownloadsDir string `yaml:"downloads_dir" validate:"directory"`
+
+	// VerifyDir is the directory below the prefix with a directory of each verify_uuid: the two pages of the verification.
+	// The same care is due as with downloads_dir.
+	VerifyDir string `yaml:"verify_dir" validate:"directory"`
+
+	// URLPrefixes are the beginnings of download URLs that mean this location, each ending with "/".
+	// gs://bucket/prefix, https://storage.googleapis.com/bucket/prefix and https://bucket.storage.googleapis.com/prefix are
+	// recognised without being listed. List the name of a CDN here, and the URLs of the S3 era whose files were moved to this
+	// bucket: https://s3.amazonaws.com/OLD-BUCKET/, https://OLD-BUCKET.s3.amazonaws.com/ and //s3.amazonaws.com/OLD-BUCKET/.
+	// A prefix may stand in one location only.
+	URLPrefixes []string `yaml:"url_prefixes" validate:"dive,url_prefix"`
+}
+
+// GCS says how the worker talks to Cloud Storage.
+type GCS struct {
+	// AcceptSoftDelete says whether an object that Cloud Storage keeps recoverable after its deletion (soft delete, 7 days
+	// by default in every new bucket) counts as erased, so that its reference is cleared. The outcome names the date until
+	// which it can be restored either way. While this is false, such users fail, and keep their references: switch soft delete off
+	// on the bucket, or accept it here on purpose.
+	AcceptSoftDelete bool `yaml:"accept_soft_delete" env:"ACCEPT_SOFT_DELETE"`
+
+	// UserProject is the project billed for requests to requester-pays buckets; empty for all others.
+	UserProject string `yaml:"user_project" env:"USER_PROJECT"`
+
+	// CredentialsFile is the key file of a service account. Empty means the application default credentials, which is right
+	// on Google's own machines and with workload identity.
+	CredentialsFile string `yaml:"credentials_file" env:"CREDENTIALS_FILE"`
+
+	// CallTimeout bounds one call with all its tries: the client itself has no limit.
+	CallTimeout time.Duration `yaml:"call_timeout" env:"CALL_TIMEOUT" validate:"between=1s 5m"`
+
+	// MaxTries is the number of tries of one call within its timeout. What fails after that is retried by the queue, so more
+	// tries here only keep a slot busy.
+	MaxTries int `yaml:"max_tries" env:"MAX_TRIES" validate:"between=1 10"`
+
+	// MaxInFlight bounds the calls that one process has under way. The bound of 100 is measured: above it, HTTP/2 opens a new
+	// connection for almost every request.
+	MaxInFlight int `yaml:"max_in_flight" env:"MAX_IN_FLIGHT" validate:"between=1 100"`
+
+	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention) before
+	// it asks again. A longer time means that a changed policy is reported wrongly for longer.
+	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
+
+	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. A wrong one
+	// sends deletes to a host whose "not found" means nothing, so a loopback or plain http address needs allow_emulator too.
+	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
+
+	// Anonymous sends no credentials. It is for emulators, and allowed together with an endpoint only.
+	Anonymous bool `yaml:"anonymous" env:"ANONYMOUS"`
+
+	// AllowEmulator says whether STORAGE_EMULATOR_HOST may be set in the environment. Where that variable is left over in
+	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start then.
+	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
+}
+
+// Health is the worker's listener for probes and metrics.
+type Health struct {
+	// Listen is the address of the listener as host:port; :8081 means all interfaces, which Kubernetes needs, and empty
+	// switches it off. It has no login of its own, so keep it off networks that others can reach.
+	Listen string `yaml:"listen" env:"LISTEN" validate:"omitempty,listen_address"`
+}

@@ -1,0 +1,79 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
+	checkDatabases(e.MySQL, e.LMS, report)
+}
+
+func (w *Worker) checkTogether(report func(path, sentence string)) {
+	checkDatabases(w.MySQL, w.LMS, report)
+	checkQueue(w.Queue, w.Tasks, report)
+	checkGCS(w.GCS, report)
+	checkLocations(w.Locations, report)
+}
+
+// checkDatabases keeps the ledger out of the LMS's schema. Names are compared without case, as some servers do.
+func checkDatabases(server MySQL, lms LMS, report func(path, sentence string)) {
+	dsn, err := mysql.ParseDSN(server.DSN.Reveal())
+	if err == nil && strings.EqualFold(dsn.DBName, lms.Database) {
+		report("lms.database", fmt.Sprintf("must be another database than that of mysql.dsn, which is the ledger's, is %s for both",
+			describe(lms.Database)))
+	}
+}
+
+func checkQueue(queue Queue, tasks Tasks, report func(path, sentence string)) {
+	if queue.RetryCap < queue.RetryBase {
+		report("queue.retry_cap", fmt.Sprintf("must not be less than queue.retry_base (%s), is %s",
+			formatDuration(queue.RetryBase), formatDuration(queue.RetryCap)))
+	}
+	if queue.DrainTimeout >= tasks.Timeout {
+		report("queue.drain_timeout", fmt.Sprintf("must be less than tasks.timeout (%s), is %s",
+			formatDuration(tasks.Timeout), formatDuration(queue.DrainTimeout)))
+	}
+}
+
+func checkGCS(gcs GCS, report func(path, sentence string)) {
+	if gcs.Anonymous && gcs.Endpoint == "" {
+		report("gcs.anonymous", "must be false without gcs.endpoint, is true")
+	}
+	if isPrivateEndpoint(gcs.Endpoint) && !gcs.AllowEmulator {
+		report("gcs.endpoint", "must not be a loopback or plain http address while gcs.allow_emulator is false, is "+
+			describe(gcs.Endpoint))
+	}
+}
+
+func checkLocations(locations []Location, report func(path, sentence string)) {
+	names, prefixes := map[string]string{}, map[string]string{}
+	for i, location := range locations {
+		path := fmt.Sprintf("locations[%d].name", i)
+		if first, taken := names[location.Name]; taken && location.Name != "" {
+			report(path, fmt.Sprintf("must be unique, is %s like %s", describe(location.Name), first))
+		} else {
+			names[location.Name] = path
+		}
+		for j, prefix := range location.URLPrefixes {
+			path := fmt.Sprintf("locations[%d].url_prefixes[%d]", i, j)
+			if first, taken := prefixes[normalPrefix(prefix)]; taken {
+				report(path, fmt.Sprintf("must stand in one location only, is %s like %s", describe(prefix), first))
+			} else {
+				prefixes[normalPrefix(prefix)] = path
+			}
+		}
+	}
+}
+
+// normalPrefix is prefix with the scheme and the host in lower case, where case does not count.
+func normalPrefix(prefix string) string {
+	scheme, rest, found := strings.Cut(prefix, "//")
+	if !found {
+		return prefix
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	return strings.ToLower(scheme+"//"+host) + "/" + path
+}

@@ -1,0 +1,59 @@
+package config
+
+import "time"
+
+// Worker is the configuration of the worker: what it needs to take tasks, erase artifacts and clear references.
+type Worker struct {
+	Log       Log        `yaml:"log" envPrefix:"LOG_"`
+	MySQL     MySQL      `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS       LMS        `yaml:"lms" envPrefix:"LMS_"`
+	Redis     Redis      `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks     Tasks      `yaml:"tasks" envPrefix:"TASKS_"`
+	Queue     Queue      `yaml:"queue" envPrefix:"QUEUE_"`
+	Locations []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
+	GCS       GCS        `yaml:"gcs" envPrefix:"GCS_"`
+	Health    Health     `yaml:"health" envPrefix:"HEALTH_"`
+}
+
+// DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the locations
+// are the operator's to give.
+func DefaultWorker() Worker {
+	shared := DefaultEnqueuer()
+	return Worker{
+		Log:   shared.Log,
+		MySQL: shared.MySQL,
+		LMS:   shared.LMS,
+		Redis: shared.Redis,
+		Tasks: shared.Tasks,
+		Queue: Queue{
+			Concurrency:  50,
+			Weights:      Weights{Purge: 6, Backfill: 1},
+			MaxAttempts:  12,
+			RetryBase:    5 * time.Second,
+			RetryCap:     10 * time.Minute,
+			DrainTimeout: 20 * time.Second,
+		},
+		GCS: GCS{
+			CallTimeout:      30 * time.Second,
+			MaxTries:         4,
+			MaxInFlight:      64,
+			AttributesMaxAge: time.Minute,
+		},
+		Health: Health{Listen: "127.0.0.1:8081"},
+	}
+}
+
+// DefaultLocation returns what an entry of the list of locations starts from.
+func DefaultLocation() Location {
+	return Location{DownloadsDir: "downloads", VerifyDir: "cert"}
+}
+
+// LoadWorker reads the worker's configuration from the file at path, if path is not empty, and from environ, a list of
+// NAME=value as [os.Environ] gives it. Its error is an [*Error].
+func LoadWorker(path string, environ []string) (Worker, error) {
+	cfg := DefaultWorker()
+	if err := load(&cfg, path, environ); err != nil {
+		return Worker{}, err
+	}
+	return cfg, nil
+}

@@ -1,0 +1,131 @@
+package gcs
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/storage"
+	"golang.org/x/oauth2"
+	"google.golang.org/api/googleapi"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Reasons in the errors of the JSON API. (Cloud Storage documentation, "HTTP status and error codes for JSON".)
+var (
+	throttledReasons = map[string]bool{"rateLimitExceeded": true, "userRateLimitExceeded": true, "quotaExceeded": true}
+	// accountReasons are 403s that have nothing to do with the object.
+	accountReasons = map[string]bool{
+		"accountDisabled": true, "UserProjectAccountProblem": true, "userProjectAccountProblem": true, "UserProjectAccessDenied": true,
+		"accessNotConfigured": true, "insufficientPermissions": true, "SERVICE_DISABLED": true, "vpcServiceControls": true,
+		"projectNotLinked": true, "billingNotEnabled": true,
+	}
+)
+
+const retentionReason = "retentionPolicyNotMet"
+
+// classify turns an error of the client library into one with a class and a text that is fit for logs. The library's
+// own text is never shown: it holds object names, URLs and accounts.
+func classify(doing, bucket string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*purge.Error](err); ok {
+		return e // from our own transport
+	}
+	class, what := explain(err)
+	text := doing
+	if bucket != "" {
+		text = fmt.Sprintf("%s bucket %q", doing, bucket)
+	}
+	return &purge.Error{Class: class, Text: text + ": " + what, Cause: err}
+}
+
+// explain finds the class and says in words what happened. The order matters: the last answer that the service gave says
+// more than the fact that there was no time for another try.
+func explain(err error) (purge.Class, string) {
+	if errors.Is(err, storage.ErrBucketNotExist) {
+		return purge.Misconfigured, "there is no such bucket, or something else than Cloud Storage answered"
+	}
+	if e, ok := errors.AsType[*googleapi.Error](err); ok {
+		return explainAnswer(e)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return purge.Transient, "no answer in time; whether it was done is unknown"
+	}
+	if _, ok := errors.AsType[*auth.Error](err); ok {
+		return purge.Misconfigured, "no access token could be had"
+	}
+	if _, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		return purge.Misconfigured, "no access token could be had"
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return purge.Misconfigured, "the service's host name does not resolve"
+	}
+	if isTLS(err) {
+		return purge.Misconfigured, "the service's certificate is not trusted"
+	}
+	if errors.Is(err, errForeignName) {
+		return purge.Transient, errForeignName.Error()
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return purge.Transient, "the connection failed; whether it was done is unknown: " + connectionText(e.Err)
+	}
+	return purge.Transient, "the answer could not be understood"
+}
+
+// explainAnswer reads an answer of the service, or of something in its place.
+func explainAnswer(e *googleapi.Error) (purge.Class, string) {
+	reason := ""
+	if len(e.Errors) > 0 {
+		reason = e.Errors[0].Reason
+	}
+	what := fmt.Sprintf("answer %d", e.Code)
+	if reason != "" {
+		what += fmt.Sprintf(" (%.40s)", reason)
+	}
+	requesterPays := strings.Contains(strings.ToLower(e.Message), "requester pays") || strings.EqualFold(reason, "userProjectMissing")
+	switch {
+	case e.Code == http.StatusTooManyRequests, e.Code == http.StatusForbidden && throttledReasons[reason]:
+		return purge.Throttled, what
+	case e.Code == http.StatusUnauthorized:
+		return purge.Misconfigured, what + ": the credentials are not accepted"
+	case e.Code == http.StatusBadRequest && requesterPays:
+		return purge.Misconfigured, what + ": the bucket is requester pays; set gcs.user_project"
+	case e.Code == http.StatusForbidden && reason == retentionReason:
+		return purge.Retained, what + ": a retention period protects the object" // the listing says until when
+	case e.Code == http.StatusForbidden && accountReasons[reason]:
+		return purge.Misconfigured, what
+	case e.Code == http.StatusForbidden:
+		return purge.NoPermission, what
+	default:
+		return purge.Transient, what
+	}
+}
+
+func isTLS(err error) bool {
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
+	return authority || host || invalid || verify
+}
+
+// connectionText keeps the innermost words ("connection reset by peer"), which hold no URL.
+func connectionText(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}

@@ -1,0 +1,117 @@
+package gcstest
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// The operations a request can be, as [Server.SetHook], [Fault] and [Stats] name them.
+const (
+	OpBucketGet       = "bucketGet"
+	OpTestPermissions = "testPermissions"
+	OpList            = "list"
+	OpGet             = "get" // Metadata and content of an object.
+	OpDelete          = "delete"
+	OpUpload          = "upload"
+	OpOther           = "other" // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
+)
+
+// portalPath is where [ProxyRedirect] leads unless told otherwise.
+const portalPath = "/portal"
+
+// call is a request, understood.
+type call struct {
+	op           string
+	bucket, name string // The name of a listing is its prefix.
+	query        url.Values
+	media        bool // The content is wanted, not the metadata.
+	xml          bool // The refusal is to be in XML.
+}
+
+// understand reads the request line. It takes the escaped path apart: an object name is one segment, and its slashes are
+// percent-encoded, which r.URL.Path no longer shows and http.ServeMux would tidy up.
+func understand(r *http.Request) call {
+	c := call{op: OpOther, query: r.URL.Query()}
+	path := r.URL.EscapedPath()
+	if rest, ok := strings.CutPrefix(path, "/storage/v1/b/"); ok {
+		return c.json(r.Method, strings.Split(rest, "/"))
+	}
+	if rest, ok := strings.CutPrefix(path, "/download/storage/v1/b/"); ok {
+		c.query.Set("alt", "media")
+		return c.json(r.Method, strings.Split(rest, "/"))
+	}
+	if rest, ok := strings.CutPrefix(path, "/upload/storage/v1/b/"); ok {
+		bucket, tail, _ := strings.Cut(rest, "/")
+		if r.Method == http.MethodPost && tail == "o" && c.unescape(bucket, "") {
+			// A multipart upload carries the name in its body; it is filled in for good when the body is read.
+			c.op, c.name = OpUpload, c.query.Get("name")
+		}
+		return c
+	}
+	bucket, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reading && name != "" && bucket != "storage" && c.unescape(bucket, name) {
+		c.op, c.media, c.xml = OpGet, true, true
+	}
+	return c
+}
+
+// json understands the segments after /b/ of a JSON API path.
+func (c call) json(method string, segments []string) call {
+	object := ""
+	if len(segments) == 3 {
+		object = segments[2]
+	}
+	if !c.unescape(segments[0], object) {
+		return c
+	}
+	get := method == http.MethodGet
+	switch {
+	case len(segments) == 1 && get:
+		c.op = OpBucketGet
+	case len(segments) == 3 && segments[1] == "iam" && segments[2] == "testPermissions" && get:
+		c.op, c.name = OpTestPermissions, ""
+	case len(segments) == 2 && segments[1] == "o" && get:
+		c.op, c.name = OpList, c.query.Get("prefix")
+	case len(segments) == 3 && segments[1] == "o" && object != "" && get:
+		c.op, c.media = OpGet, c.query.Get("alt") == "media"
+	case len(segments) == 3 && segments[1] == "o" && object != "" && method == http.MethodDelete:
+		c.op = OpDelete
+	}
+	return c
+}
+
+func (c *call) unescape(bucket, name string) bool {
+	var errBucket, errName error
+	c.bucket, errBucket = url.PathUnescape(bucket)
+	c.name, errName = url.PathUnescape(name)
+	return errBucket == nil && errName == nil && c.bucket != ""
+}
+
+// number reads an integer parameter; -1 if it was not given. It remembers the first that is not one in bad.
+func (c *call) number(key string, bad **Error) int64 {
+	text := c.query.Get(key)
+	if text == "" {
+		return -1
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if (err != nil || n < 0) && *bad == nil {
+		*bad = errInvalid("Invalid value '" + text + "' for " + key + ".")
+	}
+	return n
+}
+
+// flag reads a boolean parameter; anything but "true" is false.
+func (c *call) flag(key string) bool { return c.query.Get(key) == "true" }
+
+// conditions reads the preconditions.
+func (c *call) conditions(bad **Error) conditions {
+	return conditions{
+		generation:        c.number("ifGenerationMatch", bad),
+		notGeneration:     c.number("ifGenerationNotMatch", bad),
+		metageneration:    c.number("ifMetagenerationMatch", bad),
+		notMetageneration: c.number("ifMetagenerationNotMatch", bad),
+	}
+}

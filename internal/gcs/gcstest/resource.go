@@ -1,0 +1,143 @@
+package gcstest
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"net/url"
+	"strconv"
+)
+
+// rfc3339 is how the service writes times in metadata: UTC, milliseconds.
+func (s stamp) rfc3339() string { return s.time().Format("2006-01-02T15:04:05.000Z") }
+
+// encoder appends a JSON object and leaves out what was not selected. Written by hand, it is several times faster than
+// reflection, which a benchmark of a client on the same two cores would feel.
+type encoder struct {
+	buf      []byte
+	selected selection
+}
+
+func (e *encoder) key(key string) bool {
+	if !e.selected.has(key) {
+		return false
+	}
+	if last := e.buf[len(e.buf)-1]; last != '{' {
+		e.buf = append(e.buf, ',')
+	}
+	e.buf = append(append(append(e.buf, '"'), key...), '"', ':')
+	return true
+}
+
+func (e *encoder) text(key, value string) {
+	if value != "" && e.key(key) {
+		e.buf = appendString(e.buf, value)
+	}
+}
+
+// number writes an integer as a string, as the API does for 64-bit ones.
+func (e *encoder) number(key string, value int64) {
+	if e.key(key) {
+		e.buf = append(strconv.AppendInt(append(e.buf, '"'), value, 10), '"')
+	}
+}
+
+func (e *encoder) time(key string, value stamp) {
+	if value != 0 && e.key(key) {
+		e.buf = append(append(append(e.buf, '"'), value.rfc3339()...), '"')
+	}
+}
+
+func (e *encoder) flag(key string, value bool) {
+	if value && e.key(key) {
+		e.buf = append(e.buf, "true"...)
+	}
+}
+
+// appendObject appends the metadata of one generation.
+func appendObject(buf []byte, bucket string, v *view, selected selection) []byte {
+	e := encoder{buf: append(buf, '{'), selected: selected}
+	generation := strconv.FormatInt(v.generation, 10)
+	e.text("kind", "storage#object")
+	if selected == nil { // Links and ids are long, and no client of this project asks for them by name.
+		path := url.PathEscape(v.name)
+		e.text("id", bucket+"/"+v.name+"/"+generation)
+		e.text("selfLink", "https://www.googleapis.com/storage/v1/b/"+bucket+"/o/"+path)
+		e.text("mediaLink", "https://storage.googleapis.com/download/storage/v1/b/"+bucket+"/o/"+path+"?generation="+generation+"&alt=media")
+	}
+	e.text("name", v.name)
+	e.text("bucket", bucket)
+	e.number("generation", v.generation)
+	e.number("metageneration", v.metageneration)
+	e.text("contentType", v.contentType)
+	e.text("cacheControl", v.cacheControl)
+	e.text("storageClass", "STANDARD")
+	e.number("size", int64(len(v.data)))
+	if selected.has("md5Hash") {
+		e.text("md5Hash", base64.StdEncoding.EncodeToString(v.md5[:]))
+	}
+	if selected.has("crc32c") {
+		e.text("crc32c", base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, v.crc32c)))
+	}
+	if selected.has("etag") {
+		e.text("etag", v.etag())
+	}
+	e.flag("temporaryHold", v.temporaryHold)
+	e.flag("eventBasedHold", v.eventBasedHold)
+	e.time("retentionExpirationTime", v.retainedUntil)
+	if v.retainUntil != 0 && e.key("retention") {
+		e.buf = append(e.buf, `{"mode":"Locked","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
+	}
+	e.time("timeCreated", v.created)
+	e.time("updated", v.updated)
+	e.time("timeStorageClassUpdated", v.created)
+	e.time("timeFinalized", v.created)
+	e.time("timeDeleted", v.noncurrent)
+	e.time("softDeleteTime", v.softDeleted)
+	e.time("hardDeleteTime", v.hardDelete)
+	return append(e.buf, '}')
+}
+
+// etag is the service's: the two numbers as protocol buffer fields 1 and 2, in base64.
+func (v *version) etag() string {
+	raw := binary.AppendUvarint([]byte{0x08}, uint64(v.generation))         //nolint:gosec // Never negative.
+	raw = binary.AppendUvarint(append(raw, 0x10), uint64(v.metageneration)) //nolint:gosec // Never negative.
+	return base64.StdEncoding.EncodeToString(raw)
+}
+
+// appendListing makes a page of a listing. Without nextPageToken among the selected fields a client sees one page only, as
+// with the service.
+func appendListing(bucket string, page []view, next *position, selected selection) []byte {
+	e := encoder{buf: make([]byte, 0, 64+512*len(page)), selected: selected}
+	e.buf = append(e.buf, '{')
+	e.text("kind", "storage#objects")
+	if next != nil {
+		e.text("nextPageToken", next.token())
+	}
+	if len(page) > 0 && e.key("items") {
+		items := selected["items"]
+		e.buf = append(e.buf, '[')
+		for i := range page {
+			if i > 0 {
+				e.buf = append(e.buf, ',')
+			}
+			e.buf = appendObject(e.buf, bucket, &page[i], items)
+		}
+		e.buf = append(e.buf, ']')
+	}
+	return append(e.buf, '}')
+}
+
+// appendString appends a JSON string. Almost every name is plain ASCII, which needs no escaping.
+func appendString(buf []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(text)
+			if err != nil { // No string fails to marshal.
+				return append(buf, `""`...)
+			}
+			return append(buf, quoted...)
+		}
+	}
+	return append(append(append(buf, '"'), text...), '"')
+}

@@ -1,0 +1,128 @@
+package gcstest
+
+import "net/http"
+
+// The permissions the operations need.
+const (
+	permBucketGet = "storage.buckets.get"
+	permList      = "storage.objects.list"
+	permGet       = "storage.objects.get"
+	permDelete    = "storage.objects.delete"
+	permCreate    = "storage.objects.create"
+)
+
+// ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this order.
+// No lock is held while it waits or writes.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.stats.enter()
+	defer s.stats.leave()
+	c := understand(r)
+	s.stats.count(c.op)
+	if hook := s.hook.Load(); hook != nil {
+		(*hook)(c.op, c.bucket, c.name)
+	}
+	verdict := s.draw(&c)
+	if !wait(r.Context(), verdict.before) {
+		abort(w)
+		return
+	}
+	answer := verdict.answer
+	if answer == nil || verdict.afterWork {
+		done := s.do(&c, r)
+		if answer == nil {
+			answer = &done
+		}
+	}
+	if !wait(r.Context(), verdict.after) {
+		abort(w)
+		return
+	}
+	answer.write(w, r)
+}
+
+// do does the work of a request.
+func (s *Server) do(c *call, r *http.Request) reply {
+	if c.op == OpOther {
+		if r.URL.Path == portalPath {
+			return htmlReply(http.StatusOK, "<html><body>Sign in to use this network.</body></html>")
+		}
+		return c.refusal(errNotEmulated(r.Method + " " + r.URL.EscapedPath()))
+	}
+	b, denied, missing := s.lookup(c.bucket)
+	if missing != nil {
+		return c.refusal(missing)
+	}
+	cfg := b.settings()
+	if cfg.RequesterPays && c.query.Get("userProject") == "" && r.Header.Get("X-Goog-User-Project") == "" {
+		return c.refusal(errRequesterPays())
+	}
+	switch c.op {
+	case OpBucketGet:
+		return s.getBucket(c, b, denied)
+	case OpTestPermissions:
+		return testPermissions(c, denied)
+	case OpList:
+		return s.list(c, b, denied)
+	case OpGet:
+		return s.get(c, b, denied)
+	case OpDelete:
+		return s.delete(c, r, b, denied)
+	default:
+		return s.upload(c, r, b, denied)
+	}
+}
+
+// delete handles DELETE /b/BUCKET/o/OBJECT.
+func (s *Server) delete(c *call, r *http.Request, b *bucket, denied map[string]bool) reply {
+	if denied[permDelete] {
+		return c.refusal(errDenied(permDelete, "object"))
+	}
+	var bad *Error
+	e := erasure{
+		bucket: c.bucket, name: c.name, generation: c.number("generation", &bad), conditions: c.conditions(&bad),
+		token: r.Header.Get("x-goog-gcs-idempotency-token"),
+	}
+	if bad != nil {
+		return c.refusal(bad)
+	}
+	done, refused := b.erase(at(s.now()), e)
+	if refused != nil {
+		return c.refusal(refused)
+	}
+	s.stats.deleted(done)
+	return reply{status: http.StatusNoContent}
+}
+
+// get handles GET /b/BUCKET/o/OBJECT, with and without alt=media, and GET /BUCKET/OBJECT of the XML API.
+func (s *Server) get(c *call, b *bucket, denied map[string]bool) reply {
+	if denied[permGet] {
+		return c.refusal(errDenied(permGet, "object"))
+	}
+	var bad *Error
+	generation, conditions, softDeleted := c.number("generation", &bad), c.conditions(&bad), c.flag("softDeleted")
+	switch {
+	case bad != nil:
+		return c.refusal(bad)
+	case softDeleted && b.settings().SoftDelete <= 0:
+		return c.refusal(errSoftDeleteOff("request"))
+	case softDeleted && generation < 0:
+		return c.refusal(errInvalid("A generation must be specified to get a soft-deleted object."))
+	case softDeleted && c.media:
+		return c.refusal(errInvalid("The content of a soft-deleted object cannot be read."))
+	}
+	found, ok := b.read(at(s.now()), c.name, generation, softDeleted)
+	switch {
+	case !ok:
+		return c.refusal(errNoObject(c.bucket, c.name))
+	case !conditions.hold(&found.version):
+		matching := conditions
+		matching.notGeneration, matching.notMetageneration = -1, -1
+		if matching.hold(&found.version) {
+			return reply{status: http.StatusNotModified}
+		}
+		return c.refusal(errCondition())
+	case c.media:
+		return reply{status: http.StatusOK, media: &found}
+	}
+	return jsonReply(appendObject(nil, c.bucket, &found, parseSelection(c.query.Get("fields"))))
+}

@@ -1,0 +1,210 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/storage"
+	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/iterator"
+	"google.golang.org/api/option"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Config says how a Store talks to Google Cloud Storage.
+type Config struct {
+	Locations        purge.Locations // the only directories that the store will touch
+	UserProject      string          // billed for requester-pays buckets; empty for none
+	CredentialsFile  string          // empty: application default credentials
+	AcceptSoftDelete bool            // otherwise a bucket with soft delete is a misconfiguration
+	CallTimeout      time.Duration   // of one call with all its tries
+	MaxTries         int             // of one call
+	MaxInFlight      int             // calls at a time; above 100 an HTTP/2 connection is opened for each
+	AttributesMaxAge time.Duration   // how long a bucket's settings are believed
+	Endpoint         string          // empty for the public service
+	Anonymous        bool            // send no credentials
+	AllowEmulator    bool            // whether EmulatorHost may be set
+	EmulatorHost     string          // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
+	Now              func() time.Time
+}
+
+// Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because
+// the library never closes the connections of a client.
+type Store struct {
+	cfg     Config
+	client  *storage.Client
+	closeTx func()
+	slots   chan struct{}
+	buckets map[string]*bucket
+}
+
+// Open makes a Store. It asks nothing of the service yet; Probe does.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.EmulatorHost != "" && !cfg.AllowEmulator {
+		return nil, &purge.Error{Class: purge.Misconfigured, Text: "STORAGE_EMULATOR_HOST is set, so deletes would go, without credentials, " +
+			"to another host than Google Cloud Storage: unset it, or set gcs.allow_emulator"}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	httpClient, closeTx, err := newHTTPClient(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	opts := []option.ClientOption{option.WithHTTPClient(httpClient)}
+	if cfg.Endpoint != "" {
+		opts = append(opts, option.WithEndpoint(cfg.Endpoint))
+	}
+	client, err := storage.NewClient(ctx, opts...)
+	if err != nil {
+		closeTx()
+		return nil, classify("making the storage client", "", err)
+	}
+	client.SetRetry(
+		storage.WithMaxAttempts(cfg.MaxTries),
+		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
+		storage.WithPolicy(storage.RetryIdempotent),
+	)
+	s := &Store{
+		cfg: cfg, client: client, closeTx: closeTx,
+		slots: make(chan struct{}, cfg.MaxInFlight), buckets: map[string]*bucket{},
+	}
+	for _, name := range cfg.Locations.Buckets() {
+		handle := client.Bucket(name)
+		if cfg.UserProject != "" {
+			handle = handle.UserProject(cfg.UserProject)
+		}
+		s.buckets[name] = &bucket{name: name, handle: handle}
+	}
+	return s, nil
+}
+
+// Close closes the client and its idle connections.
+func (s *Store) Close() error {
+	err := s.client.Close()
+	s.closeTx()
+	return err
+}
+
+// List returns every generation under dir. It succeeds only with a complete listing.
+func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generation, error) {
+	b, err := s.bucketOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.settings(ctx, b); err != nil {
+		return nil, err
+	}
+	var found []purge.Generation
+	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL}, func(a *storage.ObjectAttrs) {
+		found = append(found, s.generation(dir, a))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// generation reads what protects a listed generation from the listing itself: the answer to a delete does not tell a
+// hold from a missing permission.
+func (s *Store) generation(dir purge.Directory, a *storage.ObjectAttrs) purge.Generation {
+	until := a.RetentionExpirationTime
+	if a.Retention != nil && a.Retention.RetainUntil.After(until) {
+		until = a.Retention.RetainUntil
+	}
+	if !until.After(s.cfg.Now()) {
+		until = time.Time{}
+	}
+	return purge.Generation{
+		Directory: dir, Name: a.Name, Number: a.Generation, Size: a.Size,
+		Held: a.TemporaryHold || a.EventBasedHold, RetainedUntil: until, CacheControl: a.CacheControl,
+	}
+}
+
+// Delete removes one generation for good. Without its number, a bucket with versioning would keep the bytes.
+func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
+	b, err := s.bucketOf(g.Directory)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(g.Name, g.Directory.Prefix) || g.Number <= 0 {
+		return &purge.Error{Class: purge.Transient, Text: "refusing to delete an object outside its directory or without a generation"}
+	}
+	err = s.call(ctx, func(ctx context.Context) error { return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx) })
+	if errors.Is(err, storage.ErrObjectNotExist) {
+		return nil // or a missing bucket, or a proxy: the listing that follows tells
+	}
+	return classify("deleting from", b.name, err)
+}
+
+// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy: without
+// one the service answers 400, and nothing deleted from now on can be restored.
+func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.SoftDeletedObject, error) {
+	b, err := s.bucketOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := s.settings(ctx, b)
+	if err != nil || settings.SoftDelete == 0 {
+		return nil, err
+	}
+	var found []purge.SoftDeletedObject
+	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, SoftDeleted: true, Projection: storage.ProjectionNoACL}, func(a *storage.ObjectAttrs) {
+		if a.HardDeleteTime.After(s.cfg.Now()) {
+			found = append(found, purge.SoftDeletedObject{Name: a.Name, Number: a.Generation, Size: a.Size, Until: a.HardDeleteTime})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// bucketOf refuses every directory that is not one certificate's (invariant 3), however it came here.
+func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
+	b := s.buckets[dir.Bucket]
+	if b == nil || !s.cfg.Locations.Owns(dir) {
+		return nil, &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing a directory of bucket %q that belongs to no certificate", dir.Bucket)}
+	}
+	return b, nil
+}
+
+// list reads a listing to its end.
+func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
+	err := s.call(ctx, func(ctx context.Context) error {
+		for it := b.handle.Objects(ctx, q); ; {
+			attrs, err := it.Next()
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(attrs.Name, q.Prefix) {
+				return errForeignName
+			}
+			found(attrs)
+		}
+	})
+	return classify("listing", b.name, err)
+}
+
+// errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
+var errForeignName = errors.New("the listing holds a name that was not asked for")
+
+// call takes a slot and gives one call its time.
+func (s *Store) call(ctx context.Context, do func(context.Context) error) error {
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	return do(ctx)
+}

@@ -1,0 +1,78 @@
+package gcs
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/option"
+	htransport "google.golang.org/api/transport/http"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// newHTTPClient makes the process's one HTTP client, which follows no redirect: net/http would turn a redirected DELETE
+// into a GET and report the target's answer as the delete's.
+func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeIdle func(), err error) {
+	base := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 31 * time.Second}, // the client library's own figure
+		MaxIdleConns:          cfg.MaxInFlight,
+		MaxIdleConnsPerHost:   cfg.MaxInFlight,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/3), // leaves a lost answer time for another try
+	}
+	var transport http.RoundTripper = base
+	if !cfg.Anonymous && cfg.EmulatorHost == "" {
+		opts := []option.ClientOption{option.WithScopes(storage.ScopeReadWrite)}
+		if cfg.CredentialsFile != "" {
+			opts = append(opts, option.WithCredentialsFile(cfg.CredentialsFile)) //nolint:staticcheck // see below
+		}
+		if transport, err = htransport.NewTransport(ctx, base, opts...); err != nil {
+			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "loading the Google credentials: " +
+				"none were found or they could not be read; set gcs.credentials_file or the application default credentials"}
+		}
+	}
+	return &http.Client{
+		Transport:     listingChecker{transport},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, base.CloseIdleConnections, nil
+}
+
+// listingChecker makes sure that what the client library takes for a listing is one. The library would read an empty
+// page from a 204 or from any JSON object, and an empty page is our proof.
+type listingChecker struct{ next http.RoundTripper }
+
+// maxPage is far above the largest page (1,000 entries of some kilobytes).
+const maxPage = 64 << 20
+
+// RoundTrip sends the request and reads the answer to a listing whole.
+func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
+	if err != nil || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/o") || resp.StatusCode/100 != 2 {
+		return resp, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if closeErr := resp.Body.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a listing: %w", err)
+	}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) //nolint:errcheck // an odd header is no JSON
+	if resp.StatusCode != http.StatusOK || kind != "application/json" || !bytes.Contains(body, []byte(`"storage#objects"`)) {
+		return nil, &purge.Error{Class: purge.Transient, Text: "what answered a listing was not Cloud Storage"}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}

@@ -1,0 +1,138 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// tables are the quoted, qualified names of the LMS tables (upstream migrations of the apps certificates and user_api).
+type tables struct {
+	users, requests, statuses, states, certificates, history string
+}
+
+func newTables(database string) tables {
+	name := func(table string) string { return "`" + strings.ReplaceAll(database, "`", "``") + "`.`" + table + "`" }
+	return tables{
+		users:        name("auth_user"),
+		requests:     name("user_api_userretirementrequest"),
+		statuses:     name("user_api_userretirementstatus"),
+		states:       name("user_api_retirementstate"),
+		certificates: name("certificates_generatedcertificate"),
+		history:      name("certificates_historicalgeneratedcertificate"),
+	}
+}
+
+// hasReference is true for rows that hold a reference. Both columns are compared under their own collation.
+const hasReference = "(download_uuid <> '' OR download_url <> '')"
+
+// exact reads a text column of any character set so that it comes out as it is stored and can stand in one UNION with
+// columns of other collations.
+func exact(column string) string { return "CONVERT(" + column + " USING utf8mb4) COLLATE utf8mb4_bin" }
+
+// retirement is the SELECT of one user's eligibility: no row if the LMS has no such user.
+func (t tables) retirement() string {
+	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", '') AS a, '' AS b, '' AS c" +
+		" FROM " + t.users + " u LEFT JOIN " + t.requests + " r ON r.user_id = u.id" +
+		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states + " t ON t.id = s.current_state_id WHERE u.id = ?"
+}
+
+// User reads eligibility and references in one round trip.
+func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
+	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url")
+	var q script
+	q.add(s.tables.retirement()+
+		" UNION ALL SELECT 'live', id, id, "+texts+" FROM "+s.tables.certificates+" WHERE user_id = ? AND "+hasReference+
+		" UNION ALL SELECT 'history', history_id, id, "+texts+" FROM "+s.tables.history+" WHERE user_id = ? AND "+hasReference+
+		" ORDER BY kind = 'history', row_id", id, id, id)
+	var user purge.User
+	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, &user) })
+	return user, classify("reading the LMS database", err)
+}
+
+// scanUser reads one row of the user's UNION.
+func scanUser(rows *sql.Rows, user *purge.User) error {
+	var kind string
+	var ref purge.Reference
+	if err := rows.Scan(&kind, &ref.RowID, &ref.CertificateID, &ref.DownloadUUID, &ref.VerifyUUID, &ref.DownloadURL); err != nil {
+		return err
+	}
+	if kind == "user" {
+		user.Retirement = purge.Retirement{UserExists: true, Requested: ref.RowID == 1, State: ref.DownloadUUID}
+		return nil
+	}
+	ref.Table = purge.Table(kind)
+	user.References = append(user.References, ref)
+	return nil
+}
+
+// clear adds the guarded UPDATE of one certificate's references: these two columns, these rows, and only while they
+// still hold exactly what was read.
+func (t tables) clear(q *script, user purge.UserID, c purge.Clearing) {
+	table, id := t.certificates, "id"
+	if c.Table == purge.History {
+		table, id = t.history, "history_id"
+	}
+	guards, args := make([]string, 0, len(c.References)), []any{user, c.CertificateID}
+	for _, ref := range c.References {
+		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
+			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY))")
+		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL)
+	}
+	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE user_id = ? AND id = ? AND ("+strings.Join(guards, " OR ")+")", args...)
+}
+
+// noReferenceLeft is a condition on one user: it takes the user's id once, or twice where history counts.
+func (s *Store) noReferenceLeft(user purge.UserID) (condition string, args []any) {
+	condition = "NOT EXISTS (SELECT 1 FROM " + s.tables.certificates + " WHERE user_id = ? AND " + hasReference + ")"
+	args = []any{user}
+	if s.clear {
+		condition += " AND NOT EXISTS (SELECT 1 FROM " + s.tables.history + " WHERE user_id = ? AND " + hasReference + ")"
+		args = append(args, user)
+	}
+	return condition, args
+}
+
+// withReferences returns those of the users that have a reference that counts as left.
+func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[purge.UserID]bool, error) {
+	found := map[purge.UserID]bool{}
+	sources := []string{s.tables.certificates}
+	if s.clear {
+		sources = append(sources, s.tables.history)
+	}
+	for _, table := range sources {
+		var ids []purge.UserID
+		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT user_id FROM "+table+" WHERE user_id IN ? AND "+hasReference, users).Scan(&ids).Error
+		if err != nil {
+			return nil, fmt.Errorf("looking for references: %w", err)
+		}
+		for _, id := range ids {
+			found[id] = true
+		}
+	}
+	return found, nil
+}
+
+// Check reports whether the account may do on the LMS tables what a purge does. It changes nothing.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	if _, err := s.User(ctx, 0); err != nil {
+		return err
+	}
+	updates := []string{s.tables.certificates}
+	if s.clear {
+		updates = append(updates, s.tables.history)
+	}
+	for _, table := range updates {
+		_, err := s.sql.ExecContext(ctx, "UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE 1 = 0")
+		if err != nil {
+			return classify("checking the right to clear references", err)
+		}
+	}
+	return nil
+}

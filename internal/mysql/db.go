@@ -1,0 +1,145 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	driversql "github.com/go-sql-driver/mysql"
+	gormmysql "gorm.io/driver/mysql"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// Config says which server and which schemas a Store works on.
+type Config struct {
+	DSN                string // of github.com/go-sql-driver/mysql; its database is the ledger's schema
+	LMSDatabase        string
+	ClearHistory       bool // whether a reference in the history table counts as left
+	MaxOpenConnections int
+	ConnectTimeout     time.Duration
+	QueryTimeout       time.Duration // of one read from, or write to, the connection
+	// DialFunc replaces the network; nil for the ordinary one. Tests count packets with it.
+	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Store is the LMS database and the ledger. It is safe for concurrent use.
+type Store struct {
+	gorm   *gorm.DB
+	sql    *sql.DB
+	tables tables
+	ledger string // schema name
+	clear  bool
+	now    func() time.Time
+}
+
+// Open prepares a Store without connecting. The error never holds the DSN, which may hold a password.
+func Open(cfg Config) (*Store, error) {
+	parsed, err := driversql.ParseDSN(cfg.DSN)
+	if err != nil {
+		return nil, errors.New("mysql.dsn: expected user:password@tcp(host:3306)/certpurge")
+	}
+	parsed.ParseTime, parsed.Loc = true, time.UTC
+	// One round trip for a script or a statement with arguments. All SQL texts of this package are constants; values
+	// are only ever arguments, which the driver escapes by the session's own rules.
+	parsed.MultiStatements, parsed.InterpolateParams = true, true
+	parsed.ClientFoundRows = false // ROW_COUNT() must count changes, not matches
+	parsed.RejectReadOnly = true   // after a failover, leave the old primary
+	parsed.Timeout, parsed.ReadTimeout, parsed.WriteTimeout = cfg.ConnectTimeout, cfg.QueryTimeout, cfg.QueryTimeout
+	parsed.Logger = &driversql.NopLogger{} // every error is returned; the driver's own log would say it twice
+	if err := parsed.Apply(driversql.Charset("utf8mb4", "")); err != nil {
+		return nil, fmt.Errorf("choosing the character set: %w", err)
+	}
+	if parsed.Params == nil {
+		parsed.Params = map[string]string{}
+	}
+	parsed.Params["time_zone"] = "'+00:00'"
+	if cfg.DialFunc != nil {
+		parsed.DialFunc = cfg.DialFunc
+	}
+	connector, err := driversql.NewConnector(parsed)
+	if err != nil {
+		return nil, errors.New("mysql.dsn: the driver does not accept it")
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(cfg.MaxOpenConnections)
+	db.SetMaxIdleConns(cfg.MaxOpenConnections)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	db.SetConnMaxLifetime(time.Hour) // lets a load balancer or a failover take hold
+	orm, err := gorm.Open(gormmysql.New(gormmysql.Config{
+		Conn: db,
+		// MariaDB would be asked with RETURNING, MySQL has none: take the path that both share.
+		DisableWithReturning: true, SkipInitializeWithVersion: true,
+	}), &gorm.Config{
+		SkipDefaultTransaction: true, // single statements commit themselves
+		DisableAutomaticPing:   true,
+		Logger:                 logger.Discard,
+		NowFunc:                func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) },
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing gorm: %w", err), db.Close())
+	}
+	return &Store{
+		gorm: orm, sql: db, tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
+		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
+	}, nil
+}
+
+// Close closes all connections.
+func (s *Store) Close() error { return s.sql.Close() }
+
+// Ping reports whether the server answers and lets us in.
+func (s *Store) Ping(ctx context.Context) error {
+	return classify("connecting to MySQL", s.sql.PingContext(ctx))
+}
+
+// script collects statements that travel in one packet and are answered in one.
+type script struct {
+	text []byte
+	args []any
+}
+
+func (s *script) add(statement string, args ...any) {
+	s.text = append(append(s.text, statement...), ";\n"...)
+	s.args = append(s.args, args...)
+}
+
+// run sends a script in one round trip and scans the row of its last statement, a SELECT. If anything fails, the
+// connection is thrown away, and with it a transaction that the script had opened.
+func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) error) error {
+	conn, err := s.sql.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	err = query(ctx, conn, script, scan)
+	if err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) //nolint:errcheck // its only effect is the closing
+	}
+	return errors.Join(err, ignoreClosed(conn.Close()))
+}
+
+func query(ctx context.Context, conn *sql.Conn, script *script, scan func(*sql.Rows) error) (err error) {
+	rows, err := conn.QueryContext(ctx, string(script.text), script.args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// ignoreClosed drops the complaint about a connection that was thrown away already.
+func ignoreClosed(err error) error {
+	if errors.Is(err, sql.ErrConnDone) {
+		return nil
+	}
+	return err
+}

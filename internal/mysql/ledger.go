@@ -1,0 +1,191 @@
+package mysql
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// requestColumns are what a purge needs to know of its request.
+const requestColumns = "state, reason, failures, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
+
+// Begin claims a request. LAST_INSERT_ID(n) hands the new attempt number to this connection alone, so two workers that
+// claim at the same time never share one.
+func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
+	var q script
+	now := s.now()
+	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), not_before = NULL,"+
+		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = ? AND user_id = ? AND state IN ('queued', 'running')",
+		now, now, task.Request, task.User)
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request, task.User)
+	attempt, found := purge.Attempt{Task: task}, false
+	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+		found = true
+		return rows.Scan(&attempt.Number, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Counts.Certificates,
+			&attempt.Counts.ObjectsErased, &attempt.Counts.ObjectsAbsent, &attempt.Counts.ObjectsSoftDeleted, &attempt.Counts.ReferencesCleared)
+	})
+	switch {
+	case err != nil:
+		return purge.Attempt{}, classify("claiming in the ledger", err)
+	case !found:
+		return purge.Attempt{}, purge.ErrUnknownRequest
+	case attempt.Number == 0 && !attempt.State.Ended():
+		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request was opened again while it was being claimed"}
+	}
+	return attempt, nil
+}
+
+// Intend writes the intents and reads the eligibility, in this order, in one round trip.
+func (s *Store) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
+	var q script
+	s.addObjects(&q, attempt, intents, time.Time{})
+	q.add(s.tables.retirement(), attempt.User)
+	var user purge.User
+	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, &user) })
+	return user.Retirement, classify("writing down what will be deleted", err)
+}
+
+// Record writes a report in one transaction and one round trip.
+func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
+	var q script
+	now := s.now()
+	q.add("START TRANSACTION")
+	for _, c := range report.Clear {
+		s.tables.clear(&q, attempt.User, c)
+		q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
+			" VALUES (?, ?, ?, ?, ?, ROW_COUNT(), ?) ON DUPLICATE KEY UPDATE references_cleared = references_cleared + VALUES(references_cleared)",
+			attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now)
+	}
+	s.addOutcomes(&q, attempt, report, now)
+	s.addEnd(&q, attempt, report, now)
+	q.add("COMMIT")
+	q.add("SELECT "+requestColumns+" FROM requests WHERE id = ?", attempt.Request)
+	var recorded purge.Recorded
+	found, failures := false, 0
+	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+		found = true
+		return rows.Scan(&recorded.State, &recorded.Reason, &failures, &recorded.Counts.Certificates, &recorded.Counts.ObjectsErased,
+			&recorded.Counts.ObjectsAbsent, &recorded.Counts.ObjectsSoftDeleted, &recorded.Counts.ReferencesCleared)
+	})
+	if err == nil && !found {
+		err = purge.ErrUnknownRequest
+	}
+	return recorded, classify("writing to the ledger", err)
+}
+
+// addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that this request ever
+// listed is gone, also what an earlier attempt deleted and did not live to tell.
+func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
+	if len(report.Proven) > 0 {
+		args := []any{attempt.Number, now, attempt.Request}
+		for _, dir := range report.Proven {
+			args = append(args, dir.Bucket, dir.Prefix)
+		}
+		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE request_id = ?"+
+			" AND outcome NOT IN ('erased', 'absent') AND (bucket, directory) IN ("+tuples("(?, ?)", len(report.Proven))+")", args...)
+	}
+	var seen []purge.Evidence
+	for _, e := range report.Evidence {
+		if e.Outcome != purge.Absent {
+			seen = append(seen, e)
+			continue
+		}
+		// A directory that this request has emptied before is not one that held nothing.
+		q.add("INSERT INTO evidence_objects ("+objectColumns+") SELECT "+objectPlaceholders+" FROM DUAL WHERE NOT EXISTS"+
+			" (SELECT 1 FROM evidence_objects e WHERE e.request_id = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
+			append(objectArgs(attempt, e, now, now), attempt.Request, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
+	}
+	s.addObjects(q, attempt, seen, now)
+}
+
+// addEnd moves the request, and with it every other open request of the same user: the outcome is the user's. Only the
+// newest attempt may end it as refused or failed or queue it again; done is true whoever says it, once the LMS database
+// shows no reference.
+func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
+	var finished any
+	if report.State.Ended() {
+		finished = now
+	}
+	counted := 0
+	if report.Counted {
+		counted = 1
+	}
+	count := "(SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = ? AND o.outcome = "
+	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, not_before = ?, recoverable_until = ?," +
+		" certificates = GREATEST(certificates, ?), objects_erased = " + count + "'erased'), objects_absent = " + count + "'absent')," +
+		" objects_soft_deleted = " + count + "'soft_deleted'), references_cleared =" +
+		" (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = ?), finished_at = ?, updated_at = ?" +
+		" WHERE id = ? AND state IN ('queued', 'running')"
+	id := attempt.Request
+	args := []any{
+		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), nullTime(report.RecoverableUntil),
+		report.Certificates, id, id, id, id, finished, now, id,
+	}
+	others := "UPDATE requests SET state = ?, reason = ?, detail = ?, finished_at = ?, updated_at = ?" +
+		" WHERE user_id = ? AND id <> ? AND state IN ('queued', 'running') AND @applied > 0"
+	if report.State == purge.Done {
+		condition, users := s.noReferenceLeft(attempt.User)
+		text += " AND " + condition
+		args = append(args, users...)
+	} else {
+		text += " AND attempts = ?"
+		args = append(args, attempt.Number)
+	}
+	q.add(text, args...)
+	if report.State.Ended() {
+		q.add("SET @applied = ROW_COUNT()")
+		q.add(others, report.State, report.Reason, report.Detail, now, now, attempt.User, id)
+	}
+}
+
+const (
+	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size," +
+		" cache_control, outcome, until, listed_at, settled_at, object_key"
+	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
+)
+
+// addObjects writes evidence rows; a generation that the request has met before keeps its row.
+func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidence, settled time.Time) {
+	if len(all) == 0 {
+		return
+	}
+	now := s.now()
+	args := make([]any, 0, 16*len(all))
+	for _, e := range all {
+		args = append(args, objectArgs(attempt, e, now, settled)...)
+	}
+	q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(all))+
+		" ON DUPLICATE KEY UPDATE outcome = VALUES(outcome), until = VALUES(until), attempt = VALUES(attempt), settled_at = VALUES(settled_at)", args...)
+}
+
+func objectArgs(attempt purge.Attempt, e purge.Evidence, listed, settled time.Time) []any {
+	g := e.Generation
+	key := sha256.Sum256([]byte(g.Directory.Bucket + "\x00" + g.Name + "\x00" + strconv.FormatInt(g.Number, 10)))
+	return []any{
+		attempt.Request, attempt.User, e.CertificateID, e.Table, attempt.Number, g.Directory.Bucket, g.Directory.Prefix, g.Name,
+		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), listed, nullTime(settled), hex.EncodeToString(key[:]),
+	}
+}
+
+func tuples(one string, n int) string { return strings.TrimSuffix(strings.Repeat(one+", ", n), ", ") }
+
+func nullTime(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC()
+}
+
+// cut shortens a text to at most n bytes of valid UTF-8.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}

@@ -1,0 +1,192 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Request is a row of the ledger's table requests.
+type Request struct {
+	ID                 purge.RequestID `gorm:"primaryKey" json:"request_id"`
+	IdempotencyKey     string          `json:"-"` // the caller's; it may hold anything
+	UserID             purge.UserID    `json:"user_id"`
+	Source             purge.Source    `json:"source"`
+	State              purge.State     `json:"state"`
+	Reason             purge.Reason    `json:"reason,omitempty"`
+	Detail             string          `json:"detail,omitempty"`
+	Attempts           int             `json:"attempts"`
+	Failures           int             `json:"failures"`
+	Certificates       int             `json:"certificates"`
+	ObjectsErased      int             `json:"objects_erased"`
+	ObjectsAbsent      int             `json:"objects_absent"`
+	ObjectsSoftDeleted int             `json:"objects_soft_deleted"`
+	ReferencesCleared  int             `json:"references_cleared"`
+	RecoverableUntil   *time.Time      `json:"recoverable_until,omitempty"`
+	NotBefore          *time.Time      `json:"not_before,omitempty"`
+	RequestedAt        time.Time       `json:"requested_at"`
+	StartedAt          *time.Time      `json:"started_at,omitempty"`
+	FinishedAt         *time.Time      `json:"finished_at,omitempty"`
+	UpdatedAt          time.Time       `gorm:"autoUpdateTime:false" json:"-"`
+}
+
+// acceptBatch is how many requests one INSERT carries. Larger ones gain nothing and hold their locks longer.
+const acceptBatch = 500
+
+// Accept makes or finds a request for each wish. Its statements may be repeated by anybody at any time: the unique key
+// decides who made a request.
+func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	before, err := s.byKey(ctx, wishes)
+	if err != nil {
+		return nil, err
+	}
+	var fresh []Request
+	now := s.now()
+	for _, w := range wishes {
+		if found, ok := before[w.Key]; ok {
+			if found.UserID != w.User {
+				return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
+			}
+			continue
+		}
+		fresh = append(fresh, Request{
+			IdempotencyKey: w.Key, UserID: w.User, Source: w.Source, State: purge.Queued, RequestedAt: now, UpdatedAt: now,
+		})
+	}
+	after := before
+	if len(fresh) > 0 {
+		err := s.gorm.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(&fresh, acceptBatch).Error
+		if err != nil {
+			return nil, classify("writing requests to the ledger", err)
+		}
+		if after, err = s.byKey(ctx, wishes); err != nil { // the ids, also of those that somebody else made just now
+			return nil, err
+		}
+	}
+	done, err := s.reopen(ctx, wishes, before)
+	if err != nil {
+		return nil, err
+	}
+	accepted := make([]purge.Accepted, len(wishes))
+	for i, w := range wishes {
+		row, ok := after[w.Key]
+		if !ok || row.UserID != w.User {
+			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
+		}
+		accepted[i] = purge.Accepted{Request: row.ID, User: w.User, Found: purge.FoundNew, Open: !done[row.ID]}
+		if earlier, ok := before[w.Key]; ok {
+			accepted[i].Found = purge.Found(earlier.State)
+		}
+	}
+	return accepted, nil
+}
+
+// byKey reads the requests that carry the wishes' keys.
+func (s *Store) byKey(ctx context.Context, wishes []purge.Wish) (map[string]Request, error) {
+	keys := make([]string, len(wishes))
+	for i, w := range wishes {
+		keys[i] = w.Key
+	}
+	found := make(map[string]Request, len(keys))
+	for len(keys) > 0 {
+		n := min(len(keys), acceptBatch)
+		var rows []Request
+		err := s.gorm.WithContext(ctx).Select("id, idempotency_key, user_id, state").Where("idempotency_key IN ?", keys[:n]).Find(&rows).Error
+		if err != nil {
+			return nil, classify("looking up requests", err)
+		}
+		for _, r := range rows {
+			found[r.IdempotencyKey] = r
+		}
+		keys = keys[n:]
+	}
+	return found, nil
+}
+
+// reopen queues ended requests again, but for those that are done and have nothing left to do; it returns the latter.
+func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[string]Request) (map[purge.RequestID]bool, error) {
+	var ended []Request
+	var doneUsers []purge.UserID
+	for _, w := range wishes {
+		if r, ok := before[w.Key]; ok && r.State.Ended() {
+			ended = append(ended, r)
+			if r.State == purge.Done {
+				doneUsers = append(doneUsers, r.UserID)
+			}
+		}
+	}
+	left := map[purge.UserID]bool{}
+	for len(doneUsers) > 0 {
+		n := min(len(doneUsers), acceptBatch)
+		some, err := s.withReferences(ctx, doneUsers[:n])
+		if err != nil {
+			return nil, classify("asking the LMS database", err)
+		}
+		for id := range some {
+			left[id] = true
+		}
+		doneUsers = doneUsers[n:]
+	}
+	done := map[purge.RequestID]bool{}
+	var again []purge.RequestID
+	for _, r := range ended {
+		if r.State == purge.Done && !left[r.UserID] {
+			done[r.ID] = true
+		} else {
+			again = append(again, r.ID)
+		}
+	}
+	for len(again) > 0 {
+		n := min(len(again), acceptBatch)
+		err := s.gorm.WithContext(ctx).Model(&Request{}).
+			Where("id IN ? AND state IN ?", again[:n], []purge.State{purge.Done, purge.Refused, purge.Failed}).
+			Updates(map[string]any{
+				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "not_before": nil, "finished_at": nil, "updated_at": s.now(),
+			}).Error
+		if err != nil {
+			return nil, classify("opening requests again", err)
+		}
+		again = again[n:]
+	}
+	return done, nil
+}
+
+// Tally is a number of requests in one state for one reason.
+type Tally struct {
+	State  purge.State  `json:"state"`
+	Reason purge.Reason `json:"reason"`
+	Count  int64        `json:"count"`
+}
+
+// Tallies counts all requests by state and reason.
+func (s *Store) Tallies(ctx context.Context) ([]Tally, error) {
+	var tallies []Tally
+	err := s.gorm.WithContext(ctx).Model(&Request{}).Select("state, reason, COUNT(*) AS count").
+		Group("state, reason").Order("state, reason").Scan(&tallies).Error
+	return tallies, classify("counting requests", err)
+}
+
+// RequestsOf returns all requests of a user, oldest first.
+func (s *Store) RequestsOf(ctx context.Context, user purge.UserID) ([]Request, error) {
+	var rows []Request
+	err := s.gorm.WithContext(ctx).Where("user_id = ?", user).Order("id").Find(&rows).Error
+	return rows, classify("reading requests", err)
+}
+
+// Requests returns the requests with these ids, oldest first.
+func (s *Store) Requests(ctx context.Context, ids []purge.RequestID) ([]Request, error) {
+	var all []Request
+	for len(ids) > 0 {
+		n := min(len(ids), acceptBatch)
+		var rows []Request
+		if err := s.gorm.WithContext(ctx).Where("id IN ?", ids[:n]).Order("id").Find(&rows).Error; err != nil {
+			return nil, classify("reading requests", err)
+		}
+		all, ids = append(all, rows...), ids[n:]
+	}
+	return all, nil
+}

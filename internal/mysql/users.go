@@ -1,0 +1,59 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// ErrNoSuchName means that no retirement status row holds exactly this original user name: there is no such user, it
+// never asked to be retired, or its row has been redacted or cleaned up already.
+var ErrNoSuchName = errors.New("no retirement row holds this user name (compared exactly); use the numeric user id")
+
+// ErrAmbiguousName means that several rows hold the same original user name.
+var ErrAmbiguousName = errors.New("several retirement rows hold this user name; use the numeric user id")
+
+// UnknownUsers returns those of the ids that the LMS does not have, in their order.
+func (s *Store) UnknownUsers(ctx context.Context, ids []purge.UserID) ([]purge.UserID, error) {
+	known := make(map[purge.UserID]bool, len(ids))
+	for part := range slices.Chunk(ids, acceptBatch) {
+		var rows []purge.UserID
+		if err := s.gorm.WithContext(ctx).Raw("SELECT id FROM "+s.tables.users+" WHERE id IN ?", part).Scan(&rows).Error; err != nil {
+			return nil, classify("looking up users", err)
+		}
+		for _, id := range rows {
+			known[id] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id purge.UserID) bool { return known[id] }), nil
+}
+
+// UserByOriginalName finds the retiring user who had this name. The database compares without case and trailing spaces,
+// so the exact comparison is made here.
+func (s *Store) UserByOriginalName(ctx context.Context, name string) (purge.UserID, error) {
+	var rows []struct {
+		UserID purge.UserID
+		Name   string
+	}
+	err := s.gorm.WithContext(ctx).Raw("SELECT user_id, "+exact("original_username")+" AS name FROM "+s.tables.statuses+
+		" WHERE original_username = ?", name).Scan(&rows).Error
+	if err != nil {
+		return 0, classify("looking up a user name", err)
+	}
+	var found []purge.UserID
+	for _, r := range rows {
+		if r.Name == name {
+			found = append(found, r.UserID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return 0, ErrNoSuchName
+	case 1:
+		return found[0], nil
+	default:
+		return 0, ErrAmbiguousName
+	}
+}

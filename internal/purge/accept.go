@@ -1,0 +1,98 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Wish is somebody's wish that a user be purged, before it is accepted.
+type Wish struct {
+	User   UserID
+	Key    string // idempotency key; DefaultKey unless the caller gave one
+	Source Source
+}
+
+// Found says in which state a wish met its request.
+type Found string
+
+// FoundNew means that the wish made a new request. The other values are the state that the earlier request was in.
+const FoundNew Found = "new"
+
+// Accepted is the answer to a wish.
+type Accepted struct {
+	Request RequestID `json:"request_id"`
+	User    UserID    `json:"user_id"`
+	Found   Found     `json:"found"`
+	Open    bool      `json:"open"` // queued or running now; false: done before, and no reference is left
+}
+
+// Requests is the part of the ledger that takes wishes.
+type Requests interface {
+	// Accept makes or finds one request for each wish, in their order, and returns only when all are durable. A request
+	// that has ended is opened again, unless it is done and the LMS database shows no reference of the user.
+	// A key that belongs to another user's request is ErrKeyTaken; then nothing is accepted.
+	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
+}
+
+// Tasks is the queue's entrance.
+type Tasks interface {
+	// Enqueue puts a task for each request into the queue. A task that is there already is success.
+	Enqueue(ctx context.Context, tasks []Task) error
+}
+
+// ErrKeyTaken means that an idempotency key was used for another user before.
+var ErrKeyTaken = errors.New("the idempotency key belongs to another user's request")
+
+// ErrNotQueued means that requests are in the ledger, but their tasks could not be put into the queue. Nothing is lost:
+// accepting the same wishes again puts them there.
+var ErrNotQueued = errors.New("accepted, but not yet queued")
+
+// DefaultKey is the idempotency key of a wish whose caller gave none.
+func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
+
+// maxKeyLength is the width of the ledger's column, in bytes.
+const maxKeyLength = 128
+
+// CheckKey reports what is wrong with an idempotency key that somebody gave. Keys of the form "user:<id>" are kept for
+// wishes without a key.
+func CheckKey(key string) error {
+	if key == "" || len(key) > maxKeyLength {
+		return fmt.Errorf("the idempotency key has %d characters: expected 1 to %d", len(key), maxKeyLength)
+	}
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			return errors.New("the idempotency key may hold printable ASCII characters without spaces only")
+		}
+	}
+	if len(key) >= 5 && key[:5] == "user:" {
+		return errors.New(`the idempotency key may not begin with "user:", which is kept for requests without a key`)
+	}
+	return nil
+}
+
+// Intake accepts wishes: first into the ledger, then into the queue, so that a crash in between costs a re-run, never a
+// user.
+type Intake struct {
+	Requests Requests
+	Tasks    Tasks
+}
+
+// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, the answers
+// come together with an error that is ErrNotQueued.
+func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
+	accepted, err := in.Requests.Accept(ctx, wishes)
+	if err != nil {
+		return nil, fmt.Errorf("accepting %d requests: %w", len(wishes), err)
+	}
+	var tasks []Task
+	for _, a := range accepted {
+		if a.Open {
+			tasks = append(tasks, Task{Request: a.Request, User: a.User})
+		}
+	}
+	if err := in.Tasks.Enqueue(ctx, tasks); err != nil {
+		return accepted, fmt.Errorf("%w: %w", ErrNotQueued, err)
+	}
+	return accepted, nil
+}

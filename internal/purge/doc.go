@@ -1,0 +1,38 @@
+// Package purge is the domain of certpurge: it erases the legacy PDF certificates of one retiring user, proves that
+// they are gone, and only then has the links to them cleared. It uses the standard library only; buckets, SQL and
+// queues are behind the small interfaces that it declares.
+//
+// # Invariants
+//
+//  1. A reference outlives its files. It is cleared only after a successful listing, made in the same attempt, has shown
+//     that no generation of any of its artifacts is left. A 404 is not proof, a 2xx is not proof.
+//  2. Only retiring users. Eligibility is read from the LMS database when work begins and once more right before the
+//     first delete.
+//  3. Only this certificate's objects. Names are built from ids of 32 lower-case hexadecimal digits and end in "/";
+//     buckets come from the configuration. An empty or odd id never becomes a prefix. A verify_uuid alone is no reference.
+//  4. Only two columns: download_uuid and download_url, in the live table and, unless switched off, in the history
+//     table. Every UPDATE is guarded by the old values; no history row is written.
+//  5. Nothing accepted is lost. A request is in the ledger before its task is in Redis, and ends as done, refused or
+//     failed, with a reason.
+//  6. Everything may happen twice, also at the same time, with the same end state.
+//  7. No personal data leaves the LMS tables: numeric user ids only. Errors of this package and of its adapters carry no
+//     user names, e-mail addresses or certificate URLs.
+//  8. Erasure is reported honestly: soft delete, holds, retention and everything that could not be proven are outcomes of
+//     their own. When in doubt: not erased, reference kept, reason shown.
+//
+// # Order
+//
+// Objects first, rows after: a crash leaves work to redo, never a false "done". What is about to be deleted is written
+// down before the first delete (Ledger.Intend), so a worker that is killed in the middle loses no evidence.
+// No transaction is open while a bucket is asked.
+//
+// # One task in seven files
+//
+//	enqueuer/enqueue.go             a user id becomes a request
+//	internal/queue/client.go        the request's task goes into Redis
+//	worker/main.go                  a worker pulls it
+//	internal/queue/handler.go       payload in, outcome translated for the queue
+//	internal/purge/purge.go         the purge of one user
+//	internal/gcs/store.go           list, delete, list again
+//	internal/mysql/certificates.go  references read, then cleared
+package purge

@@ -1,0 +1,68 @@
+package purge_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// TestSevenFilePathExists reads the path of one task from doc.go and looks for its files.
+func TestSevenFilePathExists(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile(`(?m)^//\t(\S+\.go)`).FindAllStringSubmatch(string(doc), -1)
+	if len(files) != 7 {
+		t.Errorf("doc.go names %d files, want 7", len(files))
+	}
+	for _, f := range files {
+		if _, err := os.Stat(filepath.Join("../..", f[1])); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestReferencesPrintWithoutTheirContent(t *testing.T) {
+	t.Parallel()
+	ref := purge.Reference{Table: purge.History, RowID: 8, CertificateID: 7, DownloadUUID: idD, VerifyUUID: idV, DownloadURL: "https://secret.example"}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if got := fmt.Sprintf(verb, ref); strings.Contains(got, "secret") || strings.Contains(got, idD) || !strings.Contains(got, "7") {
+			t.Errorf("%s prints %s", verb, got)
+		}
+	}
+}
+
+func TestErrorsCarryTheirClass(t *testing.T) {
+	t.Parallel()
+	held := &purge.Error{Class: purge.Held, Text: "held", Cause: errors.New("https://storage.example/secret")}
+	wrapped := fmt.Errorf("purging: %w", held)
+	if got := purge.ClassOf(wrapped); got != purge.Held {
+		t.Errorf("got class %d, want held", got)
+	}
+	if strings.Contains(wrapped.Error(), "secret") {
+		t.Errorf("%q shows its cause", wrapped)
+	}
+	if got := purge.ClassOf(errors.New("anything")); got != purge.Transient {
+		t.Errorf("got class %d, want transient", got)
+	}
+}
+
+func TestCheckKey(t *testing.T) {
+	t.Parallel()
+	for key, ok := range map[string]bool{
+		"a": true, strings.Repeat("k", 128): true, "ticket-4711/x:y": true,
+		"": false, strings.Repeat("k", 129): false, "with space": false, "ümlaut": false, "user:42": false, "a\n": false,
+	} {
+		if err := purge.CheckKey(key); (err == nil) != ok {
+			t.Errorf("%q: got %v", key, err)
+		}
+	}
+}

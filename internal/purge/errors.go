@@ -1,0 +1,78 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Class says what a failure means for the request. The adapter that meets an error sets it, the domain carries it, and
+// the edge of the queue translates it.
+type Class int
+
+// The classes of failures. The zero value is no class; ClassOf never returns it.
+const (
+	Transient     Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that nobody understands
+	Throttled                      // the service asked us to slow down
+	Retained                       // a date protects an object; Error.Until says which
+	SoftDeleting                   // deleted, but restorable until Error.Until, and the configuration does not accept that
+	Held                           // a hold protects an object until somebody releases it
+	NoPermission                   // the service account may not do it
+	Unrecognised                   // a reference from which no artifact can be named
+	Misconfigured                  // wrong bucket, missing grant: every user would meet it
+	NotRetiring                    // the user may not be purged
+	Stopped                        // the worker is stopping; nothing is wrong
+)
+
+// Error is a failure with its class. Its text is fit for logs and the ledger: numeric ids, bucket names and status codes,
+// no object names, URLs or user names.
+type Error struct {
+	Class Class
+	Until time.Time // for Retained and SoftDeleting
+	Text  string
+	Cause error // for errors.Is and errors.As; never printed, it may carry a URL
+}
+
+// Error returns the text.
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// ClassOf returns the class of an error: that of the outermost *Error in its tree, Transient for any other error.
+// A cancelled or expired context means that the outcome is unknown, which is Transient too.
+func ClassOf(err error) Class {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class
+	}
+	return Transient
+}
+
+// ErrStopped is what a purge returns that ended early because the worker is stopping.
+var ErrStopped = &Error{Class: Stopped, Text: "the worker is stopping"}
+
+type stopKey struct{}
+
+// WithStop returns a context that carries a stop signal: once stop is closed, a purge begins no further call that
+// changes something, but lets those in flight end.
+func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
+	return context.WithValue(ctx, stopKey{}, stop)
+}
+
+// stopping returns ErrStopped after the stop signal and the context's error after its end.
+func stopping(ctx context.Context) error {
+	if stop, ok := ctx.Value(stopKey{}).(<-chan struct{}); ok {
+		select {
+		case <-stop:
+			return ErrStopped
+		default:
+		}
+	}
+	if ctx.Err() != nil {
+		if errors.Is(context.Cause(ctx), ErrStopped) {
+			return ErrStopped
+		}
+		return &Error{Class: Transient, Text: "the attempt ran out of time", Cause: context.Cause(ctx)}
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package purge
+
+import "time"
+
+// Outcome is what became of one object generation, or of one directory that held none.
+type Outcome string
+
+// The outcomes. Only Erased, Absent and, where the configuration accepts it, SoftDeleted let a reference be cleared.
+const (
+	Listed      Outcome = "listed"       // seen and about to be deleted: the intent, replaced by one of the others
+	Erased      Outcome = "erased"       // was listed for this request; a later complete listing shows that it is gone
+	Absent      Outcome = "absent"       // the directory held nothing
+	SoftDeleted Outcome = "soft_deleted" // gone from the listing, restorable until a date
+	HeldBack    Outcome = "held"         // a hold protects it; not touched
+	KeptUntil   Outcome = "retained"     // a retention date protects it; not touched
+	NotProven   Outcome = "not_proven"   // nobody knows yet; the next attempt finds out
+)
+
+// Evidence is the outcome of one object generation for one certificate.
+type Evidence struct {
+	CertificateID CertificateID
+	Table         Table
+	Generation    Generation // Number 0 and Name equal to the prefix for a directory that is Absent
+	Outcome       Outcome
+	Until         time.Time // for SoftDeleted and KeptUntil
+}
+
+// Clearing asks for the references of one certificate in one table to be cleared, each guarded by its old values.
+type Clearing struct {
+	CertificateID CertificateID
+	Table         Table
+	References    []Reference
+}
+
+// Report is the result of one attempt, to be recorded in one transaction.
+type Report struct {
+	State            State // Queued means: again later
+	Reason           Reason
+	Detail           string    // one or more sentences for people; no personal data
+	Counted          bool      // whether the failure counts against the attempts
+	NotBefore        time.Time // when the next attempt makes sense; zero means any time
+	RecoverableUntil time.Time // latest date until which something of the user can be restored; zero if nothing can
+	Certificates     int       // distinct certificates with a reference
+	Clear            []Clearing
+	Proven           []Directory // shown empty by a complete listing of this attempt
+	Evidence         []Evidence  // outcomes that do not follow from Proven and the intents
+}
+
+// Counts are the figures of a request, summed over its attempts from the evidence in the ledger.
+type Counts struct {
+	Certificates       int `json:"certificates"`
+	ObjectsErased      int `json:"objects_erased"`
+	ObjectsAbsent      int `json:"objects_absent"`
+	ObjectsSoftDeleted int `json:"objects_soft_deleted"`
+	ReferencesCleared  int `json:"references_cleared"`
+}
+
+// Recorded is what the ledger holds after a report was recorded.
+type Recorded struct {
+	State  State
+	Reason Reason
+	Counts Counts
+}

@@ -1,0 +1,297 @@
+package purge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Users reads the LMS database.
+type Users interface {
+	// User reads eligibility and references at one moment. A user that does not exist is an answer, not an error.
+	User(ctx context.Context, id UserID) (User, error)
+}
+
+// Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
+type Ledger interface {
+	// Begin claims the task's request for one attempt. A request that has ended is returned as it is, without a claim.
+	// ErrUnknownRequest means that there is no such request, or that it is another user's.
+	Begin(ctx context.Context, task Task) (Attempt, error)
+	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
+	// the user's eligibility once more. intents may be empty.
+	Intend(ctx context.Context, attempt Attempt, intents []Evidence) (Retirement, error)
+	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
+	// Done only if the LMS database shows no reference of the user any more, and it lets an attempt that another one has
+	// overtaken clear and add evidence, but not end the request as refused or failed.
+	Record(ctx context.Context, attempt Attempt, report Report) (Recorded, error)
+}
+
+// Objects is the store of the certificates' files.
+type Objects interface {
+	// List returns every generation of every object under dir, noncurrent ones too. It succeeds only if the listing was
+	// complete; a missing bucket is an error of class Misconfigured, never an empty list.
+	List(ctx context.Context, dir Directory) ([]Generation, error)
+	// Delete removes one generation. One that is gone already is no error. Success is no proof.
+	Delete(ctx context.Context, g Generation) error
+	// SoftDeleted lists what was deleted under dir and can still be restored; nothing if the bucket has no soft delete.
+	SoftDeleted(ctx context.Context, dir Directory) ([]SoftDeletedObject, error)
+}
+
+// ErrUnknownRequest is Begin's answer to a task whose request is not in the ledger: another installation's Redis, or a
+// ledger restored from a backup.
+var ErrUnknownRequest = errors.New("the ledger has no such request of this user")
+
+// Task is what a queue hands over: a request and the user whom it is about.
+type Task struct {
+	Request RequestID
+	User    UserID
+}
+
+// Attempt is one try at a request.
+type Attempt struct {
+	Task
+	Number   int // 1 for the first, never reused
+	Failures int // counted failures so far
+	State    State
+	Reason   Reason
+	Counts   Counts
+}
+
+// Policy holds what operators decide.
+type Policy struct {
+	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
+	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
+	AcceptSoftDelete bool     // whether a restorable object counts as erased
+	MaxAttempts      int      // counted failures after which a request ends as failed: gave_up
+}
+
+// Result is what became of a request in one attempt.
+type Result struct {
+	State   State
+	Reason  Reason
+	Detail  string
+	Attempt int
+	Again   bool // the request had ended before; nothing was done
+	Counts  Counts
+}
+
+// Purger purges users. Its fields are set once, before the first purge; it is then safe for concurrent use.
+type Purger struct {
+	Users     Users
+	Ledger    Ledger
+	Objects   Objects
+	Locations Locations
+	Policy    Policy
+}
+
+// recordGrace is how long an attempt whose time is over may take to write down what it did.
+const recordGrace = 5 * time.Second
+
+// Purge makes one attempt at a task. Without an error the request has ended, and Result says how. With one it has not:
+// the class of the error says when to try again.
+func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
+	attempt, err := p.Ledger.Begin(ctx, task)
+	if err != nil {
+		return Result{}, fmt.Errorf("beginning request %d: %w", task.Request, err)
+	}
+	if attempt.State.Ended() {
+		return Result{State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
+	}
+	report, failure := p.attempt(ctx, attempt)
+	result := Result{State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
+
+	// What was done must be written down even if the attempt's time has run out meanwhile.
+	recordCtx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordGrace+remaining(ctx),
+		errors.New("recording took too long"))
+	defer cancel()
+	recorded, err := p.Ledger.Record(recordCtx, attempt, report)
+	if err != nil {
+		return result, errors.Join(failure, fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, task.Request, err))
+	}
+	result.State, result.Counts = recorded.State, recorded.Counts
+	if recorded.State.Ended() {
+		result.Reason = recorded.Reason
+		return result, nil
+	}
+	if failure == nil { // the report said done, refused or failed; the database did not agree
+		failure = &Error{Class: Transient, Text: fmt.Sprintf(
+			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", task.Request, task.User)}
+	}
+	return result, failure
+}
+
+// remaining is the time left until the deadline of ctx; zero if that is over or unset.
+func remaining(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok || ctx.Err() != nil {
+		return 0
+	}
+	return max(0, time.Until(deadline))
+}
+
+// attempt does everything but the recording. The error is nil if the report ends the request.
+func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
+	user, err := p.Users.User(ctx, attempt.User)
+	if err != nil {
+		return p.settle(ctx, attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
+	}
+	if refused := p.Policy.refuse(user.Retirement); refused != ReasonNone {
+		return refusal(attempt, refused), nil
+	}
+	if len(user.References) == 0 {
+		return Report{State: Done, Reason: ReasonNothingToPurge}, nil
+	}
+	work, problems := p.plan(user.References)
+	each(work.dirs, func(d *directory) { d.found, d.err = p.Objects.List(ctx, d.Directory) })
+
+	retirement, err := p.Ledger.Intend(ctx, attempt, work.intents())
+	if err != nil {
+		return p.settle(ctx, attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
+	}
+	if refused := p.Policy.refuse(retirement); refused != ReasonNone {
+		return refusal(attempt, refused), nil
+	}
+	each(work.deletable(), func(g *doomed) {
+		if g.err = stopping(ctx); g.err == nil {
+			g.err = p.Objects.Delete(ctx, g.Generation)
+		}
+	})
+	each(work.dirs, func(d *directory) {
+		if d.err == nil && len(d.found) > 0 {
+			d.left, d.err = p.Objects.List(ctx, d.Directory)
+		}
+		if d.err == nil {
+			d.soft, d.err = p.Objects.SoftDeleted(ctx, d.Directory)
+		}
+	})
+	return p.settle(ctx, attempt, work, problems)
+}
+
+// refuse says why a user may not be purged; ReasonNone if it may.
+func (p Policy) refuse(r Retirement) Reason {
+	switch {
+	case !r.UserExists:
+		return ReasonUnknownUser
+	case !r.Requested || slices.Contains(p.ExcludedStates, r.State):
+		return ReasonNotRetiring
+	default:
+		return ReasonNone
+	}
+}
+
+// refusal reports a user that may not be purged. Nothing is cleared, not even what has no files.
+func refusal(attempt Attempt, reason Reason) Report {
+	detail := fmt.Sprintf("user %d has no retirement request past the cancellable stage; nothing was touched", attempt.User)
+	if reason == ReasonUnknownUser {
+		detail = fmt.Sprintf("the LMS has no user %d", attempt.User)
+	}
+	return Report{State: Refused, Reason: reason, Detail: detail}
+}
+
+// settle turns what was seen into the report, and the problems into the request's next state.
+func (p *Purger) settle(ctx context.Context, attempt Attempt, work *work, problems []error) (Report, error) {
+	var report Report
+	if work != nil {
+		problems = append(problems, work.settle(p.Policy, &report)...)
+	}
+	if len(problems) == 0 {
+		report.State = Done
+		return report, nil
+	}
+	if errors.Is(context.Cause(ctx), ErrStopped) {
+		problems = append(problems, ErrStopped) // calls that were cut off by our own stopping are nobody's failure
+	}
+	report.Detail = describe(problems)
+	failure := p.next(attempt, problems, &report)
+	if report.State.Ended() {
+		return report, nil
+	}
+	return report, failure
+}
+
+// next decides from the classes of all problems what happens to the request. What may pass by itself goes first: only
+// when nothing else is left does the request end. It returns the failure for the queue.
+func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
+	until := map[Class]time.Time{}
+	seen := map[Class]bool{}
+	for _, problem := range problems {
+		class := ClassOf(problem)
+		seen[class] = true
+		if e, ok := errors.AsType[*Error](problem); ok && (until[class].IsZero() || e.Until.Before(until[class])) {
+			until[class] = e.Until // the earliest date lets at least one file go as soon as it may
+		}
+	}
+	again := func(class Class, reason Reason) error {
+		report.State, report.Reason, report.NotBefore = Queued, reason, until[class]
+		return &Error{Class: class, Until: until[class], Text: report.Detail, Cause: errors.Join(problems...)}
+	}
+	end := func(reason Reason) error {
+		report.State, report.Reason = Failed, reason
+		return nil
+	}
+	switch {
+	case seen[Stopped]:
+		return again(Stopped, ReasonStopped)
+	case seen[Misconfigured]:
+		return again(Misconfigured, ReasonMisconfigured)
+	case seen[Throttled]:
+		return again(Throttled, ReasonThrottled)
+	case seen[Transient] && attempt.Failures+1 < p.Policy.MaxAttempts:
+		report.Counted = true
+		return again(Transient, ReasonTransient)
+	case seen[Transient]:
+		report.Counted = true
+		return end(ReasonGaveUp)
+	case seen[NoPermission]:
+		return end(ReasonNoPermission)
+	case seen[Held]:
+		return end(ReasonHeld)
+	case seen[Unrecognised]:
+		return end(ReasonUnrecognised)
+	case seen[Retained]:
+		return again(Retained, ReasonRetained)
+	default:
+		return again(SoftDeleting, ReasonSoftDeleted)
+	}
+}
+
+// describe joins the problems' texts, each once, to at most maxDetail bytes.
+func describe(problems []error) string {
+	var texts []string
+	for _, problem := range problems {
+		if text := problem.Error(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	slices.SortFunc(texts, cmp.Compare[string]) // the same problems read the same, whichever came first
+	detail := strings.Join(texts, "; ")
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail-3], "") + "..."
+	}
+	return detail
+}
+
+// maxDetail fits the ledger's column.
+const maxDetail = 500
+
+// waveWidth is how many calls of one user are made at a time. The store limits the process as a whole.
+const waveWidth = 32
+
+// each calls do for all items at the same time, at most waveWidth of them, and waits for the last.
+func each[T any](items []T, do func(T)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, waveWidth)
+	for _, item := range items {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			do(item)
+		})
+	}
+	wg.Wait()
+}

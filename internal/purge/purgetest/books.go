@@ -1,0 +1,304 @@
+package purgetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Books is the fake of both databases: the LMS's retirements and references, and the ledger.
+type Books struct {
+	ClearHistory bool
+
+	mu       sync.Mutex
+	users    map[purge.UserID]purge.Retirement
+	rows     []*row
+	requests []*request
+	evidence map[evidenceKey]purge.Evidence
+	cleared  map[purge.RequestID]int
+
+	// Fail, if set, is asked before each call ("user", "begin", "intend", "record") and may make it fail.
+	Fail func(step string) error
+}
+
+type row struct {
+	user purge.UserID
+	ref  purge.Reference
+}
+
+type request struct {
+	id       purge.RequestID
+	key      string
+	user     purge.UserID
+	state    purge.State
+	reason   purge.Reason
+	attempts int
+	failures int
+	report   purge.Report
+}
+
+type evidenceKey struct {
+	request purge.RequestID
+	bucket  string
+	name    string
+	number  int64
+}
+
+// NewBooks makes empty books.
+func NewBooks() *Books {
+	return &Books{
+		ClearHistory: true, users: map[purge.UserID]purge.Retirement{},
+		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
+	}
+}
+
+func (b *Books) enter(ctx context.Context, step string) error {
+	if b.Fail != nil {
+		if err := b.Fail(step); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// SetUser says what the LMS knows of a user's retirement.
+func (b *Books) SetUser(id purge.UserID, r purge.Retirement) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.users[id] = r
+}
+
+// AddReference adds a row that holds a reference.
+func (b *Books) AddReference(user purge.UserID, ref purge.Reference) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = append(b.rows, &row{user, ref})
+}
+
+// References returns the user's rows that still hold a reference.
+func (b *Books) References(user purge.UserID) []purge.Reference {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.references(user)
+}
+
+func (b *Books) references(user purge.UserID) []purge.Reference {
+	var refs []purge.Reference
+	for _, r := range b.rows {
+		if r.user == user && (r.ref.DownloadUUID != "" || r.ref.DownloadURL != "") {
+			refs = append(refs, r.ref)
+		}
+	}
+	slices.SortStableFunc(refs, func(x, y purge.Reference) int {
+		if x.Table == y.Table {
+			return int(x.RowID - y.RowID)
+		}
+		if x.Table == purge.Live {
+			return -1
+		}
+		return 1
+	})
+	return refs
+}
+
+func (b *Books) left(user purge.UserID) bool {
+	return slices.ContainsFunc(b.references(user), func(r purge.Reference) bool { return r.Table == purge.Live || b.ClearHistory })
+}
+
+// User implements purge.Users.
+func (b *Books) User(ctx context.Context, id purge.UserID) (purge.User, error) {
+	if err := b.enter(ctx, "user"); err != nil {
+		return purge.User{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return purge.User{Retirement: b.users[id], References: b.references(id)}, nil
+}
+
+// Begin implements purge.Ledger.
+func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
+	if err := b.enter(ctx, "begin"); err != nil {
+		return purge.Attempt{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.find(task.Request)
+	if r == nil || r.user != task.User {
+		return purge.Attempt{}, purge.ErrUnknownRequest
+	}
+	attempt := purge.Attempt{Task: task, Counts: b.counts(r)}
+	if !r.state.Ended() {
+		r.state = purge.Running
+		r.attempts++
+		attempt.Number = r.attempts
+	}
+	attempt.State, attempt.Reason, attempt.Failures = r.state, r.reason, r.failures
+	return attempt, nil
+}
+
+// Intend implements purge.Ledger.
+func (b *Books) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
+	if err := b.enter(ctx, "intend"); err != nil {
+		return purge.Retirement{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.write(attempt, intents)
+	return b.users[attempt.User], nil
+}
+
+// Record implements purge.Ledger.
+func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
+	if err := b.enter(ctx, "record"); err != nil {
+		return purge.Recorded{}, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.find(attempt.Request)
+	if r == nil {
+		return purge.Recorded{}, purge.ErrUnknownRequest
+	}
+	for _, c := range report.Clear {
+		for _, ref := range c.References {
+			b.cleared[r.id] += b.clear(attempt.User, ref)
+		}
+	}
+	b.settle(attempt, report)
+	b.end(r, attempt, report)
+	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r)}, nil
+}
+
+// clear empties a row that still holds exactly what was read.
+func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
+	for _, row := range b.rows {
+		if row.user == user && row.ref == ref {
+			row.ref.DownloadUUID, row.ref.DownloadURL = "", ""
+			return 1
+		}
+	}
+	return 0
+}
+
+func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
+	for key, e := range b.evidence {
+		if key.request == attempt.Request && e.Outcome != purge.Absent && slices.Contains(report.Proven, e.Generation.Directory) {
+			e.Outcome = purge.Erased
+			b.evidence[key] = e
+		}
+	}
+	for _, e := range report.Evidence {
+		known := false
+		for key, other := range b.evidence {
+			known = known || key.request == attempt.Request && other.Generation.Directory == e.Generation.Directory
+		}
+		if e.Outcome != purge.Absent || !known {
+			b.write(attempt, []purge.Evidence{e})
+		}
+	}
+}
+
+func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
+	open := !r.state.Ended()
+	if report.State == purge.Done && b.left(attempt.User) || report.State != purge.Done && r.attempts != attempt.Number || !open {
+		return
+	}
+	if report.Counted {
+		r.failures++
+	}
+	certificates := max(r.report.Certificates, report.Certificates)
+	r.state, r.reason, r.report = report.State, report.Reason, report
+	r.report.Certificates = certificates
+	if !report.State.Ended() {
+		return
+	}
+	for _, other := range b.requests {
+		if other.user == r.user && !other.state.Ended() {
+			other.state, other.reason = report.State, report.Reason
+		}
+	}
+}
+
+func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
+	for _, e := range all {
+		g := e.Generation
+		b.evidence[evidenceKey{attempt.Request, g.Directory.Bucket, g.Name, g.Number}] = e
+	}
+}
+
+func (b *Books) counts(r *request) purge.Counts {
+	counts := purge.Counts{Certificates: r.report.Certificates, ReferencesCleared: b.cleared[r.id]}
+	for key, e := range b.evidence {
+		if key.request != r.id {
+			continue
+		}
+		switch e.Outcome {
+		case purge.Erased:
+			counts.ObjectsErased++
+		case purge.Absent:
+			counts.ObjectsAbsent++
+		case purge.SoftDeleted:
+			counts.ObjectsSoftDeleted++
+		default:
+		}
+	}
+	return counts
+}
+
+func (b *Books) find(id purge.RequestID) *request {
+	if id < 1 || int(id) > len(b.requests) {
+		return nil
+	}
+	return b.requests[id-1]
+}
+
+// Accept implements purge.Requests.
+func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	if err := b.enter(ctx, "accept"); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range wishes {
+		if i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key }); i >= 0 && b.requests[i].user != w.User {
+			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
+		}
+	}
+	var accepted []purge.Accepted
+	for _, w := range wishes {
+		accepted = append(accepted, b.accept(w))
+	}
+	return accepted, nil
+}
+
+func (b *Books) accept(w purge.Wish) purge.Accepted {
+	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key })
+	if i < 0 {
+		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, user: w.User, state: purge.Queued}
+		b.requests = append(b.requests, r)
+		return purge.Accepted{Request: r.id, User: w.User, Found: purge.FoundNew, Open: true}
+	}
+	r := b.requests[i]
+	a := purge.Accepted{Request: r.id, User: w.User, Found: purge.Found(r.state), Open: true}
+	if r.state == purge.Done && !b.left(w.User) {
+		a.Open = false
+	} else if r.state.Ended() {
+		r.state, r.reason, r.failures = purge.Queued, purge.ReasonNone, 0
+	}
+	return a
+}
+
+// Evidence returns the outcomes of a request's objects by name.
+func (b *Books) Evidence(id purge.RequestID) map[string]purge.Outcome {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	outcomes := map[string]purge.Outcome{}
+	for key, e := range b.evidence {
+		if key.request == id {
+			outcomes[fmt.Sprintf("%s#%d", key.name, key.number)] = e.Outcome
+		}
+	}
+	return outcomes
+}

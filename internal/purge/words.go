@@ -1,0 +1,149 @@
+package purge
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// UserID is the numeric id of an LMS user, auth_user.id: 1 to 2,147,483,647.
+type UserID int64
+
+// maxUserID is the largest value of auth_user.id, a signed 32-bit AutoField (Open edX migrations).
+const maxUserID = 1<<31 - 1
+
+// ParseUserID reads a user id from decimal digits; no sign, no spaces, no leading zero. Its error names the input.
+func ParseUserID(s string) (UserID, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || n > maxUserID || strconv.FormatInt(n, 10) != s {
+		return 0, fmt.Errorf("%.40q is not a user id: expected the LMS's numeric id, 1 to %d", s, maxUserID)
+	}
+	return UserID(n), nil
+}
+
+// Valid reports whether the id can be one of the LMS's.
+func (id UserID) Valid() bool { return id >= 1 && id <= maxUserID }
+
+// RequestID is the ledger's id of a request; positive.
+type RequestID int64
+
+// CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row.
+type CertificateID int64
+
+// Source says who wished for a purge.
+type Source string
+
+// The sources of requests.
+const (
+	SourceAPI      Source = "api"
+	SourceDriver   Source = "driver"
+	SourceBackfill Source = "backfill"
+	SourceWatch    Source = "watch"
+	SourceCLI      Source = "cli"
+)
+
+// State is the state of a request in the ledger.
+type State string
+
+// The states of a request. Done, Refused and Failed are its ends.
+const (
+	Queued  State = "queued"
+	Running State = "running"
+	Done    State = "done"
+	Refused State = "refused"
+	Failed  State = "failed"
+)
+
+// Ended reports whether no worker will touch the request again unless it is wished for anew.
+func (s State) Ended() bool { return s == Done || s == Refused || s == Failed }
+
+// Reason says why a request is in its state. The set is closed: it is a label of metrics and a filter of commands.
+type Reason string
+
+// Reasons of requests.
+const (
+	ReasonNone           Reason = ""                       // queued or running for the first time, or simply done
+	ReasonNothingToPurge Reason = "nothing_to_purge"       // done: the user has no reference
+	ReasonNotRetiring    Reason = "not_retiring"           // refused
+	ReasonUnknownUser    Reason = "unknown_user"           // refused: no such LMS user
+	ReasonHeld           Reason = "held"                   // failed: a hold protects an object
+	ReasonNoPermission   Reason = "no_permission"          // failed: the service account may not delete an object
+	ReasonUnrecognised   Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
+	ReasonGaveUp         Reason = "gave_up"                // failed: the attempts are used up
+	ReasonTransient      Reason = "transient"              // queued again after a failure that should pass
+	ReasonThrottled      Reason = "throttled"              // queued again, slower
+	ReasonRetained       Reason = "retained"               // queued until a retention date has passed
+	ReasonSoftDeleted    Reason = "soft_deleted"           // queued until a soft delete can no longer be undone
+	ReasonMisconfigured  Reason = "misconfigured"          // queued until the configuration is mended
+	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
+)
+
+// Table tells a live certificate row from a row of its history.
+type Table string
+
+// The two tables that hold references.
+const (
+	Live    Table = "live"
+	History Table = "history"
+)
+
+// Reference is the pair download_uuid and download_url of one row, with the ids it stands beside: the only descriptor of
+// the certificate's files. The strings are exactly as stored. It prints as its row, never as its URL (invariant 7).
+type Reference struct {
+	Table         Table
+	RowID         int64 // certificates_generatedcertificate.id, or history_id of the history table
+	CertificateID CertificateID
+	DownloadUUID  string
+	VerifyUUID    string
+	DownloadURL   string
+}
+
+// String names the row without its content.
+func (r Reference) String() string {
+	if r.Table == History {
+		return fmt.Sprintf("history row %d of certificate %d", r.RowID, r.CertificateID)
+	}
+	return fmt.Sprintf("certificate %d", r.CertificateID)
+}
+
+// GoString keeps %#v from printing the content.
+func (r Reference) GoString() string { return r.String() }
+
+// Directory is the part of a bucket that belongs to one id of one certificate. Prefix always ends in "/": without the
+// closing slash the listing of one id would match a longer name.
+type Directory struct {
+	Bucket string
+	Prefix string
+}
+
+// Generation is one stored version of an object, current or noncurrent, as a listing showed it.
+type Generation struct {
+	Directory     Directory
+	Name          string // full object name, begins with Directory.Prefix
+	Number        int64
+	Size          int64     // bytes
+	Held          bool      // temporary or event-based hold
+	RetainedUntil time.Time // zero if no retention protects it
+	CacheControl  string    // as stored; caches may serve the object that long after its deletion
+}
+
+// SoftDeletedObject is a deleted generation that can still be restored.
+type SoftDeletedObject struct {
+	Name   string
+	Number int64
+	Size   int64     // bytes
+	Until  time.Time // from then on it cannot be restored
+}
+
+// Retirement is what the LMS database says about a user's retirement.
+type Retirement struct {
+	UserExists bool
+	Requested  bool   // a row in user_api_userretirementrequest
+	State      string // state_name of the status row; empty if there is none
+}
+
+// User is what the LMS database says about a user: its retirement and its references.
+type User struct {
+	Retirement Retirement
+	References []Reference // live rows first
+}

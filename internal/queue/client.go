@@ -1,0 +1,123 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// maxRetry is asynq's own limit, set so high that it never decides: the ledger counts attempts (at most 100). A task
+// that asynq gives up is archived without a handler seeing it.
+const maxRetry = 1000
+
+// ClientConfig says how tasks are put into a queue. Durations are whole seconds: asynq cuts fractions off, and reads a
+// timeout of less than a second as 30 minutes.
+type ClientConfig struct {
+	Queue     string
+	Timeout   time.Duration // of one attempt
+	Retention time.Duration // how long a finished task stays visible
+}
+
+// Client puts tasks into one queue. It is safe for concurrent use.
+type Client struct {
+	asynq     *asynq.Client
+	inspector *asynq.Inspector
+	cfg       ClientConfig
+}
+
+// NewClient makes a Client on a connection pool that the caller closes.
+func NewClient(rdb redis.UniversalClient, cfg ClientConfig) *Client {
+	return &Client{asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb), cfg: cfg}
+}
+
+// Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
+// there by a command whose answer was lost. One that has ended makes room.
+func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
+	for _, task := range tasks {
+		if err := c.enqueue(ctx, task); err != nil {
+			return fmt.Errorf("queueing request %d: %w", task.Request, err)
+		}
+	}
+	return nil
+}
+
+// enqueueTries bounds the dance with a task that changes its state under our hands.
+const enqueueTries = 3
+
+func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
+	data, err := encode(task)
+	if err != nil {
+		return err
+	}
+	for range enqueueTries {
+		// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
+		t := asynq.NewTask(TaskType, data)
+		_, err := c.asynq.EnqueueContext(ctx, t, asynq.Queue(c.cfg.Queue), asynq.TaskID(TaskID(task.User)),
+			asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))
+		if !errors.Is(err, asynq.ErrTaskIDConflict) {
+			return err
+		}
+		ended, err := c.removeEnded(TaskID(task.User))
+		if err != nil || !ended {
+			return err
+		}
+	}
+	return nil // somebody else keeps putting it there
+}
+
+// removeEnded deletes a task that is archived or completed, and says whether the id is free now. A task in any other
+// state will run.
+func (c *Client) removeEnded(id string) (bool, error) {
+	info, err := c.inspector.GetTaskInfo(c.cfg.Queue, id)
+	switch {
+	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("looking at the task that is there: %w", err)
+	case info.State != asynq.TaskStateArchived && info.State != asynq.TaskStateCompleted:
+		return false, nil
+	}
+	if err := c.inspector.DeleteTask(c.cfg.Queue, id); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
+		return false, fmt.Errorf("removing the ended task: %w", err)
+	}
+	return true, nil
+}
+
+// Depth is how many tasks of a queue are in which state.
+type Depth struct {
+	Queue     string `json:"queue"`
+	Pending   int    `json:"pending"`
+	Active    int    `json:"active"`
+	Retry     int    `json:"retry"`
+	Scheduled int    `json:"scheduled"`
+	Completed int    `json:"completed"`
+	Archived  int    `json:"archived"`
+	Paused    bool   `json:"paused"`
+}
+
+// Depths reads the depth of every queue; a queue that was never used is empty.
+func Depths(rdb redis.UniversalClient) ([]Depth, error) {
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	all := make([]Depth, 0, len(Queues()))
+	for _, name := range Queues() {
+		info, err := inspector.GetQueueInfo(name)
+		if errors.Is(err, asynq.ErrQueueNotFound) {
+			all = append(all, Depth{Queue: name})
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("inspecting queue %s: %w", name, err)
+		}
+		all = append(all, Depth{
+			Queue: name, Pending: info.Pending, Active: info.Active, Retry: info.Retry, Scheduled: info.Scheduled,
+			Completed: info.Completed, Archived: info.Archived, Paused: info.Paused,
+		})
+	}
+	return all, nil
+}

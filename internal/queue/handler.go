@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Purger makes one attempt at a task. Without an error the request has ended.
+type Purger interface {
+	Purge(ctx context.Context, task purge.Task) (purge.Result, error)
+}
+
+// Handler is the edge between asynq and the domain: payload in, class of the failure out.
+type Handler struct {
+	Purger Purger
+	Log    *slog.Logger
+	// Suspect is told of every failure that may be everybody's: a wrong bucket, a missing grant. May be nil.
+	Suspect func(error)
+}
+
+// ProcessTask makes one attempt. It returns nil once the request has ended, well or not: the ledger has the outcome, and
+// asynq's archive would only drop it silently.
+func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	begun := time.Now()
+	id, _ := asynq.GetTaskID(ctx)
+	log := h.Log.With(slog.String("task_id", id))
+	task, err := decode(t.Payload())
+	if err != nil {
+		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
+		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
+	}
+	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(task.Request)))
+	result, err := h.Purger.Purge(ctx, task)
+	figures := []slog.Attr{
+		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
+		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),
+		slog.Int("objects_absent", result.Counts.ObjectsAbsent), slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
+		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Duration("took", time.Since(begun)),
+	}
+	switch {
+	case errors.Is(err, purge.ErrUnknownRequest):
+		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
+		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
+	case err != nil:
+		if class := purge.ClassOf(err); class == purge.Misconfigured && h.Suspect != nil {
+			h.Suspect(err)
+		}
+		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
+		return err
+	}
+	if result.Reason == purge.ReasonNoPermission && h.Suspect != nil {
+		h.Suspect(errors.New(result.Detail)) // one object's right, or everybody's: asking the bucket tells
+	}
+	level := slog.LevelInfo
+	if result.State == purge.Failed {
+		level = slog.LevelError
+	}
+	if result.Detail != "" {
+		figures = append(figures, slog.String("detail", result.Detail))
+	}
+	log.LogAttrs(ctx, level, "task finished", append(figures, slog.Bool("again", result.Again))...)
+	h.show(ctx, log, t, result)
+	return nil
+}
+
+// show leaves the outcome at the task for the dashboard. It is a courtesy: the ledger has it.
+func (h *Handler) show(ctx context.Context, log *slog.Logger, t *asynq.Task, result purge.Result) {
+	w := t.ResultWriter()
+	if w == nil {
+		return // a task that no server has handed out
+	}
+	data, err := json.Marshal(map[string]string{"state": string(result.State), "reason": string(result.Reason)})
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err != nil {
+		log.WarnContext(ctx, "leaving the outcome at the task failed", slog.Any("error", err))
+	}
+}
+
+// isFailure says which errors asynq counts. What is nobody's failure keeps its retry count and its statistics clean.
+func isFailure(err error) bool {
+	return !errors.Is(err, context.Canceled) && purge.ClassOf(err) == purge.Transient
+}
+
+// Backoff spreads retries: exponential from Base to Cap, with full jitter.
+type Backoff struct {
+	Base, Cap time.Duration
+	Now       func() time.Time
+}
+
+// Delay is how long to wait after the n-th counted failure. A date that protects a file is waited for.
+func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
+	if errors.Is(err, context.Canceled) {
+		return time.Second
+	}
+	switch purge.ClassOf(err) {
+	case purge.Stopped:
+		return time.Second // another worker may go on at once
+	case purge.Throttled, purge.Misconfigured:
+		return b.Base + rand.N(3*b.Base)
+	case purge.Retained, purge.SoftDeleting:
+		if e, ok := errors.AsType[*purge.Error](err); ok && !e.Until.IsZero() {
+			return max(0, e.Until.Sub(b.Now())) + b.Base + rand.N(time.Minute)
+		}
+		return b.Cap
+	default:
+		limit := b.Base
+		for range n {
+			if limit >= b.Cap {
+				break
+			}
+			limit *= 2
+		}
+		return max(time.Second, rand.N(min(limit, b.Cap)))
+	}
+}

@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// ServerConfig says how tasks are pulled.
+type ServerConfig struct {
+	Concurrency int
+	Weights     map[string]int // of the queues
+	Drain       time.Duration  // how long tasks may go on after the stop
+	Backoff     Backoff
+}
+
+// checkInterval is how often an idle server looks for work. asynq's default of 1 s is felt by live requests.
+const checkInterval = 250 * time.Millisecond
+
+// Serve pulls tasks until ctx ends, then drains: it takes no more, lets those at work finish, gives them the stop signal
+// when three quarters of the drain time are over, and hands back to Redis what is still not finished at its end. No retry
+// is spent. An asynq server cannot be started twice; call Serve again for another run.
+func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, handler asynq.Handler, log *slog.Logger) error {
+	stop := make(chan struct{})
+	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
+		Concurrency: cfg.Concurrency,
+		Queues:      cfg.Weights,
+		BaseContext: func() context.Context {
+			return purge.WithStop(context.WithoutCancel(ctx), stop)
+		},
+		TaskCheckInterval:        checkInterval,
+		DelayedTaskCheckInterval: time.Second, // how late a retry may be
+		ShutdownTimeout:          cfg.Drain,
+		IsFailure:                isFailure,
+		RetryDelayFunc:           cfg.Backoff.Delay,
+		Logger:                   logAdapter{log},
+		LogLevel:                 asynq.WarnLevel,
+	})
+	if err := server.Start(handler); err != nil {
+		return fmt.Errorf("starting to pull tasks: %w", err)
+	}
+	<-ctx.Done()
+	timer := time.AfterFunc(cfg.Drain*3/4, func() { close(stop) })
+	defer timer.Stop()
+	server.Shutdown()
+	return nil
+}
+
+// logAdapter gives asynq's own messages to slog. They hold task ids and Redis errors, never payloads.
+type logAdapter struct{ log *slog.Logger }
+
+func (a logAdapter) at(level slog.Level, args []any) {
+	a.log.LogAttrs(context.Background(), level, "asynq", slog.String("message", fmt.Sprint(args...)))
+}
+
+func (a logAdapter) Debug(args ...any) { a.at(slog.LevelDebug, args) }
+func (a logAdapter) Info(args ...any)  { a.at(slog.LevelInfo, args) }
+func (a logAdapter) Warn(args ...any)  { a.at(slog.LevelWarn, args) }
+func (a logAdapter) Error(args ...any) { a.at(slog.LevelError, args) }
+
+// Fatal does not end the process: asynq calls it only from Server.Run, which is not used.
+func (a logAdapter) Fatal(args ...any) { a.at(slog.LevelError, args) }

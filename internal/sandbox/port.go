@@ -1,0 +1,45 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports are taken from below the ranges that systems give to outgoing connections (Linux: from 32768, macOS: from
+// 49152): otherwise a stranger's connection could take a server's port while it restarts.
+const (
+	firstPort = 10_000
+	lastPort  = 29_999
+	portTries = 20
+)
+
+var errNoPort = errors.New("finding a free port: every one tried was taken")
+
+// startOnFreePort starts the server on a port that listenOn is told. Between the look and the start another process may
+// take the port: then the next one is tried.
+func (p *process) startOnFreePort(ctx context.Context, listenOn func(addr string)) error {
+	for range portTries {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort+1)))
+		if !canListen(ctx, addr) {
+			continue
+		}
+		listenOn(addr)
+		err := p.Start(ctx)
+		if err == nil || ctx.Err() != nil || canListen(ctx, addr) {
+			return err
+		}
+	}
+	return errNoPort
+}
+
+func canListen(ctx context.Context, addr string) bool {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	return listener.Close() == nil
+}

@@ -1,0 +1,64 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte each.
+const redisDatabases = "8192"
+
+// Redis is a private redis-server without a password, on the loopback interface. It keeps nothing on disk: what Stop,
+// Restart and os.Kill leave behind is an empty Redis, as after a real loss.
+type Redis struct {
+	*process
+
+	Addr   string // 127.0.0.1:port
+	Socket string // path of the unix socket
+}
+
+func newRedis(program program, dir string) *Redis {
+	r := &Redis{Socket: filepath.Join(dir, "redis.sock")}
+	r.process = &process{
+		name:    "redis",
+		dir:     dir,
+		command: func() *exec.Cmd { return program.command(r.arguments()...) },
+		ready:   r.ping,
+	}
+	return r
+}
+
+// URL names the logical database db in the form that redis and asynq clients read.
+func (r *Redis) URL(db int) string { return fmt.Sprintf("redis://%s/%d", r.Addr, db) }
+
+func (r *Redis) listenOn(addr string) { r.Addr = addr }
+
+func (r *Redis) arguments() []string {
+	host, port, _ := net.SplitHostPort(r.Addr) // our own making
+	return []string{
+		"--bind", host,
+		"--port", port,
+		"--unixsocket", r.Socket,
+		"--unixsocketperm", "700",
+		"--dir", r.dir,
+		"--save", "",
+		"--appendonly", "no",
+		"--databases", redisDatabases,
+		"--maxmemory-policy", "noeviction",
+		// asynq keeps a task as a hash: this holds it in the compact form. Redis 6 knows the option by this name only, later
+		// ones by this and by hash-max-listpack-value.
+		"--hash-max-ziplist-value", "1024",
+	}
+}
+
+// ping connects through the socket: it lies in our directory, so whoever answers is our server.
+func (r *Redis) ping(ctx context.Context) error {
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: r.Socket, MaxRetries: -1})
+	defer client.Close()
+	return client.Ping(ctx).Err()
+}

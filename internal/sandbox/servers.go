@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// The variables in which cmd/testenv tells the tests of a whole run where its servers are. A test run against other
+// servers, such as those of docker compose, sets them itself.
+const (
+	// EnvMySQL holds the DSN of an account that may do everything, in go-sql-driver's form, without a database.
+	EnvMySQL = "CERTPURGE_TEST_MYSQL"
+	// EnvRedis holds a redis:// URL without a database number.
+	EnvRedis = "CERTPURGE_TEST_REDIS"
+)
+
+// Options of StartServers. The zero value is for data that matters a little, such as a demo's.
+type Options struct {
+	// NoSync never waits for the disk. Data still survives a killed server, though not a power cut: right for tests,
+	// which create and drop a database each.
+	NoSync bool
+}
+
+// Servers is a running pair. Each server can be stopped and started again on its own.
+type Servers struct {
+	MariaDB *MariaDB
+	Redis   *Redis
+
+	dir  string
+	dog  *watchdog
+	once sync.Once
+}
+
+// StartServers starts a MariaDB and a Redis that share nothing with any other server on the machine, and waits until
+// both answer. The context bounds the start, not the life of the servers. Stop ends them; so does the end of this
+// process, however it comes.
+func StartServers(ctx context.Context, opts Options) (*Servers, error) {
+	programs, err := defaultLocator().programs()
+	if err != nil {
+		return nil, fmt.Errorf("starting the sandbox servers: %w", err)
+	}
+	dir, err := privateDirectory()
+	if err != nil {
+		return nil, fmt.Errorf("starting the sandbox servers: %w", err)
+	}
+	// The watchdog comes before the first server: from here on, nothing can be left behind.
+	dog, err := startWatchdog(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the sandbox servers: %w", err), os.RemoveAll(dir))
+	}
+	s := &Servers{
+		MariaDB: newMariaDB(programs.mariadbd, dir, opts),
+		Redis:   newRedis(programs.redis, dir),
+		dir:     dir,
+		dog:     dog,
+	}
+	var wg sync.WaitGroup
+	var mariadbErr, redisErr error
+	wg.Go(func() { mariadbErr = s.MariaDB.create(ctx) })
+	wg.Go(func() { redisErr = s.Redis.startOnFreePort(ctx, s.Redis.listenOn) })
+	wg.Wait()
+	if err := errors.Join(mariadbErr, redisErr); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Stop ends both servers and removes their data. When it returns, the processes and the directory are gone. It may be
+// called again, also at the same time.
+func (s *Servers) Stop() {
+	s.once.Do(func() {
+		var wg sync.WaitGroup
+		wg.Go(s.MariaDB.Stop)
+		wg.Go(s.Redis.Stop)
+		wg.Wait()
+		// The watchdog removes the directory as well, and is more patient; an error here is its work to do.
+		_ = os.RemoveAll(s.dir)
+		s.dog.release()
+	})
+}
+
+// longestSocketPath is what a socket address holds on every system (macOS: 104 bytes with the closing NUL).
+const longestSocketPath = 100
+
+// privateDirectory makes the directory that holds data, sockets and logs; only this user may enter it, which is what
+// keeps the password-less root account of the MariaDB private.
+func privateDirectory() (string, error) {
+	parent := os.TempDir()
+	if len(filepath.Join(parent, "certpurge-0123456789", mariadbSocket)) > longestSocketPath {
+		parent = "/tmp"
+	}
+	return os.MkdirTemp(parent, "certpurge-")
+}
