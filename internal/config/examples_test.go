@@ -3,6 +3,7 @@ package config_test
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -61,7 +62,7 @@ func TestExamplesNameEveryKey(t *testing.T) {
 // keysOfExample returns the keys in the file, those included that are commented out.
 func keysOfExample(t *testing.T, path string) map[string]bool {
 	t.Helper()
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +79,10 @@ func keysOfExample(t *testing.T, path string) map[string]bool {
 func collectKeys(node *yaml.Node, path string, keys map[string]bool) {
 	for i := 0; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
 		keyPath, value := path+node.Content[i].Value, node.Content[i+1]
-		switch {
-		case value.Kind == yaml.MappingNode:
+		switch value.Kind {
+		case yaml.MappingNode:
 			collectKeys(value, keyPath+".", keys)
-		case value.Kind == yaml.SequenceNode:
+		case yaml.SequenceNode:
 			keys[keyPath] = true
 			for _, entry := range value.Content {
 				collectKeys(entry, keyPath+"[].", keys)

@@ -159,7 +159,7 @@ func (f fileReader) readList(node *yaml.Node, path string, v reflect.Value) {
 	}
 	list := reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content))
 	for i, entry := range node.Content {
-		if location, ok := list.Index(i).Addr().Interface().(*Location); ok {
+		if location, ok := reflect.TypeAssert[*Location](list.Index(i).Addr()); ok {
 			*location = DefaultLocation()
 		}
 		entryPath := fmt.Sprintf("%s[%d]", path, i)

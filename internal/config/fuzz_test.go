@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/certpurge/certpurge/internal/config"
 )
@@ -14,7 +17,7 @@ import (
 // an *Error or a configuration, and must show no secret.
 func FuzzLoad(f *testing.F) {
 	for _, example := range []string{workerExample, enqueuerExample} {
-		content, err := os.ReadFile(example)
+		content, err := os.ReadFile(filepath.Clean(example))
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -23,9 +26,9 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("locations:\n  - {name: a, bucket: aaa, url_prefixes: [//a/]}\n"), "user:", "@tcp(h:1)/c?x=", "unix://")
 	f.Add([]byte("log: {level: &a info, format: *a}\n"), "", "", "")
 	f.Add([]byte("? [a]\n: {<<: *b}\n---\n!!int x: 0x_\n"), "@unix(", "/", "redis://u:")
+	path := filepath.Join(f.TempDir(), "fuzz.yaml") // Each fuzzing process has its own, and runs one input at a time.
 	f.Fuzz(func(t *testing.T, file []byte, before, after, scheme string) {
 		const secret = "hunter2-do-not-show"
-		path := filepath.Join(t.TempDir(), "fuzz.yaml")
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -66,16 +69,42 @@ func FuzzSecretsInFile(f *testing.F) {
 	f.Add("!!int ", "")
 	f.Add("|\n    ", "\n  url")
 	f.Add("{a", ": b}")
+	path := filepath.Join(f.TempDir(), "fuzz.yaml")
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const secret = "hunter2-do-not-show"
-		if strings.ContainsAny(before, ":\n,{?") && !strings.HasPrefix(before, "user:") {
-			return // Then the secret may become a key, or the value of one that is not secret.
+		file := []byte("mysql:\n  dsn: " + before + secret + after + "\n")
+		var document yaml.Node
+		if yaml.Unmarshal(file, &document) == nil && !onlySecretHolds(&document, secret) {
+			return // It has become a key, or the value of a key that is shown.
 		}
-		path := filepath.Join(t.TempDir(), "fuzz.yaml")
-		if err := os.WriteFile(path, []byte("mysql:\n  dsn: "+before+secret+after+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		cfg, err := config.LoadEnqueuer(path, nil)
 		checkFuzzed(t, cfg, err, secret)
 	})
+}
+
+// onlySecretHolds reports whether text is in the value of mysql.dsn alone, or nowhere.
+func onlySecretHolds(document *yaml.Node, text string) bool {
+	if len(document.Content) == 0 {
+		return true
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "mysql" {
+		return !nodeHolds(root, text)
+	}
+	section := root.Content[1]
+	for i := 0; i+1 < len(section.Content); i += 2 {
+		key, value := section.Content[i], section.Content[i+1]
+		if nodeHolds(key, text) || key.Value != "dsn" && nodeHolds(value, text) {
+			return false
+		}
+	}
+	return section.Kind == yaml.MappingNode
+}
+
+func nodeHolds(node *yaml.Node, text string) bool {
+	return strings.Contains(node.Value, text) ||
+		slices.ContainsFunc(node.Content, func(child *yaml.Node) bool { return nodeHolds(child, text) })
 }

@@ -85,7 +85,7 @@ func TestMissingFileIsNamed(t *testing.T) {
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	file := `log:
-  levle: debug
+  lvl: debug
 gcs:
   max_in_flight: 0
   max_tries: many
@@ -99,7 +99,7 @@ surprise: 1
 `
 	_, got := loadWorker(t, file, "CERTPURGE_HEALTH_LISTEN=8081", "CERTPURGE_QUEUE_CONCURENCY=7", "CERTPURGE_MYSQL_QUERY_TIMEOUT=10")
 	assertProblems(t, got,
-		`worker.yaml:2: unknown key "levle" in log; known keys: level, format`,
+		`worker.yaml:2: unknown key "lvl" in log; known keys: level, format`,
 		`worker.yaml:5: gcs.max_tries: must be a whole number, is "many"`,
 		`worker.yaml:7: tasks.timeout: must be a duration such as "30s" or "5m", is 90`,
 		`worker.yaml:11: unknown key "buckts" in locations[0]; known keys: name, bucket, object_prefix, downloads_dir, verify_dir, url_prefixes`,

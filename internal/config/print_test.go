@@ -12,7 +12,7 @@ import (
 func TestPrintedConfigurationLoadsAgain(t *testing.T) {
 	t.Parallel()
 	file := `
-redis: {url: "redis://user:hunter2@redis:6379/0"}
+redis: {url: redis://hunter2@redis:6379/0}
 queue: {retry_cap: 1h30m, weights: {purge: 3}}
 lms: {excluded_states: [PENDING]}
 locations:

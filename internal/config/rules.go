@@ -57,7 +57,7 @@ var rules = map[string]rule{
 	},
 	"contains_pending": {
 		holds: func(value reflect.Value, _ string) bool {
-			states, ok := value.Interface().([]string)
+			states, ok := reflect.TypeAssert[[]string](value)
 			return ok && slices.Contains(states, "PENDING")
 		},
 		must:   fixed("contain PENDING, the state in which a user can still cancel"),

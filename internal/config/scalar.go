@@ -30,7 +30,7 @@ func kindOf(t reflect.Type) kind {
 	case reflect.TypeFor[[]Location]():
 		return kind{name: "list of locations", sample: "a list of locations"}
 	}
-	switch t.Kind() { //nolint:exhaustive // A test holds every key to one of these.
+	switch t.Kind() {
 	case reflect.Int:
 		return kind{name: "whole number", sample: "a whole number"}
 	case reflect.Bool:

@@ -59,12 +59,12 @@ func TestSecretIsNotEncoded(t *testing.T) {
 		},
 		"slog text": func(v any) ([]byte, error) {
 			var log bytes.Buffer
-			slog.New(slog.NewTextHandler(&log, nil)).Info("m", "secret", v)
+			slog.New(slog.NewTextHandler(&log, nil)).Info("m", slog.Any("secret", v))
 			return log.Bytes(), nil
 		},
 		"slog json": func(v any) ([]byte, error) {
 			var log bytes.Buffer
-			slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "secret", v)
+			slog.New(slog.NewJSONHandler(&log, nil)).Info("m", slog.Any("secret", v))
 			return log.Bytes(), nil
 		},
 	}

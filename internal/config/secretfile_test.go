@@ -10,7 +10,7 @@ import (
 
 func TestSecretsAreReadFromTheirFiles(t *testing.T) {
 	t.Parallel()
-	const url = "redis://user:hunter2@redis:6379/0"
+	const url = "redis://hunter2@redis:6379/0"
 	urlFile := write(t, "url", url+"\r\n")
 	dsnFile := write(t, "dsn", dsn+"\n")
 	path := write(t, "enqueuer.yaml", "redis:\n  url_file: "+urlFile+"\n")

@@ -15,7 +15,7 @@ var sharedValidator = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(keyName)
 	v.RegisterCustomTypeFunc(func(field reflect.Value) any {
-		secret, _ := field.Interface().(Secret) //nolint:errcheck // Registered for this type alone.
+		secret, _ := reflect.TypeAssert[Secret](field) // Registered for this type alone.
 		return secret.Reveal()
 	}, Secret{})
 	for name, r := range rules {

@@ -14,3 +14,8 @@ func TestSituationsOnTheFake(t *testing.T) {
 		return cloud
 	})
 }
+
+func TestBooksOnTheFake(t *testing.T) {
+	t.Parallel()
+	purgetest.Shelves(t, func(*testing.T) purgetest.Shelf { return purgetest.NewBooks() })
+}

@@ -1,13 +1,12 @@
 package sandbox
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte each.
@@ -56,9 +55,28 @@ func (r *Redis) arguments() []string {
 	}
 }
 
-// ping connects through the socket: it lies in our directory, so whoever answers is our server.
+// ping connects through the socket: it lies in our directory, so whoever answers is our server. A client library would
+// log each attempt that comes too early.
 func (r *Redis) ping(ctx context.Context) error {
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: r.Socket, MaxRetries: -1})
-	defer client.Close()
-	return client.Ping(ctx).Err()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", r.Socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	answer, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if answer != "+PONG\r\n" {
+		return fmt.Errorf("unexpected answer %q", answer)
+	}
+	return nil
 }

@@ -85,7 +85,7 @@ func (s *Server) list(c *call, b *bucket, denied map[string]bool) reply {
 	}
 	q, refused := c.listing()
 	if refused == nil && q.softDeleted && b.settings().SoftDelete <= 0 {
-		refused = errSoftDeleteOff("list")
+		refused = errSoftDeleteOff("list soft-deleted versions")
 	}
 	if refused != nil {
 		return c.refusal(refused)

@@ -76,13 +76,9 @@ func errRequesterPays() *Error {
 }
 
 // errSoftDeleteOff answers a look into the soft-deleted area of a bucket without a policy, even where objects deleted
-// under an earlier policy are still kept: a client cannot see them. what is "list" or "request", as the service words it.
-func errSoftDeleteOff(what string) *Error {
-	message := "Soft delete policy is required to list soft-deleted versions"
-	if what != "list" {
-		message = "Soft delete policy is required to request a soft-deleted version"
-	}
-	return &Error{http.StatusBadRequest, "invalid", message}
+// under an earlier policy are still kept: a client cannot see them.
+func errSoftDeleteOff(wish string) *Error {
+	return &Error{http.StatusBadRequest, "invalid", "Soft delete policy is required to " + wish}
 }
 
 func errInvalid(message string) *Error {

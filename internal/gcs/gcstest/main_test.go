@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ type world struct {
 	baseURL string
 }
 
-func newWorld(t testing.TB, cfg gcstest.BucketConfig, opts ...gcstest.Option) *world {
+func newWorld(t *testing.T, cfg gcstest.BucketConfig, opts ...gcstest.Option) *world {
 	t.Helper()
 	w := &world{clock: &clock{now: noon}}
 	w.Server = gcstest.New(append([]gcstest.Option{gcstest.WithClock(w.clock.Now)}, opts...)...)
@@ -76,7 +77,7 @@ func newWorld(t testing.TB, cfg gcstest.BucketConfig, opts ...gcstest.Option) *w
 }
 
 // put seeds an object into bucket "b".
-func (w *world) put(t testing.TB, name string, o gcstest.ObjectOptions) int64 {
+func (w *world) put(t *testing.T, name string, o gcstest.ObjectOptions) int64 {
 	t.Helper()
 	generation, err := w.Put("b", name, []byte("%PDF-1.7 "+name), o)
 	if err != nil {
@@ -86,7 +87,7 @@ func (w *world) put(t testing.TB, name string, o gcstest.ObjectOptions) int64 {
 }
 
 // names lists through the client.
-func (w *world) names(t testing.TB, q *storage.Query) []string {
+func (w *world) names(t *testing.T, q *storage.Query) []string {
 	t.Helper()
 	found, err := attrs(t.Context(), w.bucket, q)
 	if err != nil {
@@ -142,14 +143,14 @@ func refusal(err error) (code int, reason string) {
 	return e.Code, reason
 }
 
-func equal[T comparable](t testing.TB, what string, got, want T) {
+func equal[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
 
-func equalSlices[T comparable](t testing.TB, what string, got, want []T) {
+func equalSlices[T comparable](t *testing.T, what string, got, want []T) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
@@ -157,13 +158,19 @@ func equalSlices[T comparable](t testing.TB, what string, got, want []T) {
 }
 
 // send sends one raw request, without the client library, and returns the answer with its body read.
-func (w *world) send(t testing.TB, method, url string, header http.Header) (*http.Response, string) {
+func (w *world) send(t *testing.T, method, url string, header http.Header) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	return w.sendBody(t, method, url, header, "")
+}
+
+func (w *world) sendBody(t *testing.T, method, url string, header http.Header, body string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	maps.Copy(r.Header, header)
+	// A transport of its own, because it neither follows redirects nor keeps connections.
 	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)

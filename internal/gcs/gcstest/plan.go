@@ -20,7 +20,7 @@ type armed struct {
 	Fault
 
 	matched, struck int
-	seen            map[string]uint64 // How often each request came, where that decides.
+	seen            map[uint64]uint64 // How often each request came, by its hash, where that decides.
 	tokens          map[string]*tokens
 }
 
@@ -43,7 +43,7 @@ func (p *plan) add(f Fault) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.faults = append(p.faults, &armed{Fault: f, seen: map[string]uint64{}, tokens: map[string]*tokens{}})
+	p.faults = append(p.faults, &armed{Fault: f, seen: map[uint64]uint64{}, tokens: map[string]*tokens{}})
 }
 
 // draw decides what happens to a request.
@@ -82,10 +82,10 @@ func (f *armed) strike(c *call, now stamp, seed uint64, v *verdict) {
 	}
 	var chance, part float64
 	if f.Probability > 0 || f.Jitter > 0 {
-		key := c.op + "\x00" + c.bucket + "\x00" + c.name
-		turn := f.seen[key]
-		f.seen[key] = turn + 1
-		chance, part = draws(seed, key, turn)
+		request := hash(c.op + "\x00" + c.bucket + "\x00" + c.name)
+		turn := f.seen[request]
+		f.seen[request] = turn + 1
+		chance, part = draws(seed, request, turn)
 	}
 	if f.Probability > 0 && chance >= f.Probability || f.Rate > 0 && f.take(c, now) {
 		return
@@ -123,20 +123,24 @@ func (f *armed) take(c *call, now stamp) bool {
 	return true
 }
 
-// draws returns two numbers from 0 to 1 that depend on nothing but the arguments: FNV-1a, then the finalizer of SplitMix64
-// to spread it.
-func draws(seed uint64, key string, turn uint64) (first, second float64) {
-	hash := uint64(14695981039346656037)
-	for i := range len(key) {
-		hash = (hash ^ uint64(key[i])) * 1099511628211
+// hash is FNV-1a.
+func hash(text string) uint64 {
+	sum := uint64(14695981039346656037)
+	for i := range len(text) {
+		sum = (sum ^ uint64(text[i])) * 1099511628211
 	}
+	return sum
+}
+
+// draws returns two numbers from 0 to 1 that depend on nothing but the arguments, spread by the finalizer of SplitMix64.
+func draws(seed, request, turn uint64) (first, second float64) {
+	const golden = uint64(0x9e3779b97f4a7c15)
 	spread := func(x uint64) float64 {
 		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 		x = (x ^ x>>27) * 0x94d049bb133111eb
 		return float64((x^x>>31)>>11) / (1 << 53)
 	}
-	const golden = uint64(0x9e3779b97f4a7c15)
-	state := (hash ^ seed*golden) + turn*0xd1342543de82ef95 + golden
+	state := (request ^ seed*golden) + turn*0xd1342543de82ef95 + golden
 	return spread(state), spread(state + golden)
 }
 

@@ -99,12 +99,12 @@ func (s *Server) get(c *call, b *bucket, denied map[string]bool) reply {
 		return c.refusal(errDenied(permGet, "object"))
 	}
 	var bad *Error
-	generation, conditions, softDeleted := c.number("generation", &bad), c.conditions(&bad), c.flag("softDeleted")
+	generation, required, softDeleted := c.number("generation", &bad), c.conditions(&bad), c.flag("softDeleted")
 	switch {
 	case bad != nil:
 		return c.refusal(bad)
 	case softDeleted && b.settings().SoftDelete <= 0:
-		return c.refusal(errSoftDeleteOff("request"))
+		return c.refusal(errSoftDeleteOff("request a soft-deleted version"))
 	case softDeleted && generation < 0:
 		return c.refusal(errInvalid("A generation must be specified to get a soft-deleted object."))
 	case softDeleted && c.media:
@@ -114,10 +114,10 @@ func (s *Server) get(c *call, b *bucket, denied map[string]bool) reply {
 	switch {
 	case !ok:
 		return c.refusal(errNoObject(c.bucket, c.name))
-	case !conditions.hold(&found.version):
-		matching := conditions
-		matching.notGeneration, matching.notMetageneration = -1, -1
-		if matching.hold(&found.version) {
+	case !required.hold(&found.version):
+		// Only the negative conditions fail: what the client has is still right.
+		required.notGeneration, required.notMetageneration = -1, -1
+		if required.hold(&found.version) {
 			return reply{status: http.StatusNotModified}
 		}
 		return c.refusal(errCondition())

@@ -94,6 +94,10 @@ func TestPermissionsAreTestedAndDenied(t *testing.T) {
 	if code, reason := refusal(err); code != 403 || reason != "forbidden" {
 		t.Errorf("attributes: got %d %s", code, reason)
 	}
+	w.CreateBucket("taken", gcstest.BucketConfig{})
+	if e, ok := errors.AsType[*gcstest.Error](w.RenameBucket("b", "taken")); !ok || e.Code != http.StatusConflict {
+		t.Errorf("renaming to a name that is taken: got %v, want code 409", e)
+	}
 	// The bucket takes its permissions along.
 	rename(t, w, "b", "c")
 	if got, err = w.client.Bucket("c").IAM().TestPermissions(t.Context(), asked); err != nil || len(got) != 1 {
@@ -147,67 +151,6 @@ func TestContentIsWrittenAndRead(t *testing.T) {
 	if err := write(t.Context(), w.bucket.Object("new"), "new"); err != nil {
 		t.Errorf("creating does not: got %v", err)
 	}
-}
-
-func TestWireFormat(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gcstest.BucketConfig{})
-	generation := w.put(t, "a/b", gcstest.ObjectOptions{ContentType: "text/plain", TemporaryHold: true})
-	w.put(t, "free", gcstest.ObjectOptions{})
-	equal(t, "generation follows the clock", generation, noon.UnixMicro())
-	const held = "Object 'b/a/b' is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed."
-	tests := map[string]struct {
-		method, path string
-		status       int
-		body         string
-	}{
-		"an error names code, message, domain and reason": {
-			http.MethodDelete, "b/b/o/a%2Fb", 403,
-			`{"error":{"code":403,"message":"` + held + `","errors":[{"message":"` + held + `","domain":"global","reason":"forbidden"}]}}`,
-		},
-		"a delete answers 204 with nothing": {http.MethodDelete, "b/b/o/free", 204, ""},
-		"numbers of 64 bits are strings": {
-			http.MethodGet, "b/b/o/a%2Fb?fields=name,generation,size,etag,timeCreated", 200,
-			`{"name":"a/b","generation":"1772452800000000","size":"12","etag":"CIDgmZyVgZMDEAE=","timeCreated":"2026-03-02T12:00:00.000Z"}`,
-		},
-		"an empty listing has no items": {http.MethodGet, "b/b/o?prefix=none", 200, `{"kind":"storage#objects"}`},
-		"a listing of chosen fields": {
-			http.MethodGet, "b/b/o?prefix=a%2F&fields=nextPageToken,items(name,temporaryHold)", 200,
-			`{"items":[{"name":"a/b","temporaryHold":true}]}`,
-		},
-		"the same with slashes":   {http.MethodGet, "b/b/o?prefix=a%2F&fields=items/name,items/size", 200, `{"items":[{"name":"a/b","size":"12"}]}`},
-		"some fields of a bucket": {http.MethodGet, "b/b?fields=name,softDeletePolicy", 200, `{"name":"b","softDeletePolicy":{"retentionDurationSeconds":"0"}}`},
-		"not a number": {
-			http.MethodDelete, "b/b/o/a%2Fb?generation=x", 400,
-			`{"error":{"code":400,"message":"Invalid value 'x' for generation.","errors":[{"message":"Invalid value 'x' for generation.","domain":"global","reason":"invalid"}]}}`,
-		},
-		"slashes that are not encoded are not a name": {
-			http.MethodDelete, "b/b/o/a/b", 400,
-			`{"error":{"code":400,"message":"gcstest does not emulate DELETE /storage/v1/b/b/o/a/b.","errors":[` +
-				`{"message":"gcstest does not emulate DELETE /storage/v1/b/b/o/a/b.","domain":"global","reason":"notEmulated"}]}}`,
-		},
-	}
-	for behaviour, tc := range tests {
-		t.Run(behaviour, func(t *testing.T) {
-			t.Parallel()
-			answer, body := w.send(t, tc.method, w.baseURL+tc.path, nil)
-			equal(t, "status", answer.StatusCode, tc.status)
-			equal(t, "body", body, tc.body)
-		})
-	}
-}
-
-// TestEntityTagIsTheServices compares with an object of the real service (measured 2026-09-29).
-func TestEntityTagIsTheServices(t *testing.T) {
-	t.Parallel()
-	s := gcstest.New(gcstest.WithClock(func() time.Time { return time.UnixMicro(1790696465415283) }))
-	s.CreateBucket("b", gcstest.BucketConfig{})
-	if _, err := s.Put("b", "u", []byte("u2"), gcstest.ObjectOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/storage/v1/b/b/o/u?fields=etag", http.NoBody))
-	equal(t, "etag", w.Body.String(), `{"etag":"CPP44pWQlJcDEAE="}`)
 }
 
 func TestHookChangesTheWorldInTheMiddle(t *testing.T) {
@@ -337,7 +280,7 @@ func write(ctx context.Context, object *storage.ObjectHandle, content string) er
 	return writer.Close()
 }
 
-func readAll(t testing.TB, r io.ReadCloser) string {
+func readAll(t *testing.T, r io.ReadCloser) string {
 	t.Helper()
 	content, err := io.ReadAll(r)
 	if err != nil {
@@ -350,7 +293,7 @@ func readAll(t testing.TB, r io.ReadCloser) string {
 }
 
 // status asks the handler itself, without a network.
-func status(t testing.TB, s *gcstest.Server, path string) int {
+func status(t *testing.T, s *gcstest.Server, path string) int {
 	t.Helper()
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))

@@ -1,0 +1,361 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/purge/purgetest"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+const idD, idV = purgetest.DownloadID, purgetest.VerifyID
+
+// purgeUser runs a whole purge of a user on the fixture and a fake bucket.
+func (f *fixture) purgeUser(user purge.UserID) purge.Result {
+	f.t.Helper()
+	accepted, err := f.Accept(f.t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	cloud := purgetest.NewCloud()
+	for _, name := range purgetest.FourFiles() {
+		cloud.Put(name)
+	}
+	purger := &purge.Purger{
+		Users: f.Store, Ledger: f.Store, Objects: cloud, Locations: purgetest.OneLocation(f.t),
+		Policy: purge.Policy{ExcludedStates: []string{"PENDING"}, ClearHistory: true, MaxAttempts: 3},
+	}
+	result, err := purger.Purge(f.t.Context(), purge.Task{Request: accepted[0].Request, User: user})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return result
+}
+
+// TestOnlyTwoColumnsDiffer compares every column of every LMS table before and after a purge.
+func TestOnlyTwoColumnsDiffer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.Mixed)
+	user, other := f.NewUser(purgetest.Retiring), f.NewUser(purgetest.Retiring)
+	url := "gs://certs/downloads/" + idD + "/Certificate.pdf"
+	id := f.NewReference(user, purge.Live, idD, idV, url).RowID
+	historyID := f.NewReference(user, purge.History, idD, idV, url).RowID
+	f.NewReference(user, purge.Live, "", idV, "") // a web certificate
+	f.NewReference(other, purge.Live, idD, idV, url)
+	before := map[string][]map[string]string{}
+	for _, table := range []string{
+		lms.Users, lms.RetirementStates, lms.RetirementStatus, lms.RetirementRequest, lms.PartnerReporting, lms.Certificates, lms.History, lms.PurgeArguments,
+	} {
+		before[table] = f.db.DumpTable(t, table)
+	}
+	if result := f.purgeUser(user); result.State != purge.Done || result.Counts.ReferencesCleared != 2 {
+		t.Fatalf("got %+v", result)
+	}
+	for _, row := range before[lms.Certificates] {
+		if row["id"] == fmt.Sprint(id) {
+			row["download_uuid"], row["download_url"] = "", ""
+		}
+	}
+	for _, row := range before[lms.History] {
+		if row["history_id"] == fmt.Sprint(historyID) {
+			row["download_uuid"], row["download_url"] = "", ""
+		}
+	}
+	for table, want := range before {
+		if diff := cmp.Diff(want, f.db.DumpTable(t, table)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", table, diff)
+		}
+	}
+}
+
+// countingConn counts what is written: the driver sends each command in one piece and waits for its answer.
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countingConn) Write(b []byte) (int, error) { c.writes.Add(1); return c.Conn.Write(b) }
+
+func TestAPurgeTakesFourRoundTrips(t *testing.T) {
+	t.Parallel()
+	var writes atomic.Int64
+	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) {
+		c.MaxOpenConnections = 1
+		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return countingConn{conn, &writes}, err
+		}
+	})
+	for name, certificates := range map[string]int{"one certificate": 1, "twenty certificates": 20} {
+		user := f.NewUser(purgetest.Retiring)
+		accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cloud := purgetest.NewCloud()
+		for range certificates {
+			f.NewReference(user, purge.Live, idD, idV, "")
+			f.NewReference(user, purge.History, idD, idV, "")
+		}
+		for _, file := range purgetest.FourFiles() {
+			cloud.Put(file)
+		}
+		purger := &purge.Purger{
+			Users: f.Store, Ledger: f.Store, Objects: cloud, Locations: purgetest.OneLocation(t),
+			Policy: purge.Policy{ClearHistory: true, MaxAttempts: 3},
+		}
+		before := writes.Load()
+		result, err := purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: user})
+		if err != nil || result.State != purge.Done || result.Counts.ReferencesCleared != 2*certificates {
+			t.Fatalf("%s: got %+v, %v", name, result, err)
+		}
+		if got := writes.Load() - before; got > 4 {
+			t.Errorf("%s: got %d round trips, want at most 4", name, got)
+		}
+	}
+}
+
+func TestGrantsAllowNothingElse(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	if err := f.Check(t.Context()); err != nil {
+		t.Errorf("checking under the shipped grants: %v", err)
+	}
+	account, err := sql.Open("mysql", f.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.Close()
+	for _, statement := range []string{
+		"UPDATE %s.certificates_generatedcertificate SET status = 'x'",
+		"UPDATE %s.certificates_generatedcertificate SET verify_uuid = ''",
+		"UPDATE %s.certificates_generatedcertificate SET modified_date = NOW()",
+		"UPDATE %s.certificates_historicalgeneratedcertificate SET name = ''",
+		"DELETE FROM %s.certificates_generatedcertificate",
+		"INSERT INTO %s.certificates_historicalgeneratedcertificate (id) VALUES (1)",
+		"SELECT email FROM %s.auth_user",
+		"SELECT name FROM %s.certificates_generatedcertificate",
+		"UPDATE %s.user_api_userretirementstatus SET current_state_id = 1",
+	} {
+		if _, err := account.ExecContext(t.Context(), fmt.Sprintf(statement, f.db.LMS)); err == nil || !strings.Contains(err.Error(), "denied") {
+			t.Errorf("%s: got %v, want it denied", statement, err)
+		}
+	}
+	for _, statement := range []string{"DELETE FROM evidence", "DROP TABLE requests", "CREATE TABLE x (id INT)"} {
+		if _, err := account.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "denied") {
+			t.Errorf("%s: got %v, want it denied", statement, err)
+		}
+	}
+}
+
+func TestCheckNamesAMissingRight(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user, password := f.db.AddAccount(t)
+	f.exec("GRANT SELECT ON " + f.db.LMS + ".* TO '" + user + "'@'%'")
+	f.exec("GRANT SELECT, INSERT, UPDATE ON " + f.db.Ledger + ".* TO '" + user + "'@'%'")
+	store := f.open(f.db.DSN(user, password, f.db.Ledger))
+	err := store.Check(t.Context())
+	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "UPDATE") {
+		t.Errorf("got %v, want a misconfiguration that names UPDATE", err)
+	}
+	nothing := f.open(f.db.DSN(user, "wrong", f.db.Ledger))
+	if err := nothing.Ping(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "wrong") {
+		t.Errorf("wrong password: got %v", err)
+	}
+}
+
+func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
+	t.Parallel()
+	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
+	f.grant()
+	store := f.open(f.dsn)
+	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "enqueuer migrate") {
+		t.Errorf("before migrating: got %v, want advice to migrate", err)
+	}
+	migrating := f.open(f.migrateDSN)
+	var wg sync.WaitGroup
+	var applied atomic.Int64
+	for range 3 {
+		wg.Go(func() {
+			done, err := migrating.Migrate(t.Context())
+			if err != nil {
+				t.Errorf("migrating: %v", err)
+			}
+			applied.Add(int64(len(done)))
+		})
+	}
+	wg.Wait()
+	if applied.Load() != 1 {
+		t.Errorf("got %d migrations applied, want 1", applied.Load())
+	}
+	if err := store.Check(t.Context()); err != nil {
+		t.Errorf("after migrating: %v", err)
+	}
+	f.exec("UPDATE " + f.db.Ledger + ".goose_db_version SET is_applied = 0 WHERE version_id > 0")
+	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "version 0") {
+		t.Errorf("older ledger: got %v", err)
+	}
+}
+
+func TestUserByOriginalNameComparesExactly(t *testing.T) {
+	t.Parallel()
+	for _, charset := range lms.Charsets {
+		t.Run(charset.String(), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, charset)
+			id := purge.UserID(f.db.AddRetiringUser(t, "Alice", "LMS_COMPLETE"))
+			redacted := f.db.AddRetiringUser(t, "bob", "COMPLETE")
+			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'redacted' WHERE user_id = ?", redacted)
+			if got, err := f.UserByOriginalName(t.Context(), "Alice"); err != nil || got != id {
+				t.Errorf("got %d, %v; want %d", got, err, id)
+			}
+			for _, name := range []string{"alice", "ALICE", "Alice ", "Älice", "Álice", "bob", "", "x' OR '1'='1"} {
+				if got, err := f.UserByOriginalName(t.Context(), name); !errors.Is(err, mysql.ErrNoSuchName) {
+					t.Errorf("%q: got %d, %v; want ErrNoSuchName", name, got, err)
+				}
+			}
+			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'Alice' WHERE user_id = ?", redacted)
+			if _, err := f.UserByOriginalName(t.Context(), "Alice"); !errors.Is(err, mysql.ErrAmbiguousName) {
+				t.Errorf("two rows: got %v, want ErrAmbiguousName", err)
+			}
+		})
+	}
+}
+
+func TestUnknownUsers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	known := f.NewUser(purge.Retirement{UserExists: true})
+	got, err := f.UnknownUsers(t.Context(), []purge.UserID{77_777, known, 88_888})
+	if diff := cmp.Diff([]purge.UserID{77_777, 88_888}, got); err != nil || diff != "" {
+		t.Errorf("got error %v, (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestAFailingScriptLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) { c.MaxOpenConnections = 1 })
+	user := f.NewUser(purgetest.Retiring)
+	ref := f.NewReference(user, purge.Live, idD, idV, "")
+	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := purge.Report{
+		State: purge.Done, Reason: purge.Reason(strings.Repeat("too long for its column", 10)),
+		Clear: []purge.Clearing{{CertificateID: ref.CertificateID, Table: purge.Live, References: []purge.Reference{ref}}},
+	}
+	if _, err := f.Record(t.Context(), attempt, report); err == nil {
+		t.Fatal("want an error from the last statement")
+	}
+	if got, err := f.User(t.Context(), user); err != nil || len(got.References) != 1 {
+		t.Errorf("got %v, %v; want the reference still there", got.References, err)
+	}
+	report.Reason = ""
+	if got, err := f.Record(t.Context(), attempt, report); err != nil || got.State != purge.Done || got.Counts.ReferencesCleared != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestDeadlockIsTransient makes a real one: this session holds the second row and wants the first.
+func TestDeadlockIsTransient(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purgetest.Retiring)
+	first := f.NewReference(user, purge.Live, idD, idV, "")
+	second := f.NewReference(user, purge.Live, idD, idV, "")
+	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := f.db.Root.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // committed or dead by then
+	touch := "UPDATE " + f.db.LMS + ".certificates_generatedcertificate SET grade = '1' WHERE id = ?"
+	for range 20 { // more work than the store's, so that the server picks the store as its victim
+		if _, err := tx.ExecContext(t.Context(), touch, second.RowID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.ExecContext(t.Context(), "INSERT INTO "+f.db.LMS+".user_api_retirementstate (state_name, state_execution_order, is_dead_end_state, required)"+
+			" SELECT CONCAT('X', MAX(state_execution_order)), MAX(state_execution_order)+1, 0, 0 FROM "+f.db.LMS+".user_api_retirementstate"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recorded := make(chan error, 1)
+	go func() {
+		_, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: []purge.Clearing{
+			{CertificateID: first.CertificateID, Table: purge.Live, References: []purge.Reference{first}},
+			{CertificateID: second.CertificateID, Table: purge.Live, References: []purge.Reference{second}},
+		}})
+		recorded <- err
+	}()
+	f.waitForLock()
+	if _, err := tx.ExecContext(t.Context(), touch, first.RowID); err != nil {
+		t.Fatalf("the test's own session was the victim: %v", err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-recorded; err == nil || purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "1213") {
+		t.Errorf("got %v, want a transient MySQL error 1213", err)
+	}
+	if got, err := f.User(t.Context(), user); err != nil || len(got.References) != 2 {
+		t.Errorf("got %v, %v; want both references still there", got.References, err)
+	}
+}
+
+// waitForLock waits until some transaction of the LMS database waits for a lock.
+func (f *fixture) waitForLock() {
+	f.t.Helper()
+	for waiting := 0; waiting == 0; {
+		err := f.db.Root.QueryRowContext(f.t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"+
+			" ON p.id = x.trx_mysql_thread_id WHERE x.trx_state = 'LOCK WAIT' AND p.db = ?", f.db.Ledger).Scan(&waiting)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+func TestOpenNeverPrintsTheDSN(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{"root:s3cret@tcp(db:3306", "s3cret", "u:s3cret@tcp(db)/x?tls=s3cret"} {
+		if _, err := mysql.Open(mysql.Config{DSN: dsn, MaxOpenConnections: 1}); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: got %v, want an error without the secret", dsn, err)
+		}
+	}
+}
+
+func TestMySQLDownIsTransient(t *testing.T) {
+	t.Parallel()
+	store, err := mysql.Open(mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/certpurge", LMSDatabase: "openedx", MaxOpenConnections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := store.Ping(t.Context()); purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v, want a transient error that names the address", err)
+	}
+}

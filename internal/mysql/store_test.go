@@ -1,0 +1,138 @@
+package mysql_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/purge/purgetest"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// accounts counts the accounts that tests have made in this process.
+var accounts atomic.Int64
+
+// fixture is a Store under exactly the rights of configs/mysql/grants.sql.
+type fixture struct {
+	*mysql.Store
+	t  *testing.T
+	db *sandboxtest.Database
+	// dsn and migrateDSN are of the two accounts of grants.sql.
+	dsn, migrateDSN string
+}
+
+// newFixture makes both accounts by running grants.sql with names of its own, and migrates the ledger as the second.
+func newFixture(t *testing.T, charset lms.Charset, change ...func(*mysql.Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, db: sandboxtest.MySQL(t, charset)}
+	f.grant()
+	if _, err := f.open(f.migrateDSN).Migrate(t.Context()); err != nil {
+		t.Fatalf("migrating: %v", err)
+	}
+	f.Store = f.open(f.dsn, change...)
+	return f
+}
+
+// grant runs configs/mysql/grants.sql as an operator would, under other names.
+func (f *fixture) grant() {
+	f.t.Helper()
+	text, err := os.ReadFile("../../configs/mysql/grants.sql")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	n := fmt.Sprintf("%d_%d", os.Getpid(), accounts.Add(1))
+	runtime, migrate := "cp_"+n, "cpm_"+n
+	script := regexp.MustCompile(`(?m)^--.*$`).ReplaceAllString(string(text), "")
+	script = strings.NewReplacer("`openedx`", "`"+f.db.LMS+"`", "`certpurge`", "`"+f.db.Ledger+"`",
+		"'certpurge'@'%'", "'"+runtime+"'@'%'", "'certpurge_migrate'@'%'", "'"+migrate+"'@'%'").Replace(script)
+	for statement := range strings.SplitSeq(script, ";") {
+		if strings.TrimSpace(statement) != "" {
+			f.exec(statement)
+		}
+	}
+	f.t.Cleanup(func() { f.exec("DROP USER '" + runtime + "'@'%', '" + migrate + "'@'%'") })
+	f.dsn = f.db.DSN(runtime, "change-me-runtime", f.db.Ledger)
+	f.migrateDSN = f.db.DSN(migrate, "change-me-migrate", f.db.Ledger)
+}
+
+func (f *fixture) exec(statement string, args ...any) {
+	f.t.Helper()
+	if _, err := f.db.Root.Exec(statement, args...); err != nil { //nolint:noctx // also runs in Cleanup, when the test's context has ended
+		f.t.Fatalf("running %q: %v", statement, err)
+	}
+}
+
+func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
+	f.t.Helper()
+	cfg := mysql.Config{
+		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, MaxOpenConnections: 16, ConnectTimeout: 5 * time.Second, QueryTimeout: 20 * time.Second,
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	store, err := mysql.Open(cfg)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			f.t.Errorf("closing: %v", err)
+		}
+	})
+	return store
+}
+
+// NewUser implements purgetest.Shelf.
+func (f *fixture) NewUser(r purge.Retirement) purge.UserID {
+	name := fmt.Sprintf("learner%d", accounts.Add(1))
+	id := f.db.AddUser(f.t, name)
+	if r.Requested {
+		f.db.AddRetirementRequest(f.t, id)
+	}
+	if r.State != "" {
+		f.db.AddRetirementStatus(f.t, id, r.State)
+	}
+	return purge.UserID(id)
+}
+
+// NewReference implements purgetest.Shelf.
+func (f *fixture) NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference {
+	c := sandboxtest.Certificate{UserID: int(user), DownloadUUID: download, VerifyUUID: verify, DownloadURL: url}
+	ref := purge.Reference{Table: table, DownloadUUID: download, VerifyUUID: verify, DownloadURL: url}
+	if table == purge.Live {
+		ref.RowID = int64(f.db.AddCertificate(f.t, c))
+		ref.CertificateID = purge.CertificateID(ref.RowID)
+		return ref
+	}
+	ref.CertificateID = 900_000
+	ref.RowID = int64(f.db.AddHistory(f.t, sandboxtest.HistoryRow{Certificate: c, CertificateID: int(ref.CertificateID)}))
+	return ref
+}
+
+// ReplaceURL implements purgetest.Shelf.
+func (f *fixture) ReplaceURL(ref purge.Reference, url string) {
+	table, id := lms.Certificates, "id"
+	if ref.Table == purge.History {
+		table, id = lms.History, "history_id"
+	}
+	f.exec("UPDATE "+f.db.LMS+"."+table+" SET download_url = ? WHERE "+id+" = ?", url, ref.RowID)
+}
+
+func TestStoreIsAShelf(t *testing.T) {
+	t.Parallel()
+	for name, charset := range map[string]lms.Charset{"utf8mb4": lms.UTF8MB4, "utf8mb3": lms.UTF8MB3, "mixed": lms.Mixed} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			purgetest.Shelves(t, func(t *testing.T) purgetest.Shelf { return newFixture(t, charset) })
+		})
+	}
+}
