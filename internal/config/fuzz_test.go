@@ -17,7 +17,7 @@ import (
 // an *Error or a configuration, and must show no secret.
 func FuzzLoad(f *testing.F) {
 	for _, example := range []string{workerExample, enqueuerExample} {
-		content, err := os.ReadFile(filepath.Clean(example))
+		content, err := os.ReadFile(example)
 		if err != nil {
 			f.Fatal(err)
 		}

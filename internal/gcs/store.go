@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -30,6 +31,7 @@ type Config struct {
 	AllowEmulator    bool            // whether EmulatorHost may be set
 	EmulatorHost     string          // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
 	Now              func() time.Time
+	Transport        http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 
 // Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/option"
 	htransport "google.golang.org/api/transport/http"
@@ -33,20 +34,28 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/3), // leaves a lost answer time for another try
 	}
 	var transport http.RoundTripper = base
-	if !cfg.Anonymous && cfg.EmulatorHost == "" {
-		opts := []option.ClientOption{option.WithScopes(storage.ScopeReadWrite)}
-		if cfg.CredentialsFile != "" {
-			opts = append(opts, option.WithCredentialsFile(cfg.CredentialsFile)) //nolint:staticcheck // see below
-		}
-		if transport, err = htransport.NewTransport(ctx, base, opts...); err != nil {
+	switch {
+	case cfg.Transport != nil:
+		transport = cfg.Transport
+	case !cfg.Anonymous && cfg.EmulatorHost == "":
+		if transport, err = authenticated(ctx, base, cfg.CredentialsFile); err != nil {
 			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "loading the Google credentials: " +
-				"none were found or they could not be read; set gcs.credentials_file or the application default credentials"}
+				"none were found, or they could not be read; set gcs.credentials_file or the application default credentials"}
 		}
 	}
 	return &http.Client{
 		Transport:     listingChecker{transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
+}
+
+// authenticated adds access tokens to every request. The scope is the smallest that may delete.
+func authenticated(ctx context.Context, base http.RoundTripper, file string) (http.RoundTripper, error) {
+	found, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{storage.ScopeReadWrite}, CredentialsFile: file})
+	if err != nil {
+		return nil, err
+	}
+	return htransport.NewTransport(ctx, base, option.WithAuthCredentials(found))
 }
 
 // listingChecker makes sure that what the client library takes for a listing is one. The library would read an empty

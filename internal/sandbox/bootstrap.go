@@ -30,7 +30,7 @@ func (m *MariaDB) bootstrap(ctx context.Context) error {
 	if err := os.WriteFile(path, script.Bytes(), 0o600); err != nil {
 		return err
 	}
-	input, err := os.Open(path)
+	input, err := os.Open(path) //nolint:gosec // written above
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (p program) script(name string) ([]byte, error) {
 	var tried error
 	for _, dir := range p.shared() {
 		for _, prefix := range scriptPrefixes {
-			text, err := os.ReadFile(filepath.Join(dir, prefix+name+".sql"))
+			text, err := os.ReadFile(filepath.Join(dir, prefix+name+".sql")) //nolint:gosec // belongs to the server
 			if err == nil {
 				return text, nil
 			}

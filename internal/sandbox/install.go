@@ -65,7 +65,7 @@ func (in installer) fetch(ctx context.Context) error {
 
 // runCommand returns what the command wrote; its error ends with the last line of that.
 func runCommand(ctx context.Context, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // apt and dpkg, see apt.go
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
 	text, err := cmd.CombinedOutput()
 	output := strings.TrimSpace(string(text))

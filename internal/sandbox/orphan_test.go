@@ -27,7 +27,7 @@ func TestDeadParentLeavesNothingBehind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			parent := exec.CommandContext(t.Context(), os.Args[0])
+			parent := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test binary
 			parent.Env = append(os.Environ(), helperVariable+"=1")
 			parent.Stderr = t.Output()
 			input, err := parent.StdinPipe()

@@ -20,7 +20,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
-// start installs nothing: a machine without the servers fails here, and `make setup` is the cure.
+// start gives the test a pair that is stopped with it. A machine that cannot have one fails the test.
 func start(t *testing.T) *sandbox.Servers {
 	t.Helper()
 	if err := sandbox.Install(t.Context(), t.Output()); err != nil {
@@ -40,7 +40,7 @@ func open(t *testing.T, dsn string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
@@ -73,7 +73,7 @@ func client(t *testing.T, url string) *redis.Client {
 		t.Fatal(err)
 	}
 	c := redis.NewClient(options)
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
@@ -86,7 +86,7 @@ func pids(t *testing.T, socket string) []int {
 	}
 	var found []int
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(file) //nolint:gosec // the sandbox wrote it
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,8 +104,7 @@ func listens(ctx context.Context, addr string) bool {
 	if err != nil {
 		return false
 	}
-	conn.Close()
-	return true
+	return conn.Close() == nil
 }
 
 func exists(path string) bool {

@@ -11,12 +11,15 @@ import (
 	"testing"
 )
 
+// shell stands in for a server.
+var shell = program{path: "/bin/sh"}
+
 func TestFailedStartShowsTheOutput(t *testing.T) {
 	t.Parallel()
 	p := &process{
 		name:    "broken",
 		dir:     t.TempDir(),
-		command: func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "echo no such thing >&2; exit 3") },
+		command: func() *exec.Cmd { return shell.command("-c", "echo no such thing >&2; exit 3") },
 		ready:   func(context.Context) error { return errors.New("nobody is there") },
 	}
 	err := p.Start(t.Context())
@@ -40,7 +43,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	p := &process{
 		name:    "deaf",
 		dir:     t.TempDir(),
-		command: func() *exec.Cmd { return exec.Command("/bin/sleep", "60") },
+		command: func() *exec.Cmd { return shell.command("-c", "exec sleep 60") },
 		ready: func(context.Context) error {
 			cancel(enough)
 			return errors.New("nobody is there")

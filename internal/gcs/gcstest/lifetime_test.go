@@ -2,6 +2,7 @@ package gcstest_test
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
@@ -177,6 +178,23 @@ func TestReleasingAnEventBasedHoldStartsRetentionAnew(t *testing.T) {
 	w.clock.Advance(time.Hour)
 	if err := object.Delete(t.Context()); err != nil {
 		t.Errorf("an hour after the release: got %v", err)
+	}
+}
+
+func TestNoncurrentGenerationMayBeHeldToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gcstest.BucketConfig{Versioning: true})
+	old := w.put(t, "a", gcstest.ObjectOptions{})
+	w.put(t, "a", gcstest.ObjectOptions{})
+	if err := w.SetGenerationHold("b", "a", old, true, false); err != nil {
+		t.Fatal(err)
+	}
+	code, _ := refusal(w.bucket.Object("a").Generation(old).Delete(t.Context()))
+	equal(t, "code", code, http.StatusForbidden)
+	equal(t, "live one", w.bucket.Object("a").Delete(t.Context()), nil)
+	equalSlices(t, "left", w.states("a"), []string{"noncurrent", "noncurrent"})
+	if e, ok := errors.AsType[*gcstest.Error](w.SetHold("b", "a", true, false)); !ok || e.Code != http.StatusNotFound {
+		t.Errorf("holding the live one that is gone: got %v, want code 404", e)
 	}
 }
 

@@ -2,6 +2,7 @@ package gcstest_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -162,16 +163,17 @@ func TestListingRefusals(t *testing.T) {
 	tests := map[string]struct {
 		config  gcstest.BucketConfig
 		query   storage.Query
-		prepare func(t *testing.T, w *world)
+		prepare func(ctx context.Context, w *world) error
 		code    int
 		reason  string
 		missing bool
+		stored  []string // What the back door still sees.
 	}{
 		"missing bucket is never an empty page": {
-			prepare: func(t *testing.T, w *world) { rename(t, w, "b", "c") }, code: 404, reason: "notFound", missing: true,
+			prepare: func(_ context.Context, w *world) error { return w.RenameBucket("b", "c") }, code: 404, reason: "notFound", missing: true,
 		},
 		"no permission": {
-			prepare: func(_ *testing.T, w *world) { w.Deny("b", "storage.objects.list") }, code: 403, reason: "forbidden",
+			prepare: func(_ context.Context, w *world) error { w.Deny("b", "storage.objects.list"); return nil }, code: 403, reason: "forbidden",
 		},
 		"soft-deleted without a policy":      {query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid"},
 		"soft-deleted and versions together": {config: soft, query: storage.Query{SoftDeleted: true, Versions: true}, code: 400, reason: "invalid"},
@@ -179,12 +181,12 @@ func TestListingRefusals(t *testing.T) {
 		"requester pays without a project":   {config: gcstest.BucketConfig{RequesterPays: true}, code: 400, reason: "required"},
 		"soft-deleted after policy was ended": {
 			config: soft, query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid",
-			prepare: func(t *testing.T, w *world) {
-				w.put(t, "a", gcstest.ObjectOptions{})
-				equal(t, "delete", w.bucket.Object("a").Delete(t.Context()), nil)
-				update(t, w, func(c *gcstest.BucketConfig) { c.SoftDelete = 0 })
-				equalSlices(t, "still kept", w.states(""), []string{"soft-deleted"})
+			prepare: func(ctx context.Context, w *world) error {
+				_, err := w.Put("b", "a", nil, gcstest.ObjectOptions{})
+				err = errors.Join(err, w.bucket.Object("a").Delete(ctx))
+				return errors.Join(err, w.UpdateBucket("b", func(c *gcstest.BucketConfig) { c.SoftDelete = 0 }))
 			},
+			stored: []string{"soft-deleted"},
 		},
 	}
 	for behaviour, tc := range tests {
@@ -192,13 +194,16 @@ func TestListingRefusals(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, tc.config)
 			if tc.prepare != nil {
-				tc.prepare(t, w)
+				if err := tc.prepare(t.Context(), w); err != nil {
+					t.Fatal(err)
+				}
 			}
 			_, err := attrs(t.Context(), w.bucket, &tc.query)
 			code, reason := refusal(err)
 			equal(t, "code", code, tc.code)
 			equal(t, "reason", reason, tc.reason)
 			equal(t, "ErrBucketNotExist", errors.Is(err, storage.ErrBucketNotExist), tc.missing)
+			equalSlices(t, "stored", w.states(""), tc.stored)
 		})
 	}
 }

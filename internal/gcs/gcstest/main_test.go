@@ -3,6 +3,7 @@ package gcstest_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -157,13 +158,20 @@ func equalSlices[T comparable](t *testing.T, what string, got, want []T) {
 	}
 }
 
-// send sends one raw request, without the client library, and returns the answer with its body read.
-func (w *world) send(t *testing.T, method, url string, header http.Header) (*http.Response, string) {
+// answer is what a raw request got.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send sends one raw request, without the client library.
+func (w *world) send(t *testing.T, method, url string, header http.Header) answer {
 	t.Helper()
 	return w.sendBody(t, method, url, header, "")
 }
 
-func (w *world) sendBody(t *testing.T, method, url string, header http.Header, body string) (*http.Response, string) {
+func (w *world) sendBody(t *testing.T, method, url string, header http.Header, body string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -171,9 +179,14 @@ func (w *world) sendBody(t *testing.T, method, url string, header http.Header, b
 	}
 	maps.Copy(r.Header, header)
 	// A transport of its own, because it neither follows redirects nor keeps connections.
-	answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
+	got, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, readAll(t, answer.Body)
+	defer func() { _ = got.Body.Close() }()
+	content, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{got.StatusCode, got.Header, string(content)}
 }

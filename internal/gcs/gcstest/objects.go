@@ -61,8 +61,14 @@ func (s *Server) Put(bucket, name string, data []byte, o ObjectOptions) (generat
 // SetHold sets or releases the holds of a live object. The release of an event-based hold starts the bucket's retention
 // period anew. An error wraps [*Error] with code 404.
 func (s *Server) SetHold(bucket, name string, temporary, eventBased bool) error {
+	return s.SetGenerationHold(bucket, name, -1, temporary, eventBased)
+}
+
+// SetGenerationHold is [Server.SetHold] for one generation, which may be a noncurrent one. A negative generation is the
+// live one.
+func (s *Server) SetGenerationHold(bucket, name string, generation int64, temporary, eventBased bool) error {
 	now := at(s.now())
-	return s.amend(bucket, name, func(v *version) {
+	return s.amend(bucket, name, generation, func(v *version) {
 		if v.eventBasedHold && !eventBased {
 			v.eventReleased = now
 		}
@@ -70,15 +76,15 @@ func (s *Server) SetHold(bucket, name string, temporary, eventBased bool) error 
 	})
 }
 
-// Retain sets the object's own retention, which the service would only let grow once it is locked; the zero time takes it
-// away. An error wraps [*Error] with code 404.
+// Retain sets the retention of a live object, which the service would only let grow once it is locked; the zero time takes
+// it away. An error wraps [*Error] with code 404.
 func (s *Server) Retain(bucket, name string, until time.Time) error {
-	return s.amend(bucket, name, func(v *version) { v.retainUntil = at(until) })
+	return s.amend(bucket, name, -1, func(v *version) { v.retainUntil = at(until) })
 }
 
-func (s *Server) amend(bucket, name string, change func(*version)) error {
+func (s *Server) amend(bucket, name string, generation int64, change func(*version)) error {
 	b, _, refused := s.lookup(bucket)
-	if refused == nil && !b.amend(at(s.now()), name, change) {
+	if refused == nil && !b.amend(at(s.now()), name, generation, change) {
 		refused = errNoObject(bucket, name)
 	}
 	if refused != nil {

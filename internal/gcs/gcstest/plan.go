@@ -60,7 +60,7 @@ func (s *Server) draw(c *call) (v verdict) {
 			break
 		}
 		if f.matches(c) {
-			f.strike(c, now, p.seed+uint64(i)<<32, &v) //nolint:gosec // An index is not negative.
+			f.strike(c, now, p.seed+uint64(i)<<32, &v)
 		}
 	}
 	if v.answer != nil {

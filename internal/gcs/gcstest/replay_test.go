@@ -81,8 +81,8 @@ func TestTokenIsReplayedForTheSameDeleteWithinTheWindow(t *testing.T) {
 		if step.token != "" {
 			header.Set("X-Goog-Gcs-Idempotency-Token", step.token)
 		}
-		answer, _ := w.send(t, http.MethodDelete, step.url, header)
-		equal(t, step.behaviour, answer.StatusCode, step.status)
+		answer := w.send(t, http.MethodDelete, step.url, header)
+		equal(t, step.behaviour, answer.status, step.status)
 	}
 	equalSlices(t, "left", w.states("a"), []string{"live"})
 }

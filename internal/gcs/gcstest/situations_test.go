@@ -1,6 +1,7 @@
 package gcstest_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestDeleteSituations(t *testing.T) {
 		config  gcstest.BucketConfig
 		options options
 		absent  bool // Nothing is seeded.
-		prepare func(t *testing.T, w *world)
+		prepare func(ctx context.Context, w *world) error
 		handle  func(o *storage.ObjectHandle, generation int64) *storage.ObjectHandle
 		code    int
 		reason  string
@@ -41,7 +42,7 @@ func TestDeleteSituations(t *testing.T) {
 			missing: true, code: 404, reason: "notFound", message: "No such object: b/" + name, left: []string{"live"},
 		},
 		"missing bucket looks like a missing object": {
-			prepare: func(t *testing.T, w *world) { rename(t, w, "b", "elsewhere") },
+			prepare: func(_ context.Context, w *world) error { return w.RenameBucket("b", "elsewhere") },
 			missing: true, code: 404, reason: "notFound", message: "The specified bucket does not exist.",
 		},
 		"plain delete in a versioned bucket keeps the bytes": {
@@ -55,19 +56,17 @@ func TestDeleteSituations(t *testing.T) {
 		},
 		"delete by generation erases a noncurrent generation and leaves the live one": {
 			config: versioned, handle: byGeneration, left: []string{"live"},
-			prepare: func(t *testing.T, w *world) { w.put(t, name, options{}) },
+			prepare: func(_ context.Context, w *world) error { return second(w.Put("b", name, nil, options{})) },
 		},
 		"plain delete after the live object became noncurrent": {
 			config: versioned, missing: true, code: 404, reason: "notFound", left: []string{"noncurrent"},
-			prepare: func(t *testing.T, w *world) {
-				equal(t, "first delete", w.bucket.Object(name).Delete(t.Context()), nil)
-			},
+			prepare: func(ctx context.Context, w *world) error { return w.bucket.Object(name).Delete(ctx) },
 		},
 		"suspended versioning keeps the old generations": {
 			config: versioned, left: []string{"noncurrent"},
-			prepare: func(t *testing.T, w *world) {
-				w.put(t, name, options{})
-				update(t, w, func(c *gcstest.BucketConfig) { c.Versioning = false })
+			prepare: func(_ context.Context, w *world) error {
+				_, err := w.Put("b", name, nil, options{})
+				return errors.Join(err, w.UpdateBucket("b", func(c *gcstest.BucketConfig) { c.Versioning = false }))
 			},
 		},
 		"soft delete keeps what a delete by generation deleted": {
@@ -99,9 +98,7 @@ func TestDeleteSituations(t *testing.T) {
 		"retained noncurrent generation cannot be deleted": {
 			config: gcstest.BucketConfig{Versioning: true, Retention: time.Hour}, handle: byGeneration,
 			code: 403, reason: "retentionPolicyNotMet", left: []string{"noncurrent"},
-			prepare: func(t *testing.T, w *world) {
-				equal(t, "first delete", w.bucket.Object(name).Delete(t.Context()), nil)
-			},
+			prepare: func(ctx context.Context, w *world) error { return w.bucket.Object(name).Delete(ctx) },
 		},
 		"stale condition": {
 			handle: func(o *storage.ObjectHandle, g int64) *storage.ObjectHandle {
@@ -123,19 +120,20 @@ func TestDeleteSituations(t *testing.T) {
 			code: 412, reason: "conditionNotMet", left: []string{"live"},
 		},
 		"no permission": {
-			prepare: func(_ *testing.T, w *world) { w.Deny("b", "storage.objects.delete") },
+			prepare: func(_ context.Context, w *world) error { w.Deny("b", "storage.objects.delete"); return nil },
 			handle:  byGeneration, code: 403, reason: "forbidden", left: []string{"live"},
 			message: "does not have storage.objects.delete access to the Google Cloud Storage object. " +
 				"Permission 'storage.objects.delete' denied on resource (or it may not exist).",
 		},
 		"no permission on an object that does not exist": {
-			absent: true, prepare: func(_ *testing.T, w *world) { w.Deny("b", "storage.objects.delete") },
+			absent: true, prepare: func(_ context.Context, w *world) error { w.Deny("b", "storage.objects.delete"); return nil },
 			code: 403, reason: "forbidden",
 		},
 		"permission given back": {
-			prepare: func(_ *testing.T, w *world) {
+			prepare: func(_ context.Context, w *world) error {
 				w.Deny("b", "storage.objects.delete")
 				w.Allow("b", "storage.objects.delete")
+				return nil
 			},
 		},
 		"requester pays without a project": {
@@ -152,7 +150,9 @@ func TestDeleteSituations(t *testing.T) {
 				generation = w.put(t, name, tc.options)
 			}
 			if tc.prepare != nil {
-				tc.prepare(t, w)
+				if err := tc.prepare(t.Context(), w); err != nil {
+					t.Fatal(err)
+				}
 			}
 			object := w.bucket.Object(name)
 			if tc.handle != nil {
@@ -221,13 +221,6 @@ func byGeneration(o *storage.ObjectHandle, generation int64) *storage.ObjectHand
 
 func ifGeneration(o *storage.ObjectHandle, generation int64) *storage.ObjectHandle {
 	return o.If(storage.Conditions{GenerationMatch: generation})
-}
-
-func rename(t *testing.T, w *world, from, to string) {
-	t.Helper()
-	if err := w.RenameBucket(from, to); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func update(t *testing.T, w *world, change func(*gcstest.BucketConfig)) {

@@ -57,9 +57,9 @@ func TestWireFormat(t *testing.T) {
 	for behaviour, tc := range tests {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Parallel()
-			answer, body := w.send(t, tc.method, w.baseURL+tc.path, nil)
-			equal(t, "status", answer.StatusCode, tc.status)
-			equal(t, "body", body, tc.body)
+			answer := w.send(t, tc.method, w.baseURL+tc.path, nil)
+			equal(t, "status", answer.status, tc.status)
+			equal(t, "body", answer.body, tc.body)
 		})
 	}
 }
@@ -116,19 +116,19 @@ func TestReadingOneObject(t *testing.T) {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Parallel()
 			root := strings.TrimSuffix(tc.world.baseURL, "storage/v1/")
-			answer, body := tc.world.send(t, http.MethodGet, root+tc.path, nil)
-			equal(t, "status", answer.StatusCode, tc.status)
-			if !strings.Contains(body, tc.text) {
-				t.Errorf("body: got %s, want %s in it", body, tc.text)
+			answer := tc.world.send(t, http.MethodGet, root+tc.path, nil)
+			equal(t, "status", answer.status, tc.status)
+			if !strings.Contains(answer.body, tc.text) {
+				t.Errorf("body: got %s, want %s in it", answer.body, tc.text)
 			}
 		})
 	}
 	t.Run("soft-deleted where there is no policy", func(t *testing.T) {
 		t.Parallel()
 		plain := newWorld(t, gcstest.BucketConfig{})
-		answer, body := plain.send(t, http.MethodGet, plain.baseURL+"b/b/o/a?softDeleted=true&generation=1", nil)
-		equal(t, "status", answer.StatusCode, http.StatusBadRequest)
-		equal(t, "message", strings.Contains(body, "Soft delete policy is required to request a soft-deleted version"), true)
+		answer := plain.send(t, http.MethodGet, plain.baseURL+"b/b/o/a?softDeleted=true&generation=1", nil)
+		equal(t, "status", answer.status, http.StatusBadRequest)
+		equal(t, "message", strings.Contains(answer.body, "Soft delete policy is required to request a soft-deleted version"), true)
 	})
 }
 
@@ -164,16 +164,16 @@ func TestUploading(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, gcstest.BucketConfig{})
 			url := strings.Replace(w.baseURL, "/storage", "/upload/storage", 1) + "b/b/o?" + tc.query
-			answer, body := w.sendBody(t, http.MethodPost, url, tc.header, tc.body)
-			equal(t, "status", answer.StatusCode, tc.status)
-			if !strings.Contains(body, tc.text) {
-				t.Errorf("body: got %s, want %s in it", body, tc.text)
+			answer := w.sendBody(t, http.MethodPost, url, tc.header, tc.body)
+			equal(t, "status", answer.status, tc.status)
+			if !strings.Contains(answer.body, tc.text) {
+				t.Errorf("body: got %s, want %s in it", answer.body, tc.text)
 			}
 			stored := w.Objects("b", "")
 			equal(t, "stored", len(stored) == 1 && stored[0].Name == "n" && stored[0].Size == 4, tc.status == http.StatusOK)
 			w.Deny("b", "storage.objects.create")
-			answer, _ = w.sendBody(t, http.MethodPost, url, tc.header, tc.body)
-			equal(t, "status without permission", answer.StatusCode, http.StatusForbidden)
+			answer = w.sendBody(t, http.MethodPost, url, tc.header, tc.body)
+			equal(t, "status without permission", answer.status, http.StatusForbidden)
 		})
 	}
 }

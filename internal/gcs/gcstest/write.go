@@ -82,12 +82,13 @@ func (b *bucket) put(now stamp, u upload) (view, *Error) {
 	return b.view(u.name, v), nil
 }
 
-// amend changes the metadata of a live object, which holds and retention never forbid. It reports false without one.
-func (b *bucket) amend(now stamp, name string, change func(*version)) bool {
+// amend changes the metadata of a generation, of the live one when generation is negative, which holds and retention never
+// forbid. It reports false if there is none.
+func (b *bucket) amend(now stamp, name string, generation int64, change func(*version)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	vs, _ := b.stored.Get(name)
-	v := vs.live()
+	v := vs.pick(generation)
 	if v == nil {
 		return false
 	}

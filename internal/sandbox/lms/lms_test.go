@@ -2,6 +2,7 @@ package lms_test
 
 import (
 	"database/sql"
+	"fmt"
 	"os"
 	"testing"
 
@@ -12,17 +13,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
-
-// onEachCharset runs the test on a database of each kind of site.
-func onEachCharset(t *testing.T, test func(t *testing.T, charset lms.Charset, db *sandboxtest.Database)) {
-	t.Helper()
-	for _, charset := range lms.Charsets {
-		t.Run(charset.String(), func(t *testing.T) {
-			t.Parallel()
-			test(t, charset, sandboxtest.MySQL(t, charset))
-		})
-	}
-}
 
 // table reads rows of text.
 func table(t *testing.T, db *sql.DB, query string, args ...any) [][]string {
@@ -57,50 +47,58 @@ func table(t *testing.T, db *sql.DB, query string, args ...any) [][]string {
 // The facts that the rest of the project relies on.
 func TestColumns(t *testing.T) {
 	t.Parallel()
-	onEachCharset(t, func(t *testing.T, _ lms.Charset, db *sandboxtest.Database) {
-		for _, want := range []struct{ table, column, kind, nullable string }{
-			{lms.Certificates, "download_uuid", "varchar(32)", "NO"},
-			{lms.Certificates, "download_url", "varchar(128)", "NO"},
-			{lms.Certificates, "verify_uuid", "varchar(32)", "NO"},
-			{lms.Certificates, "modified_date", "datetime(6)", "NO"},
-			{lms.History, "download_uuid", "varchar(32)", "NO"},
-			{lms.History, "download_url", "varchar(128)", "NO"},
-			{lms.History, "user_id", "int", "YES"},
-			{lms.RetirementStates, "state_name", "varchar(30)", "NO"},
-			{lms.RetirementStatus, "responses", "longtext", "NO"},
-			{lms.Users, "username", "varchar(150)", "NO"},
-			{lms.PurgeArguments, "arguments", "longtext", "NO"},
-		} {
-			// MariaDB prints a width after int, MySQL 8 does not.
-			got := table(t, db.Root, "SELECT REPLACE(column_type, 'int(11)', 'int'), is_nullable, COALESCE(column_default, 'NULL')"+
-				" FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND column_name = ?",
-				db.LMS, want.table, want.column)
-			if diff := cmp.Diff([][]string{{want.kind, want.nullable, "NULL"}}, got); diff != "" {
-				t.Errorf("%s.%s (-want +got):\n%s", want.table, want.column, diff)
+	for _, charset := range lms.Charsets {
+		t.Run(charset.String(), func(t *testing.T) {
+			t.Parallel()
+			db := sandboxtest.MySQL(t, charset)
+			for _, want := range []struct{ table, column, kind, nullable string }{
+				{lms.Certificates, "download_uuid", "varchar(32)", "NO"},
+				{lms.Certificates, "download_url", "varchar(128)", "NO"},
+				{lms.Certificates, "verify_uuid", "varchar(32)", "NO"},
+				{lms.Certificates, "modified_date", "datetime(6)", "NO"},
+				{lms.History, "download_uuid", "varchar(32)", "NO"},
+				{lms.History, "download_url", "varchar(128)", "NO"},
+				{lms.History, "user_id", "int", "YES"},
+				{lms.RetirementStates, "state_name", "varchar(30)", "NO"},
+				{lms.RetirementStatus, "responses", "longtext", "NO"},
+				{lms.Users, "username", "varchar(150)", "NO"},
+				{lms.PurgeArguments, "arguments", "longtext", "NO"},
+			} {
+				// MariaDB prints a width after int, MySQL 8 does not.
+				got := table(t, db.Root, "SELECT REPLACE(column_type, 'int(11)', 'int'), is_nullable, COALESCE(column_default, 'NULL')"+
+					" FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND column_name = ?",
+					db.LMS, want.table, want.column)
+				if diff := cmp.Diff([][]string{{want.kind, want.nullable, "NULL"}}, got); diff != "" {
+					t.Errorf("%s.%s (-want +got):\n%s", want.table, want.column, diff)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // No index leads to download_uuid or download_url: a search for references reads the table or goes by user.
 func TestIndexes(t *testing.T) {
 	t.Parallel()
-	onEachCharset(t, func(t *testing.T, _ lms.Charset, db *sandboxtest.Database) {
-		indexes := func(name string) [][]string {
-			return table(t, db.Root, "SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index), MIN(non_unique)"+
-				" FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? GROUP BY index_name ORDER BY 1",
-				db.LMS, name)
-		}
-		for name, want := range map[string][][]string{
-			lms.Certificates:      {{"id", "0"}, {"user_id,course_id", "0"}, {"verify_uuid", "1"}},
-			lms.History:           {{"history_id", "0"}, {"history_user_id", "1"}, {"id", "1"}, {"user_id", "1"}, {"verify_uuid", "1"}},
-			lms.RetirementRequest: {{"id", "0"}, {"user_id", "0"}},
-		} {
-			if diff := cmp.Diff(want, indexes(name)); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
+	for _, charset := range lms.Charsets {
+		t.Run(charset.String(), func(t *testing.T) {
+			t.Parallel()
+			db := sandboxtest.MySQL(t, charset)
+			indexes := func(name string) [][]string {
+				return table(t, db.Root, "SELECT GROUP_CONCAT(column_name ORDER BY seq_in_index), MIN(non_unique)"+
+					" FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? GROUP BY index_name ORDER BY 1",
+					db.LMS, name)
 			}
-		}
-	})
+			for name, want := range map[string][][]string{
+				lms.Certificates:      {{"id", "0"}, {"user_id,course_id", "0"}, {"verify_uuid", "1"}},
+				lms.History:           {{"history_id", "0"}, {"history_user_id", "1"}, {"id", "1"}, {"user_id", "1"}, {"verify_uuid", "1"}},
+				lms.RetirementRequest: {{"id", "0"}, {"user_id", "0"}},
+			} {
+				if diff := cmp.Diff(want, indexes(name)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
+			}
+		})
+	}
 }
 
 func TestCharsets(t *testing.T) {
@@ -119,33 +117,42 @@ func TestCharsets(t *testing.T) {
 			lms.RetirementStatus: "utf8mb4_unicode_ci",
 		},
 	}
-	onEachCharset(t, func(t *testing.T, charset lms.Charset, db *sandboxtest.Database) {
-		for name, want := range want[charset] {
-			got := table(t, db.Root, "SELECT table_collation, engine FROM information_schema.tables"+
-				" WHERE table_schema = ? AND table_name = ?", db.LMS, name)
-			if diff := cmp.Diff([][]string{{want, "InnoDB"}}, got); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", name, diff)
+	for _, charset := range lms.Charsets {
+		t.Run(charset.String(), func(t *testing.T) {
+			t.Parallel()
+			db := sandboxtest.MySQL(t, charset)
+			for name, want := range want[charset] {
+				got := table(t, db.Root, "SELECT table_collation, engine FROM information_schema.tables"+
+					" WHERE table_schema = ? AND table_name = ?", db.LMS, name)
+				if diff := cmp.Diff([][]string{{want, "InnoDB"}}, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestForeignKeysHold(t *testing.T) {
 	t.Parallel()
-	onEachCharset(t, func(t *testing.T, _ lms.Charset, db *sandboxtest.Database) {
-		user := db.AddUser(t, "learner")
-		db.AddCertificate(t, sandboxtest.Certificate{UserID: user})
-		if _, err := db.Root.ExecContext(t.Context(), "DELETE FROM "+db.LMS+".auth_user WHERE id = ?", user); err == nil {
-			t.Error("deleting a user with a certificate: got nil, want the foreign key's error")
-		}
-		// The history has no foreign key to the user: rows of users who are gone stay.
-		db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: 999_999}, CertificateID: 7})
-		got := table(t, db.Root, "SELECT COUNT(*) FROM information_schema.referential_constraints"+
-			" WHERE constraint_schema = ?", db.LMS)
-		if diff := cmp.Diff([][]string{{"8"}}, got); diff != "" {
-			t.Errorf("number of foreign keys (-want +got):\n%s", diff)
-		}
-	})
+	for _, charset := range lms.Charsets {
+		t.Run(charset.String(), func(t *testing.T) {
+			t.Parallel()
+			db := sandboxtest.MySQL(t, charset)
+			user := db.AddUser(t, "learner")
+			db.AddCertificate(t, sandboxtest.Certificate{UserID: user})
+			statement := fmt.Sprintf("DELETE FROM %s.auth_user WHERE id = %d", db.LMS, user) //nolint:gosec // both our own
+			if _, err := db.Root.ExecContext(t.Context(), statement); err == nil {
+				t.Error("deleting a user with a certificate: got nil, want the foreign key's error")
+			}
+			// The history has no foreign key to the user: rows of users who are gone stay.
+			db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: 999_999}, CertificateID: 7})
+			got := table(t, db.Root, "SELECT COUNT(*) FROM information_schema.referential_constraints"+
+				" WHERE constraint_schema = ?", db.LMS)
+			if diff := cmp.Diff([][]string{{"8"}}, got); diff != "" {
+				t.Errorf("number of foreign keys (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestDefaultStates(t *testing.T) {

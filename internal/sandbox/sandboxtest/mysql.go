@@ -57,7 +57,7 @@ func newDatabase(tb testing.TB, rootDSN string, charset lms.Charset) *Database {
 	if err := lms.CreateLMS(ctx, d.Root, d.LMS, charset); err != nil {
 		tb.Fatal(err)
 	}
-	d.exec(tb, "CREATE DATABASE "+d.Ledger+" DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
+	d.Exec(tb, "CREATE DATABASE "+d.Ledger+" DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
 	return d
 }
 
@@ -80,8 +80,8 @@ func (d *Database) AddAccount(tb testing.TB) (user, password string) {
 	tb.Helper()
 	user, password = "test_"+unique(), rand.Text()
 	account := "'" + user + "'@'%'"
-	d.exec(tb, "CREATE USER "+account+" IDENTIFIED BY '"+password+"'")
-	tb.Cleanup(func() { d.exec(tb, "DROP USER "+account) })
+	d.Exec(tb, "CREATE USER "+account+" IDENTIFIED BY '"+password+"'")
+	tb.Cleanup(func() { d.Exec(tb, "DROP USER "+account) })
 	return user, password
 }
 
@@ -109,7 +109,8 @@ func (d *Database) drop(tb testing.TB) {
 	}
 }
 
-func (d *Database) exec(tb testing.TB, statement string, args ...any) sql.Result {
+// Exec runs a statement as root. The test fails when the statement does.
+func (d *Database) Exec(tb testing.TB, statement string, args ...any) sql.Result {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTimeout)
 	defer cancel()

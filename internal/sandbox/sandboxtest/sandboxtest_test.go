@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-func TestDatabasesAreDroppedWithTheirTest(t *testing.T) {
+func TestDatabasesAreDroppedWithTheirTest(t *testing.T) { //nolint:tparallel // the inner test has to end first
 	t.Parallel()
 	var names []string
 	t.Run("a test", func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestDatabasesAreDroppedWithTheirTest(t *testing.T) {
 	}
 }
 
-func TestRedisDatabasesAreApartAndEmpty(t *testing.T) {
+func TestRedisDatabasesAreApartAndEmpty(t *testing.T) { //nolint:tparallel // the inner tests have to end first
 	t.Parallel()
 	var mu sync.Mutex
 	seen := map[string]bool{}
@@ -76,7 +76,7 @@ func connect(t *testing.T, url string) *redis.Client {
 		t.Fatal(err)
 	}
 	c := redis.NewClient(options)
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
@@ -102,9 +102,7 @@ func TestAnAccountHasNoRights(t *testing.T) {
 	if err := account.QueryRowContext(t.Context(), query).Scan(&count); err == nil {
 		t.Error("reading without a right: got nil, want an error")
 	}
-	if _, err := db.Root.ExecContext(t.Context(), "GRANT SELECT ON "+db.LMS+".auth_user TO '"+user+"'@'%'"); err != nil {
-		t.Fatal(err)
-	}
+	db.Exec(t, "GRANT SELECT ON "+db.LMS+".auth_user TO '"+user+"'@'%'")
 	if err := account.QueryRowContext(t.Context(), query).Scan(&count); err != nil {
 		t.Errorf("reading with the right: %v", err)
 	}

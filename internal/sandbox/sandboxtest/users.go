@@ -46,7 +46,7 @@ func (d *Database) AddRetirementRequest(tb testing.TB, userID int) {
 	tb.Helper()
 	d.insert(tb, lms.RetirementRequest, row{"created": longAgo, "modified": longAgo, "user_id": userID})
 	email := retired(d.username(tb, userID)) + "@retired.invalid"
-	d.exec(tb, "UPDATE "+d.LMS+"."+lms.Users+" SET email = ? WHERE id = ?", email, userID)
+	d.Exec(tb, "UPDATE "+d.LMS+"."+lms.Users+" SET email = ? WHERE id = ?", email, userID)
 }
 
 // AddRetirementStatus puts a user into the pipeline, in the state of that name.
@@ -72,7 +72,7 @@ func (d *Database) AddRetirementStatus(tb testing.TB, userID int, stateName stri
 // MoveTo moves a user within the pipeline to the state of that name.
 func (d *Database) MoveTo(tb testing.TB, userID int, stateName string) {
 	tb.Helper()
-	result := d.exec(tb, "UPDATE "+d.LMS+"."+lms.RetirementStatus+
+	result := d.Exec(tb, "UPDATE "+d.LMS+"."+lms.RetirementStatus+
 		" SET last_state_id = current_state_id, current_state_id = ? WHERE user_id = ?", d.stateID(tb, stateName), userID)
 	if n, err := result.RowsAffected(); n != 1 || err != nil {
 		tb.Fatalf("moving user %d to %s: %d rows changed, %v", userID, stateName, n, err)
@@ -82,14 +82,14 @@ func (d *Database) MoveTo(tb testing.TB, userID int, stateName string) {
 // CancelRetirement takes a user out of retirement as the LMS does: request and status go.
 func (d *Database) CancelRetirement(tb testing.TB, userID int) {
 	tb.Helper()
-	d.exec(tb, "DELETE FROM "+d.LMS+"."+lms.RetirementStatus+" WHERE user_id = ?", userID)
-	d.exec(tb, "DELETE FROM "+d.LMS+"."+lms.RetirementRequest+" WHERE user_id = ?", userID)
+	d.Exec(tb, "DELETE FROM "+d.LMS+"."+lms.RetirementStatus+" WHERE user_id = ?", userID)
+	d.Exec(tb, "DELETE FROM "+d.LMS+"."+lms.RetirementRequest+" WHERE user_id = ?", userID)
 }
 
 // AddState adds a stage of the operator's own at the end of the pipeline.
 func (d *Database) AddState(tb testing.TB, stateName string) {
 	tb.Helper()
-	d.exec(tb, "INSERT INTO "+d.LMS+"."+lms.RetirementStates+
+	d.Exec(tb, "INSERT INTO "+d.LMS+"."+lms.RetirementStates+
 		" (state_name, state_execution_order, is_dead_end_state, required)"+
 		" SELECT ?, MAX(state_execution_order) + 10, 0, 0 FROM "+d.LMS+"."+lms.RetirementStates, stateName)
 }
@@ -131,7 +131,7 @@ func (d *Database) insert(tb testing.TB, table string, r row) (id int) {
 	}
 	statement := "INSERT INTO " + d.LMS + "." + table + " (`" + strings.Join(columns, "`, `") + "`) VALUES (?" +
 		strings.Repeat(", ?", len(columns)-1) + ")"
-	last, err := d.exec(tb, statement, values...).LastInsertId()
+	last, err := d.Exec(tb, statement, values...).LastInsertId()
 	if err != nil {
 		tb.Fatalf("inserting into %s: %v", table, err)
 	}

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // testenv is a command that has servers already, unless they are asked for.
 func testenv(ctx context.Context, t *testing.T, withServers bool, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...) //nolint:gosec // this test binary
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CERTPURGE_") })
 	cmd.Env = append(cmd.Env, helperVariable+"=1")
 	if !withServers {

@@ -1,0 +1,92 @@
+# `make` prints what there is to run. CI runs these very targets (.ci/run).
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+# The JSON client of Cloud Storage is all we use. Without its gRPC half the binaries are a third smaller and build in half the
+# time. Plain `go build ./...` works too, only slower.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=disable_grpc_modules)
+
+# The tools are pinned in a module of their own, so that they choose no versions for the product.
+TOOL := go tool -modfile=tools/go.mod
+
+# Runs what follows beside a private MariaDB and Redis, which it installs where they are missing.
+TESTENV := go run ./internal/sandbox/cmd/testenv --
+
+# What lint, vet, test and bench look at.
+PACKAGES ?= ./...
+# Arguments of the demo: make demo ARGS="--users 100 -o json".
+ARGS ?=
+# How long make fuzz spends on each target.
+FUZZTIME ?= 1m
+# Which benchmarks make bench runs, and how often. For benchstat, use COUNT=10 and keep the output of each side.
+BENCH ?= .
+COUNT ?= 1
+
+.PHONY: help
+help: ## print the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
+
+.PHONY: setup
+setup: compiler ## download the modules, build the tools, install MariaDB and Redis
+	go mod download
+	$(TOOL) golangci-lint version
+	$(TESTENV) true
+
+.PHONY: build
+build: ## build bin/worker and bin/enqueuer
+	@mkdir -p bin
+	go build -o bin/ ./worker ./enqueuer
+
+.PHONY: demo
+demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json")
+	@bin/enqueuer demo $(ARGS)
+
+.PHONY: test
+test: compiler ## run all tests with the race detector, on private servers
+	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
+
+.PHONY: lint
+lint: ## run the linters and check the formatting
+	$(TOOL) golangci-lint run $(PACKAGES)
+
+.PHONY: fmt
+fmt: ## format the code as lint wants it
+	$(TOOL) golangci-lint fmt
+
+.PHONY: vet
+vet: ## run go vet
+	go vet $(PACKAGES)
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what the binaries call
+	@.ci/vuln $(PACKAGES)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME
+	$(TESTENV) .ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=Name COUNT=10)
+	$(TESTENV) go test -run='^$$' -bench='$(BENCH)' -count=$(COUNT) -benchmem $(PACKAGES)
+
+.PHONY: benchstat
+benchstat: ## compare two outputs of make bench (OLD=old.txt NEW=new.txt)
+	$(TOOL) benchstat $(OLD) $(NEW)
+
+.PHONY: generate
+generate: ## make what is generated: docs/configuration.md and others
+	go generate ./...
+
+.PHONY: generate-check
+generate-check: ## fail if make generate would change anything
+	@.ci/generate-check
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist coverage.out
+
+# The race detector needs a C compiler, which a machine with only Go does not have.
+.PHONY: compiler
+compiler:
+	@set -- $${CC:-gcc}; command -v "$$1" >/dev/null || .ci/install-compiler

@@ -1,0 +1,294 @@
+package gcs_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/purge/purgetest"
+)
+
+func TestSituationsOnTheEmulator(t *testing.T) {
+	t.Parallel()
+	purgetest.Situations(t, func(t *testing.T, accept bool) purgetest.World {
+		return newWorld(t, func(c *gcs.Config) {
+			c.AcceptSoftDelete = accept
+			switch {
+			case strings.Contains(t.Name(), "deadline_in_flight"):
+				c.CallTimeout = 150 * time.Millisecond
+			case strings.Contains(t.Name(), "deadline_in_backoff"):
+				c.CallTimeout, c.MaxTries = 120*time.Millisecond, 100
+			}
+		})
+	})
+}
+
+var dirD = purge.Directory{Bucket: purgetest.Bucket, Prefix: "downloads/" + purgetest.DownloadID + "/"}
+
+func TestListReadsEveryPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Versioning(true)
+	for range 1203 {
+		w.Put(dirD.Prefix + "Certificate.pdf")
+	}
+	if got, err := w.List(t.Context(), dirD); err != nil || len(got) != 1203 {
+		t.Errorf("got %d generations, %v; want 1203", len(got), err)
+	}
+}
+
+func TestListReportsWhatProtectsAnObject(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	until := w.Now().Add(48 * time.Hour)
+	for _, name := range []string{"held", "locked", "free"} {
+		w.Put(dirD.Prefix + name)
+	}
+	w.Hold(dirD.Prefix+"held", false, true)
+	w.Lock(dirD.Prefix+"locked", until)
+	got, err := w.List(t.Context(), dirD)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	for _, g := range got {
+		held, retained := strings.HasSuffix(g.Name, "held"), strings.HasSuffix(g.Name, "locked")
+		if g.Held != held || g.RetainedUntil.IsZero() == retained || g.Number <= 0 || g.Size != 7 || g.Directory != dirD {
+			t.Errorf("got %+v", g)
+		}
+		if retained && g.RetainedUntil.Sub(until).Abs() > time.Second {
+			t.Errorf("got %v, want %v", g.RetainedUntil, until)
+		}
+	}
+}
+
+func TestStoreRefusesForeignDirectories(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Put("secret.txt")
+	for _, dir := range []purge.Directory{{Bucket: purgetest.Bucket}, {Bucket: purgetest.Bucket, Prefix: "cert/"}, {Bucket: "other", Prefix: dirD.Prefix}} {
+		if _, err := w.List(t.Context(), dir); purge.ClassOf(err) != purge.Unrecognised {
+			t.Errorf("listing %+v: got %v, want it refused", dir, err)
+		}
+		if err := w.Delete(t.Context(), purge.Generation{Directory: dir, Name: "secret.txt", Number: 1}); purge.ClassOf(err) != purge.Unrecognised {
+			t.Errorf("deleting in %+v: got %v, want it refused", dir, err)
+		}
+	}
+	if err := w.Delete(t.Context(), purge.Generation{Directory: dirD, Name: "secret.txt", Number: 1}); err == nil {
+		t.Error("deleted a name outside its directory")
+	}
+	if err := w.Delete(t.Context(), purge.Generation{Directory: dirD, Name: dirD.Prefix + "x"}); err == nil {
+		t.Error("deleted without a generation")
+	}
+	if w.server.Stats().Deletes > 0 || len(w.Stored()) != 1 {
+		t.Error("a delete was sent")
+	}
+}
+
+func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
+	t.Parallel()
+	const certificates, latency = 12, 100 * time.Millisecond
+	w := newWorld(t)
+	books := purgetest.NewBooks()
+	user := books.NewUser(purgetest.Retiring)
+	for n := range certificates {
+		id := strings.Repeat("0", 30) + string("0123456789abcdef"[n/16]) + string("0123456789abcdef"[n%16])
+		books.NewReference(user, purge.Live, id, id, "")
+		w.Put("downloads/" + id + "/Certificate.pdf")
+		w.Put("cert/" + id + "/valid.html")
+	}
+	if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := w.server.Stats()
+	w.server.SetFaults(1, gcstest.Fault{Latency: latency})
+	purger := purge.Purger{Users: books, Ledger: books, Objects: w.Store, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1}}
+	result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
+	if err != nil || result.Counts.ObjectsErased != 2*certificates {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	after := w.server.Stats()
+	if lists, deletes := after.Lists-before.Lists, after.Deletes-before.Deletes; lists != 4*certificates || deletes != 2*certificates {
+		t.Errorf("got %d lists and %d deletes, want one list of each directory before and after, and one delete of each object", lists, deletes)
+	}
+	if after.MaxInFlight < 2*certificates {
+		t.Errorf("got %d calls at a time, want a whole wave of %d", after.MaxInFlight, 2*certificates)
+	}
+}
+
+func TestAtMostMaxInFlightCallsAtATime(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gcs.Config) { c.MaxInFlight = 3 })
+	w.server.SetFaults(1, gcstest.Fault{Latency: 20 * time.Millisecond})
+	done := make(chan error)
+	for range 20 {
+		go func() {
+			_, err := w.List(t.Context(), dirD)
+			done <- err
+		}()
+	}
+	for range 20 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := w.server.Stats().MaxInFlight; got > 3 {
+		t.Errorf("got %d calls at a time, want at most 3", got)
+	}
+}
+
+func TestProbeNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		arrange func(*world)
+		accept  bool
+		want    []string // parts of the error; none: no error
+	}{
+		"all is well":                {arrange: func(*world) {}},
+		"bucket missing":             {arrange: (*world).DropBucket, want: []string{`"certs"`, "no such bucket"}},
+		"may not delete":             {arrange: func(w *world) { w.server.Deny("certs", "storage.objects.delete") }, want: []string{`"certs"`, "storage.objects.delete"}},
+		"may not read the settings":  {arrange: func(w *world) { w.server.Deny("certs", "storage.buckets.get") }, want: []string{`"certs"`, "403"}},
+		"soft delete":                {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, want: []string{`"certs"`, "168h", "gcs.accept_soft_delete"}},
+		"soft delete, accepted":      {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, accept: true},
+		"requester pays, no project": {arrange: func(w *world) { w.update(func(c *gcstest.BucketConfig) { c.RequesterPays = true }) }, want: []string{"gcs.user_project"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(c *gcs.Config) { c.AcceptSoftDelete = tc.accept })
+			tc.arrange(w)
+			settings, err := w.Probe(t.Context())
+			if (err == nil) != (len(tc.want) == 0) || err != nil && purge.ClassOf(err) != purge.Misconfigured {
+				t.Fatalf("got %v", err)
+			}
+			for _, part := range tc.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("got %q, want it to name %q", err, part)
+				}
+			}
+			if err == nil && len(settings) != 1 {
+				t.Errorf("got settings %v", settings)
+			}
+		})
+	}
+}
+
+func TestSettingsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *gcs.Config) { c.AttributesMaxAge = time.Minute })
+	if _, err := w.List(t.Context(), dirD); err != nil {
+		t.Fatal(err)
+	}
+	w.SoftDelete(168 * time.Hour)
+	if _, err := w.List(t.Context(), dirD); err != nil {
+		t.Errorf("within a minute: %v", err)
+	}
+	w.Advance(2 * time.Minute)
+	if _, err := w.List(t.Context(), dirD); purge.ClassOf(err) != purge.Misconfigured {
+		t.Errorf("after it: got %v, want the new soft delete to be noticed", err)
+	}
+}
+
+func TestEmulatorMustBeAllowed(t *testing.T) {
+	t.Parallel()
+	cfg := gcs.Config{Locations: purgetest.OneLocation(t), MaxInFlight: 1, EmulatorHost: "127.0.0.1:9", Anonymous: true}
+	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
+		t.Errorf("got %v, want a refusal that names STORAGE_EMULATOR_HOST", err)
+	}
+	cfg.AllowEmulator = true
+	store, err := gcs.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatalf("allowed: %v", err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// serviceAccount writes a key file whose tokens come from tokenURL.
+func serviceAccount(t *testing.T, tokenURL string) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "purger@example.org", "private_key_id": "k", "token_uri": tokenURL,
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.json")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	var refusing atomic.Bool
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if refusing.Load() {
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"access_token":"t0ken","token_type":"Bearer","expires_in":1}`)) //nolint:errcheck // a test server
+	}))
+	t.Cleanup(tokens.Close)
+	var seen atomic.Value
+	network := &http.Transport{}
+	t.Cleanup(network.CloseIdleConnections)
+	w := newWorld(t)
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		seen.Store(r.Header.Get("Authorization"))
+		w.server.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(front.Close)
+	cfg := gcs.Config{
+		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: 5 * time.Second, AttributesMaxAge: time.Hour,
+		Endpoint: front.URL + "/storage/v1/", CredentialsFile: serviceAccount(t, tokens.URL),
+	}
+	store, err := gcs.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() }) //nolint:errcheck // nothing to lose
+	if _, err := store.Probe(t.Context()); err != nil || seen.Load() != "Bearer t0ken" {
+		t.Errorf("got %v with authorization %q", err, seen.Load())
+	}
+	refusing.Store(true)
+	cfg.CredentialsFile = serviceAccount(t, tokens.URL)
+	refused, err := gcs.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = refused.Close() }) //nolint:errcheck // nothing to lose
+	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "example.org") {
+		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
+	}
+	cfg.CredentialsFile = "no-such-file.json"
+	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "gcs.credentials_file") {
+		t.Errorf("without a file: got %v", err)
+	}
+}
