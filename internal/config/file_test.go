@@ -77,6 +77,10 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 			"tasks: {timeout: 180}\n",
 			[]string{`worker.yaml:1: tasks.timeout: must be a duration such as "30s" or "5m", is 180`},
 		},
+		"zero without a unit": {
+			"tasks: {retention: 0}\n",
+			[]string{`worker.yaml:1: tasks.retention: must be a duration such as "30s" or "5m", is 0`},
+		},
 		"text for a list": {
 			"lms: {excluded_states: PENDING}\n",
 			[]string{`worker.yaml:1: lms.excluded_states: must be a list of texts, is "PENDING"`},

@@ -110,8 +110,7 @@ surprise: 1
 			`CERTPURGE_QUEUE_WEIGHTS_BACKFILL, CERTPURGE_QUEUE_WEIGHTS_PURGE`,
 		`mysql.dsn: must be set`,
 		`worker.yaml:8: tasks.retention: must be whole seconds between 0s and 24h, is 1.5s`,
-		`worker.yaml:10: locations[0].bucket: must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., `+
-			`starting and ending with a letter or digit, is empty`,
+		`worker.yaml:10: locations[0].bucket: must be set`,
 		`worker.yaml:4: gcs.max_in_flight: must be between 1 and 100, is 0`,
 		`CERTPURGE_HEALTH_LISTEN: health.listen: must be written host:port or :port, or be empty, is "8081"`,
 	)

@@ -62,7 +62,7 @@ func isEndpointURL(s string) bool {
 // plainURL parses a URL with a host and without user, query and fragment.
 func plainURL(s string) (*url.URL, bool) {
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?#@ ") {
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?# ") {
 		return nil, false
 	}
 	return u, true

@@ -139,7 +139,7 @@ var ruleTests = map[string]struct {
 	"locations[0].name": {
 		good: []string{"a", "s3-era-2", strings.Repeat("a", 32)},
 		bad: map[string]string{
-			`""`:                    "must be 1 to 32 of a-z, 0-9 and -, is empty",
+			`""`:                    "must be set",
 			"S3":                    `must be 1 to 32 of a-z, 0-9 and -, is "S3"`,
 			"a b":                   `must be 1 to 32 of a-z, 0-9 and -, is "a b"`,
 			strings.Repeat("a", 33): `must be 1 to 32 of a-z, 0-9 and -, is "` + strings.Repeat("a", 33) + `"`,
@@ -148,7 +148,7 @@ var ruleTests = map[string]struct {
 	"locations[0].bucket": {
 		good: []string{"abc", "a_b-c.d", "2024", strings.Repeat("a", 63), "certificates.example.com"},
 		bad: map[string]string{
-			`""`:                    bucketRule + ", is empty",
+			`""`:                    "must be set",
 			"ab":                    bucketRule + `, is "ab"`,
 			"Example":               bucketRule + `, is "Example"`,
 			"-abc":                  bucketRule + `, is "-abc"`,
@@ -194,6 +194,7 @@ var ruleTests = map[string]struct {
 	"locations[0].url_prefixes[0]": {
 		good: []string{
 			"https://s3.amazonaws.com/OLD/", "http://a/", "//s3.amazonaws.com/OLD/", "gs://bucket/", "https://cdn.example.com:8443/a%20b/",
+			"https://a/b@c/",
 		},
 		bad: map[string]string{
 			`""`:                      urlPrefixRule + ", is empty",
@@ -207,6 +208,7 @@ var ruleTests = map[string]struct {
 			"https://a/b?c/":          urlPrefixRule + `, is "https://a/b?c/"`,
 			"https://a/b#c/":          urlPrefixRule + `, is "https://a/b#c/"`,
 			"https://me:hunter2@a/b/": urlPrefixRule + `, is "https://REDACTED@a/b/"`,
+			"https://@a/b/":           urlPrefixRule + `, is "https://REDACTED@a/b/"`,
 			"https://a/%zz/":          urlPrefixRule + `, is "https://a/%zz/"`,
 			`"https://a b/"`:          urlPrefixRule + `, is "https://a b/"`,
 		},

@@ -44,11 +44,11 @@ type Weights struct {
 // unrecognised_reference, and keeps the reference.
 type Location struct {
 	// Name is this location's name in logs, metrics and outcomes. It must be unique.
-	Name string `yaml:"name" validate:"location_name"`
+	Name string `yaml:"name" validate:"required,location_name"`
 
 	// Bucket is the Cloud Storage bucket. It must exist and be readable at the start of the worker: a wrong one answers a
 	// delete with "not found", which looks like success.
-	Bucket string `yaml:"bucket" validate:"bucket_name"`
+	Bucket string `yaml:"bucket" validate:"required,bucket_name"`
 
 	// ObjectPrefix stands before the directories in the names of the objects. It is empty or ends with "/"; without the
 	// slash, a listing would also find the objects of longer names.

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// app is what the commands share: where the configuration is, and how to open what it names.
+type app struct {
+	streams cli.Streams
+	path    string
+}
+
+// openStore loads the configuration and opens the databases.
+func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
+	cfg, err := config.LoadEnqueuer(a.path, a.streams.Environ)
+	if err != nil {
+		return cfg, nil, err
+	}
+	store, err := mysql.Open(mysql.Config{
+		DSN: cfg.MySQL.DSN.Reveal(), LMSDatabase: cfg.LMS.Database, ClearHistory: cfg.LMS.ClearHistory,
+		MaxOpenConnections: cfg.MySQL.MaxOpenConnections, ConnectTimeout: cfg.MySQL.ConnectTimeout, QueryTimeout: cfg.MySQL.QueryTimeout,
+	})
+	if err != nil {
+		return cfg, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	return cfg, store, nil
+}
+
+// openRedis connects to the queue's Redis.
+func openRedis(cmd *cobra.Command, cfg config.Enqueuer) (redis.UniversalClient, error) {
+	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
+	if err != nil {
+		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	if err := queue.Ping(cmd.Context(), rdb); err != nil {
+		return nil, errors.Join(cli.Unavailable(err), rdb.Close())
+	}
+	return rdb, nil
+}
+
+// output is the flag -o of commands that people and programs read.
+type output string
+
+func (a *app) outputFlag(cmd *cobra.Command) *output {
+	o := output("text")
+	cmd.Flags().VarP(&o, "output", "o", "output format: text or json")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	return &o
+}
+
+// Set implements pflag.Value.
+func (o *output) Set(s string) error {
+	if s != "text" && s != "json" {
+		return errors.New("expected text or json")
+	}
+	*o = output(s)
+	return nil
+}
+
+// String implements pflag.Value.
+func (o *output) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (o *output) Type() string { return "FORMAT" }
+
+// printJSON writes one object on one line.
+func (a *app) printJSON(v any) error {
+	if err := json.NewEncoder(a.streams.Out).Encode(v); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}
+
+func (a *app) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(a.streams.Out, format, args...)
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// enqueueOptions are the flags of enqueue.
+type enqueueOptions struct {
+	username string
+	key      string
+	queue    string
+	wait     bool
+	timeout  time.Duration
+	output   *output
+}
+
+func newEnqueueCommand(a *app) *cobra.Command {
+	var o enqueueOptions
+	cmd := &cobra.Command{
+		Use:   "enqueue USER_ID...",
+		Short: "Ask for the purge of users",
+		Long: `enqueue records one request for each user and puts its task into the queue. All ids are checked first: if one is no
+id, or the LMS does not have it, nothing is done. Whether a user is retiring is decided by the worker, at the moment of
+work; a user who is not is refused and nothing of theirs is touched.
+
+Asking again is safe. A request that is queued or running stays one request; one that is done, with no link left, says
+so at once; one that was refused or failed, or whose links are there again, is tried anew.
+
+` + cli.ExitHelp,
+		Example: `  enqueuer enqueue 42
+  enqueuer enqueue 42 43 44 --wait
+  enqueuer enqueue --username alice
+  enqueuer enqueue 42 --idempotency-key ticket-4711 -o json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.enqueue(cmd, args, o) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline knows it (compared exactly)")
+	f.StringVar(&o.key, "idempotency-key", "", "`KEY` of the request, for one user (default user:<id>)")
+	f.StringVar(&o.queue, "queue", queue.Live, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
+	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
+	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
+	o.output = a.outputFlag(cmd)
+	return cmd
+}
+
+// enqueue accepts all wishes, or none.
+func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error {
+	ctx := cmd.Context()
+	users, err := parseUsers(args, o)
+	if err != nil {
+		return err
+	}
+	cfg, store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if users, err = knownUsers(ctx, store, users, o.username); err != nil {
+		return err
+	}
+	rdb, err := openRedis(cmd, cfg)
+	if err != nil {
+		return err
+	}
+	defer rdb.Close()
+	wishes := make([]purge.Wish, len(users))
+	for i, user := range users {
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}
+		if o.key != "" {
+			wishes[i].Key = o.key
+		}
+	}
+	intake := purge.Intake{
+		Requests: store,
+		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
+	}
+	accepted, err := intake.Accept(ctx, wishes)
+	if errors.Is(err, purge.ErrKeyTaken) {
+		return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
+	}
+	if errors.Is(err, purge.ErrNotQueued) {
+		return cli.Unavailable(fmt.Errorf("%w (the %d requests are safe in the ledger: repeat the command)", err, len(accepted)))
+	}
+	if err != nil {
+		return cli.Unavailable(err)
+	}
+	if o.wait {
+		return a.wait(ctx, store, accepted, o)
+	}
+	return a.printAccepted(accepted, o)
+}
+
+// parseUsers reads all ids and names every wrong one.
+func parseUsers(args []string, o enqueueOptions) ([]purge.UserID, error) {
+	if !slices.Contains(queue.Queues(), o.queue) {
+		return nil, cli.Usage("--queue: there is no queue %q: expected %s", o.queue, strings.Join(queue.Queues(), " or "))
+	}
+	var users []purge.UserID
+	var errs []error
+	for _, arg := range args {
+		user, err := purge.ParseUserID(arg)
+		if err != nil {
+			errs = append(errs, err)
+		} else if !slices.Contains(users, user) {
+			users = append(users, user)
+		}
+	}
+	switch {
+	case len(errs) > 0:
+		return nil, cli.Usage("%w; nothing was enqueued", errors.Join(errs...))
+	case (len(users) > 0) == (o.username != ""):
+		return nil, cli.Usage("expected user ids or --username, one of the two (see enqueuer enqueue --help)")
+	}
+	if o.key != "" {
+		if len(users) > 1 {
+			return nil, cli.Usage("--idempotency-key belongs to one request, but %d users were given; nothing was enqueued", len(users))
+		}
+		if err := purge.CheckKey(o.key); err != nil {
+			return nil, cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
+		}
+	}
+	return users, nil
+}
+
+// knownUsers finds the user of a name, and refuses ids that the LMS does not have: most likely a slip of the fingers.
+func knownUsers(ctx context.Context, store *mysql.Store, users []purge.UserID, name string) ([]purge.UserID, error) {
+	if name != "" {
+		user, err := store.UserByOriginalName(ctx, name)
+		if errors.Is(err, mysql.ErrNoSuchName) || errors.Is(err, mysql.ErrAmbiguousName) {
+			return nil, cli.Usage("--username: %w; nothing was enqueued", err)
+		}
+		return []purge.UserID{user}, cli.Unavailable(err)
+	}
+	unknown, err := store.UnknownUsers(ctx, users)
+	if err != nil {
+		return nil, cli.Unavailable(err)
+	}
+	if len(unknown) > 0 {
+		return nil, cli.Usage("the LMS has no user %s; nothing was enqueued", joinIDs(unknown))
+	}
+	return users, nil
+}
+
+// joinIDs lists ids for a sentence, not more than a line holds.
+func joinIDs(ids []purge.UserID) string {
+	const most = 10
+	var parts []string
+	for _, id := range ids[:min(len(ids), most)] {
+		parts = append(parts, fmt.Sprint(id))
+	}
+	text := strings.Join(parts, ", ")
+	if len(ids) > most {
+		text += fmt.Sprintf(" and %d more", len(ids)-most)
+	}
+	return text
+}
+
+func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
+	if *o.output == "json" {
+		return a.printJSON(map[string]any{"requests": accepted})
+	}
+	for _, r := range accepted {
+		switch {
+		case r.Found == purge.FoundNew:
+			a.printf("user %d: request %d queued\n", r.User, r.Request)
+		case !r.Open:
+			a.printf("user %d: request %d already done, no link is left\n", r.User, r.Request)
+		case r.Found == purge.Found(purge.Queued) || r.Found == purge.Found(purge.Running):
+			a.printf("user %d: request %d is %s already\n", r.User, r.Request, r.Found)
+		default:
+			a.printf("user %d: request %d was %s, queued again\n", r.User, r.Request, r.Found)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+func newStatusCommand(a *app) *cobra.Command {
+	var out *output
+	cmd := &cobra.Command{
+		Use:   "status [USER_ID]",
+		Short: "Show the requests of all users by state and reason, or those of one user",
+		Long: `status reads the ledger: how many requests are in which state and why, and how deep the queues in Redis are; or, with
+a user id, every request of that user with its figures.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer status\n  enqueuer status 42 -o json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var user purge.UserID
+			if len(args) == 1 {
+				var err error
+				if user, err = purge.ParseUserID(args[0]); err != nil {
+					return cli.Usage("%w", err)
+				}
+			}
+			if user == 0 {
+				return a.statusOfAll(cmd, out)
+			}
+			return a.statusOf(cmd, user, out)
+		},
+	}
+	out = a.outputFlag(cmd)
+	return cmd
+}
+
+// statusOf prints the requests of one user.
+func (a *app) statusOf(cmd *cobra.Command, user purge.UserID, out *output) error {
+	_, store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	rows, err := store.RequestsOf(cmd.Context(), user)
+	if err != nil {
+		return cli.Unavailable(err)
+	}
+	if len(rows) == 0 && *out == "text" {
+		a.printf("user %d: no request was ever made\n", user)
+		return nil
+	}
+	return a.printRequests(rows, out)
+}
+
+// statusOfAll prints tallies and the depth of the queues. The ledger's part is shown even if Redis is away.
+func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
+	cfg, store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	tallies, err := store.Tallies(cmd.Context())
+	if err != nil {
+		return cli.Unavailable(err)
+	}
+	var depths []queue.Depth
+	rdb, redisErr := openRedis(cmd, cfg)
+	if redisErr == nil {
+		defer rdb.Close()
+		depths, redisErr = queue.Depths(rdb)
+	}
+	if *out == "json" {
+		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths)}); err != nil {
+			return err
+		}
+		return cli.Unavailable(redisErr)
+	}
+	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "STATE\tREASON\tREQUESTS")
+	for _, t := range tallies {
+		fmt.Fprintf(w, "%s\t%s\t%d\n", t.State, t.Reason, t.Count)
+	}
+	if len(tallies) == 0 {
+		fmt.Fprintln(w, "no request was ever made")
+	}
+	if redisErr == nil {
+		fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
+		for _, d := range depths {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed, d.Archived, d.Paused)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return cli.Unavailable(redisErr)
+}
+
+// orEmpty makes JSON print an empty list, not null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// printRequests prints requests one by one, with what an operator needs to know of each.
+func (a *app) printRequests(rows []mysql.Request, out *output) error {
+	if *out == "json" {
+		return a.printJSON(map[string]any{"requests": orEmpty(rows)})
+	}
+	for _, r := range rows {
+		a.printf("user %d: request %d %s", r.UserID, r.ID, r.State)
+		if r.Reason != "" {
+			a.printf(" (%s)", r.Reason)
+		}
+		a.printf(", attempts %d, certificates %d, objects erased %d, links cleared %d", r.Attempts, r.Certificates, r.ObjectsErased, r.ReferencesCleared)
+		if r.ObjectsSoftDeleted > 0 {
+			a.printf(", objects soft-deleted %d", r.ObjectsSoftDeleted)
+		}
+		if r.RecoverableUntil != nil {
+			a.printf(", recoverable until %s", r.RecoverableUntil.Format(time.RFC3339))
+		}
+		if r.NotBefore != nil && !r.State.Ended() {
+			a.printf(", next attempt after %s", r.NotBefore.Format(time.RFC3339))
+		}
+		a.printf("\n")
+		if r.Detail != "" {
+			a.printf("  %s\n", r.Detail)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// pollInterval is how often the ledger is asked while waiting.
+const pollInterval = 250 * time.Millisecond
+
+// errWaited is the end of --timeout.
+var errWaited = errors.New("--timeout was over before all requests had ended; they go on")
+
+// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges.
+func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Accepted, o enqueueOptions) error {
+	ids := make([]purge.RequestID, len(accepted))
+	for i, r := range accepted {
+		ids[i] = r.Request
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errWaited)
+	defer cancel()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var rows []mysql.Request
+	for {
+		latest, err := store.Requests(ctx, ids)
+		if err == nil {
+			rows = latest
+			if settled(rows) {
+				break
+			}
+		} else if ctx.Err() == nil {
+			return cli.Unavailable(err)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(a.printRequests(rows, o.output), ended(ctx))
+		case <-ticker.C:
+		}
+	}
+	if err := a.printRequests(rows, o.output); err != nil {
+		return err
+	}
+	undone := 0
+	for _, r := range rows {
+		if r.State != purge.Done {
+			undone++
+		}
+	}
+	if undone > 0 {
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d requests are not done", undone, len(rows))}
+	}
+	return nil
+}
+
+// ended says why waiting ended.
+func ended(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errWaited) {
+		return &cli.Error{Code: cli.ExitTimeout, Err: errWaited}
+	}
+	return ctx.Err()
+}
+
+// settled reports whether nothing will happen to the requests soon.
+func settled(rows []mysql.Request) bool {
+	for _, r := range rows {
+		if !r.State.Ended() && r.NotBefore == nil {
+			return false
+		}
+	}
+	return true
+}

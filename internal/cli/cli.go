@@ -1,0 +1,187 @@
+// Package cli is what the commands of both binaries share: exit codes, the page that every main is, and the commands
+// config and version. It is the only package that ends the process or reads the environment.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Exit codes of both binaries.
+const (
+	ExitOK            = 0
+	ExitFailure       = 1   // something unexpected
+	ExitUsage         = 2   // bad input: nothing was done
+	ExitNotDone       = 3   // at least one request was refused, failed, or waits for a date
+	ExitUnavailable   = 4   // Redis or MySQL cannot be reached; repeating the command is safe
+	ExitConfiguration = 5   // the configuration, a right, a bucket or the ledger's version is wrong
+	ExitTimeout       = 6   // --wait was over before the requests had ended
+	ExitInterrupted   = 130 // SIGINT or SIGTERM; repeating the command is safe
+)
+
+// ExitHelp describes the exit codes for help texts.
+const ExitHelp = `Exit codes:
+  0    all is well
+  1    something unexpected
+  2    bad input; nothing was done
+  3    at least one request was refused, failed, or waits for a date
+  4    Redis or MySQL cannot be reached; repeating the command is safe
+  5    the configuration, a right, a bucket or the ledger's version is wrong
+  6    --timeout was over before the requests had ended
+  130  interrupted; repeating the command is safe`
+
+// Error is an error with an exit code.
+type Error struct {
+	Code int
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error without its code.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Usage makes an error of bad input.
+func Usage(format string, args ...any) error {
+	return &Error{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
+}
+
+// Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it.
+func Unavailable(err error) error {
+	if err == nil || exitCode(err) != ExitFailure {
+		return err
+	}
+	return &Error{Code: ExitUnavailable, Err: err}
+}
+
+// exitCode finds the exit code of an error.
+func exitCode(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if _, ok := errors.AsType[*config.Error](err); ok || purge.ClassOf(err) == purge.Misconfigured {
+		return ExitConfiguration
+	}
+	if errors.Is(err, context.Canceled) {
+		return ExitInterrupted
+	}
+	return ExitFailure
+}
+
+// Streams are what a command reads and writes, and the environment.
+type Streams struct {
+	Out, Err io.Writer
+	Environ  []string
+}
+
+// Main runs a binary's root command until it ends or a signal comes, and exits.
+func Main(build func(Streams) *cobra.Command) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := Run(ctx, build(Streams{Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}), os.Args[1:], os.Stderr)
+	stop() // before os.Exit, which skips defers
+	os.Exit(code)
+}
+
+// Run executes the root command, prints its error as one sentence, and returns the exit code.
+func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writer) int {
+	started := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	if !started { // cobra itself did not understand the command line
+		err = Usage("%w (see %s --help)", err, root.Name())
+	}
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	return exitCode(err)
+}
+
+// VersionCommand prints the version that the build recorded.
+func VersionCommand(out io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(out, Version())
+			return err
+		},
+	}
+}
+
+// Version is the module's version, the revision and the Go version, as far as the build recorded them.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	revision := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = " " + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			revision += "+dirty"
+		}
+	}
+	return "certpurge " + info.Main.Version + revision + " " + info.GoVersion
+}
+
+// ConfigCommand prints and checks a configuration.
+func ConfigCommand(out io.Writer, load func() (any, error)) *cobra.Command {
+	parent := &cobra.Command{
+		Use: "config", Short: "Print or check the configuration",
+		Long: "The configuration comes from defaults, then the file, then environment variables; the later one counts.",
+	}
+	parent.AddCommand(
+		&cobra.Command{
+			Use: "print", Short: "Print the effective configuration as YAML, without secrets", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				cfg, err := load()
+				if err != nil {
+					return err
+				}
+				return config.Print(out, cfg)
+			},
+		},
+		&cobra.Command{
+			Use: "validate", Short: "Check the configuration; every broken rule is reported", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				if _, err := load(); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintln(out, "the configuration is valid")
+				return err
+			},
+		},
+	)
+	return parent
+}
+
+// ConfigFlag adds the flag that names the configuration file.
+func ConfigFlag(root *cobra.Command, environ []string, path *string) {
+	const variable = "CERTPURGE_CONFIG="
+	fallback := ""
+	for _, e := range environ {
+		if len(e) > len(variable) && e[:len(variable)] == variable {
+			fallback = e[len(variable):]
+		}
+	}
+	root.PersistentFlags().StringVarP(path, "config", "c", fallback,
+		"configuration `FILE` (YAML); without one, defaults and environment variables count ($CERTPURGE_CONFIG)")
+}

@@ -1,0 +1,101 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Check asks one dependency whether it can be used.
+type Check struct {
+	Name string
+	Ask  func(context.Context) error
+}
+
+// Health answers two questions: is the process alive, which depends on nothing else, and should it get work.
+type Health struct {
+	checks []Check
+
+	mu  sync.Mutex
+	why string // not ready; empty if ready
+}
+
+// NewHealth makes a Health that is not ready yet.
+func NewHealth(checks ...Check) *Health { return &Health{checks: checks, why: "starting"} }
+
+// Ready says that the process works.
+func (h *Health) Ready() { h.set("") }
+
+// NotReady says that it does not, and why.
+func (h *Health) NotReady(why string) { h.set(why) }
+
+func (h *Health) set(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.why = why
+}
+
+// checkTimeout is how long one dependency may take to answer a readiness probe.
+const checkTimeout = 2 * time.Second
+
+// Handler serves /livez and /readyz as plain text: 200, or 503 with a line for each thing that is wrong.
+func (h *Health) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, h.problems(r.Context())) })
+	return mux
+}
+
+func (h *Health) problems(ctx context.Context) []string {
+	h.mu.Lock()
+	why := h.why
+	h.mu.Unlock()
+	var problems []string
+	if why != "" {
+		problems = append(problems, why)
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for _, c := range h.checks {
+		if err := c.Ask(ctx); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", c.Name, err))
+		}
+	}
+	return problems
+}
+
+func answer(w http.ResponseWriter, problems []string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(problems) == 0 {
+		_, _ = fmt.Fprintln(w, "ok")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = fmt.Fprintln(w, strings.Join(problems, "\n"))
+}
+
+// Serve answers HTTP on an address until ctx ends; an empty address means nowhere. started is called with the address
+// that was bound.
+func Serve(ctx context.Context, address string, handler http.Handler, started func(net.Addr)) error {
+	if address == "" {
+		return nil
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening on health.listen: %w", err)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	started(listener.Addr())
+	if err := server.Serve(listener); ctx.Err() == nil {
+		return fmt.Errorf("serving health: %w", err)
+	}
+	return nil
+}

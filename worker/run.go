@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/telemetry"
+)
+
+// worker is the composition: everything that a purge needs, opened.
+type worker struct {
+	cfg     config.Worker
+	log     *slog.Logger
+	store   *mysql.Store
+	objects *gcs.Store
+	redis   redis.UniversalClient
+	health  *telemetry.Health
+	suspect chan struct{} // somebody met a failure that may be everybody's
+}
+
+// run opens everything, serves until ctx ends, and closes everything.
+func run(ctx context.Context, cfg config.Worker, environ []string, log *slog.Logger) (err error) {
+	locations, err := purge.NewLocations(newLocations(cfg.Locations))
+	if err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	w := &worker{cfg: cfg, log: log, suspect: make(chan struct{}, 1)}
+	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	defer func() { err = errors.Join(err, w.store.Close()) }()
+	if w.redis, err = queue.NewRedis(cfg.Redis.URL.Reveal()); err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	defer func() { err = errors.Join(err, w.redis.Close()) }()
+	if w.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, environ)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.objects.Close()) }()
+
+	w.health = telemetry.NewHealth(
+		telemetry.Check{Name: "mysql", Ask: w.store.Ping},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, w.redis) }},
+	)
+	var listener sync.WaitGroup
+	defer listener.Wait()
+	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while draining, too
+	defer stopServing()
+	failed := make(chan error, 1)
+	listener.Go(func() {
+		failed <- telemetry.Serve(serveCtx, cfg.Health.Listen, w.health.Handler(), func(a net.Addr) {
+			log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
+		})
+	})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	listener.Go(func() {
+		if err := <-failed; err != nil {
+			cancel(err)
+		}
+	})
+	if err := w.work(ctx, locations); err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "worker stopped")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil // told to stop: that is what it did
+}
+
+func newLocations(all []config.Location) []purge.Location {
+	locations := make([]purge.Location, len(all))
+	for i, l := range all {
+		locations[i] = purge.Location(l)
+	}
+	return locations
+}
+
+func newMySQLConfig(cfg config.Worker) mysql.Config {
+	return mysql.Config{
+		DSN: cfg.MySQL.DSN.Reveal(), LMSDatabase: cfg.LMS.Database, ClearHistory: cfg.LMS.ClearHistory,
+		MaxOpenConnections: cfg.MySQL.MaxOpenConnections, ConnectTimeout: cfg.MySQL.ConnectTimeout, QueryTimeout: cfg.MySQL.QueryTimeout,
+	}
+}
+
+func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string) gcs.Config {
+	emulator := ""
+	for _, e := range environ {
+		if value, ok := strings.CutPrefix(e, "STORAGE_EMULATOR_HOST="); ok {
+			emulator = value
+		}
+	}
+	return gcs.Config{
+		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile,
+		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
+		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge, Endpoint: cfg.GCS.Endpoint,
+		Anonymous: cfg.GCS.Anonymous, AllowEmulator: cfg.GCS.AllowEmulator, EmulatorHost: emulator,
+	}
+}
+
+// newHandler builds what every task meets.
+func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
+	return &queue.Handler{
+		Log: w.log,
+		Purger: &purge.Purger{
+			Users: w.store, Ledger: w.store, Objects: w.objects, Locations: locations,
+			Policy: purge.Policy{
+				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
+				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts,
+			},
+		},
+		Suspect: func(error) {
+			select {
+			case w.suspect <- struct{}{}:
+			default: // it is being looked into
+			}
+		},
+	}
+}
+
+func (w *worker) newServerConfig() queue.ServerConfig {
+	return queue.ServerConfig{
+		Concurrency: w.cfg.Queue.Concurrency,
+		Weights:     map[string]int{queue.Live: w.cfg.Queue.Weights.Purge, queue.Backfill: w.cfg.Queue.Weights.Backfill},
+		Drain:       w.cfg.Queue.DrainTimeout,
+		Backoff:     queue.Backoff{Base: w.cfg.Queue.RetryBase, Cap: w.cfg.Queue.RetryCap, Now: time.Now},
+	}
+}

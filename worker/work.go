@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// Waits between checks while something is wrong.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+)
+
+// work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very start
+// is returned; one that comes later pauses the worker, so that no user fails for it.
+func (w *worker) work(ctx context.Context, locations purge.Locations) error {
+	handler := w.newHandler(locations)
+	for first := true; ; first = false {
+		if err := w.await(ctx, first); err != nil || ctx.Err() != nil {
+			return err
+		}
+		w.health.Ready()
+		w.log.InfoContext(ctx, "pulling tasks", slog.Int("concurrency", w.cfg.Queue.Concurrency))
+		serving, pause := context.WithCancelCause(ctx)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			w.watch(serving, pause)
+		}()
+		err := queue.Serve(serving, w.redis, w.newServerConfig(), handler, w.log)
+		pause(nil)
+		<-watched
+		if err != nil {
+			w.log.ErrorContext(ctx, "pulling tasks failed", slog.Any("error", err))
+		}
+	}
+}
+
+// await returns when every check has passed. It waits out what is not reachable, and says so once for each problem.
+func (w *worker) await(ctx context.Context, first bool) error {
+	said := ""
+	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
+		err := w.check(ctx)
+		if err == nil {
+			return nil
+		}
+		if first && purge.ClassOf(err) == purge.Misconfigured {
+			return err
+		}
+		if why := "paused: " + err.Error(); why != said && ctx.Err() == nil {
+			said = why
+			w.health.NotReady(why)
+			w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err))
+		}
+		sleep(ctx, wait)
+	}
+	return nil
+}
+
+// check asks for everything that all users need.
+func (w *worker) check(ctx context.Context) error {
+	if err := w.store.Check(ctx); err != nil {
+		return err
+	}
+	if err := queue.Ping(ctx, w.redis); err != nil {
+		return err
+	}
+	if policy := queue.EvictionPolicy(ctx, w.redis); policy != "" && policy != "noeviction" {
+		w.log.WarnContext(ctx, "Redis may drop tasks: set its maxmemory-policy to noeviction", slog.String("policy", policy))
+	}
+	settings, err := w.objects.Probe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range settings {
+		w.log.InfoContext(ctx, "bucket", slog.String("bucket", s.Bucket), slog.Bool("versioning", s.Versioning),
+			slog.Duration("soft_delete", s.SoftDelete), slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays))
+	}
+	return nil
+}
+
+// watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true. Until
+// then tasks that meet the trouble are put back without a counted failure.
+func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
+	for {
+		select {
+		case <-ctx.Done():
+			if errors.Is(context.Cause(ctx), context.Canceled) {
+				w.health.NotReady("draining")
+			}
+			return
+		case <-w.suspect:
+		}
+		if err := w.check(ctx); err != nil && ctx.Err() == nil {
+			w.health.NotReady("paused: " + err.Error())
+			pause(fmt.Errorf("pausing: %w", err))
+			return
+		}
+		sleep(ctx, time.Second)
+	}
+}
+
+// sleep waits, but not longer than ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
