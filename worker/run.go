@@ -55,31 +55,33 @@ func run(ctx context.Context, cfg config.Worker, environ []string, log *slog.Log
 		telemetry.Check{Name: "mysql", Ask: w.store.Ping},
 		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, w.redis) }},
 	)
-	var listener sync.WaitGroup
-	defer listener.Wait()
-	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx)) // probes are answered while draining, too
-	defer stopServing()
-	failed := make(chan error, 1)
-	listener.Go(func() {
-		failed <- telemetry.Serve(serveCtx, cfg.Health.Listen, w.health.Handler(), func(a net.Addr) {
-			log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
-		})
-	})
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	listener.Go(func() {
-		if err := <-failed; err != nil {
-			cancel(err)
-		}
-	})
-	if err := w.work(ctx, locations); err != nil {
+	serving, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer w.serveHealth(ctx, giveUp)()
+	if err := w.work(serving, locations); err != nil {
 		return err
 	}
 	log.InfoContext(ctx, "worker stopped")
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	if cause := context.Cause(serving); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil // told to stop: that is what it did
+}
+
+// serveHealth answers probes until the returned function is called, so also while the worker drains. If it cannot, the
+// worker gives up.
+func (w *worker) serveHealth(ctx context.Context, giveUp context.CancelCauseFunc) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		err := telemetry.Serve(ctx, w.cfg.Health.Listen, w.health.Handler(), func(a net.Addr) {
+			w.log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
+		})
+		if err != nil {
+			giveUp(err)
+		}
+	})
+	return func() { cancel(); listening.Wait() }
 }
 
 func newLocations(all []config.Location) []purge.Location {

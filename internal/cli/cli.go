@@ -59,14 +59,14 @@ func Usage(format string, args ...any) error {
 
 // Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it.
 func Unavailable(err error) error {
-	if err == nil || exitCode(err) != ExitFailure {
+	if err == nil || ExitCode(err) != ExitFailure {
 		return err
 	}
 	return &Error{Code: ExitUnavailable, Err: err}
 }
 
-// exitCode finds the exit code of an error.
-func exitCode(err error) int {
+// ExitCode finds the exit code of an error.
+func ExitCode(err error) int {
 	if err == nil {
 		return ExitOK
 	}
@@ -110,7 +110,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 		err = Usage("%w (see %s --help)", err, root.Name())
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
-	return exitCode(err)
+	return ExitCode(err)
 }
 
 // VersionCommand prints the version that the build recorded.

@@ -59,8 +59,8 @@ func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
 	return context.WithValue(ctx, stopKey{}, stop)
 }
 
-// stopping returns ErrStopped after the stop signal and the context's error after its end.
-func stopping(ctx context.Context) error {
+// Stopping returns ErrStopped after the stop signal and the context's error after its end.
+func Stopping(ctx context.Context) error {
 	if stop, ok := ctx.Value(stopKey{}).(<-chan struct{}); ok {
 		select {
 		case <-stop:

@@ -157,7 +157,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 		return refusal(attempt, refused), nil
 	}
 	each(work.deletable(), func(g *doomed) {
-		if g.err = stopping(ctx); g.err == nil {
+		if g.err = Stopping(ctx); g.err == nil {
 			g.err = p.Objects.Delete(ctx, g.Generation)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -104,13 +105,17 @@ type Depth struct {
 // Depths reads the depth of every queue; a queue that was never used is empty.
 func Depths(rdb redis.UniversalClient) ([]Depth, error) {
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	known, err := inspector.Queues()
+	if err != nil {
+		return nil, fmt.Errorf("listing queues: %w", err)
+	}
 	all := make([]Depth, 0, len(Queues()))
 	for _, name := range Queues() {
-		info, err := inspector.GetQueueInfo(name)
-		if errors.Is(err, asynq.ErrQueueNotFound) {
+		if !slices.Contains(known, name) { // asking for it would be an error that cannot be told from others
 			all = append(all, Depth{Queue: name})
 			continue
 		}
+		info, err := inspector.GetQueueInfo(name)
 		if err != nil {
 			return nil, fmt.Errorf("inspecting queue %s: %w", name, err)
 		}

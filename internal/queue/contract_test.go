@@ -1,0 +1,137 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// The tests in this file pin what asynq v0.26.0 does, because our code stands on it. When one fails after an upgrade,
+// read what hangs on it before changing the test.
+
+func asynqServer(t *testing.T, rdb redis.UniversalClient, cfg asynq.Config, handler asynq.HandlerFunc) {
+	t.Helper()
+	cfg.LogLevel, cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = asynq.FatalLevel, 10*time.Millisecond, 100*time.Millisecond
+	server := asynq.NewServerFromRedisClient(rdb, cfg)
+	if err := server.Start(handler); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+}
+
+func info(t *testing.T, rdb redis.UniversalClient, queue, id string) *asynq.TaskInfo {
+	t.Helper()
+	i, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// Hangs on it: config refuses fractions of a second for tasks.timeout and tasks.retention.
+func TestContractFractionsOfASecondAreCutOff(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	client := asynq.NewClientFromRedisClient(rdb)
+	for timeout, want := range map[time.Duration]time.Duration{500 * time.Millisecond: 0, 1999 * time.Millisecond: time.Second, 3 * time.Minute: 3 * time.Minute} {
+		id := fmt.Sprint(timeout)
+		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.TaskID(id), asynq.Timeout(timeout)); err != nil {
+			t.Fatal(err)
+		}
+		if got := info(t, rdb, "default", id).Timeout; got != want {
+			t.Errorf("timeout %v is stored as %v, want %v", timeout, got, want)
+		}
+	}
+}
+
+// Hangs on it: the client removes ended tasks; one user has at most one task in a queue, but may have one in each.
+func TestContractTaskIDConflictsPerQueueUntilTheTaskIsGone(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	client := asynq.NewClientFromRedisClient(rdb)
+	put := func(queue string) error {
+		_, err := client.Enqueue(asynq.NewTask("t", nil), asynq.TaskID("x"), asynq.Queue(queue), asynq.Retention(time.Hour))
+		return err
+	}
+	if err := errors.Join(put("a"), put("b")); err != nil {
+		t.Errorf("the same id in two queues: %v", err)
+	}
+	if err := put("a"); !errors.Is(err, asynq.ErrTaskIDConflict) {
+		t.Errorf("pending: got %v, want a conflict", err)
+	}
+	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"a": 1}}, func(context.Context, *asynq.Task) error { return nil })
+	eventually(t, "it is completed", func() bool { return info(t, rdb, "a", "x").State == asynq.TaskStateCompleted })
+	if err := put("a"); !errors.Is(err, asynq.ErrTaskIDConflict) {
+		t.Errorf("completed: got %v, want a conflict", err)
+	}
+}
+
+// Hangs on it: maxRetry is far above the ledger's budget, because the last attempt is archived even if it is no failure.
+func TestContractLastAttemptIsArchivedEvenIfNotAFailure(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	client := asynq.NewClientFromRedisClient(rdb)
+	for id, retries := range map[string]int{"last": 0, "more": 1} {
+		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.TaskID(id), asynq.MaxRetry(retries)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asynqServer(t, rdb, asynq.Config{
+		IsFailure: func(error) bool { return false }, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
+	}, func(context.Context, *asynq.Task) error { return errors.New("not a failure") })
+	eventually(t, "both were tried", func() bool {
+		return info(t, rdb, "default", "last").State == asynq.TaskStateArchived && info(t, rdb, "default", "more").State == asynq.TaskStateRetry
+	})
+	if got := info(t, rdb, "default", "more").Retried; got != 0 {
+		t.Errorf("got %d retries counted, want 0", got)
+	}
+}
+
+// Hangs on it: failed requests end in the ledger, and a handler returns nil for them; the archive would lose them.
+func TestContractTheArchiveKeeps9999AndDropsTheRest(t *testing.T) {
+	t.Parallel()
+	const tasks, kept = 10_050, 9_999
+	rdb := newRedis(t)
+	client := asynq.NewClientFromRedisClient(rdb)
+	for range tasks {
+		if _, err := client.Enqueue(asynq.NewTask("t", nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asynqServer(t, rdb, asynq.Config{Concurrency: 32}, func(context.Context, *asynq.Task) error { return asynq.SkipRetry })
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	eventually(t, "all have failed", func() bool {
+		q, err := inspector.GetQueueInfo("default")
+		return err == nil && q.Failed == tasks
+	})
+	q, err := inspector.GetQueueInfo("default")
+	if err != nil || q.Archived != kept || q.Size != kept {
+		t.Errorf("got %+v, %v; want %d archived and nothing else", q, err, kept)
+	}
+}
+
+// Hangs on it: every call below the handler takes the context, so that a deaf copy cannot go on deleting.
+func TestContractATimedOutHandlerIsAbandonedNotStopped(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	release := make(chan struct{})
+	runs := make(chan struct{}, 10)
+	if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("t", nil), asynq.TaskID("x"), asynq.Timeout(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(release) })
+	asynqServer(t, rdb, asynq.Config{
+		Concurrency: 1, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return 0 },
+	}, func(context.Context, *asynq.Task) error {
+		runs <- struct{}{}
+		<-release // deaf to its context
+		return nil
+	})
+	<-runs
+	<-runs // a second copy, while the first still runs
+}

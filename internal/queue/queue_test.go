@@ -1,0 +1,404 @@
+package queue_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// newRedis gives the test a database of its own on a real server.
+func newRedis(t *testing.T) redis.UniversalClient {
+	t.Helper()
+	url := sandboxtest.Redis(t)
+	rdb, err := queue.NewRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rdb.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return rdb
+}
+
+var clientConfig = queue.ClientConfig{Queue: queue.Live, Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
+
+var task42 = purge.Task{Request: 17, User: 42}
+
+func enqueue(t *testing.T, rdb redis.UniversalClient, tasks ...purge.Task) {
+	t.Helper()
+	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func depth(t *testing.T, rdb redis.UniversalClient) queue.Depth {
+	t.Helper()
+	depths, err := queue.Depths(rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return depths[0]
+}
+
+func TestTaskInRedisHoldsNumbersOnly(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	enqueue(t, rdb, task42)
+	info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, "purge:42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Type != "certificates:purge" || string(info.Payload) != `{"v":1,"request_id":17,"user_id":42}` ||
+		info.Timeout != clientConfig.Timeout || info.Retention != clientConfig.Retention || !info.Deadline.IsZero() {
+		t.Errorf("got %+v with payload %s", info, info.Payload)
+	}
+}
+
+func TestEnqueueTwiceIsOneTask(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), []purge.Task{task42, task42}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := depth(t, rdb); got.Pending != 1 {
+		t.Errorf("got %+v, want one pending task", got)
+	}
+}
+
+// purgerFunc is a queue.Purger.
+type purgerFunc func(context.Context, purge.Task) (purge.Result, error)
+
+func (f purgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, error) {
+	return f(ctx, task)
+}
+
+// lockedBuffer is a log that many goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+// serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
+func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger, purger queue.Purger) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- queue.Serve(ctx, rdb, cfg, &queue.Handler{Purger: purger, Log: log}, log) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+var fastServer = queue.ServerConfig{
+	Concurrency: 4, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 2 * time.Second,
+	Backoff: queue.Backoff{Base: time.Millisecond, Cap: time.Second, Now: time.Now},
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// eventually waits until a condition on Redis holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s", what)
+		case <-ticker.C:
+		}
+	}
+}
+
+func TestEndedTasksMakeRoom(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	var runs atomic.Int64
+	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		if runs.Add(1) == 1 {
+			return purge.Result{}, purge.ErrUnknownRequest // archived
+		}
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	eventually(t, "it is archived", func() bool { return depth(t, rdb).Archived == 1 })
+	enqueue(t, rdb, task42)
+	eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
+	enqueue(t, rdb, task42)
+	eventually(t, "it has run again", func() bool { return runs.Load() == 3 })
+}
+
+func TestHandlerTranslatesOutcomes(t *testing.T) {
+	t.Parallel()
+	fail := func(class purge.Class) error { return &purge.Error{Class: class, Text: "injected"} }
+	for name, tc := range map[string]struct {
+		result purge.Result
+		err    error
+		want   queue.Depth
+		counts bool // whether asynq counts a failure
+		log    string
+	}{
+		"done":            {result: purge.Result{State: purge.Done}, want: queue.Depth{Completed: 1}, log: "task finished"},
+		"refused":         {result: purge.Result{State: purge.Refused, Reason: purge.ReasonNotRetiring}, want: queue.Depth{Completed: 1}, log: "not_retiring"},
+		"failed":          {result: purge.Result{State: purge.Failed, Reason: purge.ReasonHeld}, want: queue.Depth{Completed: 1}, log: "ERROR"},
+		"transient":       {err: fail(purge.Transient), want: queue.Depth{Retry: 1}, counts: true, log: "task will be tried again"},
+		"throttled":       {err: fail(purge.Throttled), want: queue.Depth{Retry: 1}},
+		"misconfigured":   {err: fail(purge.Misconfigured), want: queue.Depth{Retry: 1}},
+		"retained":        {err: &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}, want: queue.Depth{Retry: 1}},
+		"stopped":         {err: fail(purge.Stopped), want: queue.Depth{Retry: 1}},
+		"unknown request": {err: fmt.Errorf("beginning: %w", purge.ErrUnknownRequest), want: queue.Depth{Archived: 1}, log: "task refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := newRedis(t)
+			var log lockedBuffer
+			cfg := fastServer
+			cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
+			stop := serve(t, rdb, cfg, slog.New(slog.NewTextHandler(&log, nil)), purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+				return tc.result, tc.err
+			}))
+			enqueue(t, rdb, task42)
+			tc.want.Queue = queue.Live
+			if name == "stopped" { // a second later it is back
+				eventually(t, "it was tried", func() bool { return strings.Contains(log.String(), "injected") })
+				return
+			}
+			eventually(t, fmt.Sprintf("depth is %+v", tc.want), func() bool { return depth(t, rdb) == tc.want })
+			stop()
+			info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, "purge:42")
+			if err != nil || (info.Retried > 0) != tc.counts {
+				t.Errorf("got %+v, %v; want a counted failure: %v", info, err, tc.counts)
+			}
+			if !strings.Contains(log.String(), tc.log) || !strings.Contains(log.String(), "user_id=42") || !strings.Contains(log.String(), "task_id=purge:42") {
+				t.Errorf("the log says\n%s", log.String())
+			}
+		})
+	}
+}
+
+func TestMalformedPayloadsAreRefusedWithoutQuotingThem(t *testing.T) {
+	t.Parallel()
+	for _, payload := range []string{
+		"", "alice@example.org", "{}", `{"v":2,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`, `{"v":1,"request_id":0,"user_id":42}`,
+		`{"v":1,"request_id":1,"user_id":-4}`, `{"v":1,"request_id":1,"user_id":42,"username":"alice"}`, `{"v":1,"request_id":1,"user_id":42}{}`,
+		`{"v":1,"request_id":"alice","user_id":42}`, `{"v":1,"request_id":1,"user_id":99999999999}`,
+	} {
+		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+			t.Errorf("%s: reached the purge", payload)
+			return purge.Result{}, nil
+		})}
+		err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(payload)))
+		if !errors.Is(err, asynq.SkipRetry) || strings.Contains(err.Error(), "alice") {
+			t.Errorf("%s: got %v, want a refusal that does not quote it", payload, err)
+		}
+	}
+}
+
+func TestSuspicionIsRaised(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		result purge.Result
+		err    error
+		want   int
+	}{
+		"misconfigured": {err: &purge.Error{Class: purge.Misconfigured}, want: 1},
+		"no permission": {result: purge.Result{State: purge.Failed, Reason: purge.ReasonNoPermission}, want: 1},
+		"transient":     {err: &purge.Error{Class: purge.Transient}},
+		"done":          {result: purge.Result{State: purge.Done}},
+	} {
+		got := 0
+		h := &queue.Handler{
+			Log: quiet, Suspect: func(error) { got++ },
+			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
+		}
+		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`))) //nolint:errcheck // not the subject
+		if got != tc.want {
+			t.Errorf("%s: got %d suspicions, want %d", name, got, tc.want)
+		}
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b := queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: func() time.Time { return now }}
+	fail := func(class purge.Class) error { return &purge.Error{Class: class} }
+	for name, tc := range map[string]struct {
+		n        int
+		err      error
+		min, max time.Duration
+	}{
+		"first failure":       {0, errors.New("x"), time.Second, 5 * time.Second},
+		"fifth failure":       {4, fail(purge.Transient), time.Second, 80 * time.Second},
+		"many failures":       {900, errors.New("x"), time.Second, time.Hour},
+		"throttled":           {9, fail(purge.Throttled), 5 * time.Second, 20 * time.Second},
+		"misconfigured":       {9, fail(purge.Misconfigured), 5 * time.Second, 20 * time.Second},
+		"stopped":             {9, fail(purge.Stopped), time.Second, time.Second},
+		"cancelled by asynq":  {9, context.Canceled, time.Second, time.Second},
+		"retained":            {0, &purge.Error{Class: purge.Retained, Until: now.Add(48 * time.Hour)}, 48 * time.Hour, 48*time.Hour + 65*time.Second},
+		"retained, date past": {0, &purge.Error{Class: purge.Retained, Until: now.Add(-time.Hour)}, 0, 65 * time.Second},
+		"retained, no date":   {0, fail(purge.Retained), time.Hour, time.Hour},
+	} {
+		seen := map[time.Duration]bool{}
+		for range 200 {
+			d := b.Delay(tc.n, tc.err, nil)
+			if d < tc.min || d > tc.max {
+				t.Errorf("%s: got %v, want %v to %v", name, d, tc.min, tc.max)
+			}
+			seen[d] = true
+		}
+		if tc.min != tc.max && len(seen) < 10 {
+			t.Errorf("%s: %d different delays in 200: no jitter", name, len(seen))
+		}
+	}
+}
+
+// TestDrainHandsBackWhatIsNotFinished stops a server while a handler hangs; the task is pending again, no retry spent.
+func TestDrainHandsBackWhatIsNotFinished(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	started, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		close(started)
+		<-release
+		return purge.Result{}, nil
+	}))
+	enqueue(t, rdb, task42)
+	<-started
+	stop()
+	info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, "purge:42")
+	if err != nil || info.State != asynq.TaskStatePending || info.Retried != 0 {
+		t.Errorf("got %+v, %v; want it pending with no retry spent", info, err)
+	}
+}
+
+// TestDrainGivesTheStopSignal lets a handler wait for the signal that comes before the drain is over.
+func TestDrainGivesTheStopSignal(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	started := make(chan struct{})
+	heard := make(chan error, 1)
+	cfg := fastServer
+	cfg.Drain = 4 * time.Second
+	stop := serve(t, rdb, cfg, quiet, purgerFunc(func(ctx context.Context, _ purge.Task) (purge.Result, error) {
+		close(started)
+		for {
+			if err := purge.Stopping(ctx); err != nil {
+				heard <- err
+				return purge.Result{State: purge.Queued}, err
+			}
+			select {
+			case <-ctx.Done():
+				heard <- ctx.Err()
+				return purge.Result{}, ctx.Err()
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}))
+	enqueue(t, rdb, task42)
+	<-started
+	stop()
+	if err := <-heard; !errors.Is(err, purge.ErrStopped) {
+		t.Errorf("got %v, want the stop signal", err)
+	}
+	if got := depth(t, rdb); got.Retry+got.Pending != 1 || got.Active+got.Archived != 0 {
+		t.Errorf("got %+v, want the task to be tried again", got)
+	}
+}
+
+func TestNewRedisUnderstandsURLs(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"redis://alice:pw@cache.example:6380/5":                   "*redis.Client alice cache.example:6380 5",
+		"rediss://cache.example":                                  "*redis.Client  cache.example:6379 0",
+		"unix:///run/redis.sock?db=3":                             "*redis.Client  /run/redis.sock 3",
+		"redis+sentinel://s1:26379/5?master_name=m&addr=s2:26379": "*redis.Client",
+		"redis+cluster://n1:6379?addr=n2:6379":                    "*redis.ClusterClient",
+	} {
+		client, err := queue.NewRedis(url)
+		if err != nil {
+			t.Errorf("%s: %v", url, err)
+			continue
+		}
+		got := fmt.Sprintf("%T", client)
+		if c, ok := client.(*redis.Client); ok && !strings.Contains(url, "sentinel") {
+			o := c.Options()
+			got += fmt.Sprintf(" %s %s %d", o.Username, o.Addr, o.DB)
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+		if err := client.Close(); err != nil {
+			t.Errorf("%s: closing: %v", url, err)
+		}
+	}
+	for _, url := range []string{"", "s3cret", "http://s3cret@h", "redis://:s3cret@h:port", "redis+s3cret://h", "redis+sentinel://:s3cret@h:1", "unix+cluster:///s3cret"} {
+		if _, err := queue.NewRedis(url); err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "redis.url") {
+			t.Errorf("%s: got %v, want an error that names redis.url and no secret", url, err)
+		}
+	}
+}
+
+func TestEvictionPolicy(t *testing.T) {
+	t.Parallel()
+	if got := queue.EvictionPolicy(t.Context(), newRedis(t)); got != "noeviction" {
+		t.Errorf("got %q, want noeviction", got)
+	}
+}
+
+func FuzzPayload(f *testing.F) {
+	f.Add([]byte(`{"v":1,"request_id":17,"user_id":42}`))
+	f.Add([]byte(`{"v":1,"request_id":1e400,"user_id":42}`))
+	f.Add([]byte(`[{"v":1}]`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+			if task.Request <= 0 || !task.User.Valid() {
+				t.Fatalf("%q became %+v", data, task)
+			}
+			return purge.Result{State: purge.Done}, nil
+		})}
+		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, data)); err != nil && !errors.Is(err, asynq.SkipRetry) {
+			t.Fatalf("%q: got %v", data, err)
+		}
+	})
+}

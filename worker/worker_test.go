@@ -1,0 +1,478 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+	"github.com/certpurge/certpurge/internal/telemetry"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// site is a small Open edX site: databases, Redis, a bucket, and the way in.
+type site struct {
+	t      *testing.T
+	db     *sandboxtest.Database
+	bucket *gcstest.Server
+	store  *mysql.Store
+	cfg    config.Worker
+	users  int
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	return newSiteOn(t, sandboxtest.MySQL(t, lms.Mixed), sandboxtest.Redis(t))
+}
+
+func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
+	t.Helper()
+	s := &site{t: t, db: db, bucket: gcstest.New(), cfg: config.DefaultWorker()}
+	s.bucket.CreateBucket("certs", gcstest.BucketConfig{})
+	base, stop, err := s.bucket.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	location := config.DefaultLocation()
+	location.Name, location.Bucket = "main", "certs"
+	s.cfg.Locations = []config.Location{location}
+	s.cfg.MySQL.DSN = config.NewSecret(db.RootDSN(db.Ledger))
+	s.cfg.LMS.Database = db.LMS
+	s.cfg.Redis.URL = config.NewSecret(redisURL)
+	s.cfg.GCS.Endpoint, s.cfg.GCS.Anonymous, s.cfg.GCS.AllowEmulator = base, true, true
+	s.cfg.GCS.CallTimeout, s.cfg.GCS.MaxTries = 5*time.Second, 2
+	s.cfg.Queue.Concurrency, s.cfg.Queue.RetryBase, s.cfg.Queue.DrainTimeout = 8, 50*time.Millisecond, 3*time.Second
+	s.cfg.Health.Listen = "127.0.0.1:0"
+	if s.store, err = mysql.Open(newMySQLConfig(s.cfg)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.store.Close() }) //nolint:errcheck // nothing to lose
+	if _, err := s.store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) id(n int) string { return fmt.Sprintf("%032x", n) }
+
+// addUser adds a retiring user with two certificates and eight files.
+func (s *site) addUser() purge.UserID {
+	s.t.Helper()
+	s.users++
+	user := s.db.AddRetiringUser(s.t, fmt.Sprintf("learner%d", s.users), "RETIRING_LMS")
+	for n := range 2 {
+		download, verify := s.id(user*10+n), s.id(1_000_000+user*10+n)
+		s.db.AddCertificate(s.t, sandboxtest.Certificate{
+			UserID: user, DownloadUUID: download, VerifyUUID: verify, DownloadURL: "https://storage.googleapis.com/certs/downloads/" + download + "/Certificate.pdf",
+		})
+		for _, name := range []string{"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html", "cert/" + verify + "/verify.html"} {
+			if _, err := s.bucket.Put("certs", name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	return purge.UserID(user)
+}
+
+// enqueue accepts wishes as the enqueuer does.
+func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
+	s.t.Helper()
+	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rdb.Close()
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
+	var wishes []purge.Wish
+	for _, u := range users {
+		wishes = append(wishes, purge.Wish{User: u, Key: purge.DefaultKey(u), Source: purge.SourceCLI})
+	}
+	accepted, err := intake.Accept(s.t.Context(), wishes)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var ids []purge.RequestID
+	for _, a := range accepted {
+		ids = append(ids, a.Request)
+	}
+	return ids
+}
+
+// running is a worker under test.
+type running struct {
+	log    *lockedBuffer
+	stop   func() error // drains and returns run's error
+	health func() (int, string)
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+func (s *site) start() *running {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{log: &lockedBuffer{}}
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, s.cfg, nil, telemetry.NewLogger(r.log, "info", "text")) }()
+	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	s.t.Cleanup(func() {
+		_ = r.stop() //nolint:errcheck // tests that care have asked
+		if s.t.Failed() {
+			s.t.Logf("the worker's log:\n%s", r.log.String())
+		}
+	})
+	address := regexp.MustCompile(`address=(\S+)`)
+	r.health = func() (int, string) {
+		match := address.FindStringSubmatch(r.log.String())
+		if match == nil {
+			return 0, "not listening yet"
+		}
+		req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+match[1]+"/readyz", http.NoBody)
+		if err != nil {
+			return 0, err.Error()
+		}
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return 0, err.Error()
+		}
+		return resp.StatusCode, string(body)
+	}
+	return r
+}
+
+// eventually waits until a condition holds.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited in vain until %s", what)
+		case <-ticker.C:
+		}
+	}
+}
+
+// await waits until the requests have all come to a state.
+func (s *site) await(state purge.State, ids ...purge.RequestID) []mysql.Request {
+	s.t.Helper()
+	var rows []mysql.Request
+	eventually(s.t, fmt.Sprintf("requests %v are %s", ids, state), func() bool {
+		var err error
+		if rows, err = s.store.Requests(s.t.Context(), ids); err != nil {
+			return false
+		}
+		return !slices.ContainsFunc(rows, func(r mysql.Request) bool { return r.State != state })
+	})
+	return rows
+}
+
+// checkErased looks for anything of the users that is left.
+func (s *site) checkErased(users ...purge.UserID) {
+	s.t.Helper()
+	for _, u := range users {
+		got, err := s.store.User(s.t.Context(), u)
+		if err != nil || len(got.References) > 0 {
+			s.t.Errorf("user %d: got %v, %v; want no reference", u, got.References, err)
+		}
+		for n := range 2 {
+			for _, o := range slices.Concat(s.bucket.Objects("certs", "downloads/"+s.id(int(u)*10+n)), s.bucket.Objects("certs", "cert/"+s.id(1_000_000+int(u)*10+n))) {
+				s.t.Errorf("user %d: %s is left", u, o.Name)
+			}
+		}
+	}
+}
+
+func TestWorkerPurgesRetiringUsers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var users []purge.UserID
+	for range 20 {
+		users = append(users, s.addUser())
+	}
+	bystander := purge.UserID(s.db.AddUser(t, "bystander"))
+	s.db.AddCertificate(t, sandboxtest.Certificate{UserID: int(bystander), DownloadUUID: s.id(77), VerifyUUID: s.id(78)})
+	if _, err := s.bucket.Put("certs", "downloads/"+s.id(77)+"/Certificate.pdf", nil, gcstest.ObjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	worker := s.start()
+	other := s.start() // two workers share the queue
+	for _, r := range s.await(purge.Done, s.enqueue(users...)...) {
+		if r.ObjectsErased != 8 || r.ReferencesCleared != 2 || r.Certificates != 2 || r.Attempts != 1 || r.Reason != "" || r.FinishedAt == nil {
+			t.Errorf("got %+v", r)
+		}
+	}
+	s.checkErased(users...)
+	refused := s.await(purge.Refused, s.enqueue(bystander)...)
+	if refused[0].Reason != purge.ReasonNotRetiring || len(s.bucket.Objects("certs", "downloads/"+s.id(77))) != 1 {
+		t.Errorf("the bystander: got %+v", refused[0])
+	}
+	if err := errors.Join(worker.stop(), other.stop()); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	log := worker.log.String() + other.log.String()
+	for _, secret := range []string{"learner", "bystander", "Certificate.pdf", "downloads/", s.id(int(users[0]) * 10)} {
+		if strings.Contains(log, secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+	if got := strings.Count(log, "task finished"); got != 21 {
+		t.Errorf("got %d summary lines, want one for each of 21 tasks", got)
+	}
+}
+
+// TestWorkerPausesWhileTheBucketIsWrong renames the bucket while tasks come, and names it back.
+func TestWorkerPausesWhileTheBucketIsWrong(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	first, later := s.addUser(), []purge.UserID{}
+	for range 10 {
+		later = append(later, s.addUser())
+	}
+	worker := s.start()
+	s.await(purge.Done, s.enqueue(first)...)
+	if err := s.bucket.RenameBucket("certs", "elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	ids := s.enqueue(later...)
+	eventually(t, "the worker is paused and unready", func() bool {
+		status, why := worker.health()
+		return status == http.StatusServiceUnavailable && strings.Contains(why, `"certs"`) && strings.Contains(worker.log.String(), "worker paused")
+	})
+	rows, err := s.store.Requests(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.State.Ended() || r.Failures > 0 {
+			t.Errorf("while the bucket is missing: %+v", r)
+		}
+	}
+	if err := s.bucket.RenameBucket("elsewhere", "certs"); err != nil {
+		t.Fatal(err)
+	}
+	s.await(purge.Done, ids...)
+	s.checkErased(later...)
+	if status, why := worker.health(); status != http.StatusOK {
+		t.Errorf("after mending: got %d, %s", status, why)
+	}
+}
+
+// TestWorkerPausesWithoutPermission withdraws the right to delete. Users already at work fail visibly; the others wait.
+func TestWorkerPausesWithoutPermission(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.Queue.Concurrency = 1
+	users := []purge.UserID{}
+	for range 30 {
+		users = append(users, s.addUser())
+	}
+	worker := s.start()
+	eventually(t, "it is ready", func() bool { status, _ := worker.health(); return status == http.StatusOK })
+	s.bucket.Deny("certs", "storage.objects.delete")
+	ids := s.enqueue(users...)
+	eventually(t, "the worker is paused", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
+	rows, err := s.store.Requests(t.Context(), ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed, waiting := 0, 0
+	for _, r := range rows {
+		switch {
+		case r.State == purge.Failed && r.Reason == purge.ReasonNoPermission:
+			failed++
+		case r.State == purge.Queued || r.State == purge.Running:
+			waiting++
+		default:
+			t.Errorf("got %+v", r)
+		}
+	}
+	if failed == 0 || waiting == 0 {
+		t.Errorf("got %d failed and %d waiting, want some of each", failed, waiting)
+	}
+	s.bucket.Allow("certs", "storage.objects.delete")
+	s.enqueue(users...) // the failed ones are wished for anew
+	s.await(purge.Done, ids...)
+	s.checkErased(users...)
+}
+
+func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*site)
+		want   string
+	}{
+		"wrong bucket": {func(s *site) { s.cfg.Locations[0].Bucket = "typo" }, `"typo"`},
+		"soft delete": {func(s *site) {
+			_ = s.bucket.UpdateBucket("certs", func(b *gcstest.BucketConfig) { b.SoftDelete = 168 * time.Hour })
+		}, "gcs.accept_soft_delete"},
+		"no permission":   {func(s *site) { s.bucket.Deny("certs", "storage.objects.list") }, "storage.objects.list"},
+		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
+		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
+		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
+		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
+		"bad location":    {func(s *site) { s.cfg.Locations[0].URLPrefixes = []string{"x"} }, "location main"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			tc.change(s)
+			user := s.addUser()
+			err := run(t.Context(), s.cfg, nil, slog.New(slog.DiscardHandler))
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one sentence that names %s", err, tc.want)
+			}
+			if code := cli.ExitCode(err); code != cli.ExitConfiguration {
+				t.Errorf("got exit code %d, want %d", code, cli.ExitConfiguration)
+			}
+			if got, err := s.store.User(t.Context(), user); err != nil && name != "no LMS database" || len(got.References) != 2 {
+				t.Errorf("references: got %v, %v", got.References, err)
+			}
+		})
+	}
+	t.Run("emulator variable left over", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		s.cfg.GCS.AllowEmulator = false
+		err := run(t.Context(), s.cfg, []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"}, slog.New(slog.DiscardHandler))
+		if cli.ExitCode(err) != cli.ExitConfiguration || !strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("health address taken", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+		s.cfg.Health.Listen = taken.Addr().String()
+		if err := run(t.Context(), s.cfg, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "health.listen") {
+			t.Errorf("got %v, want an error that names health.listen", err)
+		}
+	})
+}
+
+// TestWorkerWaitsForItsServers starts with all down, and loses MySQL and Redis in the middle.
+func TestWorkerWaitsForItsServers(t *testing.T) {
+	t.Parallel()
+	servers := sandboxtest.OwnServers(t)
+	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	first, second, third := s.addUser(), s.addUser(), s.addUser()
+	ids := s.enqueue(first)
+	servers.MariaDB.Stop()
+	worker := s.start()
+	eventually(t, "it says that MySQL is away", func() bool {
+		status, why := worker.health()
+		return status == http.StatusServiceUnavailable && strings.Contains(why, "mysql") && strings.Contains(worker.log.String(), "worker paused")
+	})
+	must(t, servers.MariaDB.Start(t.Context()))
+	s.await(purge.Done, ids...)
+	ids = s.enqueue(second)
+	s.await(purge.Done, ids...)
+	must(t, servers.Redis.Restart(t.Context())) // empty now
+	s.await(purge.Done, s.enqueue(third)...)
+	must(t, servers.MariaDB.Restart(t.Context()))
+	fourth := s.addUser()
+	s.await(purge.Done, s.enqueue(fourth)...)
+	s.checkErased(first, second, third, fourth)
+	if err := worker.stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWorkerDrains stops a worker in the middle of users and finishes them with another; nothing is counted as failed.
+func TestWorkerDrains(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var users []purge.UserID
+	for range 12 {
+		users = append(users, s.addUser())
+	}
+	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: 200 * time.Millisecond})
+	worker := s.start()
+	ids := s.enqueue(users...)
+	eventually(t, "deletes are under way", func() bool { return s.bucket.Stats().Deletes > 0 })
+	begun := time.Now()
+	if err := worker.stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+	if took := time.Since(begun); took > s.cfg.Queue.DrainTimeout+5*time.Second {
+		t.Errorf("draining took %v", took)
+	}
+	s.bucket.SetFaults(0)
+	s.start()
+	for _, r := range s.await(purge.Done, ids...) {
+		if r.Failures > 0 || r.ObjectsErased != 8 {
+			t.Errorf("got %+v, want no failure counted and all objects in evidence", r)
+		}
+	}
+	s.checkErased(users...)
+}
+
+// TestSandboxIsNotLinkedIntoProduction keeps emulators and test servers out of the worker, and the storage client out of
+// the enqueuer.
+func TestSandboxIsNotLinkedIntoProduction(t *testing.T) {
+	t.Parallel()
+	for binary, banned := range map[string][]string{
+		"worker":   {"internal/sandbox", "gcstest", "purgetest"},
+		"enqueuer": {"cloud.google.com/go/storage", "purgetest", "certpurge/internal/gcs\n", "sandboxtest"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "disable_grpc_modules", "../"+binary).Output() //nolint:gosec // constant
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range banned {
+			if strings.Contains(string(out), b) {
+				t.Errorf("%s links %s", binary, b)
+			}
+		}
+	}
+}
