@@ -68,7 +68,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	if s.store, err = mysql.Open(newMySQLConfig(s.cfg)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.store.Close() }) //nolint:errcheck // nothing to lose
+	t.Cleanup(func() { _ = s.store.Close() }) // nothing to lose
 	if _, err := s.store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func (s *site) start() *running {
 	go func() { done <- run(ctx, s.cfg, nil, telemetry.NewLogger(r.log, "info", "text")) }()
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	s.t.Cleanup(func() {
-		_ = r.stop() //nolint:errcheck // tests that care have asked
+		_ = r.stop() // tests that care have asked
 		if s.t.Failed() {
 			s.t.Logf("the worker's log:\n%s", r.log.String())
 		}

@@ -12,8 +12,8 @@ type Queue struct {
 	Weights Weights `yaml:"weights" envPrefix:"WEIGHTS_"`
 
 	// MaxAttempts is the number of counted failures after which a request ends as failed with the reason gave_up, in sight
-	// of the operator. Throttling, retention and an orderly shutdown are not counted. Too few, and an hour of trouble in
-	// Cloud Storage fails requests that somebody must queue again; their references stay in either case.
+	// of the operator. Throttling, retention, a wrong configuration and an orderly shutdown are not counted. Too few, and an
+	// outage of Cloud Storage fails requests that somebody must ask for again; their references stay in either case.
 	MaxAttempts int `yaml:"max_attempts" env:"MAX_ATTEMPTS" validate:"between=1 100"`
 
 	// RetryBase is the longest wait before the second attempt. It doubles with each failure; the actual wait is random
@@ -21,7 +21,7 @@ type Queue struct {
 	RetryBase time.Duration `yaml:"retry_base" env:"RETRY_BASE" validate:"between=1s 10m"`
 
 	// RetryCap is the longest wait before any attempt, and not less than retry_base. With the defaults a request
-	// has been tried for about 25 minutes, on average, when it is given up.
+	// has been tried for about 8 hours, on average, when it is given up.
 	RetryCap time.Duration `yaml:"retry_cap" env:"RETRY_CAP" validate:"between=1s 24h"`
 
 	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the
@@ -54,11 +54,11 @@ type Location struct {
 	// slash, a listing would also find the objects of longer names.
 	ObjectPrefix string `yaml:"object_prefix" validate:"object_prefix"`
 
-	// DownloadsDir is the directory below the prefix with a directory of each download_uuid: the PDF and its signature.
+	// DownloadsDir is the directory below the prefix with a directory of each download_uuid: the PDF.
 	// With a wrong one, nothing is found, and so "proven" absent, while the files lie elsewhere.
 	DownloadsDir string `yaml:"downloads_dir" validate:"directory"`
 
-	// VerifyDir is the directory below the prefix with a directory of each verify_uuid: the two pages of the verification.
+	// VerifyDir is the directory below the prefix with a directory of each verify_uuid: the signature and the two pages of the verification.
 	// The same care is due as with downloads_dir.
 	VerifyDir string `yaml:"verify_dir" validate:"directory"`
 
@@ -74,8 +74,8 @@ type Location struct {
 type GCS struct {
 	// AcceptSoftDelete says whether an object that Cloud Storage keeps recoverable after its deletion (soft delete, 7 days
 	// by default in every new bucket) counts as erased, so that its reference is cleared. The outcome names the date until
-	// which it can be restored either way. While this is false, such users fail, and keep their references: switch soft delete off
-	// on the bucket, or accept it here on purpose.
+	// which it can be restored either way. While this is false, the worker does not work on a bucket with soft delete at all:
+	// switch it off on the bucket, or accept it here on purpose.
 	AcceptSoftDelete bool `yaml:"accept_soft_delete" env:"ACCEPT_SOFT_DELETE"`
 
 	// UserProject is the project billed for requests to requester-pays buckets; empty for all others.

@@ -28,9 +28,9 @@ func DefaultWorker() Worker {
 		Queue: Queue{
 			Concurrency:  50,
 			Weights:      Weights{Purge: 6, Backfill: 1},
-			MaxAttempts:  12,
+			MaxAttempts:  25,
 			RetryBase:    5 * time.Second,
-			RetryCap:     10 * time.Minute,
+			RetryCap:     time.Hour,
 			DrainTimeout: 20 * time.Second,
 		},
 		GCS: GCS{

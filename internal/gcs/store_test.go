@@ -24,6 +24,7 @@ import (
 func TestSituationsOnTheEmulator(t *testing.T) {
 	t.Parallel()
 	purgetest.Situations(t, func(t *testing.T, accept bool) purgetest.World {
+		t.Helper()
 		return newWorld(t, func(c *gcs.Config) {
 			c.AcceptSoftDelete = accept
 			switch {
@@ -253,7 +254,7 @@ func TestCredentials(t *testing.T) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"access_token":"t0ken","token_type":"Bearer","expires_in":1}`)) //nolint:errcheck // a test server
+		_, _ = w.Write([]byte(`{"access_token":"t0ken","token_type":"Bearer","expires_in":1}`)) // a test server
 	}))
 	t.Cleanup(tokens.Close)
 	var seen atomic.Value
@@ -273,7 +274,7 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() }) //nolint:errcheck // nothing to lose
+	t.Cleanup(func() { _ = store.Close() }) // nothing to lose
 	if _, err := store.Probe(t.Context()); err != nil || seen.Load() != "Bearer t0ken" {
 		t.Errorf("got %v with authorization %q", err, seen.Load())
 	}
@@ -283,7 +284,7 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = refused.Close() }) //nolint:errcheck // nothing to lose
+	t.Cleanup(func() { _ = refused.Close() }) // nothing to lose
 	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "example.org") {
 		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"cloud.google.com/go/auth"
 	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/option"
@@ -51,7 +52,14 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 
 // authenticated adds access tokens to every request. The scope is the smallest that may delete.
 func authenticated(ctx context.Context, base http.RoundTripper, file string) (http.RoundTripper, error) {
-	found, err := credentials.DetectDefault(&credentials.DetectOptions{Scopes: []string{storage.ScopeReadWrite}, CredentialsFile: file})
+	options := &credentials.DetectOptions{Scopes: []string{storage.ScopeReadWrite}}
+	find := func() (*auth.Credentials, error) { return credentials.DetectDefault(options) }
+	if file != "" {
+		find = func() (*auth.Credentials, error) {
+			return credentials.NewCredentialsFromFile(credentials.ServiceAccount, file, options)
+		}
+	}
+	found, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +86,7 @@ func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a listing: %w", err)
 	}
-	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) //nolint:errcheck // an odd header is no JSON
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // an odd header is no JSON
 	if resp.StatusCode != http.StatusOK || kind != "application/json" || !bytes.Contains(body, []byte(`"storage#objects"`)) {
 		return nil, &purge.Error{Class: purge.Transient, Text: "what answered a listing was not Cloud Storage"}
 	}

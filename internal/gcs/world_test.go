@@ -181,6 +181,7 @@ func (w *world) check(err error) {
 }
 
 func (w *world) Versioning(on bool) { w.update(func(c *gcstest.BucketConfig) { c.Versioning = on }) }
+
 func (w *world) SoftDelete(d time.Duration) {
 	w.update(func(c *gcstest.BucketConfig) { c.SoftDelete = d })
 }
@@ -221,7 +222,7 @@ func (w *world) Remove(name string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		resp.Body.Close()
+		w.check(resp.Body.Close())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,12 +65,12 @@ func TestOnlyTwoColumnsDiffer(t *testing.T) {
 		t.Fatalf("got %+v", result)
 	}
 	for _, row := range before[lms.Certificates] {
-		if row["id"] == fmt.Sprint(id) {
+		if row["id"] == strconv.FormatInt(id, 10) {
 			row["download_uuid"], row["download_url"] = "", ""
 		}
 	}
 	for _, row := range before[lms.History] {
-		if row["history_id"] == fmt.Sprint(historyID) {
+		if row["history_id"] == strconv.FormatInt(historyID, 10) {
 			row["download_uuid"], row["download_url"] = "", ""
 		}
 	}

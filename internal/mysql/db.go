@@ -117,7 +117,7 @@ func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) er
 	}
 	err = query(ctx, conn, script, scan)
 	if err != nil {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) //nolint:errcheck // its only effect is the closing
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its only effect is the closing
 	}
 	return errors.Join(err, ignoreClosed(conn.Close()))
 }

@@ -132,7 +132,10 @@ func TestStoreIsAShelf(t *testing.T) {
 	for name, charset := range map[string]lms.Charset{"utf8mb4": lms.UTF8MB4, "utf8mb3": lms.UTF8MB3, "mixed": lms.Mixed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			purgetest.Shelves(t, func(t *testing.T) purgetest.Shelf { return newFixture(t, charset) })
+			purgetest.Shelves(t, func(t *testing.T) purgetest.Shelf {
+				t.Helper()
+				return newFixture(t, charset)
+			})
 		})
 	}
 }

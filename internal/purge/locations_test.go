@@ -124,10 +124,17 @@ func TestOwnsRefusesEverythingElse(t *testing.T) {
 	t.Parallel()
 	l := twoLocations(t)
 	for _, d := range []purge.Directory{
-		{}, {Bucket: "certs"}, {Bucket: "certs", Prefix: "/"}, {Bucket: "certs", Prefix: "cert/"}, {Bucket: "certs", Prefix: "cert//"},
-		{Bucket: "certs", Prefix: "downloads/" + idD}, {Bucket: "certs", Prefix: "downloads/" + idD[:31] + "/"},
-		{Bucket: "certs", Prefix: "downloads/No Verification/"}, {Bucket: "others", Prefix: "downloads/" + idD + "/"},
-		{Bucket: "old-certs", Prefix: "downloads/" + idD + "/"}, {Bucket: "certs", Prefix: "x/downloads/" + idD + "/"},
+		{},
+		{Bucket: "certs"},
+		{Bucket: "certs", Prefix: "/"},
+		{Bucket: "certs", Prefix: "cert/"},
+		{Bucket: "certs", Prefix: "cert//"},
+		{Bucket: "certs", Prefix: "downloads/" + idD},
+		{Bucket: "certs", Prefix: "downloads/" + idD[:31] + "/"},
+		{Bucket: "certs", Prefix: "downloads/No Verification/"},
+		{Bucket: "others", Prefix: "downloads/" + idD + "/"},
+		{Bucket: "old-certs", Prefix: "downloads/" + idD + "/"},
+		{Bucket: "certs", Prefix: "x/downloads/" + idD + "/"},
 	} {
 		if l.Owns(d) {
 			t.Errorf("%+v is owned", d)

@@ -194,8 +194,9 @@ func TestPurgeFailingAtEachCall(t *testing.T) {
 					break
 				}
 			}
-			if t.Run(fmt.Sprintf("call %d cancelled %v", n, cancelled), func(t *testing.T) { s.checkPurged(t, result, err) }); t.Failed() {
-				return
+			s.checkPurged(t, result, err)
+			if t.Failed() {
+				t.Fatalf("with call %d failing (cancelled: %v)", n, cancelled)
 			}
 		}
 	}
@@ -350,7 +351,7 @@ func TestPurgeGivesUpAfterCountedFailuresOnly(t *testing.T) {
 	s.cloud.Trouble(purgetest.OpDelete, purgetest.ServerError503, -1)
 	var states []string
 	for range 3 {
-		result, _ := s.purge(t.Context()) //nolint:errcheck // the state says it
+		result, _ := s.purge(t.Context()) // the state says it
 		states = append(states, string(result.State)+":"+string(result.Reason))
 	}
 	if diff := cmp.Diff([]string{"queued:transient", "queued:transient", "failed:gave_up"}, states); diff != "" {

@@ -250,7 +250,7 @@ func TestSuspicionIsRaised(t *testing.T) {
 			Log: quiet, Suspect: func(error) { got++ },
 			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
 		}
-		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`))) //nolint:errcheck // not the subject
+		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`))) // not the subject
 		if got != tc.want {
 			t.Errorf("%s: got %d suspicions, want %d", name, got, tc.want)
 		}

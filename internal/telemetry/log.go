@@ -18,7 +18,7 @@ func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: l}
 	if format == "auto" {
 		format = "json"
-		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor fits an int
+		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { // a file descriptor fits an int
 			format = "text"
 		}
 	}

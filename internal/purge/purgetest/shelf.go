@@ -126,6 +126,7 @@ func left(t *testing.T, s Shelf, user purge.UserID) int {
 }
 
 func testRetirements(t *testing.T, s Shelf) {
+	t.Helper()
 	for _, want := range []purge.Retirement{
 		{UserExists: true},
 		{UserExists: true, Requested: true},
@@ -143,6 +144,7 @@ func testRetirements(t *testing.T, s Shelf) {
 }
 
 func testReferences(t *testing.T, s Shelf) {
+	t.Helper()
 	user, other := s.NewUser(Retiring), s.NewUser(Retiring)
 	history := s.NewReference(user, purge.History, DownloadID, VerifyID, someURL)
 	both := s.NewReference(user, purge.Live, DownloadID, "No Verification", someURL)
@@ -160,6 +162,7 @@ func testReferences(t *testing.T, s Shelf) {
 }
 
 func testAccept(t *testing.T, s Shelf) {
+	t.Helper()
 	user := s.NewUser(Retiring)
 	first := accept(t, s, wish(user))
 	if first.Found != purge.FoundNew || !first.Open || first.Request <= 0 || first.User != user {
@@ -195,6 +198,7 @@ func testAccept(t *testing.T, s Shelf) {
 }
 
 func testAcceptMany(t *testing.T, s Shelf) {
+	t.Helper()
 	var wishes []purge.Wish
 	for n := range 1200 {
 		wishes = append(wishes, wish(purge.UserID(n+1)))
@@ -215,6 +219,7 @@ func testAcceptMany(t *testing.T, s Shelf) {
 }
 
 func testKeyTaken(t *testing.T, s Shelf) {
+	t.Helper()
 	accept(t, s, purge.Wish{User: 1, Key: "ticket-1", Source: purge.SourceAPI})
 	_, err := s.Accept(t.Context(), []purge.Wish{{User: 3, Key: "ticket-3", Source: purge.SourceAPI}, {User: 2, Key: "ticket-1", Source: purge.SourceAPI}})
 	if !errors.Is(err, purge.ErrKeyTaken) {
@@ -226,6 +231,7 @@ func testKeyTaken(t *testing.T, s Shelf) {
 }
 
 func testBegin(t *testing.T, s Shelf) {
+	t.Helper()
 	user := s.NewUser(Retiring)
 	task := purge.Task{Request: accept(t, s, wish(user)).Request, User: user}
 	const workers = 8
@@ -252,6 +258,7 @@ func testBegin(t *testing.T, s Shelf) {
 }
 
 func testUnknown(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	for _, task := range []purge.Task{{Request: attempt.Request + 1000, User: attempt.User}, {Request: attempt.Request, User: attempt.User + 1}} {
 		if got, err := s.Begin(t.Context(), task); !errors.Is(err, purge.ErrUnknownRequest) {
@@ -273,6 +280,7 @@ func seen(name string, number int64, outcome purge.Outcome) purge.Evidence {
 }
 
 func testRecordDone(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	live := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	old := s.NewReference(attempt.User, purge.History, DownloadID, VerifyID, someURL)
@@ -301,6 +309,7 @@ func testRecordDone(t *testing.T, s Shelf) {
 }
 
 func testChanged(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	s.ReplaceURL(ref, someURL+"2")
@@ -316,6 +325,7 @@ func testChanged(t *testing.T, s Shelf) {
 }
 
 func testNotDone(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	s.NewReference(attempt.User, purge.History, DownloadID, VerifyID, someURL)
@@ -326,6 +336,7 @@ func testNotDone(t *testing.T, s Shelf) {
 }
 
 func testOvertaken(t *testing.T, s Shelf) {
+	t.Helper()
 	first := begun(t, s)
 	second := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task))
 	got := must[purge.Recorded](t)(s.Record(t.Context(), first, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Counted: true}))
@@ -343,6 +354,7 @@ func testOvertaken(t *testing.T, s Shelf) {
 }
 
 func testOthers(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	other := accept(t, s, purge.Wish{User: attempt.User, Key: "ticket-1", Source: purge.SourceAPI})
 	stranger := begun(t, s)
@@ -362,6 +374,7 @@ func testOthers(t *testing.T, s Shelf) {
 }
 
 func testIntents(t *testing.T, s Shelf) {
+	t.Helper()
 	killed := begun(t, s)
 	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}))
 	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task))
@@ -376,6 +389,7 @@ func testIntents(t *testing.T, s Shelf) {
 }
 
 func testHeldThenErased(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	soft := seen("c", 3, purge.SoftDeleted)
@@ -395,6 +409,7 @@ func testHeldThenErased(t *testing.T, s Shelf) {
 }
 
 func testFailures(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	for n := range 3 {
 		if attempt.Failures != n {
@@ -414,6 +429,7 @@ func testFailures(t *testing.T, s Shelf) {
 }
 
 func testRecordTwice(t *testing.T, s Shelf) {
+	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}))

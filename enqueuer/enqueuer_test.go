@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// console runs the enqueuer as a shell would, on databases of its own.
+type console struct {
+	t       *testing.T
+	db      *sandboxtest.Database
+	store   *mysql.Store
+	environ []string
+}
+
+func newConsole(t *testing.T) *console {
+	t.Helper()
+	db := sandboxtest.MySQL(t, lms.Mixed)
+	c := &console{t: t, db: db, environ: []string{
+		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + sandboxtest.Redis(t),
+	}}
+	var err error
+	c.store, err = mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 4, ConnectTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.store.Close() })
+	if out, _ := c.run(cli.ExitOK, "migrate"); !strings.Contains(out, "00001_ledger.sql") {
+		t.Fatalf("migrate says %q", out)
+	}
+	return c
+}
+
+// run executes a command line and checks its exit code.
+func (c *console) run(want int, args ...string) (stdout, stderr string) {
+	c.t.Helper()
+	var out, errOut bytes.Buffer
+	root := newCommand(cli.Streams{Out: &out, Err: &errOut, Environ: c.environ})
+	root.SetOut(&out)
+	root.SetErr(&errOut)
+	if got := cli.Run(c.t.Context(), root, args, &errOut); got != want {
+		c.t.Errorf("enqueuer %s: got exit code %d, want %d; it says:\n%s%s", strings.Join(args, " "), got, want, out.String(), errOut.String())
+	}
+	return out.String(), errOut.String()
+}
+
+func (c *console) depth() queue.Depth {
+	c.t.Helper()
+	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer rdb.Close()
+	depths, err := queue.Depths(rdb)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return depths[0]
+}
+
+// end claims and ends a request as a worker would.
+func (c *console) end(user int, report purge.Report) {
+	c.t.Helper()
+	rows, err := c.store.RequestsOf(c.t.Context(), purge.UserID(user))
+	if err != nil || len(rows) == 0 {
+		c.t.Fatalf("got %v, %v", rows, err)
+	}
+	attempt, err := c.store.Begin(c.t.Context(), purge.Task{Request: rows[0].ID, User: purge.UserID(user)})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.store.Record(c.t.Context(), attempt, report); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestEnqueue(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
+	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
+
+	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, a); out != "user "+a+": request 1 queued\nuser "+b+": request 2 queued\n" {
+		t.Errorf("new: got %q", out)
+	}
+	if got := c.depth(); got.Pending != 2 {
+		t.Errorf("got %+v, want two tasks", got)
+	}
+	if out, _ := c.run(cli.ExitOK, "enqueue", "--username", "Alice"); out != "user "+a+": request 1 is queued already\n" {
+		t.Errorf("by name: got %q", out)
+	}
+	c.end(alice, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Detail: "a hold protects a file of certificate 7"})
+	if out, _ := c.run(cli.ExitOK, "status", a); !strings.Contains(out, "failed (held)") || !strings.Contains(out, "a hold protects") {
+		t.Errorf("status: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "enqueue", a); out != "user "+a+": request 1 was failed, queued again\n" {
+		t.Errorf("after a failure: got %q", out)
+	}
+	c.end(alice, purge.Report{State: purge.Done})
+	if out, _ := c.run(cli.ExitOK, "enqueue", a); out != "user "+a+": request 1 already done, no link is left\n" {
+		t.Errorf("when done: got %q", out)
+	}
+	out, _ := c.run(cli.ExitOK, "enqueue", b, "--idempotency-key", "ticket-1", "-o", "json")
+	var answer struct{ Requests []purge.Accepted }
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 || answer.Requests[0].Found != purge.FoundNew || answer.Requests[0].Request != 3 {
+		t.Errorf("with a key: got %q, %v", out, err)
+	}
+	if _, err := c.run(cli.ExitUsage, "enqueue", a, "--idempotency-key", "ticket-1"); !strings.Contains(err, "another user") {
+		t.Errorf("key of another user: got %q", err)
+	}
+	if out, _ := c.run(cli.ExitOK, "status"); !strings.Contains(out, "queued") || !strings.Contains(out, "purge") || !strings.Contains(out, "backfill") {
+		t.Errorf("status: got %q", out)
+	}
+	out, _ = c.run(cli.ExitOK, "status", "-o", "json")
+	var status struct {
+		Requests []mysql.Tally
+		Queues   []queue.Depth
+	}
+	if err := json.Unmarshal([]byte(out), &status); err != nil || len(status.Requests) != 2 || len(status.Queues) != 2 {
+		t.Errorf("status: got %q, %v", out, err)
+	}
+}
+
+func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := strconv.Itoa(c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"))
+	for name, tc := range map[string]struct {
+		args []string
+		want []string // parts of what it says
+		not  string
+	}{
+		"no id":               {args: []string{"enqueue"}, want: []string{"user ids or --username"}},
+		"not a number":        {args: []string{"enqueue", user, "alice"}, want: []string{`"alice"`, "numeric id"}},
+		"every wrong one":     {args: []string{"enqueue", "x1", user, "x2"}, want: []string{"x1", "x2"}},
+		"unknown user":        {args: []string{"enqueue", user, "999999"}, want: []string{"no user 999999", "nothing was enqueued"}},
+		"unknown name":        {args: []string{"enqueue", "--username", "mallory"}, want: []string{"--username", "compared exactly"}, not: "mallory"},
+		"name in other case":  {args: []string{"enqueue", "--username", "alice"}, want: []string{"--username"}},
+		"ids and a name":      {args: []string{"enqueue", user, "--username", "Alice"}, want: []string{"one of the two"}},
+		"unknown queue":       {args: []string{"enqueue", user, "--queue", "fast"}, want: []string{`"fast"`, "purge or backfill"}},
+		"key for two":         {args: []string{"enqueue", user, "43", "--idempotency-key", "k"}, want: []string{"--idempotency-key"}},
+		"odd key":             {args: []string{"enqueue", user, "--idempotency-key", "a b"}, want: []string{"--idempotency-key", "ASCII"}},
+		"unknown format":      {args: []string{"enqueue", user, "-o", "xml"}, want: []string{"text or json"}},
+		"unknown flag":        {args: []string{"enqueue", "--fast"}, want: []string{"--fast", "--help"}},
+		"unknown command":     {args: []string{"frobnicate"}, want: []string{"frobnicate"}},
+		"status of no id":     {args: []string{"status", "alice"}, want: []string{`"alice"`}},
+		"status of two":       {args: []string{"status", "1", "2"}, want: []string{"at most 1"}},
+		"configuration is no": {args: []string{"status", "--config", "no-such-file.yaml"}, want: []string{"no-such-file.yaml"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code := cli.ExitUsage
+			if strings.HasPrefix(name, "configuration") {
+				code = cli.ExitConfiguration
+			}
+			out, said := (&console{t: t, environ: c.environ}).run(code, tc.args...)
+			for _, part := range tc.want {
+				if !strings.Contains(said, part) {
+					t.Errorf("got %q, want it to say %q", said, part)
+				}
+			}
+			if out != "" || tc.not != "" && strings.Contains(said, tc.not) || strings.Contains(said, "goroutine") {
+				t.Errorf("got %q and %q", out, said)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if rows, err := c.store.Tallies(t.Context()); err == nil && len(rows) > 0 {
+			t.Errorf("requests were made: %v", rows)
+		}
+	})
+}
+
+func TestServersThatAreAway(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := strconv.Itoa(c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"))
+	redisURL := c.environ[2]
+
+	c.environ[2] = "CERTPURGE_REDIS_URL=redis://127.0.0.1:1/0"
+	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "Redis") || !strings.Contains(said, "127.0.0.1:1") {
+		t.Errorf("without Redis: got %q", said)
+	}
+	if out, said := c.run(cli.ExitUnavailable, "status"); !strings.Contains(out, "STATE") || !strings.Contains(said, "Redis") {
+		t.Errorf("status without Redis: got %q and %q", out, said)
+	}
+	c.environ[2] = redisURL
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=certpurge:s3cret@tcp(127.0.0.1:1)/certpurge"
+	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "MySQL") && !strings.Contains(said, "127.0.0.1:1") || strings.Contains(said, "s3cret") {
+		t.Errorf("without MySQL: got %q", said)
+	}
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=s3cret"
+	if _, said := c.run(cli.ExitConfiguration, "status"); !strings.Contains(said, "mysql.dsn") || strings.Contains(said, "s3cret") {
+		t.Errorf("bad DSN: got %q", said)
+	}
+}
+
+func TestWaitFollowsToTheEnd(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
+	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
+	if _, said := c.run(cli.ExitTimeout, "enqueue", a, b, "--wait", "--timeout", "300ms"); !strings.Contains(said, "--timeout") {
+		t.Errorf("got %q", said)
+	}
+	c.end(alice, purge.Report{State: purge.Done})
+	c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait")
+	if !strings.Contains(said, "1 of 2 requests are not done") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {
+		t.Errorf("got %q and %q", out, said)
+	}
+	c.end(bob, purge.Report{State: purge.Done})
+	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, "--wait"); strings.Count(out, "done") != 2 {
+		t.Errorf("got %q", out)
+	}
+}
+
+func TestConfigAndVersion(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	if out, _ := c.run(cli.ExitOK, "config", "print"); !strings.Contains(out, "REDACTED") || strings.Contains(out, "root") || !strings.Contains(out, c.db.LMS) {
+		t.Errorf("print: got %q", out)
+	}
+	c.run(cli.ExitOK, "config", "validate")
+	if out, _ := c.run(cli.ExitOK, "version"); !strings.HasPrefix(out, "certpurge ") {
+		t.Errorf("version: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "migrate"); out != "the ledger is up to date\n" {
+		t.Errorf("migrate again: got %q", out)
+	}
+	c.environ = append(c.environ, "CERTPURGE_LOG_LEVEL=loud", "CERTPURGE_MYSQL_QUERY_TIMEOUT=fast")
+	if _, said := c.run(cli.ExitConfiguration, "config", "validate"); !strings.Contains(said, "log.level") || !strings.Contains(said, "mysql.query_timeout") {
+		t.Errorf("validate: got %q, want both broken rules", said)
+	}
+}
+
+func TestHelpNamesExitCodes(t *testing.T) {
+	t.Parallel()
+	c := &console{t: t}
+	for _, command := range []string{"enqueue", "status", "migrate"} {
+		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
+			t.Errorf("%s --help says\n%s", command, out)
+		}
+	}
+}
