@@ -17,7 +17,7 @@ const (
 	joined   = "2014-02-03 04:05:06.789012"
 	issued   = "2015-03-04 05:06:07.123456"
 	changed  = "2020-04-05 06:07:08.234567"
-	retiredX = "2021-05-06 07:08:09.345678"
+	askedFor = "2021-05-06 07:08:09.345678"
 )
 
 // insert writes all rows.
@@ -38,14 +38,14 @@ func (d *Dataset) insert(ctx context.Context, db *sql.DB, database string) error
 		a := u.account()
 		users.add(u.ID, "!", false, a.username, "", "", a.email, false, !u.requested, joined)
 		if u.requested {
-			requests.add(retiredX, retiredX, u.ID)
+			requests.add(askedFor, askedFor, u.ID)
 		}
 		if u.State != "" {
-			statuses.add(retiredX, retiredX, username(u.ID), username(u.ID)+"@example.com", u.learner.name, a.retiredName, a.retiredEmail, "",
+			statuses.add(askedFor, askedFor, username(u.ID), username(u.ID)+"@example.com", u.learner.name, a.retiredName, a.retiredEmail, "",
 				states[u.State], states[u.State], u.ID)
 		}
 		if u.State == "COMPLETE" {
-			partners.add(retiredX, retiredX, username(u.ID), username(u.ID)+"@example.com", u.learner.name, false, u.ID)
+			partners.add(askedFor, askedFor, username(u.ID), username(u.ID)+"@example.com", u.learner.name, false, u.ID)
 		}
 	}
 	// The others refer to the users, so these go first.
@@ -156,7 +156,7 @@ const insertBatch = 500
 
 // inserter collects rows of one table into large INSERTs. It remembers its first error.
 type inserter struct {
-	ctx    context.Context //nolint:containedctx // lives as long as one call of Seed
+	ctx    context.Context // of the one call of Seed that it serves
 	db     *sql.DB
 	table  string
 	prefix string

@@ -144,3 +144,6 @@ func quoted(name string) string { return "`" + strings.ReplaceAll(name, "`", "``
 func courseID(certificate int) string {
 	return "ExampleX/Course" + strconv.Itoa(certificate%5000) + "/" + strconv.Itoa(2013+certificate%8) + "_T1"
 }
+
+// String names the generation for a message.
+func (g Generation) String() string { return fmt.Sprintf("gs://%s/%s#%d", g.Bucket, g.Name, g.Number) }
