@@ -44,10 +44,11 @@ func (t tables) retirement() string {
 func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url")
 	var q script
+	// In descending order the kinds are user, live, history; MySQL takes no expression to order a UNION.
 	q.add(s.tables.retirement()+
 		" UNION ALL SELECT 'live', id, id, "+texts+" FROM "+s.tables.certificates+" WHERE user_id = ? AND "+hasReference+
 		" UNION ALL SELECT 'history', history_id, id, "+texts+" FROM "+s.tables.history+" WHERE user_id = ? AND "+hasReference+
-		" ORDER BY kind = 'history', row_id", id, id, id)
+		" ORDER BY kind DESC, row_id", id, id, id)
 	var user purge.User
 	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, &user) })
 	return user, classify("reading the LMS database", err)

@@ -58,8 +58,9 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	q.add("START TRANSACTION")
 	for _, c := range report.Clear {
 		s.tables.clear(&q, attempt.User, c)
+		q.add("SET @cleared = ROW_COUNT()")
 		q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
-			" VALUES (?, ?, ?, ?, ?, ROW_COUNT(), ?) ON DUPLICATE KEY UPDATE references_cleared = references_cleared + VALUES(references_cleared)",
+			" VALUES (?, ?, ?, ?, ?, @cleared, ?) ON DUPLICATE KEY UPDATE references_cleared = references_cleared + VALUES(references_cleared)",
 			attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now)
 	}
 	s.addOutcomes(&q, attempt, report, now)

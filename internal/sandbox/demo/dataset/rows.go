@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // Open edX's own way to make up retired names; no secret
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,14 +21,29 @@ const (
 	askedFor = "2021-05-06 07:08:09.345678"
 )
 
-// insert writes all rows.
+// insert writes all rows. The others refer to the users, so these go first.
 func (d *Dataset) insert(ctx context.Context, db *sql.DB, database string) error {
+	users := newInserter(ctx, db, database, lms.Users, "id", "password", "is_superuser", "username", "first_name", "last_name",
+		"email", "is_staff", "is_active", "date_joined")
+	for i := range d.Users {
+		u := &d.Users[i]
+		a := u.account()
+		users.add(u.ID, "!", false, a.username, "", "", a.email, false, !u.requested, joined)
+	}
+	if err := users.end(); err != nil {
+		return err
+	}
+	if err := d.insertRetirements(ctx, db, database); err != nil {
+		return err
+	}
+	return d.insertCertificates(ctx, db, database)
+}
+
+func (d *Dataset) insertRetirements(ctx context.Context, db *sql.DB, database string) error {
 	states, err := stateIDs(ctx, db, database)
 	if err != nil {
 		return err
 	}
-	users := newInserter(ctx, db, database, lms.Users, "id", "password", "is_superuser", "username", "first_name", "last_name",
-		"email", "is_staff", "is_active", "date_joined")
 	requests := newInserter(ctx, db, database, lms.RetirementRequest, "created", "modified", "user_id")
 	statuses := newInserter(ctx, db, database, lms.RetirementStatus, "created", "modified", "original_username", "original_email",
 		"original_name", "retired_username", "retired_email", "responses", "current_state_id", "last_state_id", "user_id")
@@ -36,7 +52,6 @@ func (d *Dataset) insert(ctx context.Context, db *sql.DB, database string) error
 	for i := range d.Users {
 		u := &d.Users[i]
 		a := u.account()
-		users.add(u.ID, "!", false, a.username, "", "", a.email, false, !u.requested, joined)
 		if u.requested {
 			requests.add(askedFor, askedFor, u.ID)
 		}
@@ -48,13 +63,7 @@ func (d *Dataset) insert(ctx context.Context, db *sql.DB, database string) error
 			partners.add(askedFor, askedFor, username(u.ID), username(u.ID)+"@example.com", u.learner.name, false, u.ID)
 		}
 	}
-	// The others refer to the users, so these go first.
-	for _, in := range []*inserter{users, requests, statuses, partners} {
-		if err := in.end(); err != nil {
-			return err
-		}
-	}
-	return d.insertCertificates(ctx, db, database)
+	return errors.Join(requests.end(), statuses.end(), partners.end())
 }
 
 var certificateColumns = []string{
@@ -75,12 +84,7 @@ func (d *Dataset) insertCertificates(ctx context.Context, db *sql.DB, database s
 	}
 	arguments := newInserter(ctx, db, database, lms.PurgeArguments, "change_date", "enabled", "arguments", "changed_by_id")
 	arguments.add(changed, false, "--certificate_ids 1 2 3 --dry-run", nil)
-	for _, in := range []*inserter{live, history, arguments} {
-		if err := in.end(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(live.end(), history.end(), arguments.end())
 }
 
 // values are those of certificateColumns.
