@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -328,11 +329,17 @@ func TestDeadlockIsTransient(t *testing.T) {
 	}
 }
 
-// waitForLock waits until some transaction of the LMS database waits for a lock.
+// waitForLock waits until a transaction of the fixture's ledger waits for a lock. The server refreshes what it shows of
+// transactions only if nobody has asked for 100 ms, so asking faster would wait for ever.
 func (f *fixture) waitForLock() {
 	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
 	for waiting := 0; waiting == 0; {
-		err := f.db.Root.QueryRowContext(f.t.Context(), "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"+
+		<-ticker.C
+		err := f.db.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"+
 			" ON p.id = x.trx_mysql_thread_id WHERE x.trx_state = 'LOCK WAIT' AND p.db = ?", f.db.Ledger).Scan(&waiting)
 		if err != nil {
 			f.t.Fatal(err)
