@@ -265,6 +265,7 @@ func TestPurgeRefusesWhoIsNotRetiring(t *testing.T) {
 			s := newStage(t)
 			before := s.cloud.Stored()
 			s.books.SetUser(userA, tc.retirement)
+			s.cloud.Before(purgetest.OpList, func() { t.Error("the bucket was asked about a user who may not be purged") })
 			result, err := s.purge(t.Context())
 			if err != nil || result.State != purge.Refused || result.Reason != tc.reason {
 				t.Errorf("got %s (%s), error %v; want refused (%s)", result.State, result.Reason, err, tc.reason)

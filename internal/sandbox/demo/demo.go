@@ -69,10 +69,10 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	return report, nil
 }
 
-// interrupted prefers the fact that somebody ended the demo to what failed because of it.
+// interrupted prefers the fact that somebody ended the demo to what failed because of it. Such an error is ctx's.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("playing the demo: %w", context.Cause(ctx))
+		return fmt.Errorf("playing the demo: %w", ctx.Err())
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,9 +11,9 @@ import (
 
 const (
 	// pollEvery is how often the ledger is asked how far things are.
-	pollEvery = 100 * time.Millisecond
-	// stallLimit is how long nothing may end. A user takes less than a second; retries wait for ten at most.
-	stallLimit = 90 * time.Second
+	pollEvery = 200 * time.Millisecond
+	// stallLimit is how long no request may come to an end. One takes less than a second; retries wait for ten at most.
+	stallLimit = 2 * time.Minute
 )
 
 // tally is how the requests stand.
@@ -45,6 +44,7 @@ func (t tally) in(state purge.State) int {
 // purge enqueues all users and waits until every request is settled.
 func (d *demo) purge(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	enqueued := make(chan error, 1)
 	go func() {
 		err := d.enqueue(ctx)
@@ -53,13 +53,12 @@ func (d *demo) purge(ctx context.Context) error {
 		}
 		enqueued <- err
 	}()
-	err := d.follow(ctx, len(d.want.Ends))
-	cancel(err)
-	// The enqueuer must have ended before anything it uses is taken away.
-	if enqueueErr := <-enqueued; enqueueErr != nil && !errors.Is(err, enqueueErr) {
-		err = errors.Join(err, enqueueErr)
+	if err := d.follow(ctx, len(d.want.Ends)); err != nil {
+		cancel(err)
+		<-enqueued // it must have ended before what it uses is taken away; its own end explains nothing
+		return err
 	}
-	return err
+	return <-enqueued
 }
 
 // follow shows how far things are until total requests are settled.

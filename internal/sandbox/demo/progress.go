@@ -27,9 +27,8 @@ func (d *demo) newProgress(total int) *progress {
 			progressbar.OptionSetDescription("  Purging"),
 			progressbar.OptionSetWidth(40),
 			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("users"),
-			progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetRenderBlankState(true),
+			progressbar.OptionClearOnFinish(), // the line that follows says it all
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░", BarStart: "", BarEnd: ""}),
 		)
 	}
