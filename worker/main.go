@@ -2,10 +2,13 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -28,15 +31,31 @@ pulling tasks, turns unready on /readyz, and goes on once it is mended. No user 
 		Example: "  CERTPURGE_MYSQL_DSN='certpurge:…@tcp(mysql:3306)/certpurge' worker --config configs/worker.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.LoadWorker(path, s.Environ)
+			cfg, locations, err := load(path, s.Environ)
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), cfg, s.Environ, telemetry.NewLogger(s.Err, cfg.Log.Level, cfg.Log.Format))
+			return run(cmd.Context(), cfg, locations, s.Environ, telemetry.NewLogger(s.Err, cfg.Log.Level, cfg.Log.Format))
 		},
 	}
 	cli.ConfigFlag(root, s.Environ, &path)
-	load := func() (any, error) { return config.LoadWorker(path, s.Environ) }
-	root.AddCommand(cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out))
+	loadAny := func() (any, error) {
+		cfg, _, err := load(path, s.Environ)
+		return cfg, err
+	}
+	root.AddCommand(cli.ConfigCommand(s.Out, loadAny), cli.VersionCommand(s.Out))
 	return root
+}
+
+// load reads the configuration and prepares the locations, whose prefixes only the domain can compare.
+func load(path string, environ []string) (config.Worker, purge.Locations, error) {
+	cfg, err := config.LoadWorker(path, environ)
+	if err != nil {
+		return cfg, purge.Locations{}, err
+	}
+	locations, err := purge.NewLocations(newLocations(cfg.Locations))
+	if err != nil {
+		return cfg, locations, &config.Error{Problems: []string{fmt.Sprintf("locations: %v", err)}}
+	}
+	return cfg, locations, nil
 }

@@ -32,11 +32,7 @@ type worker struct {
 }
 
 // run opens everything, serves until ctx ends, and closes everything.
-func run(ctx context.Context, cfg config.Worker, environ []string, log *slog.Logger) (err error) {
-	locations, err := purge.NewLocations(newLocations(cfg.Locations))
-	if err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
-	}
+func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) (err error) {
 	w := &worker{cfg: cfg, log: log, suspect: make(chan struct{}, 1)}
 	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -73,6 +74,15 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func (s *site) locations() purge.Locations {
+	s.t.Helper()
+	l, err := purge.NewLocations(newLocations(s.cfg.Locations))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return l
 }
 
 func (s *site) id(n int) string { return fmt.Sprintf("%032x", n) }
@@ -144,7 +154,7 @@ func (s *site) start() *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{log: &lockedBuffer{}}
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, s.cfg, nil, telemetry.NewLogger(r.log, "info", "text")) }()
+	go func() { done <- run(ctx, s.cfg, s.locations(), nil, telemetry.NewLogger(r.log, "info", "text")) }()
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	s.t.Cleanup(func() {
 		_ = r.stop() // tests that care have asked
@@ -350,14 +360,13 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
 		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
 		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
-		"bad location":    {func(s *site) { s.cfg.Locations[0].URLPrefixes = []string{"x"} }, "location main"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			tc.change(s)
 			user := s.addUser()
-			err := run(t.Context(), s.cfg, nil, slog.New(slog.DiscardHandler))
+			err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one sentence that names %s", err, tc.want)
 			}
@@ -373,7 +382,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		t.Parallel()
 		s := newSite(t)
 		s.cfg.GCS.AllowEmulator = false
-		err := run(t.Context(), s.cfg, []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"}, slog.New(slog.DiscardHandler))
+		err := run(t.Context(), s.cfg, s.locations(), []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"}, slog.New(slog.DiscardHandler))
 		if cli.ExitCode(err) != cli.ExitConfiguration || !strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
 			t.Errorf("got %v", err)
 		}
@@ -387,7 +396,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		}
 		defer taken.Close()
 		s.cfg.Health.Listen = taken.Addr().String()
-		if err := run(t.Context(), s.cfg, nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "health.listen") {
+		if err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "health.listen") {
 			t.Errorf("got %v, want an error that names health.listen", err)
 		}
 	})
@@ -455,6 +464,29 @@ func TestWorkerDrains(t *testing.T) {
 		}
 	}
 	s.checkErased(users...)
+}
+
+func TestShippedConfigurationLoads(t *testing.T) {
+	t.Parallel()
+	var out, errOut bytes.Buffer
+	root := newCommand(cli.Streams{Out: &out, Err: &errOut, Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge"}})
+	if code := cli.Run(t.Context(), root, []string{"--config", "../configs/worker.yaml", "config", "validate"}, &errOut); code != cli.ExitOK {
+		t.Errorf("got exit code %d: %s", code, errOut.String())
+	}
+}
+
+func TestTwoLocationsWithOneURLAreRefused(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "worker.yaml")
+	text := "locations:\n- {name: one, bucket: first-bucket, url_prefixes: [\"https://x.example/\"]}\n- {name: two, bucket: other-bucket, url_prefixes: [\"//x.example/\"]}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errOut bytes.Buffer
+	root := newCommand(cli.Streams{Out: io.Discard, Err: &errOut, Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge"}})
+	if code := cli.Run(t.Context(), root, []string{"--config", file, "config", "validate"}, &errOut); code != cli.ExitConfiguration || !strings.Contains(errOut.String(), "location two") {
+		t.Errorf("got exit code %d: %s", code, errOut.String())
+	}
 }
 
 // TestSandboxIsNotLinkedIntoProduction keeps emulators and test servers out of the worker, and the storage client out of

@@ -75,6 +75,26 @@ func TestListReportsWhatProtectsAnObject(t *testing.T) {
 	}
 }
 
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Put(dirD.Prefix + "Certificate.pdf")
+	found, err := w.List(t.Context(), dirD)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.server.SetFaults(1, gcstest.Fault{Proxy: gcstest.ProxyRedirect})
+	if err := w.Delete(t.Context(), found[0]); err == nil {
+		t.Error("a redirected delete was believed")
+	}
+	if _, err := w.List(t.Context(), dirD); err == nil {
+		t.Error("a redirected listing was believed")
+	}
+	if got := w.server.Stats().Others; got != 0 {
+		t.Errorf("%d redirects were followed", got)
+	}
+}
+
 func TestStoreRefusesForeignDirectories(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -43,16 +43,19 @@ var hexID = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // recognised without being listed.
 func NewLocations(all []Location) (Locations, error) {
 	l := Locations{all: all}
-	seen := map[string]string{}
+	seen := map[string]int{} // normalised prefix → location
 	add := func(at int, prefix string) error {
 		norm, err := normaliseURL(prefix)
 		if err != nil || !strings.HasSuffix(norm, "/") {
 			return fmt.Errorf("location %s: URL prefix %q: expected an absolute URL that ends in \"/\"", all[at].Name, prefix)
 		}
 		if other, taken := seen[norm]; taken {
-			return fmt.Errorf("location %s: URL prefix %q belongs to location %s already", all[at].Name, prefix, other)
+			if other == at {
+				return nil // listed in another spelling, or known anyway
+			}
+			return fmt.Errorf("location %s: URL prefix %q belongs to location %s already", all[at].Name, prefix, all[other].Name)
 		}
-		seen[norm] = all[at].Name
+		seen[norm] = at
 		l.prefixes = append(l.prefixes, urlPrefix{norm, at})
 		return nil
 	}

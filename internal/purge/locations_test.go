@@ -14,7 +14,9 @@ func twoLocations(tb testing.TB) purge.Locations {
 	l, err := purge.NewLocations([]purge.Location{
 		{
 			Name: "main", Bucket: "certs", DownloadsDir: "downloads", VerifyDir: "cert",
-			URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/", "https://cdn.example.org/files/"},
+			URLPrefixes: []string{
+				"https://s3.amazonaws.com/verify.example.org/", "//s3.amazonaws.com/verify.example.org/", "gs://certs/", "https://cdn.example.org/files/",
+			},
 		},
 		{Name: "archive", Bucket: "old-certs", ObjectPrefix: "backup/2014/", DownloadsDir: "dl", VerifyDir: "v", URLPrefixes: []string{"//old.example.org/"}},
 	})

@@ -86,7 +86,7 @@ func pids(t *testing.T, socket string) []int {
 	}
 	var found []int
 	for _, file := range files {
-		text, err := os.ReadFile(file) //nolint:gosec // the sandbox wrote it
+		text, err := os.ReadFile(file) // the sandbox wrote it
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/sandbox"
@@ -24,7 +25,7 @@ type Options struct {
 	Seed     uint64    // the same seed makes the same site
 }
 
-// mostUsers keeps a slip of the fingers from filling the memory: at 100,000 users a demo takes some 3 GiB.
+// mostUsers keeps a slip of the fingers from filling the memory: at 100,000 users a demo takes some 4 GiB.
 const mostUsers = 200_000
 
 // Run plays the demo. When it returns, everything it started is stopped and removed, also if ctx ends in the middle; with
@@ -33,6 +34,11 @@ const mostUsers = 200_000
 func Run(ctx context.Context, o Options) (report Report, err error) {
 	if o.Users < 1 || o.Users > mostUsers {
 		return Report{}, fmt.Errorf("playing the demo with %d users: expected 1 to %s", o.Users, grouped(mostUsers))
+	}
+	for _, path := range []*string{&o.Enqueuer, &o.Worker} { // they run in another directory
+		if *path, err = filepath.Abs(*path); err != nil {
+			return Report{}, fmt.Errorf("finding the binaries: %w", err)
+		}
 	}
 	d := &demo{Options: o, begun: time.Now(), people: o.Out}
 	if o.JSON {

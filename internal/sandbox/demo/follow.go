@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -45,20 +46,22 @@ func (t tally) in(state purge.State) int {
 func (d *demo) purge(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	enqueued := make(chan error, 1)
-	go func() {
-		err := d.enqueue(ctx)
-		if err != nil {
-			cancel(err)
+	var enqueuing sync.WaitGroup
+	var enqueueErr error
+	enqueuing.Go(func() {
+		if enqueueErr = d.enqueue(ctx); enqueueErr != nil {
+			cancel(enqueueErr)
 		}
-		enqueued <- err
-	}()
-	if err := d.follow(ctx, len(d.want.Ends)); err != nil {
+	})
+	err := d.follow(ctx, len(d.want.Ends))
+	if err != nil {
 		cancel(err)
-		<-enqueued // it must have ended before what it uses is taken away; its own end explains nothing
-		return err
 	}
-	return <-enqueued
+	enqueuing.Wait() // it must have ended before what it uses is taken away
+	if err != nil {
+		return err // whatever the enqueuer says to its being stopped explains nothing
+	}
+	return enqueueErr
 }
 
 // follow shows how far things are until total requests are settled.

@@ -56,7 +56,8 @@ func openHouse(ctx context.Context) (_ *house, err error) {
 	h.dir = filepath.Dir(h.servers.MariaDB.Socket)
 	h.redisURL = h.servers.Redis.URL(0)
 	h.storage = gcstest.New()
-	if h.storageURL, h.stopStorage, err = h.storage.Start(); err != nil {
+	h.storageURL, h.stopStorage, err = h.storage.Start() //nolint:contextcheck // it serves until it is stopped, not until ctx ends
+	if err != nil {
 		return nil, err
 	}
 	if h.root, err = openRoot(h.servers.MariaDB); err != nil {

@@ -11,7 +11,7 @@ import (
 func (c *check) bucket(name string) {
 	before, after := c.before.objects[name], c.Server.Objects(name, "")
 	for len(before) > 0 || len(after) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(after) == 0:
 			order = -1

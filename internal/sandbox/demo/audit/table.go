@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -17,6 +18,9 @@ type table struct {
 	ids        []int64
 	rows       []string
 }
+
+// counter is the part of a definition that is no definition: the next id. New rows show by themselves.
+var counter = regexp.MustCompile(` AUTO_INCREMENT=\d+`)
 
 // tables returns the names of all tables of the LMS database.
 func (s Site) tables(ctx context.Context) ([]string, error) {
@@ -41,6 +45,7 @@ func (s Site) describe(ctx context.Context, name string) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.definition = counter.ReplaceAllString(t.definition, "")
 	keys := 0
 	err = s.query(ctx, doing, func(rows *sql.Rows) error {
 		keys++

@@ -80,19 +80,19 @@ func TestTheCheckCanFail(t *testing.T) {
 		},
 		"the reference of a held object is cleared": {
 			spoil: func(w *world) {
-				w.exec("UPDATE TABLE SET download_uuid = '', download_url = '' WHERE id = ?", row(w.want.Kept, lms.Certificates))
+				w.exec("UPDATE TABLE SET download_uuid = '', download_url = '' WHERE id = ?", live(w.want.Kept))
 			},
 			want: audit.Findings{HeldBackLost: 1},
 		},
 		"modified_date moves with the clearing": {
 			spoil: func(w *world) {
-				w.exec("UPDATE TABLE SET modified_date = modified_date + INTERVAL 1 MICROSECOND WHERE id = ?", row(w.want.Cleared, lms.Certificates))
+				w.exec("UPDATE TABLE SET modified_date = modified_date + INTERVAL 1 MICROSECOND WHERE id = ?", live(w.want.Cleared))
 			},
 			want: audit.Findings{ForeignRowsTouched: 1},
 		},
 		"verify_uuid is cleared, too": {
 			spoil: func(w *world) {
-				w.exec("UPDATE TABLE SET verify_uuid = '' WHERE verify_uuid <> '' AND id = ?", row(w.want.Cleared, lms.Certificates))
+				w.exec("UPDATE TABLE SET verify_uuid = '' WHERE verify_uuid <> '' AND id = ?", live(w.want.Cleared))
 			},
 			want: audit.Findings{ForeignRowsTouched: 1},
 		},
@@ -110,13 +110,13 @@ func TestTheCheckCanFail(t *testing.T) {
 		},
 		"a reference is left": {
 			spoil: func(w *world) {
-				w.exec("UPDATE TABLE SET download_url = 'https://certificates.example.com/' WHERE id = ?", row(w.want.Cleared, lms.Certificates))
+				w.exec("UPDATE TABLE SET download_url = 'https://certificates.example.com/' WHERE id = ?", live(w.want.Cleared))
 			},
 			want: audit.Findings{ReferencesLeft: 1, EvidenceGaps: 1},
 		},
 		"a history row is written": {
 			spoil: func(w *world) {
-				w.db.AddHistory(w.t, sandboxtest.HistoryRow{CertificateID: int(row(w.want.Cleared, lms.Certificates))})
+				w.db.AddHistory(w.t, sandboxtest.HistoryRow{CertificateID: int(live(w.want.Cleared))})
 			},
 			want: audit.Findings{ForeignRowsTouched: 1},
 		},
@@ -198,14 +198,14 @@ func anyOf[K comparable](m map[K]int) K {
 	panic("the map is empty")
 }
 
-// row is the id of a row of a table.
-func row(rows map[dataset.Row]int, table string) int64 {
+// live is the id of a row of the live table.
+func live(rows map[dataset.Row]int) int64 {
 	for r := range rows {
-		if r.Table == table {
+		if r.Table == lms.Certificates {
 			return r.ID
 		}
 	}
-	panic("no row of " + table)
+	panic("no row of the live table")
 }
 
 // foreignRow is the id of a row that holds a reference and must not change.

@@ -25,7 +25,7 @@ func (b *builder) unverified(u *User, turn int) {
 
 // regenerated gives a certificate that was made again, twice: the older files are known to the history only.
 func (b *builder) regenerated(u *User, _ int) {
-	id, newest := b.certificate(u, cdn, goes)
+	id, newest := b.certificate(u, cdn)
 	for _, p := range []place{pathStyle, cdn} {
 		old := b.reference(p)
 		b.past(u, id, old, "~", goes)
@@ -112,7 +112,7 @@ func (b *builder) s3Era(u *User, turn int) {
 
 // letter gives a certificate with a file that is none of the four.
 func (b *builder) letter(u *User, _ int) {
-	_, ref := b.certificate(u, cdn, goes)
+	_, ref := b.certificate(u, cdn)
 	b.file(u, cdn, cdn.download(ref.download)+"distinction-letter.pdf", pdf, goes)
 	b.file(u, cdn, cdn.verify(ref.verify)+"old/verify.html", howToPage, goes)
 }
@@ -120,7 +120,7 @@ func (b *builder) letter(u *User, _ int) {
 // neighbours gives a certificate beside objects whose names begin like its directories, but are not in them.
 func (b *builder) neighbours(u *User, turn int) {
 	b.ordinary(u, turn)
-	_, ref := b.certificate(u, cdn, goes)
+	_, ref := b.certificate(u, cdn)
 	dir, pages := downloads+"/"+ref.download, verification+"/"+ref.verify
 	for _, name := range []string{
 		dir, dir + "0/" + pdfName, dir + ".pdf", dir + "-old/" + pdfName, "x" + dir + "/" + pdfName,

@@ -37,16 +37,16 @@ func certificatePDF(name string) []byte {
 		fmt.Sprintf("<< /Length %d >>\nstream\n%sendstream", len(page), page),
 		"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
 	}
-	var file bytes.Buffer
+	var file, table bytes.Buffer
 	file.WriteString("%PDF-1.4\n")
-	table := "0000000000 65535 f \n"
+	table.WriteString("0000000000 65535 f \n")
 	for i, object := range objects {
-		table += fmt.Sprintf("%010d 00000 n \n", file.Len())
+		fmt.Fprintf(&table, "%010d 00000 n \n", file.Len())
 		fmt.Fprintf(&file, "%d 0 obj\n%s\nendobj\n", i+1, object)
 	}
 	start := file.Len()
 	fmt.Fprintf(&file, "xref\n0 %d\n%strailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n",
-		len(objects)+1, table, len(objects)+1, start)
+		len(objects)+1, table.Bytes(), len(objects)+1, start)
 	return file.Bytes()
 }
 
@@ -64,11 +64,9 @@ func pdfText(s string) string {
 }
 
 // armor makes what looks like a detached signature. Nothing verifies it.
-func armor(rng *rand.Rand) []byte {
+func armor(source *rand.ChaCha8) []byte {
 	raw := make([]byte, 287) // of an RSA-2048 signature packet
-	for i := range raw {
-		raw[i] = byte(rng.Uint32())
-	}
+	_, _ = source.Read(raw)  // it never fails
 	text := base64.StdEncoding.EncodeToString(raw)
 	var file bytes.Buffer
 	file.WriteString("-----BEGIN PGP SIGNATURE-----\nVersion: GnuPG v1.4.11 (GNU/Linux)\n\n")

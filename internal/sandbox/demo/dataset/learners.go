@@ -26,12 +26,12 @@ type learner struct {
 }
 
 // learners makes one learner of every two names.
-func learners(rng *rand.Rand) []*learner {
+func learners(source *rand.ChaCha8) []*learner {
 	var all []*learner
 	for _, given := range givenNames {
 		for _, family := range familyNames {
 			l := &learner{name: given + " " + family}
-			signature := armor(rng)
+			signature := armor(source)
 			l.files = [contents][]byte{
 				pdf:       certificatePDF(l.name),
 				signed:    signature,

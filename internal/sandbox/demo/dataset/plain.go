@@ -10,7 +10,7 @@ func (b *builder) ordinary(u *User, turn int) {
 		if (turn+i)%2 == 1 {
 			p = public
 		}
-		id, ref := b.certificate(u, p, goes)
+		id, ref := b.certificate(u, p)
 		if i == 0 {
 			b.past(u, id, reference{}, "+", stays) // as it was before its files were made
 			b.past(u, id, ref, "~", goes)
