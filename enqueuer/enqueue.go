@@ -62,6 +62,11 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	if err != nil {
 		return err
 	}
+	if o.key != "" {
+		if o.key, err = purge.CallerKey(o.key); err != nil {
+			return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
+		}
+	}
 	cfg, store, err := a.openStore()
 	if err != nil {
 		return err
@@ -109,10 +114,10 @@ func parseUsers(args []string, o enqueueOptions) ([]purge.UserID, error) {
 	}
 	var users []purge.UserID
 	var errs []error
-	for _, arg := range args {
+	for i, arg := range args {
 		user, err := purge.ParseUserID(arg)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("argument %d: %w", i+1, err))
 		} else if !slices.Contains(users, user) {
 			users = append(users, user)
 		}
@@ -123,13 +128,8 @@ func parseUsers(args []string, o enqueueOptions) ([]purge.UserID, error) {
 	case (len(users) > 0) == (o.username != ""):
 		return nil, cli.Usage("expected user ids or --username, one of the two (see enqueuer enqueue --help)")
 	}
-	if o.key != "" {
-		if len(users) > 1 {
-			return nil, cli.Usage("--idempotency-key belongs to one request, but %d users were given; nothing was enqueued", len(users))
-		}
-		if err := purge.CheckKey(o.key); err != nil {
-			return nil, cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
-		}
+	if o.key != "" && len(users) > 1 {
+		return nil, cli.Usage("--idempotency-key belongs to one request, but %d users were given; nothing was enqueued", len(users))
 	}
 	return users, nil
 }

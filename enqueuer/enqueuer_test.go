@@ -145,8 +145,8 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 		not  string
 	}{
 		"no id":               {args: []string{"enqueue"}, want: []string{"user ids or --username"}},
-		"not a number":        {args: []string{"enqueue", user, "alice"}, want: []string{`"alice"`, "numeric id"}},
-		"every wrong one":     {args: []string{"enqueue", "x1", user, "x2"}, want: []string{"x1", "x2"}},
+		"not a number":        {args: []string{"enqueue", user, "alice"}, want: []string{"argument 2", "numeric id"}, not: "alice"},
+		"every wrong one":     {args: []string{"enqueue", "007", user, "+1"}, want: []string{`argument 1: "007"`, `argument 3: "+1"`}},
 		"unknown user":        {args: []string{"enqueue", user, "999999"}, want: []string{"no user 999999", "nothing was enqueued"}},
 		"unknown name":        {args: []string{"enqueue", "--username", "mallory"}, want: []string{"--username", "compared exactly"}, not: "mallory"},
 		"name in other case":  {args: []string{"enqueue", "--username", "alice"}, want: []string{"--username"}},
@@ -157,7 +157,7 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 		"unknown format":      {args: []string{"enqueue", user, "-o", "xml"}, want: []string{"text or json"}},
 		"unknown flag":        {args: []string{"enqueue", "--fast"}, want: []string{"--fast", "--help"}},
 		"unknown command":     {args: []string{"frobnicate"}, want: []string{"frobnicate"}},
-		"status of no id":     {args: []string{"status", "alice"}, want: []string{`"alice"`}},
+		"status of no id":     {args: []string{"status", "alice"}, want: []string{"not a user id"}, not: "alice"},
 		"status of two":       {args: []string{"status", "1", "2"}, want: []string{"at most 1"}},
 		"configuration is no": {args: []string{"status", "--config", "no-such-file.yaml"}, want: []string{"no-such-file.yaml"}},
 	} {

@@ -121,7 +121,7 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts,
 			},
 		},
-		Suspect: func(error) {
+		Suspect: func() {
 			select {
 			case w.suspect <- struct{}{}:
 			default: // it is being looked into

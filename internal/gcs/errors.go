@@ -6,10 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
@@ -104,6 +106,8 @@ func explainAnswer(e *googleapi.Error) (purge.Class, string) {
 		return purge.Retained, what + ": a retention period protects the object" // the listing says until when
 	case e.Code == http.StatusForbidden && accountReasons[reason]:
 		return purge.Misconfigured, what
+	case e.Code == http.StatusForbidden && reason == "":
+		return purge.Misconfigured, what + " without a reason: something else than Cloud Storage answered"
 	case e.Code == http.StatusForbidden:
 		return purge.NoPermission, what
 	default:
@@ -119,13 +123,16 @@ func isTLS(err error) bool {
 	return authority || host || invalid || verify
 }
 
-// connectionText keeps the innermost words ("connection reset by peer"), which hold no URL.
+// connectionText says what kind of failure it was. Other texts than these few may hold what the other side sent.
 func connectionText(err error) string {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err.Error()
-		}
-		err = inner
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e.Error() // connection reset by peer, connection refused, …
 	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return "timeout"
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "closed by the other side"
+	}
+	return "no connection, or an answer that is none"
 }

@@ -3,6 +3,7 @@ package gcs
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -71,7 +72,7 @@ type listingChecker struct{ next http.RoundTripper }
 
 // listingKind is what every page of a listing holds as its kind (JSON API reference, Objects: list), unless fields are
 // selected; that is why Store selects none.
-const listingKind = `"storage#objects"`
+const listingKind = "storage#objects"
 
 // maxPage is far above the largest page (1,000 entries of some kilobytes).
 const maxPage = 64 << 20
@@ -89,7 +90,10 @@ func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a listing: %w", err)
 	}
-	if !bytes.Contains(body, []byte(listingKind)) {
+	var page struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(body, &page); err != nil || page.Kind != listingKind || resp.StatusCode != http.StatusOK {
 		return nil, &purge.Error{Class: purge.Transient, Text: "what answered a listing was not Cloud Storage"}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))

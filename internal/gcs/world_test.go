@@ -107,6 +107,10 @@ func (i interceptor) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
 	case purgetest.ProxyEmpty204:
 		return answer(r, http.StatusNoContent, "", ""), nil
+	case purgetest.ProxyHTML403:
+		return answer(r, http.StatusForbidden, "text/html", "<html>blocked: "+r.URL.Path+"</html>"), nil
+	case purgetest.ProxyWrapped200:
+		return answer(r, http.StatusOK, "application/json", `{"data":{"kind":"storage#objects","items":[]}}`), nil
 	case purgetest.ProxyJSON200:
 		return answer(r, http.StatusOK, "application/json", `{"status":"ok"}`), nil
 	default:

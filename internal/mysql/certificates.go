@@ -35,7 +35,7 @@ func exact(column string) string { return "CONVERT(" + column + " USING utf8mb4)
 
 // retirement is the SELECT of one user's eligibility: no row if the LMS has no such user.
 func (t tables) retirement() string {
-	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", '') AS a, '' AS b, '' AS c" +
+	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown + "')) AS a, '' AS b, '' AS c" +
 		" FROM " + t.users + " u LEFT JOIN " + t.requests + " r ON r.user_id = u.id" +
 		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states + " t ON t.id = s.current_state_id WHERE u.id = ?"
 }
@@ -71,7 +71,7 @@ func scanUser(rows *sql.Rows, user *purge.User) error {
 }
 
 // clear adds the guarded UPDATE of one certificate's references: these two columns, these rows, and only while they
-// still hold exactly what was read.
+// still hold exactly what was read. verify_uuid is part of the guard: the files were named from it, too.
 func (t tables) clear(q *script, user purge.UserID, c purge.Clearing) {
 	table, id := t.certificates, "id"
 	if c.Table == purge.History {
@@ -80,8 +80,9 @@ func (t tables) clear(q *script, user purge.UserID, c purge.Clearing) {
 	guards, args := make([]string, 0, len(c.References)), []any{user, c.CertificateID}
 	for _, ref := range c.References {
 		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
-			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY))")
-		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL)
+			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY)"+
+			" AND CAST("+exact("verify_uuid")+" AS BINARY) = CAST(? AS BINARY))")
+		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL, ref.VerifyUUID)
 	}
 	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE user_id = ? AND id = ? AND ("+strings.Join(guards, " OR ")+")", args...)
 }
@@ -125,6 +126,9 @@ func (s *Store) Check(ctx context.Context) error {
 	if _, err := s.User(ctx, 0); err != nil {
 		return err
 	}
+	if err := s.checkBinlog(ctx); err != nil {
+		return err
+	}
 	updates := []string{s.tables.certificates}
 	if s.clear {
 		updates = append(updates, s.tables.history)
@@ -135,6 +139,26 @@ func (s *Store) Check(ctx context.Context) error {
 		if err != nil {
 			return classify("checking the right to clear references", err)
 		}
+	}
+	return nil
+}
+
+// checkBinlog refuses a server that logs statements: InnoDB does not write under READ COMMITTED there (error 1665), and
+// under the default isolation two purges would block each other by gap locks.
+func (s *Store) checkBinlog(ctx context.Context) error {
+	var settings []struct{ Name, Value string }
+	err := s.gorm.WithContext(ctx).
+		Raw("SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')").
+		Scan(&settings).Error
+	if err != nil {
+		return classify("reading the server's settings", err)
+	}
+	values := map[string]string{}
+	for _, setting := range settings {
+		values[setting.Name] = setting.Value
+	}
+	if values["log_bin"] == "ON" && values["binlog_format"] == "STATEMENT" {
+		return &purge.Error{Class: purge.Misconfigured, Text: "MySQL's binlog_format is STATEMENT: set it to ROW or MIXED"}
 	}
 	return nil
 }

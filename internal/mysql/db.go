@@ -57,7 +57,10 @@ func Open(cfg Config) (*Store, error) {
 	if parsed.Params == nil {
 		parsed.Params = map[string]string{}
 	}
+	// What the statements stand on is not left to the server's defaults, nor to the DSN.
 	parsed.Params["time_zone"] = "'+00:00'"
+	parsed.Params["autocommit"] = "1"
+	parsed.Params["sql_mode"] = "'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
 	if cfg.DialFunc != nil {
 		parsed.DialFunc = cfg.DialFunc
 	}
@@ -66,8 +69,8 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.New("mysql.dsn: the driver does not accept it")
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(cfg.MaxOpenConnections)
-	db.SetMaxIdleConns(cfg.MaxOpenConnections)
+	db.SetMaxOpenConns(max(2, cfg.MaxOpenConnections)) // a migration holds its lock on one and works on another
+	db.SetMaxIdleConns(max(2, cfg.MaxOpenConnections))
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(time.Hour) // lets a load balancer or a failover take hold
 	orm, err := gorm.Open(gormmysql.New(gormmysql.Config{

@@ -18,7 +18,12 @@ const (
 	erTableAccessDenied     = 1142
 	erColumnAccessDenied    = 1143
 	erNoSuchTable           = 1146
+	erHostNotPrivileged     = 1130
 	erSpecificAccessDenied  = 1227
+	erAccessDeniedNoPass    = 1698
+	erMustChangePassword    = 1862
+	erAccountLocked         = 3118
+	erInsecureTransport     = 3159
 	erProcedureAccessDenied = 1370
 )
 
@@ -26,6 +31,7 @@ const (
 var misconfigured = map[uint16]bool{
 	erAccessDenied: true, erDatabaseAccessDenied: true, erUnknownDatabase: true, erUnknownColumn: true, erTableAccessDenied: true,
 	erColumnAccessDenied: true, erNoSuchTable: true, erSpecificAccessDenied: true, erProcedureAccessDenied: true,
+	erHostNotPrivileged: true, erAccessDeniedNoPass: true, erMustChangePassword: true, erAccountLocked: true, erInsecureTransport: true,
 }
 
 // classify gives an error of the driver its class and a text without data: the server's own message is shown only where

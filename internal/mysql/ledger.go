@@ -15,19 +15,22 @@ import (
 // requestColumns are what a purge needs to know of its request.
 const requestColumns = "state, reason, failures, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
 
-// Begin claims a request. LAST_INSERT_ID(n) hands the new attempt number to this connection alone, so two workers that
-// claim at the same time never share one.
+// Begin claims a request: the task's own, if it is open, or the oldest open one of the same user. LAST_INSERT_ID(n) hands
+// the new attempt number to this connection alone, so two workers that claim at the same time never share one.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
+	q.add("SET @id = (SELECT r.id FROM requests r WHERE r.user_id = ? AND r.state IN ('queued', 'running')"+
+		" AND EXISTS (SELECT 1 FROM requests own WHERE own.id = ? AND own.user_id = ?) ORDER BY r.id = ? DESC, r.id LIMIT 1)",
+		task.User, task.Request, task.User, task.Request)
 	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), not_before = NULL,"+
-		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = ? AND user_id = ? AND state IN ('queued', 'running')",
-		now, now, task.Request, task.User)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request, task.User)
+		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), id, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
+		task.Request, task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&attempt.Number, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Counts.Certificates,
+		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Counts.Certificates,
 			&attempt.Counts.ObjectsErased, &attempt.Counts.ObjectsAbsent, &attempt.Counts.ObjectsSoftDeleted, &attempt.Counts.ReferencesCleared)
 	})
 	switch {
@@ -36,7 +39,7 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	case !found:
 		return purge.Attempt{}, purge.ErrUnknownRequest
 	case attempt.Number == 0 && !attempt.State.Ended():
-		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request was opened again while it was being claimed"}
+		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request changed while it was being claimed"}
 	}
 	return attempt, nil
 }
@@ -51,28 +54,32 @@ func (s *Store) Intend(ctx context.Context, attempt purge.Attempt, intents []pur
 	return user.Retirement, classify("writing down what will be deleted", err)
 }
 
-// Record writes a report in one transaction and one round trip.
+// Record writes a report in one transaction and one round trip. Under READ COMMITTED, because the gap locks of the
+// default isolation would let the purges of neighbouring users block each other.
 func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
 	var q script
 	now := s.now()
+	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	q.add("START TRANSACTION")
 	for _, c := range report.Clear {
 		s.tables.clear(&q, attempt.User, c)
 		q.add("SET @cleared = ROW_COUNT()")
 		q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
-			" VALUES (?, ?, ?, ?, ?, @cleared, ?) ON DUPLICATE KEY UPDATE references_cleared = references_cleared + VALUES(references_cleared)",
+			" SELECT ?, ?, ?, ?, ?, @cleared, ? FROM DUAL WHERE @cleared > 0 ON DUPLICATE KEY UPDATE"+
+			" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = VALUES(cleared_at)",
 			attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now)
 	}
 	s.addOutcomes(&q, attempt, report, now)
 	s.addEnd(&q, attempt, report, now)
 	q.add("COMMIT")
-	q.add("SELECT "+requestColumns+" FROM requests WHERE id = ?", attempt.Request)
+	q.add("SELECT "+requestColumns+", EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running'))"+
+		" FROM requests WHERE id = ?", attempt.User, attempt.Request, attempt.Request)
 	var recorded purge.Recorded
 	found, failures := false, 0
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
 		return rows.Scan(&recorded.State, &recorded.Reason, &failures, &recorded.Counts.Certificates, &recorded.Counts.ObjectsErased,
-			&recorded.Counts.ObjectsAbsent, &recorded.Counts.ObjectsSoftDeleted, &recorded.Counts.ReferencesCleared)
+			&recorded.Counts.ObjectsAbsent, &recorded.Counts.ObjectsSoftDeleted, &recorded.Counts.ReferencesCleared, &recorded.More)
 	})
 	if err == nil && !found {
 		err = purge.ErrUnknownRequest
@@ -80,34 +87,35 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	return recorded, classify("writing to the ledger", err)
 }
 
-// addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that this request ever
-// listed is gone, also what an earlier attempt deleted and did not live to tell.
+// addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that was ever listed for
+// this user is gone, also what an earlier attempt or request deleted and did not live to tell; but for what can still be
+// restored.
 func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
-	if len(report.Proven) > 0 {
-		args := []any{attempt.Number, now, attempt.Request}
-		for _, dir := range report.Proven {
-			args = append(args, dir.Bucket, dir.Prefix)
-		}
-		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE request_id = ?"+
-			" AND outcome NOT IN ('erased', 'absent') AND (bucket, directory) IN ("+tuples("(?, ?)", len(report.Proven))+")", args...)
-	}
 	var seen []purge.Evidence
 	for _, e := range report.Evidence {
 		if e.Outcome != purge.Absent {
 			seen = append(seen, e)
 			continue
 		}
-		// A directory that this request has emptied before is not one that held nothing.
+		// A directory that was emptied for this user before is not one that held nothing.
 		q.add("INSERT INTO evidence_objects ("+objectColumns+") SELECT "+objectPlaceholders+" FROM DUAL WHERE NOT EXISTS"+
-			" (SELECT 1 FROM evidence_objects e WHERE e.request_id = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
-			append(objectArgs(attempt, e, now, now), attempt.Request, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
+			" (SELECT 1 FROM evidence_objects e WHERE e.user_id = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
+			append(objectArgs(attempt, e, now, now), attempt.User, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
 	}
 	s.addObjects(q, attempt, seen, now)
+	if len(report.Proven) > 0 {
+		args := []any{attempt.Number, now, attempt.User, now}
+		for _, dir := range report.Proven {
+			args = append(args, dir.Bucket, dir.Prefix)
+		}
+		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE user_id = ?"+
+			" AND outcome NOT IN ('erased', 'absent') AND NOT (outcome = 'soft_deleted' AND until > ?)"+
+			" AND (bucket, directory) IN ("+tuples("(?, ?)", len(report.Proven))+")", args...)
+	}
 }
 
-// addEnd moves the request, and with it every other open request of the same user: the outcome is the user's. Only the
-// newest attempt may end it as refused or failed or queue it again; done is true whoever says it, once the LMS database
-// shows no reference.
+// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
+// whoever says it, once the LMS database shows no reference, and then it is true for every open request of the user.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
 	if report.State.Ended() {
@@ -117,33 +125,28 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	if report.Counted {
 		counted = 1
 	}
-	count := "(SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = ? AND o.outcome = "
-	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, not_before = ?, recoverable_until = ?," +
-		" certificates = GREATEST(certificates, ?), objects_erased = " + count + "'erased'), objects_absent = " + count + "'absent')," +
-		" objects_soft_deleted = " + count + "'soft_deleted'), references_cleared =" +
-		" (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = ?), finished_at = ?, updated_at = ?" +
-		" WHERE id = ? AND state IN ('queued', 'running')"
-	id := attempt.Request
+	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, not_before = ?," +
+		" certificates = GREATEST(certificates, ?), finished_at = ?, updated_at = ? WHERE state IN ('queued', 'running')"
 	args := []any{
-		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), nullTime(report.RecoverableUntil),
-		report.Certificates, id, id, id, id, finished, now, id,
+		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, finished, now,
 	}
-	others := "UPDATE requests SET state = ?, reason = ?, detail = ?, finished_at = ?, updated_at = ?" +
-		" WHERE user_id = ? AND id <> ? AND state IN ('queued', 'running') AND @applied > 0"
 	if report.State == purge.Done {
 		condition, users := s.noReferenceLeft(attempt.User)
-		text += " AND " + condition
-		args = append(args, users...)
+		q.add(text+" AND user_id = ? AND "+condition, append(append(args, attempt.User), users...)...)
 	} else {
-		text += " AND attempts = ?"
-		args = append(args, attempt.Number)
+		q.add(text+" AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Number)...)
 	}
-	q.add(text, args...)
-	if report.State.Ended() {
-		q.add("SET @applied = ROW_COUNT()")
-		q.add(others, report.State, report.Reason, report.Detail, now, now, attempt.User, id)
-	}
+	q.add(figures, attempt.User)
 }
+
+// figures counts what the evidence of a user's requests says, so that the requests can never say anything else.
+const figures = "UPDATE requests SET" +
+	" objects_erased = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'erased')," +
+	" objects_absent = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'absent')," +
+	" objects_soft_deleted = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
+	" recoverable_until = (SELECT MAX(o.until) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
+	" references_cleared = (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)" +
+	" WHERE user_id = ?"
 
 const (
 	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size," +
@@ -151,7 +154,9 @@ const (
 	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
 )
 
-// addObjects writes evidence rows; a generation that the request has met before keeps its row.
+// addObjects writes evidence rows; a generation that the request has met before keeps its row. Erased is final, because a
+// generation never comes back; only that it can be restored may still be found out. (The columns are set from left to
+// right, so the outcome, on which the others depend, comes last.)
 func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidence, settled time.Time) {
 	if len(all) == 0 {
 		return
@@ -162,7 +167,12 @@ func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidenc
 		args = append(args, objectArgs(attempt, e, now, settled)...)
 	}
 	q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(all))+
-		" ON DUPLICATE KEY UPDATE outcome = VALUES(outcome), until = VALUES(until), attempt = VALUES(attempt), settled_at = VALUES(settled_at)", args...)
+		" ON DUPLICATE KEY UPDATE until = "+unlessFinal("until")+", attempt = "+unlessFinal("attempt")+
+		", settled_at = "+unlessFinal("settled_at")+", outcome = "+unlessFinal("outcome"), args...)
+}
+
+func unlessFinal(column string) string {
+	return "IF(outcome = 'erased' AND VALUES(outcome) <> 'soft_deleted', " + column + ", VALUES(" + column + "))"
 }
 
 func objectArgs(attempt purge.Attempt, e purge.Evidence, listed, settled time.Time) []any {

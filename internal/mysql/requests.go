@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -145,7 +146,9 @@ func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[stri
 		err := s.gorm.WithContext(ctx).Model(&Request{}).
 			Where("id IN ? AND state IN ?", again[:n], []purge.State{purge.Done, purge.Refused, purge.Failed}).
 			Updates(map[string]any{
-				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "not_before": nil, "finished_at": nil, "updated_at": s.now(),
+				"state": purge.Queued, "reason": "", "detail": "", "failures": 0,
+				"attempts":   gorm.Expr("attempts + 1"), // an attempt from before the end must not end it again
+				"not_before": nil, "finished_at": nil, "updated_at": s.now(),
 			}).Error
 		if err != nil {
 			return nil, classify("opening requests again", err)

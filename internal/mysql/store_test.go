@@ -119,12 +119,19 @@ func (f *fixture) NewReference(user purge.UserID, table purge.Table, download, v
 }
 
 // ReplaceURL implements purgetest.Shelf.
-func (f *fixture) ReplaceURL(ref purge.Reference, url string) {
+func (f *fixture) ReplaceURL(ref purge.Reference, url string) { f.replace(ref, "download_url", url) }
+
+// ReplaceVerify implements purgetest.Shelf.
+func (f *fixture) ReplaceVerify(ref purge.Reference, verify string) {
+	f.replace(ref, "verify_uuid", verify)
+}
+
+func (f *fixture) replace(ref purge.Reference, column, value string) {
 	table, id := lms.Certificates, "id"
 	if ref.Table == purge.History {
 		table, id = lms.History, "history_id"
 	}
-	f.exec("UPDATE "+f.db.LMS+"."+table+" SET download_url = ? WHERE "+id+" = ?", url, ref.RowID)
+	f.exec("UPDATE "+f.db.LMS+"."+table+" SET "+column+" = ? WHERE "+id+" = ?", value, ref.RowID)
 }
 
 func TestStoreIsAShelf(t *testing.T) {

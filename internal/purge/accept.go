@@ -2,6 +2,7 @@ package purge
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 )
@@ -51,24 +52,21 @@ var ErrNotQueued = errors.New("accepted, but not yet queued")
 // DefaultKey is the idempotency key of a wish whose caller gave none.
 func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
 
-// maxKeyLength is the width of the ledger's column, in bytes.
-const maxKeyLength = 128
+// maxKeyLength bounds what callers may send, in bytes.
+const maxKeyLength = 255
 
-// CheckKey reports what is wrong with an idempotency key that somebody gave. Keys of the form "user:<id>" are kept for
-// wishes without a key.
-func CheckKey(key string) error {
-	if key == "" || len(key) > maxKeyLength {
-		return fmt.Errorf("the idempotency key has %d characters: expected 1 to %d", len(key), maxKeyLength)
+// CallerKey makes an idempotency key of what a caller gave: printable ASCII without spaces, 1 to 255 characters. The
+// ledger holds a hash, because callers put names and addresses into their keys.
+func CallerKey(given string) (string, error) {
+	if given == "" || len(given) > maxKeyLength {
+		return "", fmt.Errorf("the idempotency key has %d characters: expected 1 to %d", len(given), maxKeyLength)
 	}
-	for _, c := range []byte(key) {
+	for _, c := range []byte(given) {
 		if c <= ' ' || c > '~' {
-			return errors.New("the idempotency key may hold printable ASCII characters without spaces only")
+			return "", errors.New("the idempotency key may hold printable ASCII characters without spaces only")
 		}
 	}
-	if len(key) >= 5 && key[:5] == "user:" {
-		return errors.New(`the idempotency key may not begin with "user:", which is kept for requests without a key`)
-	}
-	return nil
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(given))), nil
 }
 
 // Intake accepts wishes: first into the ledger, then into the queue, so that a crash in between costs a re-run, never a

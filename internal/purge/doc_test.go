@@ -55,14 +55,20 @@ func TestErrorsCarryTheirClass(t *testing.T) {
 	}
 }
 
-func TestCheckKey(t *testing.T) {
+func TestCallerKey(t *testing.T) {
 	t.Parallel()
-	for key, ok := range map[string]bool{
-		"a": true, strings.Repeat("k", 128): true, "ticket-4711/x:y": true,
-		"": false, strings.Repeat("k", 129): false, "with space": false, "ümlaut": false, "user:42": false, "a\n": false,
+	for given, ok := range map[string]bool{
+		"a": true, strings.Repeat("k", 255): true, "ticket-4711/x:y": true, "user:42": true,
+		"": false, strings.Repeat("k", 256): false, "with space": false, "ümlaut": false, "a\n": false,
 	} {
-		if err := purge.CheckKey(key); (err == nil) != ok {
-			t.Errorf("%q: got %v", key, err)
+		key, err := purge.CallerKey(given)
+		if (err == nil) != ok || ok && (!strings.HasPrefix(key, "sha256:") || len(key) > 128 || key == purge.DefaultKey(42)) {
+			t.Errorf("%q: got %q, %v", given, key, err)
 		}
+	}
+	one, _ := purge.CallerKey("a")
+	two, _ := purge.CallerKey("b")
+	if one == two {
+		t.Error("two keys became one")
 	}
 }

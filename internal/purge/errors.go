@@ -20,7 +20,6 @@ const (
 	NoPermission                   // the service account may not do it
 	Unrecognised                   // a reference from which no artifact can be named
 	Misconfigured                  // wrong bucket, missing grant: every user would meet it
-	NotRetiring                    // the user may not be purged
 	Stopped                        // the worker is stopping; nothing is wrong
 )
 
@@ -69,9 +68,6 @@ func Stopping(ctx context.Context) error {
 		}
 	}
 	if ctx.Err() != nil {
-		if errors.Is(context.Cause(ctx), ErrStopped) {
-			return ErrStopped
-		}
 		return &Error{Class: Transient, Text: "the attempt ran out of time", Cause: context.Cause(ctx)}
 	}
 	return nil

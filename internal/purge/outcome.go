@@ -34,16 +34,15 @@ type Clearing struct {
 
 // Report is the result of one attempt, to be recorded in one transaction.
 type Report struct {
-	State            State // Queued means: again later
-	Reason           Reason
-	Detail           string    // one or more sentences for people; no personal data
-	Counted          bool      // whether the failure counts against the attempts
-	NotBefore        time.Time // when the next attempt makes sense; zero means any time
-	RecoverableUntil time.Time // latest date until which something of the user can be restored; zero if nothing can
-	Certificates     int       // distinct certificates with a reference
-	Clear            []Clearing
-	Proven           []Directory // shown empty by a complete listing of this attempt
-	Evidence         []Evidence  // outcomes that do not follow from Proven and the intents
+	State        State // Queued means: again later
+	Reason       Reason
+	Detail       string    // one or more sentences for people; no personal data
+	Counted      bool      // whether the failure counts against the attempts
+	NotBefore    time.Time // when the next attempt makes sense; zero means any time
+	Certificates int       // distinct certificates with a reference
+	Clear        []Clearing
+	Proven       []Directory // shown empty by a complete listing of this attempt
+	Evidence     []Evidence  // outcomes that do not follow from Proven and the intents
 }
 
 // Counts are the figures of a request, summed over its attempts from the evidence in the ledger.
@@ -60,4 +59,5 @@ type Recorded struct {
 	State  State
 	Reason Reason
 	Counts Counts
+	More   bool // another request of the user is open
 }

@@ -19,7 +19,8 @@ type Users interface {
 
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
 type Ledger interface {
-	// Begin claims the task's request for one attempt. A request that has ended is returned as it is, without a claim.
+	// Begin claims the task's request for one attempt, or, if that has ended, another open request of the same user, so
+	// that a task is never wasted on the past. If none is open, the task's request is returned as it is, without a claim.
 	// ErrUnknownRequest means that there is no such request, or that it is another user's.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
@@ -72,11 +73,13 @@ type Policy struct {
 
 // Result is what became of a request in one attempt.
 type Result struct {
+	Request RequestID // the task's, or another open one of the same user
 	State   State
 	Reason  Reason
 	Detail  string
 	Attempt int
 	Again   bool // the request had ended before; nothing was done
+	More    bool // the user has another open request, which needs a look of its own
 	Counts  Counts
 }
 
@@ -100,10 +103,10 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		return Result{}, fmt.Errorf("beginning request %d: %w", task.Request, err)
 	}
 	if attempt.State.Ended() {
-		return Result{State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
+		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
 	}
 	report, failure := p.attempt(ctx, attempt)
-	result := Result{State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
+	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
 
 	// What was done must be written down even if the attempt's time has run out meanwhile.
 	recordCtx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordGrace+remaining(ctx),
@@ -111,16 +114,17 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	defer cancel()
 	recorded, err := p.Ledger.Record(recordCtx, attempt, report)
 	if err != nil {
-		return result, errors.Join(failure, fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, task.Request, err))
+		// This error comes first, because it decides when to try again: what was to be recorded is not, whatever it was.
+		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err), failure)
 	}
-	result.State, result.Counts = recorded.State, recorded.Counts
+	result.State, result.Counts, result.More = recorded.State, recorded.Counts, recorded.More
 	if recorded.State.Ended() {
 		result.Reason = recorded.Reason
 		return result, nil
 	}
 	if failure == nil { // the report said done, refused or failed; the database did not agree
 		failure = &Error{Class: Transient, Text: fmt.Sprintf(
-			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", task.Request, task.User)}
+			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request, task.User)}
 	}
 	return result, failure
 }
@@ -138,7 +142,7 @@ func remaining(ctx context.Context) time.Duration {
 func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	user, err := p.Users.User(ctx, attempt.User)
 	if err != nil {
-		return p.settle(ctx, attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
+		return p.settle(attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
 	}
 	if refused := p.Policy.refuse(user.Retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
@@ -151,7 +155,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 
 	retirement, err := p.Ledger.Intend(ctx, attempt, work.intents())
 	if err != nil {
-		return p.settle(ctx, attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
+		return p.settle(attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
 	}
 	if refused := p.Policy.refuse(retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
@@ -169,7 +173,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 			d.soft, d.err = p.Objects.SoftDeleted(ctx, d.Directory)
 		}
 	})
-	return p.settle(ctx, attempt, work, problems)
+	return p.settle(attempt, work, problems)
 }
 
 // refuse says why a user may not be purged; ReasonNone if it may.
@@ -177,7 +181,7 @@ func (p Policy) refuse(r Retirement) Reason {
 	switch {
 	case !r.UserExists:
 		return ReasonUnknownUser
-	case !r.Requested || slices.Contains(p.ExcludedStates, r.State):
+	case !r.Requested || r.State == StateUnknown || slices.Contains(p.ExcludedStates, r.State):
 		return ReasonNotRetiring
 	default:
 		return ReasonNone
@@ -194,7 +198,7 @@ func refusal(attempt Attempt, reason Reason) Report {
 }
 
 // settle turns what was seen into the report, and the problems into the request's next state.
-func (p *Purger) settle(ctx context.Context, attempt Attempt, work *work, problems []error) (Report, error) {
+func (p *Purger) settle(attempt Attempt, work *work, problems []error) (Report, error) {
 	var report Report
 	if work != nil {
 		problems = append(problems, work.settle(p.Policy, &report)...)
@@ -202,9 +206,6 @@ func (p *Purger) settle(ctx context.Context, attempt Attempt, work *work, proble
 	if len(problems) == 0 {
 		report.State = Done
 		return report, nil
-	}
-	if errors.Is(context.Cause(ctx), ErrStopped) {
-		problems = append(problems, ErrStopped) // calls that were cut off by our own stopping are nobody's failure
 	}
 	report.Detail = describe(problems)
 	failure := p.next(attempt, problems, &report)

@@ -3,6 +3,7 @@ package purge
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,11 +13,16 @@ type UserID int64
 // maxUserID is the largest value of auth_user.id, a signed 32-bit AutoField (Open edX migrations).
 const maxUserID = 1<<31 - 1
 
-// ParseUserID reads a user id from decimal digits; no sign, no spaces, no leading zero. Its error names the input.
+// ParseUserID reads a user id from decimal digits; no sign, no spaces, no leading zero. Its error
+// shows the input only if that holds no letters, which may be a name.
 func ParseUserID(s string) (UserID, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 1 || n > maxUserID || strconv.FormatInt(n, 10) != s {
-		return 0, fmt.Errorf("%.40q is not a user id: expected the LMS's numeric id, 1 to %d", s, maxUserID)
+		what := "something else"
+		if strings.Trim(s, "0123456789+-., ") == "" { // letters may be a name or an address
+			what = fmt.Sprintf("%.40q", s)
+		}
+		return 0, fmt.Errorf("%s is not a user id: expected the LMS's numeric id, 1 to %d", what, maxUserID)
 	}
 	return UserID(n), nil
 }
@@ -139,8 +145,11 @@ type SoftDeletedObject struct {
 type Retirement struct {
 	UserExists bool
 	Requested  bool   // a row in user_api_userretirementrequest
-	State      string // state_name of the status row; empty if there is none
+	State      string // state_name of the status row; empty if there is no row, StateUnknown if its state does not exist
 }
+
+// StateUnknown stands for a status row whose state cannot be found. It is no name that a state can have.
+const StateUnknown = "(unknown)"
 
 // User is what the LMS database says about a user: its retirement and its references.
 type User struct {

@@ -154,9 +154,6 @@ func (d *directory) settleSoft(policy Policy, report *Report) []error {
 	for _, s := range d.soft {
 		g := Generation{Directory: d.Directory, Name: s.Name, Number: s.Number, Size: s.Size}
 		report.Evidence = append(report.Evidence, d.evidence(g, SoftDeleted, s.Until))
-		if s.Until.After(report.RecoverableUntil) {
-			report.RecoverableUntil = s.Until
-		}
 		if !policy.AcceptSoftDelete {
 			problems = append(problems, &Error{Class: SoftDeleting, Until: s.Until, Text: fmt.Sprintf(
 				"a file of certificate %d is soft-deleted and can be restored until %s", d.owner.CertificateID, s.Until.UTC().Format(time.RFC3339))})

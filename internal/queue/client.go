@@ -38,7 +38,8 @@ func NewClient(rdb redis.UniversalClient, cfg ClientConfig) *Client {
 }
 
 // Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
-// there by a command whose answer was lost. One that has ended makes room.
+// there by a command whose answer was lost. One that has ended makes room, and one that waits for its retry is woken,
+// because somebody asks now.
 func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	for _, task := range tasks {
 		if err := c.enqueue(ctx, task); err != nil {
@@ -52,42 +53,66 @@ func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 const enqueueTries = 3
 
 func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
-	data, err := encode(task)
-	if err != nil {
-		return err
-	}
+	id := TaskID(task.User)
 	for range enqueueTries {
-		// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
-		t := asynq.NewTask(TaskType, data)
-		_, err := c.asynq.EnqueueContext(ctx, t, asynq.Queue(c.cfg.Queue), asynq.TaskID(TaskID(task.User)),
-			asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))
-		if !errors.Is(err, asynq.ErrTaskIDConflict) {
+		if err := c.put(ctx, id, task); !errors.Is(err, asynq.ErrTaskIDConflict) {
 			return err
 		}
-		ended, err := c.removeEnded(TaskID(task.User))
-		if err != nil || !ended {
+		free, err := c.resolve(ctx, id, task)
+		if err != nil || !free {
 			return err
 		}
 	}
 	return nil // somebody else keeps putting it there
 }
 
-// removeEnded deletes a task that is archived or completed, and says whether the id is free now. A task in any other
-// state will run.
-func (c *Client) removeEnded(id string) (bool, error) {
+func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...asynq.Option) error {
+	data, err := encode(task)
+	if err != nil {
+		return err
+	}
+	// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
+	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(TaskType, data), append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
+		asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))...)
+	return err
+}
+
+// followUpDelay is how long after an active task its follow-up comes.
+const followUpDelay = 5 * time.Second
+
+// resolve deals with the task that has the id, and says whether the id is free now.
+func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free bool, err error) {
 	info, err := c.inspector.GetTaskInfo(c.cfg.Queue, id)
-	switch {
-	case errors.Is(err, asynq.ErrTaskNotFound), errors.Is(err, asynq.ErrQueueNotFound):
+	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
 		return true, nil
-	case err != nil:
+	}
+	if err != nil {
 		return false, fmt.Errorf("looking at the task that is there: %w", err)
-	case info.State != asynq.TaskStateArchived && info.State != asynq.TaskStateCompleted:
-		return false, nil
 	}
-	if err := c.inspector.DeleteTask(c.cfg.Queue, id); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
-		return false, fmt.Errorf("removing the ended task: %w", err)
+	switch info.State {
+	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
+		err := c.inspector.DeleteTask(c.cfg.Queue, id)
+		return true, ignoreGone(err)
+	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
+		return false, ignoreGone(c.inspector.RunTask(c.cfg.Queue, id))
+	case asynq.TaskStateActive:
+		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
+		err := c.put(ctx, fmt.Sprintf("%s:%d", id, task.Request), task, asynq.ProcessIn(followUpDelay))
+		if errors.Is(err, asynq.ErrTaskIDConflict) {
+			return false, nil // there is one already
+		}
+		return false, err
+	default:
+		return false, nil // pending: it will run, and takes any open request of the user
 	}
-	return true, nil
+}
+
+// ignoreGone forgives a task that has changed its state meanwhile: it ran, or somebody else did the same.
+func ignoreGone(err error) error {
+	if errors.Is(err, asynq.ErrTaskNotFound) || err == nil {
+		return nil
+	}
+	return fmt.Errorf("moving the task that is there: %w", err)
 }
 
 // Depth is how many tasks of a queue are in which state.

@@ -1,8 +1,8 @@
 package queue
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,22 +24,42 @@ type Handler struct {
 	Purger Purger
 	Log    *slog.Logger
 	// Suspect is told of every failure that may be everybody's: a wrong bucket, a missing grant. May be nil.
-	Suspect func(error)
+	Suspect func()
 }
 
-// ProcessTask makes one attempt. It returns nil once the request has ended, well or not: the ledger has the outcome, and
-// asynq's archive would only drop it silently.
+// ProcessTask makes one attempt at the task's request, and at each other open one of the same user that the first leaves
+// open. It returns nil once they have ended, well or not: the ledger has the outcome, and asynq's archive would only drop
+// it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
-	begun := time.Now()
 	id, _ := asynq.GetTaskID(ctx)
 	log := h.Log.With(slog.String("task_id", id))
 	task, err := decode(t.Payload())
+	if errors.Is(err, errNewerPayload) {
+		log.WarnContext(ctx, "task left to a newer worker", slog.Any("error", err))
+		return err
+	}
 	if err != nil {
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
 		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	}
-	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(task.Request)))
+	for range maxRequests {
+		more, err := h.attempt(ctx, log, task)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxRequests bounds the open requests of one user that one task serves. Each has a task or a key of its own.
+const maxRequests = 10
+
+// attempt makes one attempt and writes its summary line.
+func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task) (more bool, err error) {
+	begun := time.Now()
 	result, err := h.Purger.Purge(ctx, task)
+	request := cmp.Or(result.Request, task.Request)
+	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(request)))
 	figures := []slog.Attr{
 		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
 		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),
@@ -49,16 +69,16 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	switch {
 	case errors.Is(err, purge.ErrUnknownRequest):
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
-		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
+		return false, fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	case err != nil:
-		if class := purge.ClassOf(err); class == purge.Misconfigured && h.Suspect != nil {
-			h.Suspect(err)
+		if purge.ClassOf(err) == purge.Misconfigured {
+			h.suspect()
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
-		return err
+		return false, err
 	}
-	if result.Reason == purge.ReasonNoPermission && h.Suspect != nil {
-		h.Suspect(errors.New(result.Detail)) // one object's right, or everybody's: asking the bucket tells
+	if result.Reason == purge.ReasonNoPermission {
+		h.suspect() // one object's right, or everybody's: asking the bucket tells
 	}
 	level := slog.LevelInfo
 	if result.State == purge.Failed {
@@ -68,22 +88,12 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		figures = append(figures, slog.String("detail", result.Detail))
 	}
 	log.LogAttrs(ctx, level, "task finished", append(figures, slog.Bool("again", result.Again))...)
-	h.show(ctx, log, t, result)
-	return nil
+	return result.More, nil
 }
 
-// show leaves the outcome at the task for the dashboard. It is a courtesy: the ledger has it.
-func (h *Handler) show(ctx context.Context, log *slog.Logger, t *asynq.Task, result purge.Result) {
-	w := t.ResultWriter()
-	if w == nil {
-		return // a task that no server has handed out
-	}
-	data, err := json.Marshal(map[string]string{"state": string(result.State), "reason": string(result.Reason)})
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	if err != nil {
-		log.WarnContext(ctx, "leaving the outcome at the task failed", slog.Any("error", err))
+func (h *Handler) suspect() {
+	if h.Suspect != nil {
+		h.Suspect()
 	}
 }
 

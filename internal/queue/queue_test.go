@@ -218,7 +218,7 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 func TestMalformedPayloadsAreRefusedWithoutQuotingThem(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{
-		"", "alice@example.org", "{}", `{"v":2,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`, `{"v":1,"request_id":0,"user_id":42}`,
+		"", "alice@example.org", "{}", `{"v":0,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`, `{"v":1,"request_id":0,"user_id":42}`,
 		`{"v":1,"request_id":1,"user_id":-4}`, `{"v":1,"request_id":1,"user_id":42,"username":"alice"}`, `{"v":1,"request_id":1,"user_id":42}{}`,
 		`{"v":1,"request_id":"alice","user_id":42}`, `{"v":1,"request_id":1,"user_id":99999999999}`,
 	} {
@@ -247,7 +247,7 @@ func TestSuspicionIsRaised(t *testing.T) {
 	} {
 		got := 0
 		h := &queue.Handler{
-			Log: quiet, Suspect: func(error) { got++ },
+			Log: quiet, Suspect: func() { got++ },
 			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
 		}
 		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`))) // not the subject

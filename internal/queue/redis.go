@@ -9,6 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// The library's own log repeats, on standard error, what every call returns.
+func init() { redis.SetLogger(silent{}) }
+
+type silent struct{}
+
+// Printf implements the library's logger.
+func (silent) Printf(context.Context, string, ...any) {}
+
 // redisForms are the URL schemes that NewRedis understands.
 const redisForms = "redis://user:password@host:6379/5, rediss:// for TLS, unix:///path?db=5, " +
 	"redis+sentinel://host:26379/5?master_name=NAME&addr=host2:26379, redis+cluster://host:6379?addr=host2:6379 (and rediss+...)"

@@ -41,6 +41,11 @@ func encode(task purge.Task) ([]byte, error) {
 	return json.Marshal(payload{Version: payloadVersion, Request: task.Request, User: task.User})
 }
 
+// errNewerPayload is met in a deployment that upgraded the enqueuer first. The task waits for a worker that knows it.
+var errNewerPayload = &purge.Error{
+	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: deploy the worker before the enqueuer", payloadVersion),
+}
+
 // decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
 func decode(data []byte) (purge.Task, error) {
 	var version struct {
@@ -49,8 +54,11 @@ func decode(data []byte) (purge.Task, error) {
 	if err := json.Unmarshal(data, &version); err != nil || version.Version == nil {
 		return purge.Task{}, errors.New("the payload is not ours: expected a JSON object with a version")
 	}
+	if *version.Version > payloadVersion {
+		return purge.Task{}, errNewerPayload
+	}
 	if *version.Version != payloadVersion {
-		return purge.Task{}, fmt.Errorf("the payload has version %d, this worker knows version %d: deploy the worker before the enqueuer",
+		return purge.Task{}, fmt.Errorf("the payload has version %d, this worker knows version %d only",
 			*version.Version, payloadVersion)
 	}
 	var p payload

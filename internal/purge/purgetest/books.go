@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -12,6 +13,7 @@ import (
 // Books is the fake of both databases: the LMS's retirements and references, and the ledger.
 type Books struct {
 	ClearHistory bool
+	Now          func() time.Time
 
 	mu       sync.Mutex
 	users    map[purge.UserID]purge.Retirement
@@ -50,7 +52,7 @@ type evidenceKey struct {
 // NewBooks makes empty books.
 func NewBooks() *Books {
 	return &Books{
-		ClearHistory: true, users: map[purge.UserID]purge.Retirement{},
+		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{},
 		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
 	}
 }
@@ -129,7 +131,12 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	if r == nil || r.user != task.User {
 		return purge.Attempt{}, purge.ErrUnknownRequest
 	}
-	attempt := purge.Attempt{Task: task, Counts: b.counts(r)}
+	for _, other := range b.requests {
+		if r.state.Ended() && other.user == task.User && !other.state.Ended() {
+			r = other
+		}
+	}
+	attempt := purge.Attempt{Task: purge.Task{Request: r.id, User: task.User}, Counts: b.counts(r)}
 	if !r.state.Ended() {
 		r.state = purge.Running
 		r.attempts++
@@ -168,7 +175,8 @@ func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	}
 	b.settle(attempt, report)
 	b.end(r, attempt, report)
-	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r)}, nil
+	more := slices.ContainsFunc(b.requests, func(o *request) bool { return o != r && o.user == r.user && !o.state.Ended() })
+	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r), More: more}, nil
 }
 
 // clear empties a row that still holds exactly what was read.
@@ -183,48 +191,51 @@ func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
 }
 
 func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
-	for key, e := range b.evidence {
-		if key.request == attempt.Request && e.Outcome != purge.Absent && slices.Contains(report.Proven, e.Generation.Directory) {
-			e.Outcome = purge.Erased
-			b.evidence[key] = e
-		}
-	}
 	for _, e := range report.Evidence {
 		known := false
 		for key, other := range b.evidence {
-			known = known || key.request == attempt.Request && other.Generation.Directory == e.Generation.Directory
+			known = known || b.find(key.request).user == attempt.User && other.Generation.Directory == e.Generation.Directory
 		}
 		if e.Outcome != purge.Absent || !known {
 			b.write(attempt, []purge.Evidence{e})
 		}
 	}
+	for key, e := range b.evidence {
+		restorable := e.Outcome == purge.SoftDeleted && e.Until.After(b.Now())
+		if b.find(key.request).user == attempt.User && e.Outcome != purge.Absent && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
+			e.Outcome, e.Until = purge.Erased, time.Time{}
+			b.evidence[key] = e
+		}
+	}
 }
 
 func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
-	open := !r.state.Ended()
-	if report.State == purge.Done && b.left(attempt.User) || report.State != purge.Done && r.attempts != attempt.Number || !open {
-		return
+	if report.State == purge.Done {
+		for _, open := range b.requests {
+			if open.user == attempt.User && !open.state.Ended() && !b.left(attempt.User) {
+				open.move(report)
+			}
+		}
+	} else if !r.state.Ended() && r.attempts == attempt.Number {
+		r.move(report)
 	}
+}
+
+func (r *request) move(report purge.Report) {
 	if report.Counted {
 		r.failures++
 	}
-	certificates := max(r.report.Certificates, report.Certificates)
+	report.Certificates = max(r.report.Certificates, report.Certificates)
 	r.state, r.reason, r.report = report.State, report.Reason, report
-	r.report.Certificates = certificates
-	if !report.State.Ended() {
-		return
-	}
-	for _, other := range b.requests {
-		if other.user == r.user && !other.state.Ended() {
-			other.state, other.reason = report.State, report.Reason
-		}
-	}
 }
 
 func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
 	for _, e := range all {
 		g := e.Generation
-		b.evidence[evidenceKey{attempt.Request, g.Directory.Bucket, g.Name, g.Number}] = e
+		key := evidenceKey{attempt.Request, g.Directory.Bucket, g.Name, g.Number}
+		if b.evidence[key].Outcome != purge.Erased || e.Outcome == purge.SoftDeleted { // erased is final
+			b.evidence[key] = e
+		}
 	}
 }
 
@@ -286,6 +297,7 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 		a.Open = false
 	} else if r.state.Ended() {
 		r.state, r.reason, r.failures = purge.Queued, purge.ReasonNone, 0
+		r.attempts++ // an attempt from before the end must not end it again
 	}
 	return a
 }

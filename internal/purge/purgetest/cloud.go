@@ -47,11 +47,13 @@ const (
 	UntrustedTLS     Trouble = "TLS failure"
 	Hanging          Trouble = "deadline in flight"
 	HangingInBackoff Trouble = "deadline in backoff"
+	ProxyHTML403     Trouble = "proxy HTML 403"
 	ProxyHTML404     Trouble = "proxy HTML 404"
 	ProxyEmpty404    Trouble = "proxy empty 404"
 	ProxyHTML200     Trouble = "proxy HTML 200"
 	ProxyEmpty204    Trouble = "proxy empty 204"
 	ProxyJSON200     Trouble = "proxy JSON 200"
+	ProxyWrapped200  Trouble = "proxy JSON 200 with a listing inside"
 	Proxy202         Trouble = "proxy 202"
 	Proxy302         Trouble = "proxy 302"
 )

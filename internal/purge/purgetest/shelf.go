@@ -2,6 +2,7 @@ package purgetest
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ type Shelf interface {
 	NewUser(r purge.Retirement) purge.UserID // r.UserExists must be true
 	NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference
 	ReplaceURL(ref purge.Reference, url string) // as somebody else would
+	ReplaceVerify(ref purge.Reference, verify string)
 }
 
 // NewUser implements Shelf.
@@ -42,11 +44,20 @@ func (b *Books) NewReference(user purge.UserID, table purge.Table, download, ver
 
 // ReplaceURL implements Shelf.
 func (b *Books) ReplaceURL(ref purge.Reference, url string) {
+	b.replace(ref, func(r *purge.Reference) { r.DownloadURL = url })
+}
+
+// ReplaceVerify implements Shelf.
+func (b *Books) ReplaceVerify(ref purge.Reference, verify string) {
+	b.replace(ref, func(r *purge.Reference) { r.VerifyUUID = verify })
+}
+
+func (b *Books) replace(ref purge.Reference, change func(*purge.Reference)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rows {
 		if r.ref.Table == ref.Table && r.ref.RowID == ref.RowID {
-			r.ref.DownloadURL = url
+			change(&r.ref)
 		}
 	}
 }
@@ -71,7 +82,11 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"keeps a reference that changed meanwhile":        testChanged,
 		"is not done while a reference is left":           testNotDone,
 		"an overtaken attempt may not fail the request":   testOvertaken,
-		"ends the user's other requests too":              testOthers,
+		"takes the user's other requests along":           testOthers,
+		"old attempts do not end what was opened again":   testReopened,
+		"erased is final":                                 testErasedIsFinal,
+		"settles evidence of the user's other requests":   testEvidenceOfTheUser,
+		"neighbours do not block each other":              testNeighbours,
 		"keeps intents of attempts that recorded nothing": testIntents,
 		"settles held objects later":                      testHeldThenErased,
 		"counts failures until opened again":              testFailures,
@@ -317,6 +332,12 @@ func testChanged(t *testing.T, s Shelf) {
 	if got.State != purge.Running || got.Counts.ReferencesCleared != 0 || left(t, s, attempt.User) != 1 {
 		t.Errorf("got %+v, %d references; want still running, nothing cleared", got, left(t, s, attempt.User))
 	}
+	s.ReplaceURL(ref, someURL)
+	s.ReplaceVerify(ref, DownloadID)
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
+		t.Errorf("a reference was cleared although it names other files now")
+	}
+	s.ReplaceVerify(ref, VerifyID)
 	// Letter case alone makes another value, whatever the column's collation says.
 	s.ReplaceURL(ref, "https://s3.amazonaws.com/verify.example.org/downloads/"+DownloadID+"/CERTIFICATE.PDF")
 	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
@@ -355,22 +376,101 @@ func testOvertaken(t *testing.T, s Shelf) {
 
 func testOthers(t *testing.T, s Shelf) {
 	t.Helper()
-	attempt := begun(t, s)
-	other := accept(t, s, purge.Wish{User: attempt.User, Key: "ticket-1", Source: purge.SourceAPI})
+	first := begun(t, s)
+	other := accept(t, s, purge.Wish{User: first.User, Key: "ticket-1", Source: purge.SourceAPI})
 	stranger := begun(t, s)
-	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonTransient}))
-	task := purge.Task{Request: other.Request, User: attempt.User}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), task)); a.State.Ended() {
-		t.Errorf("the other request ended although the first goes on: %+v", a)
+	got := must[purge.Recorded](t)(s.Record(t.Context(), first, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
+	if got.State != purge.Refused || !got.More {
+		t.Errorf("got %+v, want refused, and word of the other request", got)
 	}
-	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
-	must[purge.Recorded](t)(s.Record(t.Context(), again, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), task)); a.State != purge.Failed || a.Reason != purge.ReasonHeld {
-		t.Errorf("got %+v, want the other request to have failed for the same reason", a)
+	// The verdict was about the first request's moment. The first task goes on with the other request.
+	second := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task))
+	if second.Request != other.Request || second.State != purge.Running || second.Number != 1 {
+		t.Errorf("got %+v, want the other request claimed", second)
+	}
+	third := accept(t, s, purge.Wish{User: first.User, Key: "ticket-2", Source: purge.SourceAPI})
+	got = must[purge.Recorded](t)(s.Record(t.Context(), second, purge.Report{State: purge.Done}))
+	if got.State != purge.Done || got.More {
+		t.Errorf("got %+v, want done for all of the user's", got)
+	}
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: third.Request, User: first.User})); a.State != purge.Done {
+		t.Errorf("got %+v, want the third request done with the second", a)
+	}
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task)); a.State != purge.Refused || a.Request != first.Request {
+		t.Errorf("got %+v, want the refused one to stay", a)
 	}
 	if a := must[purge.Attempt](t)(s.Begin(t.Context(), stranger.Task)); a.State.Ended() {
 		t.Errorf("another user's request ended: %+v", a)
 	}
+}
+
+func testReopened(t *testing.T, s Shelf) {
+	t.Helper()
+	stale := begun(t, s)
+	current := must[purge.Attempt](t)(s.Begin(t.Context(), stale.Task))
+	must[purge.Recorded](t)(s.Record(t.Context(), current, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
+	accept(t, s, wish(stale.User))
+	for _, attempt := range []purge.Attempt{stale, current} {
+		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
+		if got.State != purge.Queued {
+			t.Errorf("attempt %d from before the end: got %+v, want it still queued", attempt.Number, got)
+		}
+	}
+}
+
+func testErasedIsFinal(t *testing.T, s Shelf) {
+	t.Helper()
+	slow := begun(t, s)
+	fast := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
+	must[purge.Retirement](t)(s.Intend(t.Context(), fast, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Recorded](t)(s.Record(t.Context(), fast, purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
+	must[purge.Retirement](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{
+		State: purge.Queued, Reason: purge.ReasonTransient, Evidence: []purge.Evidence{seen("a", 1, purge.NotProven)},
+	}))
+	if got.State != purge.Done || got.Counts.ObjectsErased != 1 {
+		t.Errorf("got %+v, want it done with its object erased", got)
+	}
+}
+
+func testEvidenceOfTheUser(t *testing.T, s Shelf) {
+	t.Helper()
+	killed := begun(t, s)
+	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	other := accept(t, s, purge.Wish{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
+	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
+		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
+	}))
+	if got.State != purge.Done || got.Counts.ObjectsAbsent != 0 {
+		t.Errorf("the other request: got %+v, want done without an empty directory", got)
+	}
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Done || a.Counts.ObjectsErased != 1 {
+		t.Errorf("the killed request: got %+v, want done with its object erased", a)
+	}
+}
+
+func testNeighbours(t *testing.T, s Shelf) {
+	t.Helper()
+	var attempts []purge.Attempt
+	for range 32 {
+		attempts = append(attempts, begun(t, s))
+	}
+	var wg sync.WaitGroup
+	for _, a := range attempts {
+		wg.Go(func() {
+			d := purge.Directory{Bucket: Bucket, Prefix: fmt.Sprintf("cert/%032x/", int64(a.User))}
+			absent := purge.Evidence{CertificateID: 1, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: d, Name: d.Prefix}}
+			if _, err := s.Intend(t.Context(), a, []purge.Evidence{seen("a", 1, purge.Listed)}); err != nil {
+				t.Errorf("user %d: %v", a.User, err)
+			}
+			got, err := s.Record(t.Context(), a, purge.Report{State: purge.Done, Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent}})
+			if err != nil || got.Counts.ObjectsErased != 1 || got.Counts.ObjectsAbsent != 1 {
+				t.Errorf("user %d: got %+v, %v", a.User, got, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func testIntents(t *testing.T, s Shelf) {
@@ -397,16 +497,25 @@ func testHeldThenErased(t *testing.T, s Shelf) {
 	soft := seen("c", 3, purge.SoftDeleted)
 	soft.Until = until
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
-		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until, RecoverableUntil: until, Proven: []purge.Directory{directory(VerifyID)},
+		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until, Proven: []purge.Directory{directory(VerifyID)},
 		Evidence: []purge.Evidence{seen("a", 1, purge.HeldBack), seen("b", 2, purge.Erased), soft},
 	}))
 	if diff := cmp.Diff(purge.Counts{ObjectsErased: 1, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
+	// The directory is empty now, and nothing lists what is soft-deleted; but its date has not come.
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
-	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
+	proven := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Proven: []purge.Directory{directory(DownloadID)}}
+	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
+	if diff := cmp.Diff(purge.Counts{ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
+		t.Errorf("before the date, counts (-want +got):\n%s", diff)
+	}
+	soft.Until = time.Now().Add(-time.Hour)
+	proven.State, proven.Evidence = purge.Done, []purge.Evidence{soft}
+	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
 	if diff := cmp.Diff(purge.Counts{ObjectsErased: 3}, got.Counts); diff != "" {
-		t.Errorf("counts (-want +got):\n%s", diff)
+		t.Errorf("after the date, counts (-want +got):\n%s", diff)
 	}
 }
 

@@ -145,7 +145,7 @@ func table() []situation {
 		misconfigured(OpList, ProxyHTML404), misconfigured(OpList, ProxyEmpty404),
 	}
 	for _, op := range []Op{OpList, OpDelete} {
-		for _, what := range []Trouble{AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost, UntrustedTLS} {
+		for _, what := range []Trouble{ProxyHTML403, AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost, UntrustedTLS} {
 			s = append(s, misconfigured(op, what))
 		}
 		for _, what := range []Trouble{TooManyRequests, OldQuota} {
@@ -153,7 +153,7 @@ func table() []situation {
 		}
 		for _, what := range []Trouble{
 			ServerError500, ServerError501, ServerError502, ServerError503, ServerError504, RequestTimeout,
-			Reset, Hanging, HangingInBackoff, ProxyHTML200, ProxyEmpty204, ProxyJSON200, Proxy202, Proxy302,
+			Reset, Hanging, HangingInBackoff, ProxyHTML200, ProxyEmpty204, ProxyJSON200, ProxyWrapped200, Proxy202, Proxy302,
 		} {
 			s = append(s, transient(op, what))
 		}

@@ -21,7 +21,7 @@ func troubleError(op Op, what Trouble) error {
 	switch what {
 	case NoPermission:
 		return fail(purge.NoPermission)
-	case AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost, UntrustedTLS:
+	case ProxyHTML403, AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost, UntrustedTLS:
 		return fail(purge.Misconfigured)
 	case TooManyRequests, OldQuota:
 		return fail(purge.Throttled)
@@ -32,7 +32,7 @@ func troubleError(op Op, what Trouble) error {
 			return fail(purge.Misconfigured) // looks like a missing bucket
 		}
 		return errBelieved
-	case ProxyHTML200, ProxyEmpty204, ProxyJSON200, Proxy202:
+	case ProxyHTML200, ProxyEmpty204, ProxyJSON200, ProxyWrapped200, Proxy202:
 		if op == OpDelete {
 			return errBelieved
 		}
