@@ -237,6 +237,94 @@ func TestUserByOriginalNameComparesExactly(t *testing.T) {
 	}
 }
 
+func TestAStateThatDoesNotExistIsNotRetiring(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purgetest.Retiring)
+	conn, err := f.db.Root.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, statement := range []string{"SET foreign_key_checks = 0", "UPDATE " + f.db.LMS + ".user_api_userretirementstatus SET current_state_id = 9999"} {
+		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := f.User(t.Context(), user); err != nil || got.Retirement.State != purge.StateUnknown {
+		t.Errorf("got %+v, %v; want the state unknown", got.Retirement, err)
+	}
+}
+
+func TestEvidenceSaysWhatWasCleared(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purgetest.Retiring)
+	ref := f.NewReference(user, purge.Live, idD, idV, "")
+	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/" + idD + "/"}
+	report := purge.Report{
+		State: purge.Queued, Reason: purge.ReasonTransient,
+		Clear: []purge.Clearing{{CertificateID: ref.CertificateID, Table: purge.Live, References: []purge.Reference{ref}}},
+		Evidence: []purge.Evidence{{
+			CertificateID: ref.CertificateID, Table: purge.Live, Outcome: purge.SoftDeleted, Until: until,
+			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "Certificate.pdf", Number: 7, Size: 11},
+		}},
+	}
+	f.ReplaceURL(ref, "https://changed.example")
+	if _, err := f.Record(t.Context(), attempt, report); err != nil {
+		t.Fatal(err)
+	}
+	if rows := f.db.DumpTable(t, f.db.Ledger+".evidence"); len(rows) != 0 {
+		t.Errorf("nothing was cleared, but the evidence says %v", rows)
+	}
+	f.ReplaceURL(ref, "")
+	if attempt, err = f.Begin(t.Context(), attempt.Task); err != nil {
+		t.Fatal(err)
+	}
+	report.State, report.Reason, report.Evidence = purge.Done, "", nil
+	if _, err := f.Record(t.Context(), attempt, report); err != nil {
+		t.Fatal(err)
+	}
+	rows := f.db.DumpTable(t, f.db.Ledger+".evidence")
+	if len(rows) != 1 || rows[0]["references_cleared"] != "1" || rows[0]["attempt"] != "2" || rows[0]["source_table"] != "live" {
+		t.Errorf("got evidence %v", rows)
+	}
+	requests, err := f.RequestsOf(t.Context(), user)
+	if err != nil || len(requests) != 1 || requests[0].RecoverableUntil == nil || !requests[0].RecoverableUntil.Equal(until) || requests[0].ObjectsSoftDeleted != 1 {
+		t.Errorf("got %+v, %v; want it recoverable until %v", requests, err, until)
+	}
+}
+
+func TestMigrateWithOneConnection(t *testing.T) {
+	t.Parallel()
+	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
+	f.grant()
+	if _, err := f.open(f.migrateDSN, func(c *mysql.Config) { c.MaxOpenConnections = 1 }).Migrate(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheSessionDoesNotTrustTheDSN(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	store := f.open(f.dsn + "?autocommit=0&sql_mode=%27NO_BACKSLASH_ESCAPES%27")
+	if _, err := store.Accept(t.Context(), []purge.Wish{{User: 1, Key: "a", Source: purge.SourceCLI}}); err != nil {
+		t.Fatal(err)
+	}
+	if rows := f.db.DumpTable(t, f.db.Ledger+".requests"); len(rows) != 1 {
+		t.Errorf("others see %d requests, want the accepted one", len(rows))
+	}
+}
+
 func TestUnknownUsers(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)

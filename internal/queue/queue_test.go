@@ -167,6 +167,99 @@ func TestEndedTasksMakeRoom(t *testing.T) {
 	eventually(t, "it has run again", func() bool { return runs.Load() == 3 })
 }
 
+// TestARunningTaskLeavesAFollowUp asks while the user's task is past the point at which it would see the new request.
+func TestARunningTaskLeavesAFollowUp(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	started, release := make(chan struct{}), make(chan struct{})
+	seen := make(chan purge.RequestID, 10)
+	serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+		if task.Request == task42.Request {
+			close(started)
+			<-release
+		}
+		seen <- task.Request
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	<-started
+	later := purge.Task{Request: 18, User: task42.User}
+	enqueue(t, rdb, later, later, later)
+	if got := depth(t, rdb); got.Active != 1 || got.Scheduled != 1 {
+		t.Errorf("got %+v, want one follow-up scheduled", got)
+	}
+	close(release)
+	if first, second := <-seen, <-seen; first != task42.Request || second != later.Request {
+		t.Errorf("got requests %d and %d, want 17, then 18", first, second)
+	}
+}
+
+func TestAskingAgainWakesATaskThatWaits(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	var runs atomic.Int64
+	cfg := fastServer
+	serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		if runs.Add(1) == 1 {
+			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(10000 * time.Hour)}
+		}
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	eventually(t, "it waits for its date", func() bool { return depth(t, rdb).Retry == 1 })
+	enqueue(t, rdb, task42)
+	eventually(t, "it has run again", func() bool { return depth(t, rdb).Completed == 1 })
+}
+
+// TestRedisFlushedWhileATaskRuns must leave nothing that keeps the user from being enqueued.
+func TestRedisFlushedWhileATaskRuns(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	started, release := make(chan struct{}, 10), make(chan struct{})
+	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		started <- struct{}{}
+		<-release
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	<-started
+	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	enqueue(t, rdb, task42)
+	<-started
+	eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
+}
+
+func TestATaskServesTheUsersOtherOpenRequests(t *testing.T) {
+	t.Parallel()
+	runs := 0
+	var log lockedBuffer
+	h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		runs++
+		return purge.Result{Request: purge.RequestID(100 + runs), State: purge.Refused, More: runs < 3}, nil
+	})}
+	if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":17,"user_id":42}`))); err != nil {
+		t.Fatal(err)
+	}
+	if runs != 3 || !strings.Contains(log.String(), "request_id=101") || !strings.Contains(log.String(), "request_id=103") {
+		t.Errorf("got %d runs and the log\n%s", runs, log.String())
+	}
+}
+
+func TestANewerPayloadWaitsForANewerWorker(t *testing.T) {
+	t.Parallel()
+	h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		t.Error("reached the purge")
+		return purge.Result{}, nil
+	})}
+	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":2,"request_id":1,"user_id":42,"new":true}`)))
+	if err == nil || errors.Is(err, asynq.SkipRetry) || purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "deploy the worker") {
+		t.Errorf("got %v, want a retry that is not counted", err)
+	}
+}
+
 func TestHandlerTranslatesOutcomes(t *testing.T) {
 	t.Parallel()
 	fail := func(class purge.Class) error { return &purge.Error{Class: class, Text: "injected"} }
@@ -397,7 +490,7 @@ func FuzzPayload(f *testing.F) {
 			}
 			return purge.Result{State: purge.Done}, nil
 		})}
-		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, data)); err != nil && !errors.Is(err, asynq.SkipRetry) {
+		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, data)); err != nil && !errors.Is(err, asynq.SkipRetry) && purge.ClassOf(err) != purge.Misconfigured {
 			t.Fatalf("%q: got %v", data, err)
 		}
 	})
