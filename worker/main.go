@@ -25,7 +25,8 @@ only then clears the two link columns and writes the evidence, in one transactio
 
 It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis or MySQL is down it waits. A wrong
 bucket, a missing right or an old ledger ends it at the start with exit code 5; when that happens later, it stops
-pulling tasks, turns unready on /readyz, and goes on once it is mended. No user fails for it.
+pulling tasks, turns unready on /readyz, and goes on once it is mended; requests wait. (A right that is withdrawn from
+under tasks at work fails those, visibly: it might have been one object's.)
 
 ` + cli.ExitHelp,
 		Example: "  CERTPURGE_MYSQL_DSN='certpurge:…@tcp(mysql:3306)/certpurge' worker --config configs/worker.yaml",

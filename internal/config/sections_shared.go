@@ -4,8 +4,8 @@ import "time"
 
 // Log says what is written to standard error and how.
 type Log struct {
-	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each task is
-	// lost, and with it the log's account of what was done; debug adds a line per call to Cloud Storage.
+	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each finished
+	// task is lost, and with it the log's account of what was done; the ledger keeps it in any case.
 	Level string `yaml:"level" env:"LEVEL" validate:"oneof=debug info warn error"`
 
 	// Format is json for log collectors, text for people, or auto: text on a terminal, json otherwise. Collectors that parse
