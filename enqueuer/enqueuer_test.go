@@ -209,6 +209,48 @@ func TestServersThatAreAway(t *testing.T) {
 	}
 }
 
+func TestReconcile(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	var args []string
+	for _, name := range []string{"a", "b", "c"} {
+		args = append(args, strconv.Itoa(c.db.AddRetiringUser(t, name, "RETIRING_LMS")))
+	}
+	c.run(cli.ExitOK, append([]string{"enqueue", "--queue", "purge"}, args...)...)
+	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := c.run(cli.ExitOK, "reconcile"); !strings.Contains(out, "0 open requests looked at") {
+		t.Errorf("within the grace: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s", "-o", "json"); out != `{"led":true,"looked":3,"restored":3,"swept":0,"full":false}`+"\n" {
+		t.Errorf("after it: got %q", out)
+	}
+	if got := c.depth(); got.Pending != 3 {
+		t.Errorf("got %+v, want three tasks", got)
+	}
+	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s"); !strings.Contains(out, "3 open requests looked at, 0 tasks put back") {
+		t.Errorf("again: got %q", out)
+	}
+	release, leading, err := c.store.Lead(t.Context())
+	if err != nil || !leading {
+		t.Fatalf("got %v, %v; want to lead", leading, err)
+	}
+	if out, _ := c.run(cli.ExitOK, "reconcile"); !strings.Contains(out, "another process") {
+		t.Errorf("while another leads: got %q", out)
+	}
+	release()
+	if out, _ := c.run(cli.ExitOK, "reconcile"); strings.Contains(out, "another process") {
+		t.Errorf("after it: got %q", out)
+	}
+	c.run(cli.ExitUsage, "reconcile", "--rate", "0")
+}
+
 func TestWaitFollowsToTheEnd(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
@@ -251,7 +293,7 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate"} {
+	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo"} {
 		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/reconcile"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -118,8 +119,9 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			Users: w.store, Ledger: w.store, Objects: w.objects, Locations: locations,
 			Policy: purge.Policy{
 				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
-				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts,
+				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
 			},
+			Now: time.Now,
 		},
 		Suspect: func() {
 			select {
@@ -127,6 +129,15 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			default: // it is being looked into
 			}
 		},
+	}
+}
+
+// newReconciler builds what keeps Redis in line with the ledger.
+func (w *worker) newReconciler() *reconcile.Reconciler {
+	cfg := w.cfg.Reconciler
+	return &reconcile.Reconciler{
+		Ledger: w.store, Queue: queue.NewKeeper(w.redis, queue.ClientConfig{Timeout: w.cfg.Tasks.Timeout, Retention: w.cfg.Tasks.Retention}),
+		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 	}
 }
 

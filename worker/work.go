@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -28,14 +29,12 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 		w.health.Ready()
 		w.log.InfoContext(ctx, "pulling tasks", slog.Int("concurrency", w.cfg.Queue.Concurrency))
 		serving, pause := context.WithCancelCause(ctx)
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			w.watch(serving, pause)
-		}()
+		var beside sync.WaitGroup
+		beside.Go(func() { w.watch(serving, pause) })
+		beside.Go(func() { w.newReconciler().Run(serving, w.cfg.Reconciler.Interval) })
 		err := queue.Serve(serving, w.redis, w.newServerConfig(), handler, w.log)
 		pause(nil)
-		<-watched
+		beside.Wait()
 		if err != nil {
 			w.log.ErrorContext(ctx, "pulling tasks failed", slog.Any("error", err))
 		}

@@ -437,6 +437,35 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// TestAFlushedRedisCostsNobody loses all tasks in the middle, one after the other request is at work.
+func TestAFlushedRedisCostsNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.Queue.Concurrency = 2
+	s.cfg.Reconciler.Interval, s.cfg.Reconciler.Grace = 200*time.Millisecond, time.Second
+	var users []purge.UserID
+	for range 40 {
+		users = append(users, s.addUser())
+	}
+	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: 20 * time.Millisecond})
+	s.start()
+	other := s.start() // one of the two leads
+	ids := s.enqueue(users...)
+	eventually(t, "some are done", func() bool { return strings.Contains(other.log.String(), "task finished") })
+	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	must(t, rdb.FlushDB(t.Context()).Err())
+	for _, r := range s.await(purge.Done, ids...) {
+		if r.ObjectsErased != 8 || r.ReferencesCleared != 2 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	s.checkErased(users...)
+}
+
 // TestWorkerDrains stops a worker in the middle of users and finishes them with another; nothing is counted as failed.
 func TestWorkerDrains(t *testing.T) {
 	t.Parallel()

@@ -23,7 +23,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"key in capitals": {
 			"Redis:\n  url: redis://a\n",
-			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, locations, gcs, health`},
+			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, health`},
 		},
 		"merge key": {
 			"log:\n  <<: {level: info}\n",

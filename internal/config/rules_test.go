@@ -116,6 +116,11 @@ var ruleTests = map[string]struct {
 	"queue.weights.purge":    betweenTest("1", "100", "0", "101"),
 	"queue.weights.backfill": betweenTest("1", "100", "0", "101"),
 	"queue.max_attempts":     betweenTest("1", "100", "0", "101"),
+	"queue.max_age":          betweenTest("1h", "2160h", "59m59s", "2161h"),
+	"reconciler.interval":    betweenTest("1s", "1h", "999ms", "1h1m"),
+	"reconciler.grace":       betweenTest("1s", "1h", "999ms", "1h1m"),
+	"reconciler.rate":        betweenTest("1", "10000", "0", "10001"),
+	"reconciler.high_water":  betweenTest("100", "1000000", "99", "1000001"),
 	"queue.retry_base":       betweenTest("1s", "10m", "999ms", "10m1s"),
 	"queue.retry_cap": {
 		good: []string{"5s", "24h"},

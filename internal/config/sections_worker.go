@@ -24,10 +24,27 @@ type Queue struct {
 	// has been tried for about 8 hours, on average, when it is given up.
 	RetryCap time.Duration `yaml:"retry_cap" env:"RETRY_CAP" validate:"between=1s 24h"`
 
+	// MaxAge is how long a request may be open before a failure ends it as gave_up, also one that is not counted: without a
+	// limit, a request that is throttled for ever would never be seen. Waiting for a retention date is not limited.
+	MaxAge time.Duration `yaml:"max_age" env:"MAX_AGE" validate:"between=1h 2160h"`
 	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the
 	// queue without losing an attempt. It must be less than tasks.timeout, and less than the grace period of whatever stops the
 	// process (30 seconds in Kubernetes by default), or the process is killed and its tasks wait for their lease to run out.
 	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"whole_seconds=1s 10m"`
+}
+
+// Reconciler says how the worker that leads keeps Redis in line with the ledger.
+type Reconciler struct {
+	// Interval is the time between two rounds. A longer one means that requests whose tasks were lost wait longer.
+	Interval time.Duration `yaml:"interval" env:"INTERVAL" validate:"between=1s 1h"`
+	// Grace is how long a request must have been left alone before a task is looked for. Below the time that accepting one
+	// takes, tasks that are about to be queued are queued by both; that is harmless, but wasted.
+	Grace time.Duration `yaml:"grace" env:"GRACE" validate:"between=1s 1h"`
+	// Rate is the number of tasks put back in a second. After Redis has lost a backfill, it keeps the load on the databases
+	// and on Redis even.
+	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
+	// HighWater is the number of waiting tasks above which none is put back: Redis stays small, and the rest follows.
+	HighWater int `yaml:"high_water" env:"HIGH_WATER" validate:"between=100 1000000"`
 }
 
 // Weights are the shares of the two queues; only their ratio counts.

@@ -4,15 +4,16 @@ import "time"
 
 // Worker is the configuration of the worker: what it needs to take tasks, erase artifacts and clear references.
 type Worker struct {
-	Log       Log        `yaml:"log" envPrefix:"LOG_"`
-	MySQL     MySQL      `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS       LMS        `yaml:"lms" envPrefix:"LMS_"`
-	Redis     Redis      `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks     Tasks      `yaml:"tasks" envPrefix:"TASKS_"`
-	Queue     Queue      `yaml:"queue" envPrefix:"QUEUE_"`
-	Locations []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
-	GCS       GCS        `yaml:"gcs" envPrefix:"GCS_"`
-	Health    Health     `yaml:"health" envPrefix:"HEALTH_"`
+	Log        Log        `yaml:"log" envPrefix:"LOG_"`
+	MySQL      MySQL      `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS        LMS        `yaml:"lms" envPrefix:"LMS_"`
+	Redis      Redis      `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks      Tasks      `yaml:"tasks" envPrefix:"TASKS_"`
+	Queue      Queue      `yaml:"queue" envPrefix:"QUEUE_"`
+	Reconciler Reconciler `yaml:"reconciler" envPrefix:"RECONCILER_"`
+	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
+	GCS        GCS        `yaml:"gcs" envPrefix:"GCS_"`
+	Health     Health     `yaml:"health" envPrefix:"HEALTH_"`
 }
 
 // DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the locations
@@ -32,7 +33,9 @@ func DefaultWorker() Worker {
 			RetryBase:    5 * time.Second,
 			RetryCap:     time.Hour,
 			DrainTimeout: 20 * time.Second,
+			MaxAge:       7 * 24 * time.Hour,
 		},
+		Reconciler: Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
 		GCS: GCS{
 			CallTimeout:      30 * time.Second,
 			MaxTries:         4,

@@ -120,9 +120,14 @@ func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) er
 	}
 	err = query(ctx, conn, script, scan)
 	if err != nil {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its only effect is the closing
+		discard(conn)
 	}
 	return errors.Join(err, ignoreClosed(conn.Close()))
+}
+
+// discard closes a connection instead of letting it back into the pool, with all that its session holds.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its only effect is the closing
 }
 
 func query(ctx context.Context, conn *sql.Conn, script *script, scan func(*sql.Rows) error) (err error) {

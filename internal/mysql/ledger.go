@@ -13,7 +13,7 @@ import (
 )
 
 // requestColumns are what a purge needs to know of its request.
-const requestColumns = "state, reason, failures, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
+const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
 
 // Begin claims a request: the task's own, if it is open, or the oldest open one of the same user. LAST_INSERT_ID(n) hands
 // the new attempt number to this connection alone, so two workers that claim at the same time never share one.
@@ -23,14 +23,14 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	q.add("SET @id = (SELECT r.id FROM requests r WHERE r.user_id = ? AND r.state IN ('queued', 'running')"+
 		" AND EXISTS (SELECT 1 FROM requests own WHERE own.id = ? AND own.user_id = ?) ORDER BY r.id = ? DESC, r.id LIMIT 1)",
 		task.User, task.Request, task.User, task.Request)
-	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), not_before = NULL,"+
+	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), unfinished = unfinished + 1, not_before = NULL,"+
 		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
 	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), id, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
 		task.Request, task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Counts.Certificates,
+		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Unfinished, &attempt.OpenedAt, &attempt.Counts.Certificates,
 			&attempt.Counts.ObjectsErased, &attempt.Counts.ObjectsAbsent, &attempt.Counts.ObjectsSoftDeleted, &attempt.Counts.ReferencesCleared)
 	})
 	switch {
@@ -75,10 +75,10 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	q.add("SELECT "+requestColumns+", EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running'))"+
 		" FROM requests WHERE id = ?", attempt.User, attempt.Request, attempt.Request)
 	var recorded purge.Recorded
-	found, failures := false, 0
+	found, skipped := false, purge.Attempt{}
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&recorded.State, &recorded.Reason, &failures, &recorded.Counts.Certificates, &recorded.Counts.ObjectsErased,
+		return rows.Scan(&recorded.State, &recorded.Reason, &skipped.Failures, &skipped.Unfinished, &skipped.OpenedAt, &recorded.Counts.Certificates, &recorded.Counts.ObjectsErased,
 			&recorded.Counts.ObjectsAbsent, &recorded.Counts.ObjectsSoftDeleted, &recorded.Counts.ReferencesCleared, &recorded.More)
 	})
 	if err == nil && !found {
@@ -125,7 +125,7 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	if report.Counted {
 		counted = 1
 	}
-	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, not_before = ?," +
+	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, not_before = ?," +
 		" certificates = GREATEST(certificates, ?), finished_at = ?, updated_at = ? WHERE state IN ('queued', 'running')"
 	args := []any{
 		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, finished, now,

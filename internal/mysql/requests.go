@@ -29,7 +29,9 @@ type Request struct {
 	ReferencesCleared  int             `json:"references_cleared"`
 	RecoverableUntil   *time.Time      `json:"recoverable_until,omitempty"`
 	NotBefore          *time.Time      `json:"not_before,omitempty"`
+	Unfinished         int             `json:"-"`
 	RequestedAt        time.Time       `json:"requested_at"`
+	OpenedAt           time.Time       `json:"opened_at"`
 	StartedAt          *time.Time      `json:"started_at,omitempty"`
 	FinishedAt         *time.Time      `json:"finished_at,omitempty"`
 	UpdatedAt          time.Time       `gorm:"autoUpdateTime:false" json:"-"`
@@ -55,7 +57,7 @@ func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 			continue
 		}
 		fresh = append(fresh, Request{
-			IdempotencyKey: w.Key, UserID: w.User, Source: w.Source, State: purge.Queued, RequestedAt: now, UpdatedAt: now,
+			IdempotencyKey: w.Key, UserID: w.User, Source: w.Source, State: purge.Queued, RequestedAt: now, OpenedAt: now, UpdatedAt: now,
 		})
 	}
 	after := before
@@ -146,7 +148,7 @@ func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[stri
 		err := s.gorm.WithContext(ctx).Model(&Request{}).
 			Where("id IN ? AND state IN ?", again[:n], []purge.State{purge.Done, purge.Refused, purge.Failed}).
 			Updates(map[string]any{
-				"state": purge.Queued, "reason": "", "detail": "", "failures": 0,
+				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "unfinished": 0, "opened_at": s.now(),
 				"attempts":   gorm.Expr("attempts + 1"), // an attempt from before the end must not end it again
 				"not_before": nil, "finished_at": nil, "updated_at": s.now(),
 			}).Error

@@ -28,6 +28,13 @@ type Accepted struct {
 	Open    bool      `json:"open"` // queued or running now; false: done before, and no reference is left
 }
 
+// OpenRequest is a request that has not ended.
+type OpenRequest struct {
+	Request RequestID
+	User    UserID
+	Source  Source
+}
+
 // Requests is the part of the ledger that takes wishes.
 type Requests interface {
 	// Accept makes or finds one request for each wish, in their order, and returns only when all are durable. A request

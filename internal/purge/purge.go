@@ -56,11 +56,13 @@ type Task struct {
 // Attempt is one try at a request.
 type Attempt struct {
 	Task
-	Number   int // 1 for the first, never reused
-	Failures int // counted failures so far
-	State    State
-	Reason   Reason
-	Counts   Counts
+	Number     int       // 1 for the first, never reused
+	Failures   int       // counted failures since the request was opened
+	Unfinished int       // attempts in a row, with this one, that recorded nothing
+	OpenedAt   time.Time // when the request was made, or opened again
+	State      State
+	Reason     Reason
+	Counts     Counts
 }
 
 // Policy holds what operators decide.
@@ -68,7 +70,10 @@ type Policy struct {
 	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
 	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
 	AcceptSoftDelete bool     // whether a restorable object counts as erased
-	MaxAttempts      int      // counted failures after which a request ends as failed: gave_up
+	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
+	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting
+	// for a date, for a mended configuration or for another worker is no failure. Zero is for ever.
+	MaxAge time.Duration
 }
 
 // Result is what became of a request in one attempt.
@@ -90,6 +95,7 @@ type Purger struct {
 	Objects   Objects
 	Locations Locations
 	Policy    Policy
+	Now       func() time.Time // needed with Policy.MaxAge
 }
 
 // recordGrace is how long an attempt whose time is over may take to write down what it did.
@@ -104,6 +110,9 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	}
 	if attempt.State.Ended() {
 		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
+	}
+	if attempt.Unfinished > p.Policy.MaxAttempts {
+		return p.giveUp(ctx, attempt)
 	}
 	report, failure := p.attempt(ctx, attempt)
 	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
@@ -127,6 +136,21 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request, task.User)}
 	}
 	return result, failure
+}
+
+// giveUp ends a request on which workers die, before it kills one more.
+func (p *Purger) giveUp(ctx context.Context, attempt Attempt) (Result, error) {
+	report := Report{
+		State: Failed, Reason: ReasonGaveUp,
+		Detail: fmt.Sprintf("the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Unfinished-1),
+	}
+	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
+	recorded, err := p.Ledger.Record(ctx, attempt, report)
+	if err != nil {
+		return result, fmt.Errorf("giving up request %d: %w", attempt.Request, err)
+	}
+	result.Counts, result.More = recorded.Counts, recorded.More
+	return result, nil
 }
 
 // remaining is the time left until the deadline of ctx; zero if that is over or unset.
@@ -240,6 +264,8 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return again(Stopped, ReasonStopped)
 	case seen[Misconfigured]:
 		return again(Misconfigured, ReasonMisconfigured)
+	case (seen[Throttled] || seen[Transient]) && p.tooOld(attempt):
+		return end(ReasonGaveUp)
 	case seen[Throttled]:
 		return again(Throttled, ReasonThrottled)
 	case seen[Transient] && attempt.Failures+1 < p.Policy.MaxAttempts:
@@ -259,6 +285,10 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 	default:
 		return again(SoftDeleting, ReasonSoftDeleted)
 	}
+}
+
+func (p *Purger) tooOld(attempt Attempt) bool {
+	return p.Policy.MaxAge > 0 && p.Now().Sub(attempt.OpenedAt) > p.Policy.MaxAge
 }
 
 // describe joins the problems' texts, each once, to at most maxDetail bytes.

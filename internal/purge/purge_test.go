@@ -360,6 +360,52 @@ func TestPurgeGivesUpAfterCountedFailuresOnly(t *testing.T) {
 	}
 }
 
+func TestPurgeGivesUpWhatIsTooOld(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.purger.Now = s.cloud.Now
+	s.purger.Policy.MaxAge = 24 * time.Hour
+	s.cloud.Trouble(purgetest.OpDelete, purgetest.TooManyRequests, -1)
+	if result, _ := s.purge(t.Context()); result.State != purge.Queued {
+		t.Errorf("young: got %+v, want queued", result)
+	}
+	s.cloud.Advance(25 * time.Hour)
+	result, err := s.purge(t.Context())
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp || !strings.Contains(result.Detail, "429") {
+		t.Errorf("old: got %+v, %v; want failed: gave_up with the throttling in its detail", result, err)
+	}
+	s.cloud.Mend()
+	s.cloud.Lock("cert/"+hexID(101)+"/valid.html", s.cloud.Now().Add(time.Hour))
+	s.books.Now = s.cloud.Now
+	s.accept(t)
+	s.cloud.Advance(30 * time.Minute)
+	s.purger.Policy.MaxAge = time.Minute
+	if result, err := s.purge(t.Context()); result.Reason != purge.ReasonRetained || purge.ClassOf(err) != purge.Retained {
+		t.Errorf("waiting for a date: got %+v, %v; want it to go on waiting", result, err)
+	}
+}
+
+func TestPurgeGivesUpWhereWorkersDie(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	for range s.purger.Policy.MaxAttempts {
+		if _, err := s.books.Begin(t.Context(), purge.Task{Request: request, User: userA}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.cloud.Stored()
+	result, err := s.purge(t.Context())
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp || !strings.Contains(result.Detail, "workers died") {
+		t.Errorf("got %+v, %v; want failed: gave_up", result, err)
+	}
+	if diff := cmp.Diff(before, s.cloud.Stored()); diff != "" {
+		t.Errorf("something was touched: %s", diff)
+	}
+	s.accept(t)
+	result, err = s.purge(t.Context())
+	s.checkPurged(t, result, err)
+}
+
 func TestPurgeStopsBetweenObjects(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -97,7 +97,7 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 		return false, ignoreGone(c.inspector.RunTask(c.cfg.Queue, id))
 	case asynq.TaskStateActive:
 		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
-		err := c.put(ctx, fmt.Sprintf("%s:%d", id, task.Request), task, asynq.ProcessIn(followUpDelay))
+		err := c.put(ctx, followUpID(task.User, task.Request), task, asynq.ProcessIn(followUpDelay))
 		if errors.Is(err, asynq.ErrTaskIDConflict) {
 			return false, nil // there is one already
 		}

@@ -149,6 +149,66 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
+func TestKeeperFindsWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	open := []purge.OpenRequest{
+		{Request: 1, User: 41, Source: purge.SourceCLI}, {Request: 2, User: 42, Source: purge.SourceBackfill}, {Request: 3, User: 43, Source: purge.SourceAPI},
+	}
+	enqueue(t, rdb, purge.Task{Request: 1, User: 41})
+	missing, err := keeper.Missing(t.Context(), open)
+	if err != nil || len(missing) != 2 || missing[0].Request != 2 || missing[1].Request != 3 {
+		t.Fatalf("got %v, %v; want requests 2 and 3", missing, err)
+	}
+	if err := keeper.Restore(t.Context(), missing); err != nil {
+		t.Fatal(err)
+	}
+	depths, err := queue.Depths(rdb)
+	if err != nil || depths[0].Pending != 2 || depths[1].Pending != 1 {
+		t.Errorf("got %+v, %v; want two live tasks and one of the backfill", depths, err)
+	}
+	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 3 {
+		t.Errorf("got %d pending, %v; want 3", pending, err)
+	}
+	if missing, err := keeper.Missing(t.Context(), open); err != nil || len(missing) != 0 {
+		t.Errorf("got %v, %v; want nothing missing", missing, err)
+	}
+}
+
+// TestKeeperEmptiesTheArchive also pins asynq's names of keys and states, which Missing reads.
+func TestKeeperEmptiesTheArchive(t *testing.T) {
+	t.Parallel()
+	const tasks = 250
+	rdb := newRedis(t)
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+		if task.User == 1 {
+			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
+		}
+		return purge.Result{}, purge.ErrUnknownRequest
+	}))
+	var open []purge.OpenRequest
+	for n := range tasks {
+		open = append(open, purge.OpenRequest{Request: purge.RequestID(n + 1), User: purge.UserID(n + 1), Source: purge.SourceCLI})
+	}
+	if err := keeper.Restore(t.Context(), open); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all but one are archived", func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
+	stop()
+	missing, err := keeper.Missing(t.Context(), open)
+	if err != nil || len(missing) != tasks-1 {
+		t.Errorf("got %d missing, %v; want the archived ones and not the one that waits", len(missing), err)
+	}
+	if swept, err := keeper.SweepArchive(t.Context()); err != nil || swept != tasks-1 {
+		t.Errorf("got %d swept, %v; want %d", swept, err, tasks-1)
+	}
+	if got := depth(t, rdb); got.Archived != 0 || got.Retry != 1 {
+		t.Errorf("got %+v, want an empty archive", got)
+	}
+}
+
 func TestEndedTasksMakeRoom(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)

@@ -37,6 +37,11 @@ type payload struct {
 // "/", on which its pages break.
 func TaskID(user purge.UserID) string { return "purge:" + strconv.FormatInt(int64(user), 10) }
 
+// followUpID is the id of the task that follows an active one, for a request that came while it was ending.
+func followUpID(user purge.UserID, request purge.RequestID) string {
+	return TaskID(user) + ":" + strconv.FormatInt(int64(request), 10)
+}
+
 func encode(task purge.Task) ([]byte, error) {
 	return json.Marshal(payload{Version: payloadVersion, Request: task.Request, User: task.User})
 }

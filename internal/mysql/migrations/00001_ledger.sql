@@ -11,6 +11,7 @@ CREATE TABLE requests (
   detail VARCHAR(512) CHARACTER SET utf8mb4 NOT NULL DEFAULT '',
   attempts INT NOT NULL DEFAULT 0,            -- claims by workers; numbers attempts, never reset
   failures INT NOT NULL DEFAULT 0,            -- counted failures since the request was last opened
+  unfinished INT NOT NULL DEFAULT 0,          -- claims in a row that recorded nothing: the worker died or could not write
   certificates INT NOT NULL DEFAULT 0,
   objects_erased INT NOT NULL DEFAULT 0,
   objects_absent INT NOT NULL DEFAULT 0,
@@ -19,13 +20,15 @@ CREATE TABLE requests (
   recoverable_until DATETIME(6) NULL,
   not_before DATETIME(6) NULL,
   requested_at DATETIME(6) NOT NULL,
+  opened_at DATETIME(6) NOT NULL,             -- requested, or opened again after an end
   started_at DATETIME(6) NULL,
   finished_at DATETIME(6) NULL,
   updated_at DATETIME(6) NOT NULL,
   PRIMARY KEY (id),
   UNIQUE KEY requests_idempotency_key (idempotency_key),
   KEY requests_user (user_id, state),
-  KEY requests_state (state, reason, id)
+  KEY requests_state (state, reason, id),
+  KEY requests_open (state, id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- One row for each certificate whose references were cleared, in the live table or in the history table.

@@ -37,8 +37,10 @@ type request struct {
 	user     purge.UserID
 	state    purge.State
 	reason   purge.Reason
+	opened   time.Time
 	attempts int
 	failures int
+	lost     int // claims in a row that recorded nothing
 	report   purge.Report
 }
 
@@ -140,7 +142,8 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	if !r.state.Ended() {
 		r.state = purge.Running
 		r.attempts++
-		attempt.Number = r.attempts
+		r.lost++
+		attempt.Number, attempt.Unfinished, attempt.OpenedAt = r.attempts, r.lost, r.opened
 	}
 	attempt.State, attempt.Reason, attempt.Failures = r.state, r.reason, r.failures
 	return attempt, nil
@@ -226,7 +229,7 @@ func (r *request) move(report purge.Report) {
 		r.failures++
 	}
 	report.Certificates = max(r.report.Certificates, report.Certificates)
-	r.state, r.reason, r.report = report.State, report.Reason, report
+	r.state, r.reason, r.report, r.lost = report.State, report.Reason, report, 0
 }
 
 func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
@@ -287,7 +290,7 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 func (b *Books) accept(w purge.Wish) purge.Accepted {
 	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key })
 	if i < 0 {
-		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, user: w.User, state: purge.Queued}
+		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, user: w.User, state: purge.Queued, opened: b.Now()}
 		b.requests = append(b.requests, r)
 		return purge.Accepted{Request: r.id, User: w.User, Found: purge.FoundNew, Open: true}
 	}
@@ -296,7 +299,7 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 	if r.state == purge.Done && !b.left(w.User) {
 		a.Open = false
 	} else if r.state.Ended() {
-		r.state, r.reason, r.failures = purge.Queued, purge.ReasonNone, 0
+		r.state, r.reason, r.failures, r.lost, r.opened = purge.Queued, purge.ReasonNone, 0, 0, b.Now()
 		r.attempts++ // an attempt from before the end must not end it again
 	}
 	return a

@@ -90,6 +90,7 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"keeps intents of attempts that recorded nothing": testIntents,
 		"settles held objects later":                      testHeldThenErased,
 		"counts failures until opened again":              testFailures,
+		"counts claims that recorded nothing":             testUnfinished,
 		"records twice with the same counts":              testRecordTwice,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -536,6 +537,22 @@ func testFailures(t *testing.T, s Shelf) {
 	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	if again.Failures != 0 || again.Number <= attempt.Number {
 		t.Errorf("got %+v, want no failures and a higher attempt number than %d", again, attempt.Number)
+	}
+}
+
+func testUnfinished(t *testing.T, s Shelf) {
+	t.Helper()
+	before := time.Now().Add(-time.Minute)
+	attempt := begun(t, s)
+	for n := 1; n <= 3; n++ {
+		if attempt.Unfinished != n || attempt.OpenedAt.Before(before) || attempt.OpenedAt.After(time.Now().Add(time.Minute)) {
+			t.Errorf("claim %d: got %+v", n, attempt)
+		}
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	}
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
+	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Unfinished != 1 {
+		t.Errorf("after a record: got %d unfinished, want this one only", attempt.Unfinished)
 	}
 }
 

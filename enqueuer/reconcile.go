@@ -1,0 +1,71 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/reconcile"
+)
+
+func newReconcileCommand(a *app) *cobra.Command {
+	var out *output
+	r := reconcile.Reconciler{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Put back the tasks that Redis has lost, once",
+		Long: `reconcile compares the open requests of the ledger with the tasks in Redis, queues what is missing, and empties asynq's
+archive. Workers do this by themselves (reconciler.interval); the command is for those who do not want to wait, or have
+no worker running. It ends no request and touches neither LMS nor bucket, so it may be run at any time.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer reconcile\n  enqueuer reconcile --grace 1s -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if r.Rate < 1 || r.HighWater < 1 || r.Grace < 0 {
+				return cli.Usage("--rate and --high-water must be at least 1, --grace must not be negative")
+			}
+			cfg, store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			rdb, err := openRedis(cmd, cfg)
+			if err != nil {
+				return err
+			}
+			defer rdb.Close()
+			r.Ledger = store
+			r.Queue = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+			sum, err := r.Once(cmd.Context())
+			if err != nil {
+				return cli.Unavailable(err)
+			}
+			if *out == "json" {
+				return a.printJSON(sum)
+			}
+			a.printSummary(sum)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.DurationVar(&r.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
+	f.IntVar(&r.Rate, "rate", 500, "`TASKS` a second to put back")
+	f.IntVar(&r.HighWater, "high-water", 50_000, "put none back while this many `TASKS` wait")
+	out = a.outputFlag(cmd)
+	return cmd
+}
+
+func (a *app) printSummary(sum reconcile.Summary) {
+	if !sum.Led {
+		a.printf("another process is reconciling; nothing to do here\n")
+		return
+	}
+	a.printf("%d open requests looked at, %d tasks put back, %d archived tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
+	if sum.Full {
+		a.printf("stopped at the high-water mark; run it again later, or let the workers go on\n")
+	}
+}

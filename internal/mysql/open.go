@@ -1,0 +1,52 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// OpenRequests returns requests that are queued or running, in the order of their ids after a given one: those that
+// nobody has touched since a moment, and that do not wait for a date. It returns at most limit of each state.
+func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest, error) {
+	// Two ranges of one index; an IN would sort all open requests of a backfill for each page.
+	const one = "(SELECT id, user_id, source FROM requests WHERE state = ? AND id > ? AND updated_at < ?" +
+		" AND (not_before IS NULL OR not_before < ?) ORDER BY id LIMIT ?)"
+	var open []purge.OpenRequest
+	now := s.now()
+	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, source FROM ("+one+" UNION ALL "+one+") o ORDER BY id LIMIT ?",
+		purge.Queued, after, untouchedSince, now, limit, purge.Running, after, untouchedSince, now, limit, limit).Scan(&open).Error
+	return open, classify("looking for open requests", err)
+}
+
+// leaderLock is the name of the lock that one reconciler at a time holds.
+const leaderLock = "certpurge_reconcile:%.40s"
+
+// Lead makes the caller the leader, unless somebody else is; release ends that. The lock goes with its connection, so a
+// leader that dies makes room at once.
+func (s *Store) Lead(ctx context.Context) (release func(), leading bool, err error) {
+	conn, err := s.sql.Conn(ctx)
+	if err != nil {
+		return nil, false, classify("connecting to MySQL", err)
+	}
+	name := fmt.Sprintf(leaderLock, s.ledger)
+	var locked sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", name).Scan(&locked); err != nil || locked.Int64 != 1 {
+		_ = conn.Close() // nothing was done on it
+		return nil, false, classify("asking to lead", err)
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		if _, err := conn.ExecContext(ctx, "DO RELEASE_LOCK(?)", name); err != nil {
+			discard(conn) // a pooled connection must not go on leading
+		}
+		_ = conn.Close() // back to the pool, or gone already
+	}, true, nil
+}
+
+// releaseTime bounds the giving back of a lock while stopping.
+const releaseTime = 5 * time.Second

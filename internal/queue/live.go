@@ -1,0 +1,133 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Keeper looks after the queues for the reconciler: it finds what is missing in Redis, puts it back, and keeps asynq's
+// archive, which drops tasks silently, empty.
+type Keeper struct {
+	redis     redis.UniversalClient
+	inspector *asynq.Inspector
+	clients   map[string]*Client
+}
+
+// NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes into
+// the queue of its source.
+func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
+	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*Client{}}
+	for _, name := range Queues() {
+		cfg.Queue = name
+		k.clients[name] = NewClient(rdb, cfg)
+	}
+	return k
+}
+
+// queueOf is the queue that requests of a source go into.
+func queueOf(source purge.Source) string {
+	if source == purge.SourceBackfill {
+		return Backfill
+	}
+	return Live
+}
+
+// Missing returns those of the requests whose users have no task in any queue that will run. It reads the states in one
+// pipeline, from asynq's own keys: asking its Inspector would take a round trip and a script for each.
+func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge.OpenRequest, error) {
+	states := make([][]*redis.StringCmd, len(open))
+	_, err := k.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, r := range open {
+			for _, name := range Queues() {
+				states[i] = append(states[i], p.HGet(ctx, taskKey(name, TaskID(r.User)), "state"),
+					p.HGet(ctx, taskKey(name, followUpID(r.User, r.Request)), "state"))
+			}
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("looking for tasks: %w", err)
+	}
+	var missing []purge.OpenRequest
+	for i, r := range open {
+		live := false
+		for _, state := range states[i] {
+			switch text, err := state.Result(); {
+			case err != nil && !errors.Is(err, redis.Nil):
+				return nil, fmt.Errorf("looking for tasks: %w", err)
+			case text == "pending" || text == "active" || text == "scheduled" || text == "retry":
+				live = true
+			}
+		}
+		if !live {
+			missing = append(missing, r)
+		}
+	}
+	return missing, nil
+}
+
+// taskKey is where asynq keeps a task (internal/base.TaskKey of asynq v0.26.0; pinned by a contract test).
+func taskKey(queue, id string) string { return "asynq:{" + queue + "}:t:" + id }
+
+// Restore puts a task for each request into the queue of its source.
+func (k *Keeper) Restore(ctx context.Context, requests []purge.OpenRequest) error {
+	for _, r := range requests {
+		if err := k.clients[queueOf(r.Source)].Enqueue(ctx, []purge.Task{{Request: r.Request, User: r.User}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Pending is the number of tasks that wait in all queues.
+func (k *Keeper) Pending(ctx context.Context) (int, error) {
+	depths, err := Depths(k.redis)
+	if err != nil {
+		return 0, err
+	}
+	pending := 0
+	for _, d := range depths {
+		pending += d.Pending
+	}
+	return pending, ctx.Err()
+}
+
+// archivePage is how many archived tasks are taken at a time, far below what blocks Redis.
+const archivePage = 100
+
+// SweepArchive removes archived tasks, page by page: those that no request stands behind for good, the others to make
+// room, because their requests are still open in the ledger and will be restored. It returns how many there were.
+func (k *Keeper) SweepArchive(ctx context.Context) (int, error) {
+	swept := 0
+	known, err := k.inspector.Queues()
+	if err != nil {
+		return 0, fmt.Errorf("listing queues: %w", err)
+	}
+	for _, name := range known {
+		if k.clients[name] == nil {
+			continue // somebody else's queue in the same Redis
+		}
+		for ctx.Err() == nil {
+			page, err := k.inspector.ListArchivedTasks(name, asynq.PageSize(archivePage))
+			if err != nil {
+				return swept, fmt.Errorf("listing archived tasks of queue %s: %w", name, err)
+			}
+			for _, t := range page {
+				if err := k.inspector.DeleteTask(name, t.ID); err != nil && !errors.Is(err, asynq.ErrTaskNotFound) {
+					return swept, fmt.Errorf("removing an archived task of queue %s: %w", name, err)
+				}
+				swept++
+			}
+			if len(page) < archivePage {
+				break
+			}
+		}
+	}
+	return swept, ctx.Err()
+}

@@ -1,0 +1,129 @@
+// Package reconcile makes Redis agree with the ledger, which is the truth: every open request gets a task again, whatever
+// became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive).
+//
+// It never touches an LMS table or a bucket, and it ends no request.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Ledger is what the reconciler reads.
+type Ledger interface {
+	// Lead makes the caller the leader unless somebody else is. release must be called by a leader.
+	Lead(ctx context.Context) (release func(), leading bool, err error)
+	// OpenRequests returns open requests after an id, in order, that nobody has touched since a moment and that wait for
+	// no date; fewer than limit only if there are no more.
+	OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest, error)
+}
+
+// Queue is what it mends. Each method may be repeated.
+type Queue interface {
+	// Missing returns those of the requests that no task will serve.
+	Missing(ctx context.Context, open []purge.OpenRequest) ([]purge.OpenRequest, error)
+	// Restore puts tasks for requests into the queue.
+	Restore(ctx context.Context, requests []purge.OpenRequest) error
+	// Pending is how many tasks wait.
+	Pending(ctx context.Context) (int, error)
+	// SweepArchive empties the archive and returns how many tasks were in it.
+	SweepArchive(ctx context.Context) (int, error)
+}
+
+// Reconciler compares ledger and queue. Set the fields once.
+type Reconciler struct {
+	Ledger    Ledger
+	Queue     Queue
+	Grace     time.Duration // how long a request must have been left alone; above the time that accepting one takes
+	Rate      int           // tasks restored in a second
+	HighWater int           // no task is restored while this many wait
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Summary is what one round did.
+type Summary struct {
+	Led      bool `json:"led"`      // false: another process is the leader
+	Looked   int  `json:"looked"`   // open requests compared
+	Restored int  `json:"restored"` // tasks put back
+	Swept    int  `json:"swept"`    // archived tasks removed
+	Full     bool `json:"full"`     // stopped early, because enough tasks wait
+}
+
+// page is how many requests are compared at a time.
+const page = 500
+
+// Once makes one round: the archive first, so that what was in it counts as missing, then all open requests.
+func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
+	var sum Summary
+	release, leading, err := r.Ledger.Lead(ctx)
+	if err != nil || !leading {
+		return sum, err
+	}
+	defer release()
+	sum.Led = true
+	if sum.Swept, err = r.Queue.SweepArchive(ctx); err != nil {
+		return sum, fmt.Errorf("sweeping the archive: %w", err)
+	}
+	since := r.Now().Add(-r.Grace)
+	for last := purge.RequestID(0); ; {
+		pending, err := r.Queue.Pending(ctx)
+		if err != nil {
+			return sum, err
+		}
+		if pending >= r.HighWater {
+			sum.Full = true
+			return sum, nil
+		}
+		open, err := r.Ledger.OpenRequests(ctx, last, since, min(page, r.HighWater-pending))
+		if err != nil || len(open) == 0 {
+			return sum, err
+		}
+		sum.Looked += len(open)
+		last = open[len(open)-1].Request
+		missing, err := r.Queue.Missing(ctx, open)
+		if err != nil {
+			return sum, err
+		}
+		if err := r.Queue.Restore(ctx, missing); err != nil {
+			return sum, err
+		}
+		sum.Restored += len(missing)
+		wait := time.Duration(len(missing)) * time.Second / time.Duration(r.Rate)
+		if !sleep(ctx, wait) {
+			return sum, ctx.Err()
+		}
+	}
+}
+
+// Run makes rounds until ctx ends. What fails is tried again in the next round.
+func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
+	for sleep(ctx, interval) {
+		sum, err := r.Once(ctx)
+		switch {
+		case errors.Is(err, context.Canceled):
+		case err != nil:
+			r.Log.WarnContext(ctx, "reconciling failed", slog.Any("error", err))
+		case sum.Restored+sum.Swept > 0:
+			r.Log.WarnContext(ctx, "ledger and queue differed", slog.Int("open_requests", sum.Looked),
+				slog.Int("tasks_restored", sum.Restored), slog.Int("archived_tasks_removed", sum.Swept))
+		}
+	}
+}
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
