@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -48,30 +50,36 @@ func openRedis(cmd *cobra.Command, cfg config.Enqueuer) (redis.UniversalClient, 
 	return rdb, nil
 }
 
-// output is the flag -o of commands that people and programs read.
+// output is what the flag -o of a command says.
 type output string
 
-func (a *app) outputFlag(cmd *cobra.Command) *output {
-	o := output("text")
-	cmd.Flags().VarP(&o, "output", "o", "output format: text or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	return &o
+// outputFlag adds the flag -o. Without formats they are text, the default, and json.
+func (a *app) outputFlag(cmd *cobra.Command, formats ...string) *output {
+	if len(formats) == 0 {
+		formats = []string{"text", "json"}
+	}
+	chosen := output(formats[0])
+	cmd.Flags().VarP(&formatFlag{&chosen, formats}, "output", "o", "output format: "+strings.Join(formats, " or "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return &chosen
 }
 
-// Set implements pflag.Value.
-func (o *output) Set(s string) error {
-	if s != "text" && s != "json" {
-		return errors.New("expected text or json")
+// formatFlag implements pflag.Value.
+type formatFlag struct {
+	chosen  *output
+	formats []string
+}
+
+func (f *formatFlag) Set(s string) error {
+	if !slices.Contains(f.formats, s) {
+		return fmt.Errorf("expected %s", strings.Join(f.formats, " or "))
 	}
-	*o = output(s)
+	*f.chosen = output(s)
 	return nil
 }
 
-// String implements pflag.Value.
-func (o *output) String() string { return string(*o) }
-
-// Type implements pflag.Value.
-func (o *output) Type() string { return "FORMAT" }
+func (f *formatFlag) String() string { return string(*f.chosen) }
+func (f *formatFlag) Type() string   { return "FORMAT" }
 
 // printJSON writes one object on one line.
 func (a *app) printJSON(v any) error {

@@ -72,13 +72,23 @@ func (c *console) depth() queue.Depth {
 	return depths[0]
 }
 
-// end claims and ends a request as a worker would.
-func (c *console) end(user int, report purge.Report) {
+// requestsOf reads the requests of a user, of whom there must be one at least.
+func (c *console) requestsOf(user int) (rows []mysql.Request) {
 	c.t.Helper()
-	rows, err := c.store.RequestsOf(c.t.Context(), purge.UserID(user))
+	err := c.store.EachRequest(c.t.Context(), mysql.Filter{User: purge.UserID(user)}, func(page []mysql.Request) error {
+		rows = append(rows, page...)
+		return nil
+	})
 	if err != nil || len(rows) == 0 {
 		c.t.Fatalf("got %v, %v", rows, err)
 	}
+	return rows
+}
+
+// end claims and ends a request as a worker would.
+func (c *console) end(user int, report purge.Report) {
+	c.t.Helper()
+	rows := c.requestsOf(user)
 	attempt, err := c.store.Begin(c.t.Context(), purge.Task{Request: rows[0].ID, User: purge.UserID(user)})
 	if err != nil {
 		c.t.Fatal(err)
@@ -119,6 +129,13 @@ func TestEnqueue(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 || answer.Requests[0].Found != purge.FoundNew || answer.Requests[0].Request != 3 {
 		t.Errorf("with a key: got %q, %v", out, err)
 	}
+	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out, "user "+b+": request 3 queued") {
+		t.Errorf("status of a key: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-2"); out != "no such request was ever made\n" {
+		t.Errorf("status of an unknown key: got %q", out)
+	}
+	c.run(cli.ExitUsage, "status", a, "--idempotency-key", "ticket-1")
 	if _, err := c.run(cli.ExitUsage, "enqueue", a, "--idempotency-key", "ticket-1"); !strings.Contains(err, "another user") {
 		t.Errorf("key of another user: got %q", err)
 	}
@@ -293,7 +310,7 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo"} {
+	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report"} {
 		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}

@@ -23,7 +23,8 @@ Everything may be repeated: the same user is one request, whoever asks, and one 
 	cli.ConfigFlag(root, s.Environ, &a.path)
 	load := func() (any, error) { return config.LoadEnqueuer(a.path, s.Environ) }
 	root.AddCommand(
-		newEnqueueCommand(a), newStatusCommand(a), newReconcileCommand(a), newMigrateCommand(a), newDemoCommand(a),
+		newEnqueueCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
+		newReconcileCommand(a), newMigrateCommand(a), newDemoCommand(a),
 		cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out),
 	)
 	return root

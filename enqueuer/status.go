@@ -15,11 +15,12 @@ import (
 
 func newStatusCommand(a *app) *cobra.Command {
 	var out *output
+	var key string
 	cmd := &cobra.Command{
 		Use:   "status [USER_ID]",
-		Short: "Show the requests of all users by state and reason, or those of one user",
+		Short: "Show the requests of all users by state and reason, or those of one user or key",
 		Long: `status reads the ledger: how many requests are in which state and why, and how deep the queues in Redis are; or, with
-a user id, every request of that user with its figures.
+a user id or an idempotency key, every request of that user, or with that key, with its figures.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer status\n  enqueuer status 42 -o json",
@@ -32,29 +33,44 @@ a user id, every request of that user with its figures.
 					return cli.Usage("%w", err)
 				}
 			}
-			if user == 0 {
+			switch {
+			case user != 0 && key != "":
+				return cli.Usage("expected a user id or --idempotency-key, not both")
+			case key != "":
+				hashed, err := purge.CallerKey(key)
+				if err != nil {
+					return cli.Usage("--idempotency-key: %w", err)
+				}
+				return a.statusOf(cmd, mysql.Filter{Key: hashed}, out)
+			case user != 0:
+				return a.statusOf(cmd, mysql.Filter{User: user}, out)
+			default:
 				return a.statusOfAll(cmd, out)
 			}
-			return a.statusOf(cmd, user, out)
 		},
 	}
+	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
 	out = a.outputFlag(cmd)
 	return cmd
 }
 
-// statusOf prints the requests of one user.
-func (a *app) statusOf(cmd *cobra.Command, user purge.UserID, out *output) error {
+// statusOf prints the requests of one user or key.
+func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *output) error {
 	_, store, err := a.openStore()
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	rows, err := store.RequestsOf(cmd.Context(), user)
+	var rows []mysql.Request
+	err = store.EachRequest(cmd.Context(), filter, func(page []mysql.Request) error {
+		rows = append(rows, page...)
+		return nil
+	})
 	if err != nil {
 		return cli.Unavailable(err)
 	}
 	if len(rows) == 0 && *out == "text" {
-		a.printf("user %d: no request was ever made\n", user)
+		a.printf("no such request was ever made\n")
 		return nil
 	}
 	return a.printRequests(rows, out)

@@ -298,7 +298,7 @@ func TestEvidenceSaysWhatWasCleared(t *testing.T) {
 	if len(rows) != 1 || rows[0]["references_cleared"] != "1" || rows[0]["attempt"] != "2" || rows[0]["source_table"] != "live" {
 		t.Errorf("got evidence %v", rows)
 	}
-	requests, err := f.RequestsOf(t.Context(), user)
+	requests, err := f.Requests(t.Context(), []purge.RequestID{attempt.Request})
 	if err != nil || len(requests) != 1 || requests[0].RecoverableUntil == nil || !requests[0].RecoverableUntil.Equal(until) || requests[0].ObjectsSoftDeleted != 1 {
 		t.Errorf("got %+v, %v; want it recoverable until %v", requests, err, until)
 	}
@@ -453,5 +453,65 @@ func TestMySQLDownIsTransient(t *testing.T) {
 	defer store.Close()
 	if err := store.Ping(t.Context()); purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("got %v, want a transient error that names the address", err)
+	}
+}
+
+func TestLongListsAreReadByPages(t *testing.T) {
+	t.Parallel()
+	const n = 1203 // more than two pages
+	f := newFixture(t, lms.UTF8MB4)
+	var wishes []purge.Wish
+	for i := range n {
+		wishes = append(wishes, purge.Wish{User: purge.UserID(i + 1), Key: purge.DefaultKey(purge.UserID(i + 1)), Source: purge.SourceBackfill})
+	}
+	accepted, err := f.Accept(t.Context(), wishes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, count := purge.RequestID(0), 0
+	err = f.EachRequest(t.Context(), mysql.Filter{States: []purge.State{purge.Queued}}, func(rows []mysql.Request) error {
+		for _, r := range rows {
+			if r.ID <= last {
+				t.Errorf("request %d after %d", r.ID, last)
+			}
+			last = r.ID
+			count++
+		}
+		return nil
+	})
+	if err != nil || count != n {
+		t.Errorf("got %d requests, %v; want %d", count, err, n)
+	}
+	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/" + idD + "/"}
+	var intents []purge.Evidence
+	for i := range n {
+		intents = append(intents, purge.Evidence{
+			CertificateID: 1, Table: purge.Live, Outcome: purge.Listed,
+			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "x", Number: int64(i + 1)},
+		})
+	}
+	if _, err := f.Intend(t.Context(), attempt, intents); err != nil {
+		t.Fatal(err)
+	}
+	count = 0
+	if err := f.EachEvidence(t.Context(), mysql.EvidenceFilter{User: 1}, func(mysql.EvidenceRecord) error { count++; return nil }); err != nil || count != n {
+		t.Errorf("got %d pieces of evidence, %v; want %d", count, err, n)
+	}
+	for last, count = 0, 0; ; {
+		open, err := f.OpenRequests(t.Context(), last, time.Now().Add(time.Hour), 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(open) == 0 {
+			break
+		}
+		last, count = open[len(open)-1].Request, count+len(open)
+	}
+	if count != n {
+		t.Errorf("got %d open requests, running and queued, want %d", count, n)
 	}
 }

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -143,21 +144,74 @@ func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[stri
 			again = append(again, r.ID)
 		}
 	}
-	for len(again) > 0 {
-		n := min(len(again), acceptBatch)
-		err := s.gorm.WithContext(ctx).Model(&Request{}).
-			Where("id IN ? AND state IN ?", again[:n], []purge.State{purge.Done, purge.Refused, purge.Failed}).
+	_, err := s.Reopen(ctx, again)
+	return done, err
+}
+
+// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.
+func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID) (int, error) {
+	reopened := 0
+	for part := range slices.Chunk(ids, acceptBatch) {
+		result := s.gorm.WithContext(ctx).Model(&Request{}).
+			Where("id IN ? AND state IN ?", part, []purge.State{purge.Done, purge.Refused, purge.Failed}).
 			Updates(map[string]any{
 				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "unfinished": 0, "opened_at": s.now(),
 				"attempts":   gorm.Expr("attempts + 1"), // an attempt from before the end must not end it again
 				"not_before": nil, "finished_at": nil, "updated_at": s.now(),
-			}).Error
-		if err != nil {
-			return nil, classify("opening requests again", err)
+			})
+		if result.Error != nil {
+			return reopened, classify("opening requests again", result.Error)
 		}
-		again = again[n:]
+		reopened += int(result.RowsAffected)
 	}
-	return done, nil
+	return reopened, nil
+}
+
+// Filter chooses requests. Zero fields choose all.
+type Filter struct {
+	IDs         []purge.RequestID
+	States      []purge.State
+	Reason      purge.Reason
+	User        purge.UserID
+	Key         string // idempotency key, as Accept got it
+	EndedBefore time.Time
+}
+
+// EachRequest calls do for every request that the filter chooses, in the order of ids, page by page: however many there
+// are, only one page is in memory.
+func (s *Store) EachRequest(ctx context.Context, f Filter, do func([]Request) error) error {
+	for last := purge.RequestID(0); ; {
+		q := s.gorm.WithContext(ctx).Where("id > ?", last).Order("id").Limit(acceptBatch)
+		if len(f.IDs) > 0 {
+			q = q.Where("id IN ?", f.IDs)
+		}
+		if len(f.States) > 0 {
+			q = q.Where("state IN ?", f.States)
+		}
+		if f.Reason != "" {
+			q = q.Where("reason = ?", f.Reason)
+		}
+		if f.User != 0 {
+			q = q.Where("user_id = ?", f.User)
+		}
+		if f.Key != "" {
+			q = q.Where("idempotency_key = ?", f.Key)
+		}
+		if !f.EndedBefore.IsZero() {
+			q = q.Where("finished_at < ?", f.EndedBefore.UTC())
+		}
+		var rows []Request
+		if err := q.Find(&rows).Error; err != nil {
+			return classify("reading requests", err)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		if err := do(rows); err != nil {
+			return err
+		}
+		last = rows[len(rows)-1].ID
+	}
 }
 
 // Tally is a number of requests in one state for one reason.
@@ -173,13 +227,6 @@ func (s *Store) Tallies(ctx context.Context) ([]Tally, error) {
 	err := s.gorm.WithContext(ctx).Model(&Request{}).Select("state, reason, COUNT(*) AS count").
 		Group("state, reason").Order("state, reason").Scan(&tallies).Error
 	return tallies, classify("counting requests", err)
-}
-
-// RequestsOf returns all requests of a user, oldest first.
-func (s *Store) RequestsOf(ctx context.Context, user purge.UserID) ([]Request, error) {
-	var rows []Request
-	err := s.gorm.WithContext(ctx).Where("user_id = ?", user).Order("id").Find(&rows).Error
-	return rows, classify("reading requests", err)
 }
 
 // Requests returns the requests with these ids, oldest first.

@@ -200,6 +200,9 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	return p.settle(attempt, work, problems)
 }
 
+// Eligible reports whether a user may be purged.
+func (p Policy) Eligible(r Retirement) bool { return p.refuse(r) == ReasonNone }
+
 // refuse says why a user may not be purged; ReasonNone if it may.
 func (p Policy) refuse(r Retirement) Reason {
 	switch {

@@ -69,7 +69,8 @@ CREATE TABLE evidence_objects (
   PRIMARY KEY (id),
   UNIQUE KEY evidence_objects_object (request_id, object_key),
   KEY evidence_objects_outcome (request_id, outcome),
-  KEY evidence_objects_user (user_id)
+  KEY evidence_objects_user (user_id),
+  KEY evidence_objects_settled (settled_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- +goose Down

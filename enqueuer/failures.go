@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// failureFlags choose failed requests; failures and requeue share them.
+type failureFlags struct {
+	reason string
+	user   string
+	older  time.Duration
+}
+
+func (f *failureFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.reason, "reason", "", "only requests that failed for this `REASON` (see failures --by-reason)")
+	cmd.Flags().StringVar(&f.user, "user", "", "only requests of this `USER_ID`")
+	cmd.Flags().DurationVar(&f.older, "older-than", 0, "only requests that ended longer ago than this")
+	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// failureReasons are the reasons for which requests fail or are refused.
+var failureReasons = []purge.Reason{
+	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonGaveUp, purge.ReasonNotRetiring, purge.ReasonUnknownUser,
+}
+
+func reasons() []string {
+	var names []string
+	for _, r := range failureReasons {
+		names = append(names, string(r))
+	}
+	return names
+}
+
+// filter checks the flags. states are what the command looks at.
+func (f *failureFlags) filter(states ...purge.State) (mysql.Filter, error) {
+	filter := mysql.Filter{States: states, Reason: purge.Reason(f.reason)}
+	known := f.reason == ""
+	for _, r := range failureReasons {
+		known = known || r == filter.Reason
+	}
+	if !known {
+		return filter, cli.Usage("--reason: there is no reason %q: expected one of %v", f.reason, reasons())
+	}
+	if f.user != "" {
+		user, err := purge.ParseUserID(f.user)
+		if err != nil {
+			return filter, cli.Usage("--user: %w", err)
+		}
+		filter.User = user
+	}
+	if f.older < 0 {
+		return filter, cli.Usage("--older-than: expected a duration that is not negative, is %v", f.older)
+	}
+	if f.older > 0 {
+		filter.EndedBefore = time.Now().Add(-f.older)
+	}
+	return filter, nil
+}
+
+func newFailuresCommand(a *app) *cobra.Command {
+	var flags failureFlags
+	var group bool
+	var out *output
+	cmd := &cobra.Command{
+		Use:   "failures",
+		Short: "List failed requests, with the reason of each",
+		Long: `failures lists the requests that ended as failed, from the ledger, oldest first; or counts them by reason. What each reason
+means and what mends it: README.md. After mending, enqueuer requeue makes them run again.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer failures --user 42 -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			filter, err := flags.filter(purge.Failed)
+			if err != nil {
+				return err
+			}
+			_, store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			if group {
+				return cli.Unavailable(a.groupFailures(cmd, store, filter, out))
+			}
+			return cli.Unavailable(a.listFailures(cmd, store, filter, out))
+		},
+	}
+	flags.add(cmd)
+	cmd.Flags().BoolVar(&group, "by-reason", false, "count by reason instead of listing")
+	out = a.outputFlag(cmd, "text", "json", "csv")
+	return cmd
+}
+
+// groupFailures counts the chosen requests by reason.
+func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) error {
+	counts := map[purge.Reason]int{}
+	err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+		for _, r := range rows {
+			counts[r.Reason]++
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if *out == "json" {
+		return a.printJSON(map[string]any{"failures": counts})
+	}
+	separator := "\t"
+	if *out == "csv" {
+		separator = ","
+		a.printf("reason,requests\n")
+	}
+	for _, r := range failureReasons {
+		if counts[r] > 0 {
+			a.printf("%s%s%d\n", r, separator, counts[r])
+		}
+	}
+	return nil
+}
+
+// listFailures prints the chosen requests as they are read; there may be many.
+func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) error {
+	if *out == "text" {
+		return store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error { return a.printRequests(rows, out) })
+	}
+	if *out == "json" {
+		a.printf(`{"requests":[`)
+		separator := ""
+		err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+			for _, r := range rows {
+				data, err := json.Marshal(r)
+				if err != nil {
+					return fmt.Errorf("writing the answer: %w", err)
+				}
+				a.printf("%s%s", separator, data)
+				separator = ","
+			}
+			return nil
+		})
+		a.printf("]}\n")
+		return err
+	}
+	w := csv.NewWriter(a.streams.Out)
+	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail"}) // Error tells
+	err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+		for _, r := range rows {
+			_ = w.Write([]string{
+				strconv.FormatInt(int64(r.ID), 10), strconv.FormatInt(int64(r.UserID), 10), string(r.Source), string(r.Reason),
+				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
+			}) // Error tells
+		}
+		return w.Error()
+	})
+	w.Flush()
+	if err == nil {
+		err = w.Error()
+	}
+	return err
+}
+
+func formatTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format(time.RFC3339)
+}

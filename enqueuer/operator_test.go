@@ -1,0 +1,189 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// failed makes users whose requests have failed for a reason.
+func (c *console) failed(reason purge.Reason, n int) (users []string) {
+	c.t.Helper()
+	for i := range n {
+		user := c.db.AddRetiringUser(c.t, fmt.Sprintf("%s%d", reason, i), "RETIRING_LMS")
+		c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
+		c.end(user, purge.Report{State: purge.Failed, Reason: reason, Detail: "a, \"quoted\" detail"})
+		users = append(users, strconv.Itoa(user))
+	}
+	return users
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	held, gaveUp := c.failed(purge.ReasonHeld, 2), c.failed(purge.ReasonGaveUp, 1)
+	refused := c.db.AddRetiringUser(t, "refused", "PENDING")
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(refused))
+	c.end(refused, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+
+	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); out != "held\t2\ngave_up\t1\n" {
+		t.Errorf("by reason: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason", "-o", "csv"); out != "reason,requests\nheld,2\ngave_up,1\n" {
+		t.Errorf("by reason, csv: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "failures"); strings.Count(out, "failed (held)") != 2 || strings.Count(out, "failed (gave_up)") != 1 || strings.Contains(out, "refused") {
+		t.Errorf("list: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "failures", "--user", gaveUp[0]); strings.Count(out, "request") != 1 || !strings.Contains(out, "gave_up") {
+		t.Errorf("of a user: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "failures", "--older-than", "1h"); out != "" {
+		t.Errorf("older than an hour: got %q", out)
+	}
+	out, _ := c.run(cli.ExitOK, "failures", "--reason", "held", "-o", "csv")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != 3 || rows[1][1] != held[0] || rows[1][7] != `a, "quoted" detail` {
+		t.Errorf("csv: got %q, %v", rows, err)
+	}
+	out, _ = c.run(cli.ExitOK, "failures", "-o", "json")
+	var list struct{ Requests []map[string]any }
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Requests) != 3 {
+		t.Errorf("json: got %q, %v", out, err)
+	}
+	for _, args := range [][]string{{"--reason", "bad"}, {"--user", "x"}, {"--older-than", "-1h"}, {"-o", "xml"}} {
+		c.run(cli.ExitUsage, append([]string{"failures"}, args...)...)
+	}
+}
+
+func TestRequeue(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	held, gaveUp := c.failed(purge.ReasonHeld, 3), c.failed(purge.ReasonGaveUp, 1)
+	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held"); !strings.Contains(out, "3 requests would be queued again") {
+		t.Errorf("dry run: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); !strings.Contains(out, "held\t3") {
+		t.Errorf("the dry run changed something: %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held", "--execute"); out != "3 requests queued again\n" {
+		t.Errorf("got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "status", held[0]); !strings.Contains(out, "queued") || strings.Contains(out, "held") {
+		t.Errorf("got %q", out)
+	}
+	if got := c.depth(); got.Pending != 4 { // one for each user; that of gave_up was put there when it was asked for
+		t.Errorf("got %+v", got)
+	}
+	user, err := strconv.Atoi(gaveUp[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := c.requestsOf(user)
+	if out, _ := c.run(cli.ExitOK, "requeue", strconv.FormatInt(int64(rows[0].ID), 10), "--execute", "-o", "json"); out != `{"executed":true,"found":1,"requeued":1}`+"\n" {
+		t.Errorf("by id: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "requeue", "--all", "--execute"); out != "0 requests queued again\n" {
+		t.Errorf("all: got %q", out)
+	}
+	for _, args := range [][]string{{}, {"--all", "--reason", "held"}, {"1", "--all"}, {"x"}, {"0"}, {"--reason", "bad"}} {
+		c.run(cli.ExitUsage, append([]string{"requeue"}, args...)...)
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	if out, _ := c.run(cli.ExitOK, "coverage"); out != "no retiring user has a link left\n" {
+		t.Errorf("empty: got %q", out)
+	}
+	add := func(name, state string, download string) int {
+		user := c.db.AddRetiringUser(t, name, state)
+		c.db.AddCertificate(t, sandboxtest.Certificate{UserID: user, DownloadUUID: download, VerifyUUID: "v"})
+		return user
+	}
+	id := "0123456789abcdef0123456789abcdef"
+	never, failed := add("never", "COMPLETE", id), add("failed", "LMS_COMPLETE", id)
+	add("pending", "PENDING", id)
+	add("web", "COMPLETE", "")
+	done := add("done", "COMPLETE", "")
+	historyOnly := c.db.AddUser(t, "history")
+	c.db.AddRetirementRequest(t, historyOnly) // its status row is cleaned up
+	c.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: historyOnly, DownloadUUID: id}, CertificateID: 99})
+	bystander := c.db.AddUser(t, "bystander")
+	c.db.AddCertificate(t, sandboxtest.Certificate{UserID: bystander, DownloadUUID: id})
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(failed), strconv.Itoa(done))
+	c.end(failed, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
+	c.end(done, purge.Report{State: purge.Done})
+
+	out, said := c.run(cli.ExitNotDone, "coverage", "-o", "json")
+	want := `{"by_state":[{"state":"failed","reason":"held","users":1},{"state":"never_requested","users":2}],"users_left":3}` + "\n"
+	if out != want || !strings.Contains(said, "3 retiring users still have links") {
+		t.Errorf("got %s and %q, want %s", out, said, want)
+	}
+	out, _ = c.run(cli.ExitNotDone, "coverage", "--list")
+	for _, line := range []string{fmt.Sprintf("%d\tnever_requested", never), fmt.Sprintf("%d\tnever_requested", historyOnly), fmt.Sprintf("%d\tfailed\theld", failed)} {
+		if !strings.Contains(out, line) {
+			t.Errorf("list: got %q, want a line %q", out, line)
+		}
+	}
+	if strings.Count(out, "\n") != 3 {
+		t.Errorf("list: got %q, want three lines", out)
+	}
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := c.db.AddRetiringUser(t, "alice", "COMPLETE")
+	id := "0123456789abcdef0123456789abcdef"
+	certificate := purge.CertificateID(c.db.AddCertificate(t, sandboxtest.Certificate{UserID: user, DownloadUUID: id}))
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
+	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/" + id + "/"}
+	c.end(user, purge.Report{
+		State: purge.Done,
+		Clear: []purge.Clearing{{CertificateID: certificate, Table: purge.Live, References: []purge.Reference{
+			{Table: purge.Live, RowID: int64(certificate), CertificateID: certificate, DownloadUUID: id},
+		}}},
+		Evidence: []purge.Evidence{{
+			CertificateID: certificate, Table: purge.Live, Outcome: purge.Erased,
+			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "Certificate.pdf", Number: 123, Size: 456},
+		}},
+	})
+	for _, args := range [][]string{{"--user", strconv.Itoa(user)}, {"--since", time.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)}} {
+		out, _ := c.run(cli.ExitOK, append([]string{"report"}, args...)...)
+		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+		if err != nil || len(rows) != 3 {
+			t.Fatalf("%v: got %q, %v", args, out, err)
+		}
+		object, links := rows[1], rows[2]
+		if object[0] != "object" || object[2] != "erased" || object[9] != dir.Prefix+"Certificate.pdf" || object[10] != "123" || object[11] != "456" {
+			t.Errorf("%v: object: got %q", args, object)
+		}
+		if links[0] != "links" || links[2] != "cleared" || links[4] != strconv.Itoa(int(certificate)) || links[14] != "1" || links[1] == "" {
+			t.Errorf("%v: links: got %q", args, links)
+		}
+		if strings.Contains(out, "alice") {
+			t.Errorf("the report holds a user name")
+		}
+	}
+	out, _ := c.run(cli.ExitOK, "report", "--user", strconv.Itoa(user), "-o", "json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 2 || !json.Valid([]byte(lines[0])) || !json.Valid([]byte(lines[1])) {
+		t.Errorf("json: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "report", "--until", "2020-01-01"); strings.Count(out, "\n") != 1 {
+		t.Errorf("an old period: got %q", out)
+	}
+	for _, args := range [][]string{{}, {"--user", "x"}, {"--since", "yesterday"}, {"--until", "2026-13-01"}} {
+		c.run(cli.ExitUsage, append([]string{"report"}, args...)...)
+	}
+}

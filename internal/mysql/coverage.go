@@ -1,0 +1,84 @@
+package mysql
+
+import (
+	"context"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Uncovered is a retiring user who still has references, with the request that is, or was, to erase them.
+type Uncovered struct {
+	User    purge.UserID
+	Request purge.RequestID // 0: never requested
+	State   purge.State     // empty: never requested
+	Reason  purge.Reason
+}
+
+// EachUncovered calls do for every user of whom eligible says that they may be purged, and who has references left, in
+// the order of user ids. It reads the LMS by indexed pages, never a whole table.
+func (s *Store) EachUncovered(ctx context.Context, eligible func(purge.Retirement) bool, do func(Uncovered) error) error {
+	for last := purge.UserID(0); ; {
+		var page []struct {
+			UserID    purge.UserID
+			HasStatus bool
+			State     *string
+		}
+		err := s.gorm.WithContext(ctx).Raw("SELECT r.user_id, s.id IS NOT NULL AS has_status, "+exact("t.state_name")+" AS state FROM "+
+			s.tables.requests+" r LEFT JOIN "+s.tables.statuses+" s ON s.user_id = r.user_id LEFT JOIN "+s.tables.states+
+			" t ON t.id = s.current_state_id WHERE r.user_id > ? ORDER BY r.user_id LIMIT ?", last, acceptBatch).Scan(&page).Error
+		if err != nil {
+			return classify("reading retirement requests", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		last = page[len(page)-1].UserID
+		var users []purge.UserID
+		for _, row := range page {
+			r := purge.Retirement{UserExists: true, Requested: true}
+			switch {
+			case row.State != nil:
+				r.State = *row.State
+			case row.HasStatus:
+				r.State = purge.StateUnknown
+			}
+			if eligible(r) {
+				users = append(users, row.UserID)
+			}
+		}
+		if err := s.uncovered(ctx, users, do); err != nil {
+			return err
+		}
+	}
+}
+
+// uncovered finds those of a page's users who have references, and their requests.
+func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Uncovered) error) error {
+	if len(users) == 0 {
+		return nil
+	}
+	left, err := s.withReferences(ctx, users)
+	if err != nil || len(left) == 0 {
+		return classify("asking the LMS database", err)
+	}
+	var rows []Request
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ?", users).Order("id").Find(&rows).Error; err != nil {
+		return classify("looking up requests", err)
+	}
+	latest := map[purge.UserID]Request{}
+	for _, r := range rows {
+		if before, ok := latest[r.UserID]; !ok || before.State.Ended() || !r.State.Ended() { // an open one says more
+			latest[r.UserID] = r
+		}
+	}
+	for _, user := range users {
+		if !left[user] {
+			continue
+		}
+		r := latest[user]
+		if err := do(Uncovered{User: user, Request: r.ID, State: r.State, Reason: r.Reason}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

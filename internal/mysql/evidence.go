@@ -1,0 +1,79 @@
+package mysql
+
+import (
+	"context"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// EvidenceRecord is one line of evidence: an object generation, or the clearing of a certificate's links.
+type EvidenceRecord struct {
+	ID                int64               `json:"-"`
+	Kind              string              `json:"kind"` // object, links
+	RequestID         purge.RequestID     `json:"request_id"`
+	UserID            purge.UserID        `json:"user_id"`
+	CertificateID     purge.CertificateID `json:"certificate_id"`
+	SourceTable       purge.Table         `json:"source_table"`
+	Attempt           int                 `json:"attempt"`
+	Bucket            string              `json:"bucket,omitempty"`
+	Name              string              `json:"object,omitempty"`
+	Generation        int64               `json:"generation,omitempty"`
+	Size              int64               `json:"size,omitempty"`
+	CacheControl      string              `json:"cache_control,omitempty"`
+	Outcome           purge.Outcome       `json:"outcome"`
+	Until             *time.Time          `json:"until,omitempty"`
+	ReferencesCleared int                 `json:"references_cleared,omitempty"`
+	ListedAt          *time.Time          `json:"listed_at,omitempty"`
+	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that nobody settled yet
+}
+
+// EvidenceFilter chooses evidence: of a user, of a period (from Since, before Until), or of both.
+type EvidenceFilter struct {
+	User         purge.UserID
+	Since, Until time.Time
+}
+
+// EachEvidence calls do for every piece of evidence that the filter chooses: objects first, then links, each in the order
+// of their ids. Only one page is in memory. Intents that are not settled appear for a user only.
+func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
+	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, name, generation, size," +
+		" cache_control, outcome, until, listed_at, settled_at AS at FROM evidence_objects WHERE id > ?"
+	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, references_cleared," +
+		" 'cleared' AS outcome, cleared_at AS at FROM evidence WHERE id > ?"
+	for _, part := range []struct{ text, at string }{{objects, "settled_at"}, {links, "cleared_at"}} {
+		if err := s.eachEvidence(ctx, part.text, part.at, f, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFilter, do func(EvidenceRecord) error) error {
+	var args []any
+	if f.User != 0 {
+		text, args = text+" AND user_id = ?", append(args, f.User)
+	}
+	if !f.Since.IsZero() {
+		text, args = text+" AND "+at+" >= ?", append(args, f.Since.UTC())
+	}
+	if !f.Until.IsZero() {
+		text, args = text+" AND "+at+" < ?", append(args, f.Until.UTC())
+	}
+	for last := int64(0); ; {
+		var rows []EvidenceRecord
+		err := s.gorm.WithContext(ctx).Raw(text+" ORDER BY id LIMIT ?", append(append([]any{last}, args...), acceptBatch)...).Scan(&rows).Error
+		if err != nil {
+			return classify("reading evidence", err)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		for _, r := range rows {
+			if err := do(r); err != nil {
+				return err
+			}
+		}
+		last = rows[len(rows)-1].ID
+	}
+}
