@@ -120,8 +120,8 @@ func TestStoreRefusesForeignDirectories(t *testing.T) {
 
 func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 	t.Parallel()
-	const certificates, latency = 12, 100 * time.Millisecond
-	w := newWorld(t)
+	const certificates, latency = 45, 200 * time.Millisecond
+	w := newWorld(t, func(c *gcs.Config) { c.MaxInFlight = 100 })
 	books := purgetest.NewBooks()
 	user := books.NewUser(purgetest.Retiring)
 	for n := range certificates {

@@ -111,9 +111,6 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	if attempt.State.Ended() {
 		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
 	}
-	if attempt.Unfinished > p.Policy.MaxAttempts {
-		return p.giveUp(ctx, attempt)
-	}
 	report, failure := p.attempt(ctx, attempt)
 	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
 
@@ -138,21 +135,6 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	return result, failure
 }
 
-// giveUp ends a request on which workers die, before it kills one more.
-func (p *Purger) giveUp(ctx context.Context, attempt Attempt) (Result, error) {
-	report := Report{
-		State: Failed, Reason: ReasonGaveUp,
-		Detail: fmt.Sprintf("the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Unfinished-1),
-	}
-	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
-	recorded, err := p.Ledger.Record(ctx, attempt, report)
-	if err != nil {
-		return result, fmt.Errorf("giving up request %d: %w", attempt.Request, err)
-	}
-	result.Counts, result.More = recorded.Counts, recorded.More
-	return result, nil
-}
-
 // remaining is the time left until the deadline of ctx; zero if that is over or unset.
 func remaining(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
@@ -164,6 +146,10 @@ func remaining(ctx context.Context) time.Duration {
 
 // attempt does everything but the recording. The error is nil if the report ends the request.
 func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
+	if attempt.Unfinished > p.Policy.MaxAttempts { // before it kills one more
+		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
+			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Unfinished-1)}, nil
+	}
 	user, err := p.Users.User(ctx, attempt.User)
 	if err != nil {
 		return p.settle(attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
@@ -313,19 +299,11 @@ func describe(problems []error) string {
 // maxDetail fits the ledger's column.
 const maxDetail = 500
 
-// waveWidth is how many calls of one user are made at a time. The store limits the process as a whole.
-const waveWidth = 32
-
-// each calls do for all items at the same time, at most waveWidth of them, and waits for the last.
+// each calls do for all items at the same time and waits for the last. The store limits how many calls are under way.
 func each[T any](items []T, do func(T)) {
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, waveWidth)
 	for _, item := range items {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			do(item)
-		})
+		wg.Go(func() { do(item) })
 	}
 	wg.Wait()
 }
