@@ -62,7 +62,10 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	if err != nil {
 		return err
 	}
-	if o.key != "" {
+	if cmd.Flags().Changed("timeout") && !o.wait {
+		return cli.Usage("--timeout belongs to --wait")
+	}
+	if cmd.Flags().Changed("idempotency-key") {
 		if o.key, err = purge.CallerKey(o.key); err != nil {
 			return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
 		}
@@ -178,7 +181,7 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 		case !r.Open:
 			a.printf("user %d: request %d already done, no link is left\n", r.User, r.Request)
 		case r.Found == purge.Found(purge.Queued) || r.Found == purge.Found(purge.Running):
-			a.printf("user %d: request %d is %s already\n", r.User, r.Request, r.Found)
+			a.printf("user %d: request %d is %s already; it is tried now\n", r.User, r.Request, r.Found)
 		default:
 			a.printf("user %d: request %d was %s, queued again\n", r.User, r.Request, r.Found)
 		}

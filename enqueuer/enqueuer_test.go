@@ -110,7 +110,7 @@ func TestEnqueue(t *testing.T) {
 	if got := c.depth(); got.Pending != 2 {
 		t.Errorf("got %+v, want two tasks", got)
 	}
-	if out, _ := c.run(cli.ExitOK, "enqueue", "--username", "Alice"); out != "user "+a+": request 1 is queued already\n" {
+	if out, _ := c.run(cli.ExitOK, "enqueue", "--username", "Alice"); out != "user "+a+": request 1 is queued already; it is tried now\n" {
 		t.Errorf("by name: got %q", out)
 	}
 	c.end(alice, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Detail: "a hold protects a file of certificate 7"})
@@ -171,10 +171,12 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 		"unknown queue":       {args: []string{"enqueue", user, "--queue", "fast"}, want: []string{`"fast"`, "purge or backfill"}},
 		"key for two":         {args: []string{"enqueue", user, "43", "--idempotency-key", "k"}, want: []string{"--idempotency-key"}},
 		"odd key":             {args: []string{"enqueue", user, "--idempotency-key", "a b"}, want: []string{"--idempotency-key", "ASCII"}},
+		"empty key":           {args: []string{"enqueue", user, "--idempotency-key", ""}, want: []string{"--idempotency-key"}},
+		"timeout for nothing": {args: []string{"enqueue", user, "--timeout", "1s"}, want: []string{"--wait"}},
 		"unknown format":      {args: []string{"enqueue", user, "-o", "xml"}, want: []string{"text or json"}},
 		"unknown flag":        {args: []string{"enqueue", "--fast"}, want: []string{"--fast", "--help"}},
 		"unknown command":     {args: []string{"frobnicate"}, want: []string{"frobnicate"}},
-		"status of no id":     {args: []string{"status", "alice"}, want: []string{"not a user id"}, not: "alice"},
+		"status of no id":     {args: []string{"status", "alice"}, want: []string{"is not a user id"}, not: "alice"},
 		"status of two":       {args: []string{"status", "1", "2"}, want: []string{"at most 1"}},
 		"configuration is no": {args: []string{"status", "--config", "no-such-file.yaml"}, want: []string{"no-such-file.yaml"}},
 	} {
@@ -278,8 +280,16 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	}
 	c.end(alice, purge.Report{State: purge.Done})
 	c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+	if _, said := c.run(cli.ExitTimeout, "enqueue", b, "--wait", "--timeout", "300ms"); !strings.Contains(said, "--timeout") {
+		t.Errorf("before it was looked at again: got %q", said)
+	}
+	go func() { // a worker looks again, once the command waits
+		for range 2 {
+			c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+		}
+	}()
 	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait")
-	if !strings.Contains(said, "1 of 2 requests are not done") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {
+	if !strings.Contains(said, "not done: 1 of 2") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {
 		t.Errorf("got %q and %q", out, said)
 	}
 	c.end(bob, purge.Report{State: purge.Done})

@@ -88,13 +88,16 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 		return cli.Unavailable(err)
 	}
 	var depths []queue.Depth
+	var workers int
 	rdb, redisErr := openRedis(cmd, cfg)
 	if redisErr == nil {
 		defer rdb.Close()
-		depths, redisErr = queue.Depths(rdb)
+		if depths, redisErr = queue.Depths(rdb); redisErr == nil {
+			workers, redisErr = queue.Workers(rdb)
+		}
 	}
 	if *out == "json" {
-		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths)}); err != nil {
+		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": workers}); err != nil {
 			return err
 		}
 		return cli.Unavailable(redisErr)
@@ -115,6 +118,9 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
+	}
+	if redisErr == nil {
+		a.printf("\nworkers that pull tasks: %d\n", workers)
 	}
 	return cli.Unavailable(redisErr)
 }
@@ -138,6 +144,9 @@ func (a *app) printRequests(rows []mysql.Request, out *output) error {
 			a.printf(" (%s)", r.Reason)
 		}
 		a.printf(", attempts %d, certificates %d, objects erased %d, links cleared %d", r.Attempts, r.Certificates, r.ObjectsErased, r.ReferencesCleared)
+		if r.ObjectsAbsent > 0 {
+			a.printf(", empty directories %d", r.ObjectsAbsent)
+		}
 		if r.ObjectsSoftDeleted > 0 {
 			a.printf(", objects soft-deleted %d", r.ObjectsSoftDeleted)
 		}

@@ -19,9 +19,9 @@ var errWaited = errors.New("--timeout was over before all requests had ended; th
 
 // wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges.
 func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Accepted, o enqueueOptions) error {
-	ids := make([]purge.RequestID, len(accepted))
+	ids, before := make([]purge.RequestID, len(accepted)), map[purge.RequestID]int{}
 	for i, r := range accepted {
-		ids[i] = r.Request
+		ids[i], before[r.Request] = r.Request, r.Attempts
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errWaited)
 	defer cancel()
@@ -32,7 +32,7 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Acc
 		latest, err := store.Requests(ctx, ids)
 		if err == nil {
 			rows = latest
-			if settled(rows) {
+			if settled(rows, before) {
 				break
 			}
 		} else if ctx.Err() == nil {
@@ -54,7 +54,7 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Acc
 		}
 	}
 	if undone > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d requests are not done", undone, len(rows))}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("not done: %d of %d", undone, len(rows))}
 	}
 	return nil
 }
@@ -67,10 +67,11 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// settled reports whether nothing will happen to the requests soon.
-func settled(rows []mysql.Request) bool {
+// settled reports whether nothing will happen to the requests soon. One that waits for a date has been looked at again
+// since this command asked, so that its date is no old news.
+func settled(rows []mysql.Request, before map[purge.RequestID]int) bool {
 	for _, r := range rows {
-		if !r.State.Ended() && r.NotBefore == nil {
+		if !r.State.Ended() && (r.NotBefore == nil || r.Attempts <= before[r.ID]) {
 			return false
 		}
 	}

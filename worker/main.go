@@ -9,6 +9,7 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -23,7 +24,7 @@ func newCommand(s cli.Streams) *cobra.Command {
 generation of the user's certificate files from Google Cloud Storage, proves by listing that they are gone, and
 only then clears the two link columns and writes the evidence, in one transaction.
 
-It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis or MySQL is down it waits. A wrong
+It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis or MySQL is down it waits, and says so. A wrong
 bucket, a missing right or an old ledger ends it at the start with exit code 5; when that happens later, it stops
 pulling tasks, turns unready on /readyz, and goes on once it is mended; requests wait. (A right that is withdrawn from
 under tasks at work fails those, visibly: it might have been one object's.)
@@ -57,6 +58,11 @@ func load(path string, environ []string) (config.Worker, purge.Locations, error)
 	locations, err := purge.NewLocations(newLocations(cfg.Locations))
 	if err != nil {
 		return cfg, locations, &config.Error{Problems: []string{fmt.Sprintf("locations: %v", err)}}
+	}
+	if rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal()); err != nil {
+		return cfg, locations, &config.Error{Problems: []string{err.Error()}}
+	} else if err := rdb.Close(); err != nil {
+		return cfg, locations, fmt.Errorf("closing an unused client: %w", err)
 	}
 	return cfg, locations, nil
 }

@@ -46,6 +46,9 @@ func (w *worker) await(ctx context.Context, first bool) error {
 	said := ""
 	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
 		err := w.check(ctx)
+		if err == nil && first { // later, an empty location may be our own work
+			err = w.objects.CheckLocations(ctx)
+		}
 		if err == nil {
 			return nil
 		}

@@ -57,7 +57,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	}
 	t.Cleanup(stop)
 	location := config.DefaultLocation()
-	location.Name, location.Bucket = "main", "certs"
+	location.Name, location.Bucket, location.AllowEmpty = "main", "certs", true
 	s.cfg.Locations = []config.Location{location}
 	s.cfg.MySQL.DSN = config.NewSecret(db.RootDSN(db.Ledger))
 	s.cfg.LMS.Database = db.LMS
@@ -358,6 +358,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		"no permission":   {func(s *site) { s.bucket.Deny("certs", "storage.objects.list") }, "storage.objects.list"},
 		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
 		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
+		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = false, "prod/" }, `"prod/downloads/"`},
 		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
 		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
 	} {
@@ -417,8 +418,20 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	})
 	must(t, servers.MariaDB.Start(t.Context()))
 	s.await(purge.Done, ids...)
-	ids = s.enqueue(second)
-	s.await(purge.Done, ids...)
+	s.await(purge.Done, s.enqueue(second)...)
+	paused := strings.Count(worker.log.String(), "worker paused")
+	ids = s.enqueue(s.addUser(), s.addUser())
+	servers.MariaDB.Stop() // now in the middle
+	eventually(t, "it pauses again", func() bool { return strings.Count(worker.log.String(), "worker paused") > paused })
+	if tries := strings.Count(worker.log.String(), "task will be tried again"); tries > 100 {
+		t.Errorf("got %d tries while MySQL was away, want it to stop pulling", tries)
+	}
+	must(t, servers.MariaDB.Start(t.Context()))
+	for _, r := range s.await(purge.Done, ids...) {
+		if r.Failures > 0 {
+			t.Errorf("an outage was counted: %+v", r)
+		}
+	}
 	must(t, servers.Redis.Restart(t.Context())) // empty now
 	s.await(purge.Done, s.enqueue(third)...)
 	must(t, servers.MariaDB.Restart(t.Context()))

@@ -109,8 +109,12 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	if !started { // cobra itself did not understand the command line
 		err = Usage("%w (see %s --help)", err, root.Name())
 	}
+	code := ExitCode(err)
+	if code == ExitInterrupted {
+		err = errors.New("interrupted; what was accepted goes on, and the command may be repeated")
+	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
-	return ExitCode(err)
+	return code
 }
 
 // VersionCommand prints the version that the build recorded.

@@ -102,7 +102,7 @@ surprise: 1
 		`worker.yaml:2: unknown key "lvl" in log; known keys: level, format`,
 		`worker.yaml:5: gcs.max_tries: must be a whole number, is "many"`,
 		`worker.yaml:7: tasks.timeout: must be a duration such as "30s" or "5m", is 90`,
-		`worker.yaml:11: unknown key "buckts" in locations[0]; known keys: name, bucket, object_prefix, downloads_dir, verify_dir, url_prefixes`,
+		`worker.yaml:11: unknown key "buckts" in locations[0]; known keys: name, bucket, object_prefix, downloads_dir, verify_dir, url_prefixes, allow_empty`,
 		`worker.yaml:12: unknown key "surprise"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, health`,
 		`CERTPURGE_MYSQL_QUERY_TIMEOUT: mysql.query_timeout: must be a duration such as "30s" or "5m", is "10"`,
 		`CERTPURGE_QUEUE_CONCURENCY: names no configuration key; known are CERTPURGE_QUEUE_CONCURRENCY, `+

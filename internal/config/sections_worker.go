@@ -60,7 +60,7 @@ type Weights struct {
 // also the allow-list of buckets: the worker deletes nowhere else. A user with a reference outside of it fails as
 // unrecognised_reference, and keeps the reference.
 type Location struct {
-	// Name is this location's name in logs, metrics and outcomes. It must be unique.
+	// Name is this location's name in error messages. It must be unique.
 	Name string `yaml:"name" validate:"required,location_name"`
 
 	// Bucket is the Cloud Storage bucket. It must exist and be readable at the start of the worker: a wrong one answers a
@@ -85,6 +85,10 @@ type Location struct {
 	// bucket: https://s3.amazonaws.com/OLD-BUCKET/, https://OLD-BUCKET.s3.amazonaws.com/ and //s3.amazonaws.com/OLD-BUCKET/.
 	// A prefix may stand in one location only.
 	URLPrefixes []string `yaml:"url_prefixes" validate:"dive,url_prefix"`
+	// AllowEmpty lets a worker start although there is nothing at all below the downloads directory. Without it that is taken
+	// for a misspelt bucket, prefix or directory, which would "prove" every file gone and clear the links to it. Set it once
+	// the last certificate of a location has been purged.
+	AllowEmpty bool `yaml:"allow_empty"`
 }
 
 // GCS says how the worker talks to Cloud Storage.
@@ -117,7 +121,8 @@ type GCS struct {
 	// it asks again. A longer time means that a changed policy is reported wrongly for longer.
 	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
 
-	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. A wrong one
+	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a path,
+	// /storage/v1/ is added. A wrong one
 	// sends deletes to a host whose "not found" means nothing, so a loopback or plain http address needs allow_emulator too.
 	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
 
@@ -129,7 +134,7 @@ type GCS struct {
 	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
 }
 
-// Health is the worker's listener for probes and metrics.
+// Health is the worker's listener for probes.
 type Health struct {
 	// Listen is the address of the listener as host:port; :8081 means all interfaces, which Kubernetes needs, and empty
 	// switches it off. It has no login of its own, so keep it off networks that others can reach.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -70,6 +71,33 @@ func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
 		return nil
 	}
 	return &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q: the service account lacks %s", b.name, strings.Join(missing, ", "))}
+}
+
+// CheckLocations makes sure that every location whose files are expected has some. It lists one object of each.
+func (s *Store) CheckLocations(ctx context.Context) error {
+	var errs []error
+	for _, dir := range s.cfg.Locations.Parents() {
+		found := false
+		err := s.call(ctx, func(ctx context.Context) error {
+			it := s.buckets[dir.Bucket].handle.Objects(ctx, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL})
+			it.PageInfo().MaxSize = 1
+			_, err := it.Next()
+			found = err == nil
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			return err
+		})
+		switch {
+		case err != nil:
+			errs = append(errs, classify("listing", dir.Bucket, err))
+		case !found:
+			errs = append(errs, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
+				"bucket %q holds nothing under %q: check the location's bucket, object_prefix and downloads_dir, or, if every file is gone, set its allow_empty",
+				dir.Bucket, dir.Prefix)})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // settings returns a bucket's settings, at most AttributesMaxAge old, and refuses a bucket in which an erasure would not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	opts := []option.ClientOption{option.WithHTTPClient(httpClient)}
 	if cfg.Endpoint != "" {
-		opts = append(opts, option.WithEndpoint(cfg.Endpoint))
+		opts = append(opts, option.WithEndpoint(completeEndpoint(cfg.Endpoint)))
 	}
 	client, err := storage.NewClient(ctx, opts...)
 	if err != nil {
@@ -83,6 +84,18 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.buckets[name] = &bucket{name: name, handle: handle}
 	}
 	return s, nil
+}
+
+// completeEndpoint adds the path of the JSON API to a URL without one: the client library would send calls to the root.
+func completeEndpoint(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint // the library says what is wrong with it
+	}
+	if u.Path = strings.TrimSuffix(u.Path, "/") + "/"; u.Path == "/" {
+		u.Path = "/storage/v1/"
+	}
+	return u.String()
 }
 
 // Close closes the client and its idle connections.

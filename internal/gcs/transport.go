@@ -40,8 +40,11 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		transport = cfg.Transport
 	case !cfg.Anonymous && cfg.EmulatorHost == "":
 		if transport, err = authenticated(ctx, base, cfg.CredentialsFile); err != nil {
-			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "loading the Google credentials: " +
-				"none were found, or they could not be read; set gcs.credentials_file or the application default credentials"}
+			text := "loading the Google credentials: none were found; set gcs.credentials_file, or the application default credentials"
+			if cfg.CredentialsFile != "" {
+				text = fmt.Sprintf("gcs.credentials_file: %q is missing, or not the key file of a service account", cfg.CredentialsFile)
+			}
+			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: text}
 		}
 	}
 	return &http.Client{

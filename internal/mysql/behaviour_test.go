@@ -444,15 +444,15 @@ func TestOpenNeverPrintsTheDSN(t *testing.T) {
 	}
 }
 
-func TestMySQLDownIsTransient(t *testing.T) {
+func TestMySQLDownIsUnavailable(t *testing.T) {
 	t.Parallel()
 	store, err := mysql.Open(mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/certpurge", LMSDatabase: "openedx", MaxOpenConnections: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if err := store.Ping(t.Context()); purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Errorf("got %v, want a transient error that names the address", err)
+	if err := store.Ping(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "MySQL") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v, want an error that names the server and the address", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -34,6 +35,27 @@ var misconfigured = map[uint16]bool{
 	erHostNotPrivileged: true, erAccessDeniedNoPass: true, erMustChangePassword: true, erAccountLocked: true, erInsecureTransport: true,
 }
 
+// unavailable are the numbers of a server that is there, but not for us, and not now.
+var unavailable = map[uint16]bool{
+	1040: true, // too many connections
+	1053: true, // shutdown in progress
+	1290: true, // read only, as a replica is after a failover
+	1836: true, // read only mode
+	1927: true, // MariaDB: connection was killed
+}
+
+// hint says where to look for the cause of a misconfiguration.
+func hint(number uint16) string {
+	switch number {
+	case erNoSuchTable, erUnknownColumn:
+		return " (run `enqueuer migrate`; check lms.database)"
+	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
+		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate` needs the account certpurge_migrate)"
+	default:
+		return " (check mysql.dsn)"
+	}
+}
+
 // classify gives an error of the driver its class and a text without data: the server's own message is shown only where
 // it speaks of accounts, schemas and tables, because others quote values.
 func classify(doing string, err error) error {
@@ -45,10 +67,16 @@ func classify(doing string, err error) error {
 	}
 	if e, ok := errors.AsType[*driversql.MySQLError](err); ok {
 		if misconfigured[e.Number] {
-			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d: %s", doing, e.Number, e.Message)}
+			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d: %s%s", doing, e.Number, e.Message, hint(e.Number))}
+		}
+		if unavailable[e.Number] {
+			return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be used (%s): error %d (%s)", doing, e.Number, e.SQLState)}
 		}
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d (%s)", doing, e.Number, e.SQLState)}
 	}
-	// What is left are connection errors and ended contexts; their texts hold addresses at most.
-	return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: %v", doing, err)}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: %v", doing, err)}
+	}
+	// What is left are connection errors; their texts hold addresses at most.
+	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %v", doing, err)}
 }

@@ -83,7 +83,10 @@ func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 		}
 		accepted[i] = purge.Accepted{Request: row.ID, User: w.User, Found: purge.FoundNew, Open: !done[row.ID]}
 		if earlier, ok := before[w.Key]; ok {
-			accepted[i].Found = purge.Found(earlier.State)
+			accepted[i].Found, accepted[i].Attempts = purge.Found(earlier.State), earlier.Attempts
+			if earlier.State.Ended() && accepted[i].Open {
+				accepted[i].Attempts++ // opening counts, see Reopen
+			}
 		}
 	}
 	return accepted, nil
@@ -99,7 +102,7 @@ func (s *Store) byKey(ctx context.Context, wishes []purge.Wish) (map[string]Requ
 	for len(keys) > 0 {
 		n := min(len(keys), acceptBatch)
 		var rows []Request
-		err := s.gorm.WithContext(ctx).Select("id, idempotency_key, user_id, state").Where("idempotency_key IN ?", keys[:n]).Find(&rows).Error
+		err := s.gorm.WithContext(ctx).Select("id, idempotency_key, user_id, state, attempts").Where("idempotency_key IN ?", keys[:n]).Find(&rows).Error
 		if err != nil {
 			return nil, classify("looking up requests", err)
 		}

@@ -26,6 +26,8 @@ type Accepted struct {
 	User    UserID    `json:"user_id"`
 	Found   Found     `json:"found"`
 	Open    bool      `json:"open"` // queued or running now; false: done before, and no reference is left
+	// Attempts is how many the request had before this wish.
+	Attempts int `json:"-"`
 }
 
 // OpenRequest is a request that has not ended.

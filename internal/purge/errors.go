@@ -20,6 +20,7 @@ const (
 	NoPermission                   // the service account may not do it
 	Unrecognised                   // a reference from which no artifact can be named
 	Misconfigured                  // wrong bucket, missing grant: every user would meet it
+	Unavailable                    // a database of ours cannot be reached: every user meets it, and it passes
 	Stopped                        // the worker is stopping; nothing is wrong
 )
 

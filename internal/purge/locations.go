@@ -18,6 +18,7 @@ type Location struct {
 	DownloadsDir string   // "downloads" in edx-certificates (S3_CERT_PATH)
 	VerifyDir    string   // "cert" by default in edx-certificates (S3_VERIFY_PATH)
 	URLPrefixes  []string // each ends in "/"; what follows is relative to ObjectPrefix
+	AllowEmpty   bool     // whether the downloads directory may hold nothing when a worker starts
 }
 
 // Locations names the artifacts of references. Make it with NewLocations.
@@ -91,6 +92,18 @@ func (l Locations) Buckets() []string {
 		}
 	}
 	return names
+}
+
+// Parents returns the directories of all locations that must hold something when a worker starts: a misspelt prefix would
+// find nothing anywhere, and "prove" that every file is gone.
+func (l Locations) Parents() []Directory {
+	var parents []Directory
+	for _, loc := range l.all {
+		if !loc.AllowEmpty {
+			parents = append(parents, Directory{loc.Bucket, loc.ObjectPrefix + loc.DownloadsDir + "/"})
+		}
+	}
+	return parents
 }
 
 // Owns reports whether dir is a directory that Directories could have named: in a listed bucket, below a known

@@ -120,6 +120,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	defer cancel()
 	recorded, err := p.Ledger.Record(recordCtx, attempt, report)
 	if err != nil {
+		result.State, result.Reason = Queued, ReasonNone
 		// This error comes first, because it decides when to try again: what was to be recorded is not, whatever it was.
 		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err), failure)
 	}
@@ -253,6 +254,8 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return again(Stopped, ReasonStopped)
 	case seen[Misconfigured]:
 		return again(Misconfigured, ReasonMisconfigured)
+	case seen[Unavailable]:
+		return again(Unavailable, ReasonUnavailable)
 	case (seen[Throttled] || seen[Transient]) && p.tooOld(attempt):
 		return end(ReasonGaveUp)
 	case seen[Throttled]:

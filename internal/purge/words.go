@@ -18,7 +18,7 @@ const maxUserID = 1<<31 - 1
 func ParseUserID(s string) (UserID, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 1 || n > maxUserID || strconv.FormatInt(n, 10) != s {
-		what := "something else"
+		what := "this (not shown, it may be a name)"
 		if strings.Trim(s, "0123456789+-., ") == "" { // letters may be a name or an address
 			what = fmt.Sprintf("%.40q", s)
 		}
@@ -81,6 +81,8 @@ const (
 	ReasonRetained       Reason = "retained"               // queued until a retention date has passed
 	ReasonSoftDeleted    Reason = "soft_deleted"           // queued until a soft delete can no longer be undone
 	ReasonMisconfigured  Reason = "misconfigured"          // queued until the configuration is mended
+	ReasonUnavailable    Reason = "unavailable"            // queued until a database is there again
+	ReasonFilesAbsent    Reason = "files_absent"           // done, but none of the files was ever seen: is the location right?
 	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
 )
 

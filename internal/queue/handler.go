@@ -64,14 +64,14 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
 		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),
 		slog.Int("objects_absent", result.Counts.ObjectsAbsent), slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
-		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Duration("took", time.Since(begun)),
+		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
 	switch {
 	case errors.Is(err, purge.ErrUnknownRequest):
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
 		return false, fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	case err != nil:
-		if purge.ClassOf(err) == purge.Misconfigured {
+		if class := purge.ClassOf(err); class == purge.Misconfigured || class == purge.Unavailable {
 			h.suspect()
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
@@ -81,8 +81,11 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		h.suspect() // one object's right, or everybody's: asking the bucket tells
 	}
 	level := slog.LevelInfo
-	if result.State == purge.Failed {
+	switch {
+	case result.State == purge.Failed:
 		level = slog.LevelError
+	case result.Reason == purge.ReasonFilesAbsent && !result.Again:
+		level = slog.LevelWarn // links were cleared, but no file was ever seen
 	}
 	if result.Detail != "" {
 		figures = append(figures, slog.String("detail", result.Detail))
@@ -116,7 +119,7 @@ func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
 	switch purge.ClassOf(err) {
 	case purge.Stopped:
 		return time.Second // another worker may go on at once
-	case purge.Throttled, purge.Misconfigured:
+	case purge.Throttled, purge.Misconfigured, purge.Unavailable:
 		return b.Base + jitter(3*b.Base)
 	case purge.Retained, purge.SoftDeleting:
 		if e, ok := errors.AsType[*purge.Error](err); ok && !e.Until.IsZero() {

@@ -178,6 +178,7 @@ func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	}
 	b.settle(attempt, report)
 	b.end(r, attempt, report)
+	b.judge(r)
 	more := slices.ContainsFunc(b.requests, func(o *request) bool { return o != r && o.user == r.user && !o.state.Ended() })
 	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r), More: more}, nil
 }
@@ -221,6 +222,14 @@ func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 		}
 	} else if !r.state.Ended() && r.attempts == attempt.Number {
 		r.move(report)
+	}
+}
+
+// judge marks a request that cleared references of which no file was ever seen.
+func (b *Books) judge(r *request) {
+	c := b.counts(r)
+	if r.state == purge.Done && r.reason == purge.ReasonNone && c.ReferencesCleared > 0 && c.ObjectsErased+c.ObjectsSoftDeleted == 0 {
+		r.reason = purge.ReasonFilesAbsent
 	}
 }
 
@@ -295,11 +304,12 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 		return purge.Accepted{Request: r.id, User: w.User, Found: purge.FoundNew, Open: true}
 	}
 	r := b.requests[i]
-	a := purge.Accepted{Request: r.id, User: w.User, Found: purge.Found(r.state), Open: true}
+	a := purge.Accepted{Request: r.id, User: w.User, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
 	if r.state == purge.Done && !b.left(w.User) {
 		a.Open = false
 	} else if r.state.Ended() {
 		r.state, r.reason, r.failures, r.lost, r.opened = purge.Queued, purge.ReasonNone, 0, 0, b.Now()
+		a.Attempts++
 		r.attempts++ // an attempt from before the end must not end it again
 	}
 	return a

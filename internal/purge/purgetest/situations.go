@@ -85,7 +85,7 @@ func table() []situation {
 	day := 24 * time.Hour
 	s := []situation{
 		{name: "deleted", state: purge.Done, cleared: true, erased: 4},
-		{name: "never existed", arrange: removeAll, state: purge.Done, cleared: true},
+		{name: "never existed", arrange: removeAll, state: purge.Done, reason: purge.ReasonFilesAbsent, cleared: true},
 		{
 			name: "bucket missing", arrange: World.DropBucket,
 			state: purge.Queued, reason: purge.ReasonMisconfigured, class: purge.Misconfigured,

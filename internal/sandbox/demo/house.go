@@ -21,49 +21,49 @@ import (
 
 // The databases, named as in configs/mysql/grants.sql.
 const (
-	lmsDatabase    = "openedx"
-	ledgerDatabase = "certpurge"
+	LMSDatabase    = "openedx"
+	LedgerDatabase = "certpurge"
 )
 
-// house is where the demo plays: the servers, the accounts and a directory.
-type house struct {
-	servers     *sandbox.Servers
-	storage     *gcstest.Server
-	storageURL  string
+// House is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one, too.
+type House struct {
+	Servers     *sandbox.Servers
+	Storage     *gcstest.Server
+	StorageURL  string
 	stopStorage func()
-	root        *sql.DB
+	Root        *sql.DB
 
-	// dir belongs to the servers: they remove it at their end, even if this process is killed, together with every process
+	// Dir belongs to the servers: they remove it at their end, even if this process is killed, together with every process
 	// whose id is in a file *.pid there.
-	dir        string
-	dsn        string // of the account of worker and enqueuer
-	migrateDSN string // of the account of the migration
-	redisURL   string
+	Dir        string
+	DSN        string // of the account of worker and enqueuer
+	MigrateDSN string // of the account of the migration
+	RedisURL   string
 }
 
-// openHouse starts everything that the binaries need.
-func openHouse(ctx context.Context) (_ *house, err error) {
-	h := &house{}
+// OpenHouse starts everything that the binaries need, and writes their configuration files. Close ends it.
+func OpenHouse(ctx context.Context) (_ *House, err error) {
+	h := &House{}
 	defer func() {
 		if err != nil {
-			h.close()
+			h.Close()
 		}
 	}()
 	// The demo's data need not survive a power cut.
-	if h.servers, err = sandbox.StartServers(ctx, sandbox.Options{NoSync: true}); err != nil {
+	if h.Servers, err = sandbox.StartServers(ctx, sandbox.Options{NoSync: true}); err != nil {
 		return nil, err
 	}
-	h.dir = filepath.Dir(h.servers.MariaDB.Socket)
-	h.redisURL = h.servers.Redis.URL(0)
-	h.storage = gcstest.New()
-	h.storageURL, h.stopStorage, err = h.storage.Start() //nolint:contextcheck // it serves until it is stopped, not until ctx ends
+	h.Dir = filepath.Dir(h.Servers.MariaDB.Socket)
+	h.RedisURL = h.Servers.Redis.URL(0)
+	h.Storage = gcstest.New()
+	h.StorageURL, h.stopStorage, err = h.Storage.Start() //nolint:contextcheck // it serves until it is stopped, not until ctx ends
 	if err != nil {
 		return nil, err
 	}
-	if h.root, err = openRoot(h.servers.MariaDB); err != nil {
+	if h.Root, err = openRoot(h.Servers.MariaDB); err != nil {
 		return nil, err
 	}
-	if err := lms.CreateLMS(ctx, h.root, lmsDatabase, lms.Mixed); err != nil {
+	if err := lms.CreateLMS(ctx, h.Root, LMSDatabase, lms.Mixed); err != nil {
 		return nil, err
 	}
 	if err := h.grant(ctx); err != nil {
@@ -77,7 +77,8 @@ func openRoot(server *sandbox.MariaDB) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting as root: %w", err)
 	}
-	cfg.InterpolateParams = true // one round trip for each of the large INSERTs
+	cfg.Logger = &mysql.NopLogger{} // its calls return what it would say; the chaos suite restarts the server under it
+	cfg.InterpolateParams = true    // one round trip for each of the large INSERTs
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connecting as root: %w", err)
@@ -90,12 +91,12 @@ var sqlComment = regexp.MustCompile(`(?m)^\s*--.*$`)
 
 // grant makes the ledger's schema and the two accounts as configs/mysql/grants.sql tells operators to, with passwords that
 // nobody has had before, for this machine only.
-func (h *house) grant(ctx context.Context) error {
+func (h *House) grant(ctx context.Context) error {
 	passwords := map[string]string{"'change-me-runtime'": rand.Text(), "'change-me-migrate'": rand.Text()}
 	script := sqlComment.ReplaceAllString(configs.Grants, "")
 	for placeholder, password := range passwords {
-		if strings.Count(script, placeholder) != 1 {
-			return fmt.Errorf("reading configs/mysql/grants.sql: expected %s once", placeholder)
+		if !strings.Contains(script, placeholder) {
+			return fmt.Errorf("reading configs/mysql/grants.sql: expected %s in it", placeholder)
 		}
 		script = strings.ReplaceAll(script, placeholder, "'"+password+"'")
 	}
@@ -104,34 +105,34 @@ func (h *house) grant(ctx context.Context) error {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		if _, err := h.root.ExecContext(ctx, statement); err != nil {
+		if _, err := h.Root.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("granting rights as configs/mysql/grants.sql does: %w", err)
 		}
 	}
-	h.dsn = h.servers.MariaDB.DSN("certpurge", passwords["'change-me-runtime'"], ledgerDatabase)
-	h.migrateDSN = h.servers.MariaDB.DSN("certpurge_migrate", passwords["'change-me-migrate'"], ledgerDatabase)
+	h.DSN = h.Servers.MariaDB.DSN("certpurge", passwords["'change-me-runtime'"], LedgerDatabase)
+	h.MigrateDSN = h.Servers.MariaDB.DSN("certpurge_migrate", passwords["'change-me-migrate'"], LedgerDatabase)
 	return nil
 }
 
-// close stops and removes everything. It may be called on a half-open house.
-func (h *house) close() {
-	if h.root != nil {
-		_ = h.root.Close() // nothing is lost: the server goes next
+// Close stops and removes everything. It may be called on a half-open house.
+func (h *House) Close() {
+	if h.Root != nil {
+		_ = h.Root.Close() // nothing is lost: the server goes next
 	}
 	if h.stopStorage != nil {
 		h.stopStorage()
 	}
-	if h.servers != nil {
-		h.servers.Stop()
+	if h.Servers != nil {
+		h.Servers.Stop()
 	}
 }
 
-// path is a file in the directory.
-func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
+// Path is a file in the directory.
+func (h *House) Path(name string) string { return filepath.Join(h.Dir, name) }
 
-// write makes a file that nobody else can read.
-func (h *house) write(name string, content []byte) error {
-	file, err := os.OpenFile(h.path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+// Write makes a file that nobody else can read.
+func (h *House) Write(name string, content []byte) error {
+	file, err := os.OpenFile(h.Path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
