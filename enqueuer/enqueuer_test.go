@@ -320,7 +320,7 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report"} {
+	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor"} {
 		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}

@@ -176,6 +176,26 @@ func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestKeeperTakesNoStumpForATask(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	enqueue(t, rdb, task42)
+	if err := rdb.HDel(t.Context(), "asynq:{purge}:t:purge:42", "msg").Err(); err != nil {
+		t.Fatal(err)
+	}
+	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: task42.Request, User: task42.User}})
+	if err != nil || len(missing) != 1 {
+		t.Errorf("got %v, %v; want the request, whose task has no message", missing, err)
+	}
+	if err := rdb.Del(t.Context(), "asynq:{purge}:t:purge:42").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 1 {
+		t.Errorf("got %d pending, %v; want the id that is left, and no error", pending, err)
+	}
+}
+
 // TestKeeperEmptiesTheArchive also pins asynq's names of keys and states, which Missing reads.
 func TestKeeperEmptiesTheArchive(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+func newDoctorCommand(a *app) *cobra.Command {
+	var out *output
+	var fix bool
+	var settle time.Duration
+	d := doctor{now: time.Now}
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what is wrong between ledger, Redis and settings, and mend what is safe to mend",
+		Long: `doctor looks for what can go wrong between the ledger, Redis and the settings of both servers: tasks in Redis that asynq
+lost and cannot mend, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction
+policy that throws tasks away. It explains each find. Tasks move while it looks, so each find about them is looked at
+twice, --settle apart.
+
+Without --fix nothing is changed. With it, only what is safe is mended: tasks in Redis that cannot run are forgotten,
+because the ledger knows their requests; a queue is registered; requests without a task get one, as by reconcile. LMS,
+bucket and the states of requests are never touched. What is only advice is left to you.
+
+Buckets and their rights are not looked at: the worker checks them when it starts, and says on /readyz what is wrong.
+
+Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if d.grace < 0 || settle < 0 {
+				return cli.Usage("--grace and --settle must not be negative")
+			}
+			cfg, store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			rdb, err := openRedis(cmd, cfg)
+			if err != nil {
+				return err
+			}
+			defer rdb.Close()
+			d.store, d.redis = store, rdb
+			d.wait = func(ctx context.Context) error { return pause(ctx, settle) }
+			d.queue = &queue.Doctor{Redis: rdb, Wait: d.wait}
+			d.keeper = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+			finds, err := d.run(cmd.Context(), fix)
+			if err != nil {
+				return cli.Unavailable(err)
+			}
+			if *out == "json" {
+				err = a.printJSON(orEmpty(finds))
+			} else {
+				a.printFinds(finds, fix)
+			}
+			if err != nil {
+				return err
+			}
+			return verdict(finds)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&fix, "fix", false, "mend what is safe to mend; without it, nothing is changed")
+	f.DurationVar(&d.grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
+	f.DurationVar(&settle, "settle", 2*time.Second, "time between the two looks at a task that seems broken")
+	out = a.outputFlag(cmd)
+	return cmd
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// severity says how bad a find is.
+type severity string
+
+// Errors do not pass by themselves, warnings may hurt later, notes are worth knowing. Only notes leave the exit code at 0.
+const (
+	severe severity = "error"
+	warn   severity = "warning"
+	note   severity = "note"
+)
+
+// find is one thing that is wrong.
+type find struct {
+	Severity severity `json:"severity"`
+	Kind     string   `json:"kind"`
+	Subject  string   `json:"subject"`
+	Text     string   `json:"text"`
+	Fix      string   `json:"fix"` // what --fix does about it; empty if it is for people to mend
+	Fixed    bool     `json:"fixed"`
+
+	mend func(context.Context) (bool, error) // nil if it is for people to mend
+}
+
+// verdict is the error of finds that are left.
+func verdict(finds []find) error {
+	left := 0
+	for _, f := range finds {
+		if f.Severity != note && !f.Fixed {
+			left++
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d finds are left to mend", left, len(finds))}
+}
+
+// printFinds prints finds by severity.
+func (a *app) printFinds(finds []find, fix bool) {
+	if len(finds) == 0 {
+		a.printf("nothing is wrong\n")
+		return
+	}
+	for _, s := range []severity{severe, warn, note} {
+		title := string(s) + "\n"
+		for _, f := range finds {
+			if f.Severity != s {
+				continue
+			}
+			a.printf("%s  %s: %s\n    %s\n", title, f.Kind, f.Subject, f.Text)
+			title = ""
+			switch {
+			case f.Fix == "":
+			case f.Fixed:
+				a.printf("    fixed: %s\n", f.Fix)
+			case fix:
+				a.printf("    not fixed, it changed or somebody else is at it; look again: %s\n", f.Fix)
+			default:
+				a.printf("    --fix would: %s\n", f.Fix)
+			}
+		}
+	}
+}

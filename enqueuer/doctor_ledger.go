@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/reconcile"
+)
+
+const (
+	ledgerPage   = 500
+	mostLost     = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
+	longRunning  = 10 * time.Minute // above the time that a task, its lease and asynq's recovery take
+	restoreRate  = 500
+	restoreWater = 50_000
+)
+
+// lost looks for open requests that no task will serve.
+func (d *doctor) lost(ctx context.Context) ([]find, error) {
+	since := d.now().Add(-d.grace)
+	suspects, more, err := d.withoutTask(ctx, since)
+	if err != nil || len(suspects) == 0 {
+		return nil, err
+	}
+	if err := d.wait(ctx); err != nil {
+		return nil, err
+	}
+	var queued, running []purge.UserID
+	for page := range slices.Chunk(suspects, ledgerPage) {
+		// Redis first: a request ends before its task does.
+		missing, err := d.keeper.Missing(ctx, page)
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]purge.RequestID, len(missing))
+		for i, r := range missing {
+			ids[i] = r.Request
+		}
+		rows, err := d.store.Requests(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			switch {
+			case !due(r, since, d.now()):
+			case r.State == purge.Running && r.UpdatedAt.Before(d.now().Add(-longRunning)):
+				running = append(running, r.UserID)
+			default:
+				queued = append(queued, r.UserID)
+			}
+		}
+	}
+	restore := sync.OnceValues(func() (bool, error) { return d.restore(ctx) })
+	var finds []find
+	add := func(kind, text string, users []purge.UserID) {
+		if len(users) == 0 {
+			return
+		}
+		finds = append(finds, find{
+			Severity: warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
+			Fix:  "make a task for " + count(len(users), "request", more),
+			mend: func(context.Context) (bool, error) { return restore() },
+		})
+	}
+	add("request_without_task", "The ledger has open requests for which Redis has no task, after a crash or a loss of data for example. The reconciler of a running worker makes them within minutes: if they stay, no worker is running.", queued)
+	add("running_without_task", "The ledger says that requests have been running for more than ten minutes, but Redis has no task for them. Their worker died, and nobody will go on by itself; the reconciler of a running worker makes new tasks.", running)
+	return finds, nil
+}
+
+// due reports whether a request should have a task.
+func due(r mysql.Request, since, now time.Time) bool {
+	return !r.State.Ended() && !r.UpdatedAt.After(since) && (r.NotBefore == nil || r.NotBefore.Before(now))
+}
+
+// withoutTask returns open requests that seem to have no task, and whether there may be more.
+func (d *doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.OpenRequest, more bool, err error) {
+	for last := purge.RequestID(0); len(all) < mostLost; {
+		open, err := d.store.OpenRequests(ctx, last, since, ledgerPage)
+		if err != nil || len(open) == 0 {
+			return all, false, err
+		}
+		last = open[len(open)-1].Request
+		missing, err := d.keeper.Missing(ctx, open)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, missing...)
+	}
+	return all, true, nil
+}
+
+// restore lets the reconciler make one round, and reports whether it came to the end.
+func (d *doctor) restore(ctx context.Context) (bool, error) {
+	r := reconcile.Reconciler{
+		Ledger: d.store, Queue: d.keeper, Grace: d.grace, Rate: restoreRate, HighWater: restoreWater, Now: d.now, Log: slog.New(slog.DiscardHandler),
+	}
+	sum, err := r.Once(ctx)
+	return err == nil && sum.Led && !sum.Full, err
+}
+
+// needless looks for tasks that wait although no request of their user is open.
+func (d *doctor) needless(ctx context.Context) ([]find, error) {
+	first, err := d.waitInVain(ctx, nil)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	if err := d.wait(ctx); err != nil {
+		return nil, err
+	}
+	second, err := d.waitInVain(ctx, first)
+	if err != nil || len(second) == 0 {
+		return nil, err
+	}
+	return []find{{
+		Severity: note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= mostLost),
+		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another installation. They are harmless: a worker that meets one finds nothing to do. Nothing needs to be done.",
+	}}, nil
+}
+
+// waitInVain returns users who have a waiting task and no open request; among some users only, if those are given.
+func (d *doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
+	found := map[purge.UserID]bool{}
+	for users, err := range d.queue.Waiting(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("looking through the tasks: %w", err)
+		}
+		if among != nil {
+			users = slices.DeleteFunc(users, func(u purge.UserID) bool { return !among[u] })
+		}
+		open, err := d.store.WithOpenRequests(ctx, users)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range users {
+			if !slices.Contains(open, u) && len(found) < mostLost {
+				found[u] = true
+			}
+		}
+	}
+	return found, nil
+}
+
+// mostShown is how many of a kind are named in a text.
+const mostShown = 10
+
+func distinct(users []purge.UserID) []purge.UserID {
+	return slices.Compact(slices.Sorted(slices.Values(users)))
+}
+
+// people names users by their ids.
+func people(users []purge.UserID, more bool) string {
+	names := make([]string, len(users))
+	for i, u := range users {
+		names[i] = strconv.FormatInt(int64(u), 10)
+	}
+	if len(names) == 1 {
+		return "user " + names[0]
+	}
+	text := "users " + listed(names)
+	if more {
+		text += ", or even more"
+	}
+	return text
+}
+
+// listed joins the first few.
+func listed(names []string) string {
+	if len(names) > mostShown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostShown], ", "), len(names)-mostShown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// count says how many there are of something.
+func count(n int, what string, more bool) string {
+	switch {
+	case more:
+		return fmt.Sprintf("more than %d %ss", n, what)
+	case n == 1:
+		return "1 " + what
+	default:
+		return fmt.Sprintf("%d %ss", n, what)
+	}
+}

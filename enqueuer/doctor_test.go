@@ -1,0 +1,476 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/configs"
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+var patients atomic.Int64
+
+// patient is a console under exactly the rights of grants.sql, whose Redis the test may spoil.
+type patient struct {
+	*console
+	rdb     redis.UniversalClient
+	account string // as it stands in statements
+}
+
+func newPatient(t *testing.T) *patient {
+	t.Helper()
+	p := &patient{console: newConsole(t), rdb: openTestRedis(t, "")}
+	name := fmt.Sprintf("doc_%d_%d", os.Getpid(), patients.Add(1))
+	p.account = "'" + name + "'@'%'"
+	script := regexp.MustCompile(`(?m)^--.*$`).ReplaceAllString(configs.Grants, "")
+	script = strings.NewReplacer("`openedx`", "`"+p.db.LMS+"`", "`certpurge`", "`"+p.db.Ledger+"`",
+		"'certpurge'@'%'", p.account, "'certpurge_migrate'@'%'", "'"+name+"_m'@'%'").Replace(script)
+	for statement := range strings.SplitSeq(script, ";") {
+		if strings.TrimSpace(statement) != "" {
+			p.db.Exec(t, statement)
+		}
+	}
+	t.Cleanup(func() { p.db.Exec(t, "DROP USER "+p.account+", '"+name+"_m'@'%'") })
+	p.environ[0] = "CERTPURGE_MYSQL_DSN=" + p.db.DSN(name, "change-me-runtime", p.db.Ledger)
+	p.useRedis(strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
+	return p
+}
+
+// openTestRedis opens a URL; an empty one gives a client that is replaced later.
+func openTestRedis(t *testing.T, url string) redis.UniversalClient {
+	t.Helper()
+	if url == "" {
+		return nil
+	}
+	rdb, err := queue.NewRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+func (p *patient) useRedis(url string) {
+	p.t.Helper()
+	p.environ[2] = "CERTPURGE_REDIS_URL=" + url
+	p.rdb = openTestRedis(p.t, url)
+}
+
+// doctor runs the command and returns what it prints; with -o json also what it found.
+func (p *patient) doctor(want int, args ...string) (finds []find, stdout, stderr string) {
+	p.t.Helper()
+	var out, errOut bytes.Buffer
+	streams := cli.Streams{Out: &out, Err: &errOut, Environ: p.environ}
+	root := newCommand(streams)
+	if !slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == "doctor" }) {
+		root.AddCommand(newDoctorCommand(&app{streams: streams}))
+	}
+	root.SetOut(&out)
+	args = append([]string{"doctor", "--settle", "1ms"}, args...)
+	if got := cli.Run(p.t.Context(), root, args, &errOut); got != want {
+		p.t.Errorf("%v: got exit code %d, want %d; it says:\n%s%s", args, got, want, out.String(), errOut.String())
+	}
+	if slices.Contains(args, "json") {
+		if err := json.Unmarshal(out.Bytes(), &finds); err != nil || finds == nil {
+			p.t.Fatalf("%v: got %q and %q: %v", args, out.String(), errOut.String(), err)
+		}
+	}
+	return finds, out.String(), errOut.String()
+}
+
+// retiring adds a user, and enqueues it as an operator would.
+func (p *patient) retiring(name string) purge.UserID {
+	p.t.Helper()
+	user := p.db.AddRetiringUser(p.t, name, "RETIRING_LMS")
+	p.run(cli.ExitOK, "enqueue", strconv.Itoa(user), "--queue", "purge")
+	return purge.UserID(user)
+}
+
+// do changes Redis behind asynq's back; it must change something.
+func (p *patient) do(args ...any) {
+	p.t.Helper()
+	if n, err := p.rdb.Do(p.t.Context(), args...).Int(); err != nil || n < 1 {
+		p.t.Fatalf("%v: got %d, %v", args, n, err)
+	}
+}
+
+// script changes much at once.
+func (p *patient) script(text string) {
+	p.t.Helper()
+	if err := p.rdb.Eval(p.t.Context(), text+" return 1", nil).Err(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func key(rest string) string { return "asynq:{purge}:" + rest }
+
+func task(user purge.UserID) string { return key("t:" + queue.TaskID(user)) }
+
+// begin claims a user's request as a worker would, and dequeues its task as asynq would.
+func (p *patient) begin(user purge.UserID) {
+	p.t.Helper()
+	rows := p.requestsOf(int(user))
+	if _, err := p.store.Begin(p.t.Context(), purge.Task{Request: rows[0].ID, User: user}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *patient) activate(user purge.UserID) {
+	p.t.Helper()
+	p.begin(user)
+	id := queue.TaskID(user)
+	p.do("LREM", key("pending"), 0, id)
+	p.do("LPUSH", key("active"), id)
+	p.do("ZADD", key("lease"), time.Now().Add(time.Hour).Unix(), id)
+	if err := p.rdb.HSet(p.t.Context(), task(user), "state", "active").Err(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil    func(p *patient, user purge.UserID)
+		severity severity
+		says     []string
+		fixes    bool
+		after    string // what --fix brings to light
+		beside   int    // finds that the dry run shows after it, because one follows from the other
+	}{
+		"task_in_no_list": {spoil: func(p *patient, user purge.UserID) {
+			p.do("LREM", key("pending"), 0, queue.TaskID(user))
+		}, severity: severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true, after: "request_without_task"},
+		"active_without_lease": {spoil: func(p *patient, user purge.UserID) {
+			p.activate(user)
+			p.do("ZREM", key("lease"), queue.TaskID(user))
+		}, severity: severe, says: []string{"USER", "lease"}, fixes: true, after: "request_without_task"},
+		"id_without_task": {spoil: func(p *patient, user purge.UserID) {
+			// Of a finished task: otherwise the ledger would have something to say, too.
+			p.end(int(user), purge.Report{State: purge.Done})
+			p.do("LREM", key("pending"), 0, queue.TaskID(user))
+			p.do("ZADD", key("completed"), time.Now().Add(time.Hour).Unix(), queue.TaskID(user))
+			p.do("DEL", task(user))
+		}, severity: severe, says: []string{"USER", "dashboard"}, fixes: true},
+		"task_without_message": {spoil: func(p *patient, user purge.UserID) {
+			p.do("HDEL", task(user), "msg")
+		}, severity: severe, says: []string{"USER", "rest"}, fixes: true, after: "request_without_task", beside: 1},
+		"queue_unregistered": {spoil: func(p *patient, _ purge.UserID) {
+			p.do("SREM", "asynq:queues", "purge")
+		}, severity: warn, says: []string{"queue purge", "deleted in the dashboard"}, fixes: true},
+		"queue_paused": {spoil: func(p *patient, _ purge.UserID) {
+			p.script(`redis.call("SET", "asynq:{purge}:paused", 1)`)
+		}, severity: warn, says: []string{"queue purge", "resumes"}},
+		"archive_full": {spoil: func(p *patient, _ purge.UserID) {
+			p.script(`for i = 1, 1001 do local id = "purge:" .. (900000 + i)
+				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "archived") redis.call("ZADD", "asynq:{purge}:archived", 1, id) end`)
+		}, severity: warn, says: []string{"1001 tasks", "9,999"}},
+		"completed_many": {spoil: func(p *patient, _ purge.UserID) {
+			p.script(`for i = 1, 100001 do local id = "purge:" .. (900000 + i)
+				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "completed") redis.call("ZADD", "asynq:{purge}:completed", 1, id) end`)
+		}, severity: warn, says: []string{"100001 finished", "tasks.retention"}},
+		"request_without_task": {spoil: func(p *patient, _ purge.UserID) {
+			p.script(`redis.call("FLUSHDB")`)
+		}, severity: warn, says: []string{"user USER", "reconciler"}, fixes: true},
+		"running_without_task": {spoil: func(p *patient, user purge.UserID) {
+			p.begin(user)
+			p.script(`redis.call("FLUSHDB")`)
+			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 11 MINUTE")
+		}, severity: warn, says: []string{"user USER", "ten minutes"}, fixes: true},
+		"task_without_request": {spoil: func(p *patient, user purge.UserID) {
+			p.end(int(user), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+		}, severity: note, says: []string{"user USER", "harmless"}},
+		"rights_too_wide": {spoil: func(p *patient, _ purge.UserID) {
+			p.db.Exec(p.t, "GRANT ALL PRIVILEGES ON "+p.db.LMS+".* TO "+p.account)
+		}, severity: warn, says: []string{"ALL PRIVILEGES on lms_", "grants.sql"}},
+		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
+			p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
+		}, severity: severe, says: []string{"certificates_generatedcertificate", "1143"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPatient(t)
+			user := p.retiring("Alice")
+			p.doctor(cli.ExitOK, "--grace", "0s")
+			tc.spoil(p, user)
+			want := cli.ExitNotDone
+			if tc.severity == note {
+				want = cli.ExitOK
+			}
+			_, text, said := p.doctor(want, "--grace", "0s")
+			if (want == cli.ExitOK) != (said == "") || strings.Contains(text, "fixed:") || strings.Contains(text, "--fix would") != tc.fixes {
+				t.Errorf("it says %q and\n%s", said, text)
+			}
+			finds, _, _ := p.doctor(want, "--grace", "0s", "-o", "json")
+			if len(finds) != 1+tc.beside || finds[0].Kind != name || finds[0].Severity != tc.severity || finds[0].Fixed || (finds[0].Fix != "") != tc.fixes {
+				t.Fatalf("got %+v, want %s, and only it", finds, name)
+			}
+			for _, part := range tc.says {
+				part = strings.ReplaceAll(part, "USER", strconv.Itoa(int(user)))
+				if !strings.Contains(finds[0].Subject+finds[0].Text, part) || !strings.Contains(text, part) {
+					t.Errorf("got %q and %q, want %q", finds[0].Subject, finds[0].Text, part)
+				}
+			}
+			if !tc.fixes {
+				finds, _, _ = p.doctor(want, "--grace", "0s", "-o", "json", "--fix")
+				if len(finds) != 1 || finds[0].Fixed {
+					t.Errorf("with --fix: got %+v", finds)
+				}
+				return
+			}
+			finds, _, _ = p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json", "--fix")
+			kinds := []string{}
+			for _, f := range finds {
+				kinds = append(kinds, f.Kind)
+				if !f.Fixed {
+					t.Errorf("not fixed: %+v", f)
+				}
+			}
+			if wantKinds := strings.Fields(name + " " + tc.after); !slices.Equal(kinds, wantKinds) {
+				t.Errorf("with --fix: got %v, want %v", kinds, wantKinds)
+			}
+			if _, text, _ := p.doctor(cli.ExitOK, "--grace", "0s"); text != "nothing is wrong\n" {
+				t.Errorf("afterwards it says\n%s", text)
+			}
+		})
+	}
+}
+
+// purgerFunc is a queue.Purger.
+type purgerFunc func(context.Context, purge.Task) (purge.Result, error)
+
+func (f purgerFunc) Purge(ctx context.Context, t purge.Task) (purge.Result, error) { return f(ctx, t) }
+
+// TestDoctorFindsNothingInAHealthySystem has tasks in every state that a task can be in, put there by asynq.
+func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	done, refused, retained := p.retiring("done"), p.retiring("refused"), p.retiring("retained")
+	p.end(int(done), purge.Report{State: purge.Done})
+	p.end(int(refused), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+	p.end(int(retained), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+	started, release := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	log := slog.New(slog.DiscardHandler)
+	handler := &queue.Handler{Log: log, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+		switch task.User {
+		case done:
+			return purge.Result{State: purge.Done}, nil
+		case refused:
+			return purge.Result{}, purge.ErrUnknownRequest // archived
+		case retained:
+			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
+		default:
+			close(started)
+			<-release
+			return purge.Result{State: purge.Done}, nil
+		}
+	})}
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- queue.Serve(ctx, p.rdb, queue.ServerConfig{
+			Concurrency: 1, Weights: map[string]int{queue.Live: 1}, Drain: 5 * time.Second,
+			Backoff: queue.Backoff{Base: time.Hour, Cap: time.Hour, Now: time.Now},
+		}, handler, log)
+	}()
+	defer func() {
+		close(release)
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	}()
+	active := p.retiring("active")
+	<-started
+	p.begin(active)
+	p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(active)), "--queue", "purge", "--idempotency-key", "again")
+	p.retiring("pending")
+	if got, want := p.depth(), (queue.Depth{Queue: queue.Live, Pending: 1, Active: 1, Retry: 1, Scheduled: 1, Completed: 1, Archived: 1}); got != want {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+	if finds, _, _ := p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json"); len(finds) != 0 {
+		t.Errorf("got %+v, want nothing", finds)
+	}
+	if _, text, said := p.doctor(cli.ExitOK); text != "nothing is wrong\n" || said != "" {
+		t.Errorf("got %q and %q", text, said)
+	}
+}
+
+func TestDoctorGivesRequestsTheirGrace(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.retiring("Alice")
+	p.script(`redis.call("FLUSHDB")`)
+	p.doctor(cli.ExitOK)
+	p.doctor(cli.ExitNotDone, "--grace", "0s")
+}
+
+// TestDoctorNamesTheFirstFewAndNoStranger has many broken tasks, one of them with an id that says who somebody is.
+func TestDoctorNamesTheFirstFewAndNoStranger(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.script(`for i = 1, 25 do redis.call("HSET", "asynq:{purge}:t:purge:" .. i, "msg", "alice", "state", "pending") end
+		redis.call("HSET", "asynq:{purge}:t:alice@example.org", "msg", "alice", "state", "pending")`)
+	_, text, said := p.doctor(cli.ExitNotDone)
+	want := `error
+  task_in_no_list: queue purge, users 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 15 more, 1 task of foreign ids
+    The task is stored, but in no list of its queue. It never runs, and its id stays taken: the user cannot be enqueued again.
+    --fix would: forget 26 tasks; the reconciler makes a new one for each open request
+`
+	if text != want || said != "enqueuer: 1 of 1 finds are left to mend\n" {
+		t.Errorf("got %q and\n%s\nwant\n%s", said, text, want)
+	}
+	if _, text, _ := p.doctor(cli.ExitOK, "--fix"); !strings.Contains(text, "fixed: forget 26 tasks") {
+		t.Errorf("with --fix it says\n%s", text)
+	}
+}
+
+// TestDoctorLooksTwice lets what seems wrong pass by itself between the two looks.
+func TestDoctorLooksTwice(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	ended, waits, needless := p.retiring("ended"), p.retiring("waits"), p.retiring("needless")
+	d := &doctor{store: p.store, redis: p.rdb, queue: &queue.Doctor{Redis: p.rdb}, now: time.Now}
+	d.keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
+	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+	d.wait = func(context.Context) error { // somebody asks again
+		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue", "purge") //nolint:contextcheck // as a process of its own
+		return nil
+	}
+	if finds, err := d.needless(t.Context()); err != nil || len(finds) != 0 {
+		t.Errorf("needless tasks: got %+v, %v", finds, err)
+	}
+	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+	p.script(`redis.call("FLUSHDB")`)
+	d.wait = func(context.Context) error { // as a worker would whose task was not flushed
+		p.end(int(ended), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})                                   //nolint:contextcheck // as a process of its own
+		p.end(int(waits), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)}) //nolint:contextcheck // as a process of its own
+		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 1 MINUTE")                          //nolint:contextcheck // as a process of its own
+		return nil
+	}
+	if finds, err := d.lost(t.Context()); err != nil || len(finds) != 0 {
+		t.Errorf("lost requests: got %+v, %v", finds, err)
+	}
+}
+
+// TestDoctorLeavesReconcilingToTheLeader cannot restore a task while somebody else does.
+func TestDoctorLeavesReconcilingToTheLeader(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	p.retiring("Alice")
+	p.script(`redis.call("FLUSHDB")`)
+	release, leading, err := p.store.Lead(t.Context())
+	if err != nil || !leading {
+		t.Fatalf("got %v, %v; want to lead", leading, err)
+	}
+	if _, text, _ := p.doctor(cli.ExitNotDone, "--fix", "--grace", "0s"); !strings.Contains(text, "not fixed") {
+		t.Errorf("it says\n%s", text)
+	}
+	release()
+	p.doctor(cli.ExitOK, "--fix", "--grace", "0s")
+}
+
+func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	for _, table := range []string{"evidence_objects", "evidence", "requests", "goose_db_version"} {
+		p.db.Exec(t, "DROP TABLE "+p.db.Ledger+"."+table)
+	}
+	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
+	if len(finds) != 1 || finds[0].Kind != kindDatabase || !strings.Contains(finds[0].Text, "enqueuer migrate") {
+		t.Errorf("got %+v, want it to say how to migrate", finds)
+	}
+}
+
+func TestDoctorLooksAtRedisSettings(t *testing.T) {
+	t.Parallel()
+	p := newPatient(t)
+	servers := sandboxtest.OwnServers(t)
+	p.useRedis(servers.Redis.URL(0))
+	if err := p.rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err(); err != nil {
+		t.Fatal(err)
+	}
+	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
+	if len(finds) != 1 || finds[0].Kind != "eviction_policy" || finds[0].Severity != warn || !strings.Contains(finds[0].Text, "allkeys-lru") {
+		t.Errorf("got %+v, want the eviction policy", finds)
+	}
+	if err := p.rdb.Do(t.Context(), "ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-info").Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.useRedis("redis://guest:pw@" + servers.Redis.Addr + "/0")
+	finds, _, _ = p.doctor(cli.ExitOK, "-o", "json")
+	if len(finds) != 1 || finds[0].Kind != "eviction_policy_unknown" || finds[0].Severity != note {
+		t.Errorf("got %+v, want a note", finds)
+	}
+	if finds := settings("6.0.16", "noeviction"); len(finds) != 1 || finds[0].Kind != "redis_version" || finds[0].Severity != severe {
+		t.Errorf("got %+v, want the version", finds)
+	}
+	if finds := settings("7.0.15", "noeviction"); len(finds) != 0 {
+		t.Errorf("got %+v, want nothing", finds)
+	}
+	servers.Stop()
+	if _, _, said := p.doctor(cli.ExitUnavailable); !strings.Contains(said, "Redis") || strings.Contains(said, "pw") {
+		t.Errorf("without Redis it says %q", said)
+	}
+}
+
+// TestDoctorComparesClocks looks from a machine whose own clock is wrong.
+func TestDoctorComparesClocks(t *testing.T) {
+	t.Parallel()
+	db := sandboxtest.MySQL(t, lms.UTF8MB4)
+	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
+		d := &doctor{store: store, queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, now: func() time.Time { return time.Now().Add(offset) }}
+		finds, err := d.clocks(t.Context())
+		if err != nil || want == "" && len(finds) != 0 {
+			t.Fatalf("%v: got %+v, %v", offset, finds, err)
+		}
+		if want == "" {
+			continue
+		}
+		if len(finds) != 2 || finds[0].Subject != "MySQL" || finds[1].Subject != "Redis" {
+			t.Fatalf("%v: got %+v, want one of each server", offset, finds)
+		}
+		for _, f := range finds {
+			if f.Kind != "clock_skew" || f.Severity != warn || !strings.Contains(f.Text, " s "+want+" this machine's") {
+				t.Errorf("%v: got %+v, want %q", offset, f, want)
+			}
+		}
+	}
+}
+
+func TestDoctorHelpAndBadInput(t *testing.T) {
+	t.Parallel()
+	p := &patient{console: &console{t: t}}
+	_, out, _ := p.doctor(cli.ExitOK, "--help")
+	for _, part := range []string{"Exit codes:", "Examples:", "/readyz", "--fix"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("--help does not speak of %s", part)
+		}
+	}
+	if _, _, said := p.doctor(cli.ExitUsage, "--grace", "-1s"); !strings.Contains(said, "--grace") {
+		t.Errorf("got %q", said)
+	}
+}

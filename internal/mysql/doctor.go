@@ -1,0 +1,91 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Problems does what Check does, but goes on after a problem and returns all of them. An error means that it could not
+// look, because the server cannot be reached for example.
+func (s *Store) Problems(ctx context.Context) ([]error, error) {
+	checks := []func(context.Context) error{
+		s.checkVersion,
+		func(ctx context.Context) error { _, err := s.User(ctx, 0); return err },
+		s.checkBinlog,
+		func(ctx context.Context) error { return s.checkClear(ctx, s.tables.certificates) },
+	}
+	if s.clear {
+		checks = append(checks, func(ctx context.Context) error { return s.checkClear(ctx, s.tables.history) })
+	}
+	if err := s.Ping(ctx); err != nil {
+		return nil, err
+	}
+	var problems []error
+	for _, check := range checks {
+		switch err := check(ctx); {
+		case err == nil:
+		case purge.ClassOf(err) == purge.Misconfigured:
+			problems = append(problems, err)
+		default:
+			return nil, err
+		}
+	}
+	return problems, nil
+}
+
+// checkClear reports whether references of a table may be cleared. It changes nothing.
+func (s *Store) checkClear(ctx context.Context, table string) error {
+	statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' WHERE 1 = 0" //nolint:gosec // a quoted name of our own
+	_, err := s.sql.ExecContext(ctx, statement)
+	return classify("checking the right to clear references", err)
+}
+
+// Clock returns the time by MySQL's clock.
+func (s *Store) Clock(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	if err := s.sql.QueryRowContext(ctx, "SELECT UTC_TIMESTAMP(6)").Scan(&now); err != nil {
+		return now, classify("reading MySQL's clock", err)
+	}
+	return now, nil
+}
+
+// WithOpenRequests returns those of the users who have a request that is queued or running.
+func (s *Store) WithOpenRequests(ctx context.Context, users []purge.UserID) ([]purge.UserID, error) {
+	var open []purge.UserID
+	for page := range slices.Chunk(users, acceptBatch) {
+		var rows []purge.UserID
+		err := s.gorm.WithContext(ctx).Model(&Request{}).Distinct("user_id").
+			Where("user_id IN ? AND state IN ?", page, []purge.State{purge.Queued, purge.Running}).Scan(&rows).Error
+		if err != nil {
+			return nil, classify("looking for open requests", err)
+		}
+		open = append(open, rows...)
+	}
+	return open, nil
+}
+
+// ExcessRights returns the rights that this account has on the LMS database, but does not need: beyond reading, and
+// beyond writing the two columns of a reference. Each is one sentence's part such as "DELETE on lms.auth_user". What the
+// server says in a form that nobody knows is shown as a right that could not be understood.
+func (s *Store) ExcessRights(ctx context.Context) (excess []string, err error) {
+	// Without FOR, the rights of the roles that are active count as well.
+	rows, err := s.sql.QueryContext(ctx, "SHOW GRANTS")
+	if err != nil {
+		return nil, classify("reading the account's rights", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, fmt.Errorf("reading the account's rights: %w", err)
+		}
+		excess = append(excess, s.tables.excess(line)...)
+	}
+	slices.Sort(excess)
+	return slices.Compact(excess), classify("reading the account's rights", rows.Err())
+}

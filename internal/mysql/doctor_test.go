@@ -1,0 +1,210 @@
+package mysql_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+)
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil func(f *fixture, account string)
+		want  []string // what each problem speaks of
+	}{
+		"none": {spoil: func(*fixture, string) {}},
+		"an old ledger": {spoil: func(f *fixture, _ string) {
+			f.exec("UPDATE " + f.db.Ledger + ".goose_db_version SET is_applied = 0 WHERE version_id > 0")
+		}, want: []string{"enqueuer migrate"}},
+		"missing rights, each by itself": {spoil: func(f *fixture, account string) {
+			f.exec("REVOKE SELECT (state_name) ON " + f.db.LMS + ".user_api_retirementstate FROM " + account)
+			f.exec("REVOKE UPDATE (download_url) ON " + f.db.LMS + ".certificates_generatedcertificate FROM " + account)
+			f.exec("REVOKE UPDATE (download_url) ON " + f.db.LMS + ".certificates_historicalgeneratedcertificate FROM " + account)
+		}, want: []string{"state_name", "certificates_generatedcertificate", "certificates_historicalgeneratedcertificate"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			tc.spoil(f, f.account())
+			problems, err := f.open(f.dsn).Problems(t.Context())
+			if err != nil || len(problems) != len(tc.want) {
+				t.Fatalf("got %v, %v; want %d problems", problems, err, len(tc.want))
+			}
+			for i, want := range tc.want {
+				if purge.ClassOf(problems[i]) != purge.Misconfigured || !strings.Contains(problems[i].Error(), want) {
+					t.Errorf("got %v, want it to speak of %s", problems[i], want)
+				}
+			}
+		})
+	}
+}
+
+// account is the runtime account as it stands in statements.
+func (f *fixture) account() string {
+	name, _, _ := strings.Cut(f.dsn, ":")
+	return "'" + name + "'@'%'"
+}
+
+// rewritingConn puts one statement in place of another of the same length.
+type rewritingConn struct {
+	net.Conn
+	statement, instead []byte
+	done               *atomic.Bool
+}
+
+func (c rewritingConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, c.statement) {
+		c.done.Store(true)
+		b = bytes.Replace(b, c.statement, c.instead, 1)
+	}
+	return c.Conn.Write(b)
+}
+
+// TestProblemsOfABinaryLogByStatement asks a table for the settings: MariaDB cannot begin to log while it runs.
+func TestProblemsOfABinaryLogByStatement(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	f.exec("CREATE TABLE " + f.db.Ledger + ".settings AS SELECT 'log_bin' AS name, 'ON' AS value UNION SELECT 'binlog_format', 'STATEMENT'")
+	const statement = "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')"
+	var rewritten atomic.Bool
+	store := f.open(f.dsn, func(c *mysql.Config) {
+		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			instead := fmt.Sprintf("%-*s", len(statement), "SELECT name, value FROM "+f.db.Ledger+".settings")
+			return rewritingConn{conn, []byte(statement), []byte(instead), &rewritten}, err
+		}
+	})
+	problems, err := store.Problems(t.Context())
+	if err != nil || !rewritten.Load() || len(problems) != 1 || !strings.Contains(problems[0].Error(), "binlog_format") {
+		t.Errorf("got %v, %v; want the binary log's format", problems, err)
+	}
+}
+
+func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
+	t.Parallel()
+	store, err := mysql.Open(mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/x", LMSDatabase: "y", ConnectTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if problems, err := store.Problems(t.Context()); err == nil || problems != nil || purge.ClassOf(err) != purge.Unavailable {
+		t.Errorf("got %v, %v; want an error", problems, err)
+	}
+}
+
+func TestExcessRights(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		grants []string // LMS and ACCOUNT are replaced
+		want   []string
+	}{
+		"exactly grants.sql": {},
+		"everything there":   {grants: []string{"ALL PRIVILEGES ON LMS.*"}, want: []string{"ALL PRIVILEGES on LMS.*"}},
+		"by a wildcard":      {grants: []string{"DELETE, SELECT ON `lms\\_%`.*"}, want: []string{"DELETE on lms\\_%.*"}},
+		"everywhere":         {grants: []string{"INSERT, DELETE ON *.*"}, want: []string{"DELETE on *.*", "INSERT on *.*"}},
+		"a whole row":        {grants: []string{"UPDATE ON LMS.certificates_generatedcertificate"}, want: []string{"UPDATE on LMS.certificates_generatedcertificate"}},
+		"other columns": {
+			grants: []string{"UPDATE (status) ON LMS.certificates_generatedcertificate"},
+			want:   []string{"UPDATE (download_uuid, download_url, status) on LMS.certificates_generatedcertificate"},
+		},
+		"another table":    {grants: []string{"DELETE ON LMS.auth_user"}, want: []string{"DELETE on LMS.auth_user"}},
+		"handing on":       {grants: []string{"SELECT ON LMS.* WITH GRANT"}, want: []string{"GRANT OPTION on LMS.*"}},
+		"more to read":     {grants: []string{"SELECT ON LMS.*"}},
+		"another database": {grants: []string{"ALL PRIVILEGES ON `other`.*", "DELETE ON `lmsx\\_%`.*"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			for _, grant := range tc.grants {
+				right, option, _ := strings.Cut(grant, " WITH ")
+				if option != "" {
+					option = " WITH GRANT OPTION"
+				}
+				f.exec("GRANT " + strings.ReplaceAll(right, "LMS", f.db.LMS) + " TO " + f.account() + option)
+			}
+			got, err := f.open(f.dsn).ExcessRights(t.Context())
+			for i := range got {
+				got[i] = strings.ReplaceAll(got[i], f.db.LMS, "LMS")
+			}
+			// Servers order the columns of a right as they like.
+			if name == "other columns" && len(got) == 1 && strings.Contains(got[0], "status") {
+				got = tc.want
+			}
+			if err != nil || !slices.Equal(got, tc.want) {
+				t.Errorf("got %q, %v; want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestExcessRightsOfARole grants everything through a role, which is active by default.
+func TestExcessRightsOfARole(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	role := strings.Trim(strings.TrimSuffix(f.account(), "@'%'"), "'") + "_r"
+	f.exec("CREATE ROLE " + role)
+	t.Cleanup(func() { f.exec("DROP ROLE " + role) })
+	f.exec("GRANT DELETE ON " + f.db.LMS + ".* TO " + role)
+	f.exec("GRANT " + role + " TO " + f.account())
+	f.exec("SET DEFAULT ROLE " + role + " FOR " + f.account())
+	if got, err := f.open(f.dsn).ExcessRights(t.Context()); err != nil || len(got) != 1 || got[0] != "DELETE on "+f.db.LMS+".*" {
+		t.Errorf("got %q, %v; want the role's right", got, err)
+	}
+}
+
+func TestClock(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	before := time.Now().Add(-time.Minute)
+	if got, err := f.Clock(t.Context()); err != nil || got.Before(before) || got.After(time.Now().Add(time.Minute)) {
+		t.Errorf("got %v, %v; want about now", got, err)
+	}
+}
+
+func TestWithOpenRequests(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	var users []purge.UserID
+	for _, key := range []string{"queued", "running", "ended", "none"} {
+		user := purge.UserID(f.db.AddRetiringUser(t, key, "RETIRING_LMS"))
+		users = append(users, user)
+		if key == "none" {
+			continue
+		}
+		accepted, err := f.Accept(t.Context(), []purge.Wish{
+			{User: user, Key: key + "1", Source: purge.SourceCLI}, {User: user, Key: key + "2", Source: purge.SourceCLI},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range accepted {
+			if key == "queued" {
+				continue
+			}
+			attempt, err := f.Begin(t.Context(), purge.Task{Request: a.Request, User: user})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key == "ended" {
+				if _, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	open, err := f.WithOpenRequests(t.Context(), users)
+	slices.Sort(open)
+	if err != nil || !slices.Equal(open, users[:2]) {
+		t.Errorf("got %v, %v; want %v", open, err, users[:2])
+	}
+}
