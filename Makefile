@@ -17,6 +17,8 @@ TESTENV := go run ./internal/sandbox/cmd/testenv --
 PACKAGES ?= ./...
 # Arguments of the demo: make demo ARGS="--users 100 -o json".
 ARGS ?=
+# Arguments of the fault-injection suite. CI's form: make chaos CHAOS="--users 300 --bound 3m".
+CHAOS ?=
 # How long make fuzz spends on each target.
 FUZZTIME ?= 1m
 # Which benchmarks make bench runs, and how often. For benchstat, use COUNT=10 and keep the output of each side.
@@ -45,6 +47,10 @@ demo: build ## purge 1,000 users on private servers and check the result (ARGS="
 .PHONY: test
 test: compiler ## run all tests with the race detector, on private servers
 	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
+
+.PHONY: chaos
+chaos: build ## purge 10,000 users while everything breaks (CHAOS="--users 300 --bound 3m --seed 7")
+	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
 
 .PHONY: lint
 lint: ## run the linters and check the formatting

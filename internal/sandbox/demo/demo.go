@@ -90,7 +90,7 @@ type demo struct {
 	begun  time.Time
 	people io.Writer // where people read
 
-	house  *house
+	house  *House
 	site   audit.Site
 	data   *dataset.Dataset
 	want   dataset.Expected
@@ -105,25 +105,25 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	err := d.step("Starting a private MariaDB, Redis and storage emulator", func() (err error) {
-		d.house, err = openHouse(ctx)
+		d.house, err = OpenHouse(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	d.site = audit.Site{DB: d.house.root, LMS: lmsDatabase, Ledger: ledgerDatabase, Server: d.house.storage, Buckets: dataset.Buckets()}
+	d.site = audit.Site{DB: d.house.Root, LMS: LMSDatabase, Ledger: LedgerDatabase, Server: d.house.Storage, Buckets: dataset.Buckets()}
 	d.data = dataset.New(d.Seed, d.Users)
 	figures := d.data.Figures()
 	err = d.step(fmt.Sprintf("Seeding %s users, %s certificates, %s files",
 		grouped(figures.Users), grouped(figures.Certificates), grouped(figures.Files)), func() (err error) {
-		d.want, err = d.data.Seed(ctx, d.house.root, lmsDatabase, d.house.storage, d.house.storageURL)
+		d.want, err = d.data.Seed(ctx, d.house.Root, LMSDatabase, d.house.Storage, d.house.StorageURL)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return d.step("Migrating the ledger, taking a snapshot for the check", func() (err error) {
-		if err := d.enqueuer(ctx, d.house.migrateDSN, "migrate"); err != nil {
+		if err := d.enqueuer(ctx, d.house.MigrateDSN, "migrate"); err != nil {
 			return err
 		}
 		d.before, err = d.site.Take(ctx)
@@ -168,7 +168,7 @@ func (d *demo) close() error {
 		err = d.worker.stop()
 	}
 	if d.house != nil {
-		d.house.close()
+		d.house.Close()
 	}
 	return err
 }

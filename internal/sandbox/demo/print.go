@@ -119,13 +119,13 @@ func (d *demo) printKept() {
 	h := d.house
 	d.printf("\nEverything is still running. Ctrl-C stops and removes it.\n\n")
 	d.printf("  MariaDB   mysql --no-defaults --user=root --socket=%s %s   (the ledger is %s; TCP: %s)\n",
-		h.servers.MariaDB.Socket, lmsDatabase, ledgerDatabase, h.servers.MariaDB.Addr)
-	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.redisURL, h.servers.Redis.Socket)
-	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.storageURL, dataset.Buckets()[0])
-	d.printf("  Files     %s, %s, %s\n", h.path(workerFile), h.path(enqueuerFile), d.worker.log)
+		h.Servers.MariaDB.Socket, LMSDatabase, LedgerDatabase, h.Servers.MariaDB.Addr)
+	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.RedisURL, h.Servers.Redis.Socket)
+	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.StorageURL, dataset.Buckets()[0])
+	d.printf("  Files     %s, %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile), d.worker.log)
 	d.printf("\nTo try the commands in another terminal (the secrets are this demo's only):\n\n")
-	d.printf("  export CERTPURGE_CONFIG=%s\n", h.path(enqueuerFile))
-	d.printf("  export CERTPURGE_MYSQL_DSN='%s' CERTPURGE_REDIS_URL='%s'\n", h.dsn, h.redisURL)
+	d.printf("  export CERTPURGE_CONFIG=%s\n", h.Path(EnqueuerFile))
+	d.printf("  export CERTPURGE_MYSQL_DSN='%s' CERTPURGE_REDIS_URL='%s'\n", h.DSN, h.RedisURL)
 	d.printf("  %s status\n", d.Enqueuer)
 	for _, state := range []purge.State{purge.Refused, purge.Failed, purge.Queued} {
 		if id := d.anyUser(state); id != 0 {

@@ -26,7 +26,7 @@ const (
 // environment is all that a process of the demo gets to know. Nothing of ours is handed on: a CERTPURGE_MYSQL_DSN that
 // somebody has set for production must not be found here.
 func (d *demo) environment(dsn string) []string {
-	environ := []string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + d.house.redisURL}
+	environ := []string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + d.house.RedisURL}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			environ = append(environ, name+"="+value)
@@ -40,9 +40,9 @@ func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // enqueuer runs the enqueuer to its end.
 func (d *demo) enqueuer(ctx context.Context, dsn string, args ...string) error {
-	args = append([]string{"--config", d.house.path(enqueuerFile)}, args...)
+	args = append([]string{"--config", d.house.Path(EnqueuerFile)}, args...)
 	cmd := exec.CommandContext(ctx, d.Enqueuer, args...) //nolint:gosec // our own binary
-	cmd.Env, cmd.Dir, cmd.SysProcAttr = d.environment(dsn), d.house.dir, apart()
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = d.environment(dsn), d.house.Dir, apart()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopPatience
 	output, err := cmd.CombinedOutput()
@@ -59,7 +59,7 @@ func (d *demo) enqueue(ctx context.Context) error {
 		for _, id := range ids {
 			args = append(args, strconv.Itoa(id))
 		}
-		if err := d.enqueuer(ctx, d.house.dsn, args...); err != nil {
+		if err := d.enqueuer(ctx, d.house.DSN, args...); err != nil {
 			return err
 		}
 	}
@@ -82,22 +82,22 @@ const (
 
 // startWorker starts the worker. It goes on until stop, whatever becomes of any context: Ctrl-C must find it stoppable.
 func (d *demo) startWorker() (*worker, error) {
-	w := &worker{log: d.house.path(workerLog), gone: make(chan struct{})}
+	w := &worker{log: d.house.Path(workerLog), gone: make(chan struct{})}
 	log, err := os.OpenFile(w.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting the worker: %w", err)
 	}
 	defer log.Close()                                                    // the worker has its own
-	w.cmd = exec.Command(d.Worker, "--config", d.house.path(workerFile)) //nolint:gosec,noctx // our own binary; stop ends it
-	w.cmd.Env, w.cmd.Dir, w.cmd.SysProcAttr = d.environment(d.house.dsn), d.house.dir, apart()
+	w.cmd = exec.Command(d.Worker, "--config", d.house.Path(WorkerFile)) //nolint:gosec,noctx // our own binary; stop ends it
+	w.cmd.Env, w.cmd.Dir, w.cmd.SysProcAttr = d.environment(d.house.DSN), d.house.Dir, apart()
 	w.cmd.Stdout, w.cmd.Stderr = log, log
 	if err := w.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the worker: %w", err)
 	}
-	pidErr := d.house.write(workerPID, []byte(strconv.Itoa(w.cmd.Process.Pid)))
+	pidErr := d.house.Write(workerPID, []byte(strconv.Itoa(w.cmd.Process.Pid)))
 	go func() {
 		w.err = w.cmd.Wait()
-		_ = os.Remove(d.house.path(workerPID)) // its number may soon be another's
+		_ = os.Remove(d.house.Path(workerPID)) // its number may soon be another's
 		close(w.gone)
 	}()
 	if pidErr != nil {

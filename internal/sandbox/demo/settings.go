@@ -10,10 +10,10 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
 
-// The configuration files. Secrets are not in them: the DSN and the Redis URL go through the environment.
+// The configuration files in the house's directory. Secrets are not in them: the DSN and the Redis URL go through the environment.
 const (
-	workerFile   = "worker.yaml"
-	enqueuerFile = "enqueuer.yaml"
+	WorkerFile   = "worker.yaml"
+	EnqueuerFile = "enqueuer.yaml"
 )
 
 var settings = template.Must(template.New("").Parse(`
@@ -56,17 +56,17 @@ health:
 {{end}}`))
 
 // writeSettings writes both files.
-func (h *house) writeSettings() error {
+func (h *House) writeSettings() error {
 	data := struct {
 		LMS, Endpoint, Health string
 		Locations             []purge.Location
-	}{lmsDatabase, h.storageURL, net.JoinHostPort("127.0.0.1", "0"), dataset.Locations()}
-	for _, name := range []string{workerFile, enqueuerFile} {
+	}{LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), dataset.Locations()}
+	for _, name := range []string{WorkerFile, EnqueuerFile} {
 		var text bytes.Buffer
 		if err := settings.ExecuteTemplate(&text, name, data); err != nil {
 			return fmt.Errorf("writing %s: %w", name, err)
 		}
-		if err := h.write(name, text.Bytes()); err != nil {
+		if err := h.Write(name, text.Bytes()); err != nil {
 			return err
 		}
 	}

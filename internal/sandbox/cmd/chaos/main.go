@@ -37,7 +37,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags.StringVar(&o.Worker, "worker", "bin/worker", "path of the binary")
 	flags.StringVar(&o.Enqueuer, "enqueuer", "bin/enqueuer", "path of the binary")
 	flags.StringVar(&o.Logs, "logs", "", "existing directory for the logs of the processes")
-	faults := flags.String("faults", "all", "all, or some of "+strings.Join(chaos.Names(), ","))
+	faults := flags.String("faults", "all", "all, or some, or all,-NAME for all but one, of "+strings.Join(chaos.Names(), ","))
 	output := flags.String("o", "text", "text, or json: the report as one line on standard output")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -1,0 +1,131 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// exitConfiguration is how a worker ends that finds, at its start, a bucket or a right missing.
+const exitConfiguration = 5
+
+// fleet keeps a number of workers running, as a supervisor does.
+type fleet struct {
+	run    *run
+	slots  []*slot
+	cancel context.CancelFunc
+	keeps  sync.WaitGroup
+}
+
+// slot is the place of one worker.
+type slot struct {
+	name string
+
+	mu     sync.Mutex
+	worker *process  // nil between two
+	sent   os.Signal // to this worker, by us
+}
+
+func (r *run) startFleet(ctx context.Context) *fleet {
+	f := &fleet{run: r}
+	ctx, f.cancel = context.WithCancel(ctx)
+	for i := range r.Workers {
+		s := &slot{name: fmt.Sprintf("worker-%d", i+1)}
+		f.slots = append(f.slots, s)
+		f.keeps.Go(func() { f.keep(ctx, s) })
+	}
+	return f
+}
+
+// stop ends all workers and waits for them.
+func (f *fleet) stop() {
+	f.cancel()
+	f.keeps.Wait()
+}
+
+// keep starts a worker whenever there is none, until ctx ends.
+func (f *fleet) keep(ctx context.Context, s *slot) {
+	for ctx.Err() == nil {
+		p := f.run.worker(s.name)
+		if err := p.start(); err != nil {
+			f.run.books.violate("%v", err)
+			return
+		}
+		s.set(p)
+		select {
+		case <-p.gone:
+		case <-ctx.Done():
+			s.terminate(p, f.run.books)
+		}
+		f.judge(ctx, s, p)
+		s.set(nil)
+	}
+}
+
+// judge looks at how a worker ended.
+func (f *fleet) judge(ctx context.Context, s *slot, p *process) {
+	s.mu.Lock()
+	sent := s.sent
+	s.mu.Unlock()
+	f.run.books.restarts.Add(1)
+	switch {
+	case sent == os.Kill:
+	case sent == syscall.SIGTERM && (p.err == nil || p.unborn()):
+	case p.code() == exitConfiguration: // a supervisor tries again, a little later
+		pause(ctx, 500*time.Millisecond)
+	case sent != nil:
+		f.run.books.violate("%s ended with %v after %v: %s", s.name, p.err, sent, lastLine(p))
+	default:
+		f.run.books.violate("%s ended by itself with %v: %s", s.name, p.err, lastLine(p))
+		pause(ctx, 500*time.Millisecond)
+	}
+}
+
+// lastLine is the last thing that a process said.
+func lastLine(p *process) []byte {
+	text := bytes.TrimSpace(p.said.Bytes())
+	return text[bytes.LastIndexByte(text, '\n')+1:]
+}
+
+func (s *slot) set(p *process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worker, s.sent = p, nil
+}
+
+// terminate asks the worker to stop and waits for that.
+func (s *slot) terminate(p *process, b *books) {
+	s.mu.Lock()
+	s.sent = syscall.SIGTERM
+	s.mu.Unlock()
+	if !p.stop() {
+		s.mu.Lock()
+		s.sent = os.Kill
+		s.mu.Unlock()
+		b.violate("%s did not end within %v after SIGTERM", s.name, stopPatience)
+	}
+}
+
+// signal kills or stops a worker and waits until it has gone. It reports false if there was none.
+func (f *fleet) signal(ctx context.Context, number int, sig os.Signal) bool {
+	s := f.slots[number]
+	s.mu.Lock()
+	p := s.worker
+	if p == nil || s.sent != nil {
+		s.mu.Unlock()
+		pause(ctx, 20*time.Millisecond)
+		return false
+	}
+	s.sent = sig
+	s.mu.Unlock()
+	if sig == os.Kill {
+		p.kill()
+	} else {
+		s.terminate(p, f.run.books)
+	}
+	return true
+}

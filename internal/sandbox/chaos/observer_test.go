@@ -1,0 +1,157 @@
+package chaos
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/sandbox/demo/audit"
+	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// watchedWorld is a small site under an observer, without any purge.
+type watchedWorld struct {
+	*observer
+
+	t    *testing.T
+	base string
+}
+
+func newWatchedWorld(t *testing.T) *watchedWorld {
+	t.Helper()
+	db := sandboxtest.MySQL(t, lms.Mixed)
+	server := gcstest.New()
+	base, stop, err := server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	site := audit.Site{DB: db.Root, LMS: db.LMS, Ledger: db.Ledger, Server: server, Buckets: dataset.Buckets()}
+	want, err := dataset.New(11, 2).Seed(t.Context(), site.DB, site.LMS, server, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := site.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := newObserver(t.Context(), site, before, want, newBuckets(server), newBooks(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &watchedWorld{observer: o, t: t, base: base}
+}
+
+// TestTheObserverCanFail tampers with the world in the ways that the observer is there for.
+func TestTheObserverCanFail(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		tamper func(w *watchedWorld)
+		want   string // part of the violation; empty if there must be none
+	}{
+		"an untouched world":           {tamper: func(*watchedWorld) {}},
+		"files first, then references": {tamper: func(w *watchedWorld) { row := w.someRow(true); w.erase(row); w.clear(row) }},
+		"files without references":     {tamper: func(w *watchedWorld) { w.erase(w.someRow(true)) }},
+		"a reference before its files": {tamper: func(w *watchedWorld) { w.clear(w.someRow(true)) }, want: "is cleared while"},
+		"a reference before its files, in a renamed bucket": {
+			tamper: func(w *watchedWorld) {
+				w.clear(w.someRow(true))
+				if err := w.buckets.rename(true); err != nil {
+					w.t.Fatal(err)
+				}
+			},
+			want: "is cleared while",
+		},
+		"a bystander's reference": {tamper: func(w *watchedWorld) { w.clear(w.someRow(false)) }, want: "is cleared while"},
+		"a bystander's file":      {tamper: func(w *watchedWorld) { w.erase(w.someRow(false)) }, want: "is gone"},
+		"one column of two": {
+			tamper: func(w *watchedWorld) { w.exec("UPDATE %s SET download_uuid = '' WHERE %s = ?", w.someRow(true)) },
+			want:   "its reference is still there",
+		},
+		"another column": {
+			tamper: func(w *watchedWorld) { w.exec("UPDATE %s SET verify_uuid = '' WHERE %s = ?", w.someRow(true)) },
+			want:   "verify_uuid changed",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWatchedWorld(t)
+			c.tamper(w)
+			if err := w.last(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(w.books.violations, "\n")
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// someRow is a row with a reference and stored files, of somebody to be purged or of a bystander.
+func (w *watchedWorld) someRow(purged bool) dataset.Row {
+	w.t.Helper()
+	for row := range w.owners {
+		_, cleared := w.want.Cleared[row]
+		_, kept := w.want.Kept[row]
+		if row.Table == lms.Certificates && cleared == purged && !kept && len(w.stored(row)) > 1 {
+			return row
+		}
+	}
+	w.t.Fatal("there is no such row")
+	return dataset.Row{}
+}
+
+func (w *watchedWorld) stored(row dataset.Row) []gcstest.Object {
+	var all []gcstest.Object
+	for _, d := range w.owners[row] {
+		all = append(all, w.site.Server.Objects(d.bucket, d.prefix)...)
+	}
+	return all
+}
+
+func (w *watchedWorld) clear(row dataset.Row) {
+	w.t.Helper()
+	w.exec("UPDATE %s SET download_uuid = '', download_url = '' WHERE %s = ?", row)
+}
+
+// exec changes a row. The two places of the statement are for the table and its key.
+func (w *watchedWorld) exec(statement string, row dataset.Row) {
+	w.t.Helper()
+	statement = strings.Replace(statement, "%s", w.site.LMS+"."+row.Table, 1)
+	statement = strings.Replace(statement, "%s", keys[row.Table], 1)
+	result, err := w.site.DB.ExecContext(w.t.Context(), statement, row.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		w.t.Fatalf("%s: got %d rows changed, %v, want 1", statement, n, err)
+	}
+}
+
+// erase deletes the files of a row as anybody may.
+func (w *watchedWorld) erase(row dataset.Row) {
+	w.t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, o := range w.stored(row) {
+		target := w.base + "b/" + url.PathEscape(o.Bucket) + "/o/" + url.PathEscape(o.Name) + "?generation=" + strconv.FormatInt(o.Generation, 10)
+		request, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodDelete, target, http.NoBody)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusNoContent {
+			w.t.Fatalf("deleting %s: got %s", o.Name, answer.Status)
+		}
+	}
+}

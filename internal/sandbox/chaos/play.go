@@ -1,0 +1,139 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	shortestEpisode = 1500 * time.Millisecond
+	longestEpisode  = 8 * time.Second
+	// faultShare is the part of the bound in which faults are at work; the rest is for what they leave behind.
+	faultShare = 0.6
+	// mostMixed is how many faults are at work at the same time.
+	mostMixed = 4
+)
+
+// play lets faults loose on the purge, then waits for what is left of it in peace.
+func (r *run) play(ctx context.Context) error {
+	watching, unwatch := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { r.observer.watch(watching) })
+	defer beside.Wait()
+	defer unwatch()
+	r.fleet = r.startFleet(ctx)
+	if err := r.storm(ctx); err != nil {
+		return err
+	}
+	r.calm(ctx)
+	r.ended = time.Now()
+	r.fleet.stop()
+	unwatch()
+	beside.Wait()
+	return r.look(ctx)
+}
+
+// look is the look at the end.
+func (r *run) look(ctx context.Context) error {
+	if err := r.observer.last(ctx); err != nil {
+		return err
+	}
+	var err error
+	r.findings, err = r.observer.site.Check(ctx, r.before, r.want)
+	for _, problem := range r.findings.Problems {
+		r.books.violate("%s", problem)
+	}
+	return err
+}
+
+// storm plays each fault alone, then mixtures, each with users of its own. Faults whose traces stay for minutes come first.
+func (r *run) storm(ctx context.Context) error {
+	alone := slices.Clone(r.faults)
+	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
+	slices.SortStableFunc(alone, func(a, b fault) int { return cmp.Compare(b.recovery, a.recovery) })
+	users := r.data.Enqueued()
+	r.rng.shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
+	many := min(2*len(alone), len(users))
+	ends := r.begun.Add(time.Duration(faultShare * float64(r.Bound)))
+	for i := range many {
+		share := users[i*len(users)/many : (i+1)*len(users)/many]
+		faults := []fault{alone[i%len(alone)]}
+		if i >= len(alone) {
+			faults = r.mixture()
+		}
+		length := min(max(time.Until(ends)/time.Duration(many-i), shortestEpisode), longestEpisode)
+		if err := r.episode(ctx, faults, share, length); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// mixture draws faults that go together.
+func (r *run) mixture() []fault {
+	all := slices.Clone(r.faults)
+	r.rng.shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	most := 2 + r.rng.n(mostMixed-1)
+	var drawn []fault
+	for _, f := range all {
+		together := !slices.ContainsFunc(drawn, func(other fault) bool { return f.group != "" && f.group == other.group })
+		if together && len(drawn) < most {
+			drawn = append(drawn, f)
+		}
+	}
+	return drawn
+}
+
+// episode asks for the purge of users while faults are at work. Faults that the bound leaves no time for are left out.
+func (r *run) episode(ctx context.Context, faults []fault, users []int, length time.Duration) error {
+	faults = slices.DeleteFunc(slices.Clone(faults), func(f fault) bool {
+		return time.Now().Add(length + f.recovery).After(r.deadline())
+	})
+	var names []string
+	for _, f := range faults {
+		names = append(names, f.name)
+	}
+	r.books.begin(names, users)
+	begun := time.Now()
+	r.printf("  %6.1fs  %-60s %d users\n", time.Since(r.begun).Seconds(), cmp.Or(strings.Join(names, " + "), "(no time for this fault)"), len(users))
+	within, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	errs := make([]error, len(faults))
+	var wg sync.WaitGroup
+	asked := false
+	for i, f := range faults {
+		e := &episode{run: r, users: users, length: length, name: f.name}
+		asked = asked || f.group == "enqueuer"
+		wg.Go(func() { errs[i] = f.inject(within, e) })
+	}
+	if !asked { // or the fault does it
+		wg.Go(func() { (&episode{run: r, users: users, length: length}).ask(within) })
+	}
+	wg.Go(func() { <-within.Done() }) // what a short fault leaves behind belongs to its episode
+	wg.Wait()
+	r.books.end(time.Since(begun))
+	for i, err := range errs {
+		if err != nil && ctx.Err() == nil {
+			return &injectionError{names[i], err}
+		}
+	}
+	return nil
+}
+
+// injectionError means that a fault could not be injected: the run proves nothing.
+type injectionError struct {
+	fault string
+	err   error
+}
+
+func (e *injectionError) Error() string { return "injecting " + e.fault + ": " + e.err.Error() }
+
+// Unwrap returns why.
+func (e *injectionError) Unwrap() error { return e.err }
