@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -283,12 +284,23 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	if _, said := c.run(cli.ExitTimeout, "enqueue", b, "--wait", "--timeout", "300ms"); !strings.Contains(said, "--timeout") {
 		t.Errorf("before it was looked at again: got %q", said)
 	}
-	go func() { // a worker looks again, once the command waits
-		for range 2 {
-			c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+	stop := make(chan struct{})
+	var worker sync.WaitGroup
+	worker.Go(func() { // looks again and again, so also once the command waits
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+				c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+			}
 		}
-	}()
-	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait")
+	})
+	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait", "--timeout", "30s")
+	close(stop)
+	worker.Wait()
 	if !strings.Contains(said, "not done: 1 of 2") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {
 		t.Errorf("got %q and %q", out, said)
 	}

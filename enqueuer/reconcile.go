@@ -17,8 +17,8 @@ func newReconcileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Put back the tasks that Redis has lost, once",
-		Long: `reconcile compares the open requests of the ledger with the tasks in Redis, queues what is missing, and empties asynq's
-archive. Workers do this by themselves (reconciler.interval); the command is for those who do not want to wait, or have
+		Long: `reconcile compares the open requests of the ledger with the tasks in Redis, removes those that no worker will ever run
+(asynq's archive, remains of lost keys), and queues what is missing. Workers do this by themselves (reconciler.interval); the command is for those who do not want to wait, or have
 no worker running. It ends no request and touches neither LMS nor bucket, so it may be run at any time.
 
 ` + cli.ExitHelp,
@@ -64,7 +64,7 @@ func (a *app) printSummary(sum reconcile.Summary) {
 		a.printf("another process is reconciling; nothing to do here\n")
 		return
 	}
-	a.printf("%d open requests looked at, %d tasks put back, %d archived tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
+	a.printf("%d open requests looked at, %d tasks put back, %d dead tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
 	if sum.Full {
 		a.printf("stopped at the high-water mark; run it again later, or let the workers go on\n")
 	}

@@ -147,7 +147,8 @@ const figures = "UPDATE requests SET" +
 	" recoverable_until = (SELECT MAX(o.until) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
 	" references_cleared = (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)," +
 	// From left to right: this one sees the figures above.
-	" reason = IF(state = 'done' AND reason = '' AND references_cleared > 0 AND objects_erased + objects_soft_deleted = 0, 'files_absent', reason)" +
+	" reason = IF(state = 'done' AND reason IN ('', 'nothing_to_purge') AND references_cleared > 0," +
+	" IF(objects_erased + objects_soft_deleted = 0, 'files_absent', ''), reason)" +
 	" WHERE user_id = ?"
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -103,6 +104,50 @@ func (k *Keeper) Pending(ctx context.Context) (int, error) {
 		pending += int(n)
 	}
 	return pending, nil
+}
+
+// Clean removes what no worker will ever run: archived tasks, and tasks that a loss of keys has left half-way. Their
+// requests are restored like any that has no task. It returns how many there were.
+func (k *Keeper) Clean(ctx context.Context) (int, error) {
+	swept, err := k.SweepArchive(ctx)
+	if err != nil {
+		return swept, err
+	}
+	healed, err := k.heal(ctx)
+	return swept + healed, err
+}
+
+// healLimit is how many waiting tasks there may be for the queues to be looked through; the look reads every one.
+const healLimit = 10_000
+
+// healPause is the time between the two looks. A task that moves meanwhile is well.
+const healPause = 2 * time.Second
+
+// heal forgets broken tasks (see Doctor). Under a large backlog it waits until that has become smaller.
+func (k *Keeper) heal(ctx context.Context) (int, error) {
+	if pending, err := k.Pending(ctx); err != nil || pending > healLimit {
+		return 0, err
+	}
+	doctor := Doctor{Redis: k.redis, Wait: func(ctx context.Context) error {
+		timer := time.NewTimer(healPause)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		}
+	}}
+	broken, err := doctor.Examine(ctx)
+	healed := 0
+	for _, b := range broken {
+		n, mendErr := doctor.Mend(ctx, b)
+		healed += n
+		if err == nil {
+			err = mendErr
+		}
+	}
+	return healed, err
 }
 
 // archivePage is how many archived tasks are taken at a time, far below what blocks Redis.

@@ -176,6 +176,45 @@ func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestALostListIsMended loses the lists and keeps the tasks' hashes, as an eviction may.
+func TestALostListIsMended(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []string{"asynq:{purge}:pending", "asynq:{purge}:retry"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			rdb := newRedis(t)
+			enqueue(t, rdb, task42)
+			if strings.HasSuffix(lost, "retry") {
+				cfg := fastServer
+				cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
+				stop := serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+					return purge.Result{}, &purge.Error{Class: purge.Throttled}
+				}))
+				eventually(t, "it waits for its retry", func() bool { return depth(t, rdb).Retry == 1 })
+				stop()
+			}
+			if err := rdb.Del(t.Context(), lost).Err(); err != nil {
+				t.Fatal(err)
+			}
+			keeper := queue.NewKeeper(rdb, clientConfig)
+			open := []purge.OpenRequest{{Request: task42.Request, User: task42.User, Source: purge.SourceCLI}}
+			if cleaned, err := keeper.Clean(t.Context()); err != nil || cleaned != 1 {
+				t.Errorf("got %d cleaned, %v; want 1", cleaned, err)
+			}
+			missing, err := keeper.Missing(t.Context(), open)
+			if err != nil || len(missing) != 1 {
+				t.Fatalf("got %v, %v; want the request", missing, err)
+			}
+			if err := keeper.Restore(t.Context(), missing); err != nil {
+				t.Fatal(err)
+			}
+			if got := depth(t, rdb); got.Pending != 1 {
+				t.Errorf("got %+v, want the task pending", got)
+			}
+		})
+	}
+}
+
 func TestKeeperTakesNoStumpForATask(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)

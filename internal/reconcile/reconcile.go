@@ -1,5 +1,6 @@
 // Package reconcile makes Redis agree with the ledger, which is the truth: every open request gets a task again, whatever
-// became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive).
+// became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive). What no worker
+// will ever run is removed first.
 //
 // It never touches an LMS table or a bucket, and it ends no request.
 package reconcile
@@ -31,8 +32,8 @@ type Queue interface {
 	Restore(ctx context.Context, requests []purge.OpenRequest) error
 	// Pending is how many tasks wait.
 	Pending(ctx context.Context) (int, error)
-	// SweepArchive empties the archive and returns how many tasks were in it.
-	SweepArchive(ctx context.Context) (int, error)
+	// Clean removes tasks that no worker will ever run, and returns how many there were.
+	Clean(ctx context.Context) (int, error)
 }
 
 // Reconciler compares ledger and queue. Set the fields once.
@@ -51,14 +52,14 @@ type Summary struct {
 	Led      bool `json:"led"`      // false: another process is the leader
 	Looked   int  `json:"looked"`   // open requests compared
 	Restored int  `json:"restored"` // tasks put back
-	Swept    int  `json:"swept"`    // archived tasks removed
+	Swept    int  `json:"swept"`    // archived and broken tasks removed
 	Full     bool `json:"full"`     // stopped early, because enough tasks wait
 }
 
 // page is how many requests are compared at a time.
 const page = 500
 
-// Once makes one round: the archive first, so that what was in it counts as missing, then all open requests.
+// Once makes one round: cleaning first, so that what was removed counts as missing, then all open requests.
 func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 	var sum Summary
 	release, leading, err := r.Ledger.Lead(ctx)
@@ -67,8 +68,8 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 	}
 	defer release()
 	sum.Led = true
-	if sum.Swept, err = r.Queue.SweepArchive(ctx); err != nil {
-		return sum, fmt.Errorf("sweeping the archive: %w", err)
+	if sum.Swept, err = r.Queue.Clean(ctx); err != nil {
+		return sum, fmt.Errorf("cleaning the queues: %w", err)
 	}
 	since := r.Now().Add(-r.Grace)
 	for last := purge.RequestID(0); ; {
@@ -111,7 +112,7 @@ func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
 			r.Log.WarnContext(ctx, "reconciling failed", slog.Any("error", err))
 		case sum.Restored+sum.Swept > 0:
 			r.Log.WarnContext(ctx, "ledger and queue differed", slog.Int("open_requests", sum.Looked),
-				slog.Int("tasks_restored", sum.Restored), slog.Int("archived_tasks_removed", sum.Swept))
+				slog.Int("tasks_restored", sum.Restored), slog.Int("dead_tasks_removed", sum.Swept))
 		}
 	}
 }

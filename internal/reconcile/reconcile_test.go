@@ -61,7 +61,7 @@ func (f *fake) Restore(_ context.Context, requests []purge.OpenRequest) error {
 
 func (f *fake) Pending(context.Context) (int, error) { return f.pending, nil }
 
-func (f *fake) SweepArchive(context.Context) (int, error) {
+func (f *fake) Clean(context.Context) (int, error) {
 	swept := f.archived
 	f.archived = 0
 	return swept, nil

@@ -228,7 +228,11 @@ func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 // judge marks a request that cleared references of which no file was ever seen.
 func (b *Books) judge(r *request) {
 	c := b.counts(r)
-	if r.state == purge.Done && r.reason == purge.ReasonNone && c.ReferencesCleared > 0 && c.ObjectsErased+c.ObjectsSoftDeleted == 0 {
+	if r.state != purge.Done || r.reason != purge.ReasonNone && r.reason != purge.ReasonNothingToPurge || c.ReferencesCleared == 0 {
+		return
+	}
+	r.reason = purge.ReasonNone // whatever the last attempt met, the request has purged
+	if c.ObjectsErased+c.ObjectsSoftDeleted == 0 {
 		r.reason = purge.ReasonFilesAbsent
 	}
 }

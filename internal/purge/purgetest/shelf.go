@@ -91,6 +91,7 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"settles held objects later":                      testHeldThenErased,
 		"counts failures until opened again":              testFailures,
 		"counts claims that recorded nothing":             testUnfinished,
+		"judges a request by all of its attempts":         testReason,
 		"records twice with the same counts":              testRecordTwice,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -543,6 +544,33 @@ func testFailures(t *testing.T, s Shelf) {
 	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	if again.Failures != 0 || again.Number <= attempt.Number {
 		t.Errorf("got %+v, want no failures and a higher attempt number than %d", again, attempt.Number)
+	}
+}
+
+// testReason lets one attempt clear everything without ending the request, and the next find nothing.
+func testReason(t *testing.T, s Shelf) {
+	t.Helper()
+	for _, tc := range []struct {
+		erased bool
+		want   purge.Reason
+	}{{true, purge.ReasonNone}, {false, purge.ReasonFilesAbsent}} {
+		attempt := begun(t, s)
+		ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
+		report := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref)}
+		if tc.erased {
+			report.Evidence = []purge.Evidence{seen("a", 1, purge.Erased)}
+		}
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+		if got.State != purge.Done || got.Reason != tc.want {
+			t.Errorf("erased %v: got %s: %s, want done: %s", tc.erased, got.State, got.Reason, tc.want)
+		}
+	}
+	attempt := begun(t, s)
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+	if got.Reason != purge.ReasonNothingToPurge {
+		t.Errorf("nothing at all: got %s", got.Reason)
 	}
 }
 
