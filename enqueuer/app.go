@@ -50,6 +50,32 @@ func openRedis(cmd *cobra.Command, cfg config.Enqueuer) (redis.UniversalClient, 
 	return rdb, nil
 }
 
+// servers is what the commands need that compare ledger and queue, or change both.
+type servers struct {
+	store  *mysql.Store
+	redis  redis.UniversalClient
+	keeper *queue.Keeper
+}
+
+// openBoth opens the databases and Redis; close closes them.
+func (a *app) openBoth(cmd *cobra.Command) (*servers, error) {
+	cfg, store, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := openRedis(cmd, cfg)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	keeper := queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+	return &servers{store: store, redis: rdb, keeper: keeper}, nil
+}
+
+func (s *servers) close() {
+	_ = s.redis.Close() // the command has its answer; there is nothing left to lose
+	_ = s.store.Close()
+}
+
 // output is what the flag -o of a command says.
 type output string
 

@@ -39,20 +39,15 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 			if d.grace < 0 || settle < 0 {
 				return cli.Usage("--grace and --settle must not be negative")
 			}
-			cfg, store, err := a.openStore()
+			s, err := a.openBoth(cmd)
 			if err != nil {
 				return err
 			}
-			defer store.Close()
-			rdb, err := openRedis(cmd, cfg)
-			if err != nil {
-				return err
-			}
-			defer rdb.Close()
-			d.store, d.redis = store, rdb
+			defer s.close()
+			d.store, d.redis = s.store, s.redis
 			d.wait = func(ctx context.Context) error { return pause(ctx, settle) }
-			d.queue = &queue.Doctor{Redis: rdb, Wait: d.wait}
-			d.keeper = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+			d.queue = &queue.Doctor{Redis: s.redis, Wait: d.wait}
+			d.keeper = s.keeper
 			finds, err := d.run(cmd.Context(), fix)
 			if err != nil {
 				return cli.Unavailable(err)

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/reconcile"
 )
 
@@ -28,18 +27,13 @@ no worker running. It ends no request and touches neither LMS nor bucket, so it 
 			if r.Rate < 1 || r.HighWater < 1 || r.Grace < 0 {
 				return cli.Usage("--rate and --high-water must be at least 1, --grace must not be negative")
 			}
-			cfg, store, err := a.openStore()
+			s, err := a.openBoth(cmd)
 			if err != nil {
 				return err
 			}
-			defer store.Close()
-			rdb, err := openRedis(cmd, cfg)
-			if err != nil {
-				return err
-			}
-			defer rdb.Close()
-			r.Ledger = store
-			r.Queue = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+			defer s.close()
+			r.Ledger = s.store
+			r.Queue = s.keeper
 			sum, err := r.Once(cmd.Context())
 			if err != nil {
 				return cli.Unavailable(err)

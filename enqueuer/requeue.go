@@ -9,7 +9,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
 )
 
 func newRequeueCommand(a *app) *cobra.Command {
@@ -73,19 +72,13 @@ type requeued struct {
 }
 
 func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out *output) error {
-	cfg, store, err := a.openStore()
+	s, err := a.openBoth(cmd)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	rdb, err := openRedis(cmd, cfg)
-	if err != nil {
-		return err
-	}
-	defer rdb.Close()
-	keeper := queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+	defer s.close()
 	sum := requeued{Executed: execute}
-	err = store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+	err = s.store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 		sum.Found += len(rows)
 		if !execute {
 			return nil
@@ -94,12 +87,12 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		for i, r := range rows {
 			ids[i], open[i] = r.ID, purge.OpenRequest{Request: r.ID, User: r.UserID, Source: r.Source}
 		}
-		n, err := store.Reopen(cmd.Context(), ids)
+		n, err := s.store.Reopen(cmd.Context(), ids)
 		sum.Requeued += n
 		if err != nil {
 			return err
 		}
-		return keeper.Restore(cmd.Context(), open) // if this fails, the reconciler does it
+		return s.keeper.Restore(cmd.Context(), open) // if this fails, the reconciler does it
 	})
 	if err != nil {
 		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err, sum.Requeued))
