@@ -4,11 +4,13 @@ import "time"
 
 // Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
 type Enqueuer struct {
-	Log   Log   `yaml:"log" envPrefix:"LOG_"`
-	MySQL MySQL `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS   LMS   `yaml:"lms" envPrefix:"LMS_"`
-	Redis Redis `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks Tasks `yaml:"tasks" envPrefix:"TASKS_"`
+	Log    Log    `yaml:"log" envPrefix:"LOG_"`
+	MySQL  MySQL  `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS    LMS    `yaml:"lms" envPrefix:"LMS_"`
+	Redis  Redis  `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks  Tasks  `yaml:"tasks" envPrefix:"TASKS_"`
+	Serve  Serve  `yaml:"serve" envPrefix:"SERVE_"`
+	Health Health `yaml:"health" envPrefix:"HEALTH_"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
@@ -28,6 +30,11 @@ func DefaultEnqueuer() Enqueuer {
 		},
 		Redis: Redis{URL: NewSecret("redis://127.0.0.1:6379/0")},
 		Tasks: Tasks{Timeout: 3 * time.Minute, Retention: 15 * time.Minute},
+		Serve: Serve{
+			Listen: "127.0.0.1:8080", Hold: 25 * time.Second, MaxHeld: 2000, MaxBody: 1 << 20, ReadTimeout: 30 * time.Second,
+			DrainTimeout: 20 * time.Second,
+		},
+		Health: Health{Listen: "127.0.0.1:8082"},
 	}
 }
 

@@ -45,7 +45,9 @@ func TestExamplesNameEveryKey(t *testing.T) {
 	t.Parallel()
 	worker, enqueuer := map[string]bool{}, map[string]bool{}
 	for _, key := range config.Keys() {
-		worker[key.Path] = true
+		if key.Worker {
+			worker[key.Path] = true
+		}
 		if key.Enqueuer {
 			enqueuer[key.Path] = true
 		}

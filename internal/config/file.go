@@ -159,8 +159,8 @@ func (f fileReader) readList(node *yaml.Node, path string, v reflect.Value) {
 	}
 	list := reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content))
 	for i, entry := range node.Content {
-		if location, ok := reflect.TypeAssert[*Location](list.Index(i).Addr()); ok {
-			*location = DefaultLocation()
+		if defaults, ok := entryDefaults[v.Type()]; ok {
+			list.Index(i).Set(reflect.ValueOf(defaults()))
 		}
 		entryPath := fmt.Sprintf("%s[%d]", path, i)
 		f.origins[entryPath] = f.at(entry)

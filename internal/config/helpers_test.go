@@ -57,6 +57,14 @@ func loadWorker(t *testing.T, content string, environ ...string) (config.Worker,
 	return cfg, problems(t, err, path)
 }
 
+// loadEnqueuer loads an enqueuer's file of that content and returns its problems.
+func loadEnqueuer(t *testing.T, content string, environ ...string) (config.Enqueuer, []string) {
+	t.Helper()
+	path := write(t, "enqueuer.yaml", content)
+	cfg, err := config.LoadEnqueuer(path, environ)
+	return cfg, problems(t, err, path)
+}
+
 func assertProblems(t *testing.T, got []string, want ...string) {
 	t.Helper()
 	if !slices.Equal(got, want) {

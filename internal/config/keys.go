@@ -14,6 +14,8 @@ type Key struct {
 	Kind string
 	// Default is the default as it would stand in the file, or "" where the operator must give a value.
 	Default string
+	// EnqueuerDefault is that of the enqueuer, where both have the key and it differs; else "".
+	EnqueuerDefault string
 	// Variable is the environment variable that overrides it, or "" for keys that only the file has.
 	Variable string
 	// Rule says in words what must hold for its value, or "".
@@ -22,18 +24,34 @@ type Key struct {
 	Worker, Enqueuer bool
 	// Section and Field are the names of the Go struct and its field, whose comment describes the key.
 	Section, Field string
+	// Entry is the name of the Go struct of the entries, for a key that is a list of sections; else "".
+	Entry string
 }
 
-// Keys returns every key of the two files, in the order of the worker's.
+// entryDefaults are the lists of sections, with what an entry of each starts from.
+var entryDefaults = map[reflect.Type]func() any{
+	reflect.TypeFor[[]Location](): func() any { return DefaultLocation() },
+}
+
+// Keys returns every key of the two files: the worker's in their order, then those that only the enqueuer has.
 func Keys() []Key {
 	keys := keysOf(reflect.ValueOf(DefaultWorker()), "")
-	enqueuer := map[string]bool{}
-	for _, key := range keysOf(reflect.ValueOf(DefaultEnqueuer()), "") {
-		enqueuer[key.Path] = true
-	}
+	at := map[string]int{}
 	for i := range keys {
 		keys[i].Worker = true
-		keys[i].Enqueuer = enqueuer[keys[i].Path] // Sections are shared whole: the enqueuer has no key of its own.
+		at[keys[i].Path] = i
+	}
+	for _, key := range keysOf(reflect.ValueOf(DefaultEnqueuer()), "") {
+		key.Enqueuer = true
+		i, shared := at[key.Path]
+		if !shared {
+			keys = append(keys, key)
+			continue
+		}
+		keys[i].Enqueuer = true
+		if key.Default != keys[i].Default {
+			keys[i].EnqueuerDefault = key.Default
+		}
 	}
 	return keys
 }
@@ -46,9 +64,11 @@ func keysOf(v reflect.Value, path string) []Key {
 		switch {
 		case isSection(field.Type):
 			keys = append(keys, keysOf(value, keyPath)...)
-		case field.Type == reflect.TypeFor[[]Location]():
-			keys = append(keys, newKey(keyPath, v.Type(), field, value))
-			keys = append(keys, keysOf(reflect.ValueOf(DefaultLocation()), keyPath+"[]")...)
+		case entryDefaults[field.Type] != nil:
+			entry := reflect.ValueOf(entryDefaults[field.Type]())
+			key := newKey(keyPath, v.Type(), field, value)
+			key.Entry = entry.Type().Name()
+			keys = append(append(keys, key), keysOf(entry, keyPath+"[]")...)
 		default:
 			keys = append(keys, newKey(keyPath, v.Type(), field, value))
 		}
@@ -83,8 +103,6 @@ func defaultText(value reflect.Value) string {
 		return value
 	case []string:
 		return "[" + strings.Join(value, ", ") + "]"
-	case []Location:
-		return ""
 	case bool:
 		if value {
 			return "true"

@@ -92,6 +92,10 @@ var rules = map[string]rule{
 		holds: onText(isEndpointURL),
 		must:  fixed("be an http:// or https:// URL without user, query and fragment"),
 	},
+	"path_prefix": {
+		holds: onText(regexp.MustCompile(`^(/[0-9A-Za-z._~-]+)*$`).MatchString),
+		must:  fixed(`be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`),
+	},
 	"listen_address": {
 		holds: onText(isListenAddress),
 		must:  fixed("be written host:port or :port, or be empty"),

@@ -12,14 +12,15 @@ import (
 )
 
 const (
-	bucketRule    = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"
-	urlPrefixRule = "must start with https://, http://, // or gs:// and a host, and end with \"/\", without user, query and fragment"
-	directoryRule = "must be one or more names with \"/\" between them, and none at the start or the end"
-	dsnRule       = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
-	redisRule     = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"
-	databaseRule  = "must be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"
-	stateRule     = "must be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"
-	endpointRule  = "must be empty or be an http:// or https:// URL without user, query and fragment"
+	bucketRule     = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"
+	urlPrefixRule  = "must start with https://, http://, // or gs:// and a host, and end with \"/\", without user, query and fragment"
+	directoryRule  = "must be one or more names with \"/\" between them, and none at the start or the end"
+	dsnRule        = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
+	redisRule      = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"
+	databaseRule   = "must be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"
+	stateRule      = "must be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"
+	pathPrefixRule = `must be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`
+	endpointRule   = "must be empty or be an http:// or https:// URL without user, query and fragment"
 )
 
 // ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value are
@@ -242,6 +243,25 @@ var ruleTests = map[string]struct {
 		good: []string{"false"},
 		bad:  map[string]string{"true": "must be false without gcs.endpoint, is true"},
 	},
+	"serve.listen": {
+		good: []string{":8080", "127.0.0.1:0"},
+		bad:  map[string]string{`""`: "must be set", "8080": `must be written host:port or :port, or be empty, is "8080"`},
+	},
+	"serve.path_prefix": {
+		good: []string{`""`, "/certpurge", "/a.b/c-d_e~f"},
+		bad: map[string]string{
+			"/":           pathPrefixRule + `, is "/"`,
+			"certpurge":   pathPrefixRule + `, is "certpurge"`,
+			"/certpurge/": pathPrefixRule + `, is "/certpurge/"`,
+			"//a":         pathPrefixRule + `, is "//a"`,
+			"/a?b":        pathPrefixRule + `, is "/a?b"`,
+		},
+	},
+	"serve.hold":          betweenTest("0s", "5m", "-1s", "5m1s"),
+	"serve.max_held":      betweenTest("1", "100000", "0", "100001"),
+	"serve.max_body":      betweenTest("1024", "16777216", "1023", "16777217"),
+	"serve.read_timeout":  betweenTest("1s", "5m", "999ms", "5m1s"),
+	"serve.drain_timeout": betweenTest("1s", "10m", "999ms", "10m1s"),
 	"health.listen": {
 		good: []string{`""`, ":8081", "0.0.0.0:0", `"[::1]:8081"`, "localhost:65535"},
 		bad: map[string]string{
@@ -277,27 +297,37 @@ func privateProblem(value string) string {
 	return fmt.Sprintf("must not be a loopback or plain http address while gcs.allow_emulator is false, is %q", value)
 }
 
-// validWith returns a valid worker's file with the value at path replaced by another, written as YAML.
-func validWith(t *testing.T, path, value string) string {
+// loadWith loads a valid file of the binary that has the key, the worker's if both have it, with the value at path
+// replaced by another, written as YAML. It returns the problems.
+func loadWith(t *testing.T, path, value string) []string {
 	t.Helper()
 	var replacement any
 	if err := yaml.Unmarshal([]byte(value), &replacement); err != nil {
 		t.Fatalf("%s is no YAML: %v", value, err)
 	}
+	general := strings.ReplaceAll(path, "[0]", "[]")
+	isWorkers := !slices.ContainsFunc(config.Keys(), func(k config.Key) bool { return k.Path == general && !k.Worker })
 	file := map[string]any{
 		"mysql": map[string]any{"dsn": dsn},
 		"lms":   map[string]any{"excluded_states": []any{"PENDING", "ABORTED"}},
-		"locations": []any{
+	}
+	if isWorkers {
+		file["locations"] = []any{
 			map[string]any{"name": "first", "bucket": "example-certificates", "url_prefixes": []any{"https://first.example/"}},
 			map[string]any{"name": "second", "bucket": "other-certificates"},
-		},
+		}
 	}
 	setPath(file, strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }), replacement)
 	content, err := yaml.Marshal(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(content)
+	if isWorkers {
+		_, got := loadWorker(t, string(content))
+		return got
+	}
+	_, got := loadEnqueuer(t, string(content))
+	return got
 }
 
 // setPath sets the value at steps below tree, making sections on the way, and returns the tree.
@@ -324,8 +354,7 @@ func TestValuesThatKeepTheirRuleAreAccepted(t *testing.T) {
 		for _, value := range test.good {
 			t.Run(path+"="+value, func(t *testing.T) {
 				t.Parallel()
-				_, got := loadWorker(t, validWith(t, path, value))
-				assertProblems(t, got)
+				assertProblems(t, loadWith(t, path, value))
 			})
 		}
 	}
@@ -337,7 +366,7 @@ func TestValuesThatBreakTheirRuleAreReported(t *testing.T) {
 		for value, sentence := range test.bad {
 			t.Run(path+"="+value, func(t *testing.T) {
 				t.Parallel()
-				_, got := loadWorker(t, validWith(t, path, value))
+				got := loadWith(t, path, value)
 				// A rule between keys may break along with it.
 				want := path + ": " + sentence
 				if !slices.ContainsFunc(got, func(problem string) bool {
@@ -399,4 +428,12 @@ func TestRulesAreNotAppliedToWhatCouldNotBeRead(t *testing.T) {
 	assertProblems(t, got,
 		`worker.yaml:1: mysql.dsn: must be a text`,
 		`worker.yaml:2: locations: must be a list of locations, is "none"`)
+}
+
+func TestTLSNeedsBothFiles(t *testing.T) {
+	t.Parallel()
+	_, got := loadEnqueuer(t, "serve: {tls_key_file: key.pem}\n", dsnVariable)
+	assertProblems(t, got, `enqueuer.yaml:1: serve.tls_key_file: must be set together with serve.tls_certificate_file, or neither`)
+	_, got = loadEnqueuer(t, "serve: {tls_key_file: key.pem, tls_certificate_file: cert.pem}\n", dsnVariable)
+	assertProblems(t, got)
 }

@@ -27,8 +27,10 @@ func kindOf(t reflect.Type) kind {
 		return kind{name: "duration", sample: `a duration such as "30s" or "5m"`}
 	case reflect.TypeFor[[]string]():
 		return kind{name: "list of texts", sample: "a list of texts"}
-	case reflect.TypeFor[[]Location]():
-		return kind{name: "list of locations", sample: "a list of locations"}
+	}
+	if defaults, ok := entryDefaults[t]; ok {
+		name := "list of " + strings.ToLower(reflect.TypeOf(defaults()).Name()) + "s"
+		return kind{name: name, sample: "a " + name}
 	}
 	switch t.Kind() {
 	case reflect.Int:

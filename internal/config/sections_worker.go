@@ -133,10 +133,3 @@ type GCS struct {
 	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start then.
 	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
 }
-
-// Health is the worker's listener for probes.
-type Health struct {
-	// Listen is the address of the listener as host:port; :8081 means all interfaces, which Kubernetes needs, and empty
-	// switches it off. It has no login of its own, so keep it off networks that others can reach.
-	Listen string `yaml:"listen" env:"LISTEN" validate:"omitempty,listen_address"`
-}

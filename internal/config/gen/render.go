@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"strings"
@@ -30,8 +31,8 @@ func render(dir string) ([]byte, error) {
 			}
 			previous = section
 		}
-		if key.Section == "Worker" {
-			continue // The list of locations: its section says it all.
+		if key.Entry != "" {
+			continue // Its section says it all.
 		}
 		if err := writeKey(page, found, key); err != nil {
 			return nil, err
@@ -44,22 +45,19 @@ func render(dir string) ([]byte, error) {
 func writeOverview(page *bytes.Buffer, keys []config.Key) {
 	page.WriteString("\n## All keys\n\n| key | default | environment variable | used by |\n| --- | --- | --- | --- |\n")
 	for _, key := range keys {
-		fmt.Fprintf(page, "| %s | %s | %s | %s |\n", code(key.Path), code(key.Default), code(key.Variable), usedBy(key))
+		fmt.Fprintf(page, "| %s | %s | %s | %s |\n", code(key.Path), defaults(key), code(key.Variable), usedBy(key))
 	}
 }
 
 // writeSection writes the heading of a section and the comment of its struct.
 func writeSection(page *bytes.Buffer, found comments, section string, first config.Key) error {
-	name, title := first.Section, section
-	if name == "Worker" {
-		name = "Location"
-	}
+	name, title := cmp.Or(first.Entry, first.Section), section
 	about, err := found.about(name, title)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(page, "\n## %s\n\n%s\n", title, about)
-	if name == "Location" {
+	if first.Entry != "" {
 		fmt.Fprintf(page, "\n%s; %s; %s.\n", first.Kind, first.Rule, usedBy(first))
 	}
 	return nil
@@ -76,7 +74,7 @@ func writeKey(page *bytes.Buffer, found comments, key config.Key) error {
 	if key.Default == "" {
 		facts = append(facts, "no default")
 	} else {
-		facts = append(facts, "default "+code(key.Default))
+		facts = append(facts, "default "+defaults(key))
 	}
 	if key.Variable != "" {
 		facts = append(facts, code(key.Variable))
@@ -90,10 +88,22 @@ func writeKey(page *bytes.Buffer, found comments, key config.Key) error {
 }
 
 func usedBy(key config.Key) string {
-	if key.Enqueuer {
+	switch {
+	case !key.Worker:
+		return "enqueuer"
+	case key.Enqueuer:
 		return "worker, enqueuer"
+	default:
+		return "worker"
 	}
-	return "worker"
+}
+
+// defaults shows the default, and that of the enqueuer if it is another.
+func defaults(key config.Key) string {
+	if key.EnqueuerDefault != "" {
+		return code(key.Default) + " (enqueuer: " + code(key.EnqueuerDefault) + ")"
+	}
+	return code(key.Default)
 }
 
 func code(s string) string {

@@ -1,0 +1,39 @@
+package config
+
+import "time"
+
+// Serve is the HTTP server of "enqueuer serve": the face for the retirement driver and the native one.
+type Serve struct {
+	// Listen is the address of the server as host:port; :8080 means all interfaces.
+	Listen string `yaml:"listen" env:"LISTEN" validate:"required,listen_address"`
+
+	// PathPrefix stands before every path, such as /certpurge, where a proxy in front passes it on. Empty for none.
+	PathPrefix string `yaml:"path_prefix" env:"PATH_PREFIX" validate:"path_prefix"`
+
+	// TLSCertificateFile and TLSKeyFile switch TLS on: a certificate with its chain, and its key, in PEM. They are read again
+	// when they change. Set both or neither; without TLS, keep the server behind a proxy that has it: tokens travel in the
+	// clear.
+	TLSCertificateFile string `yaml:"tls_certificate_file" env:"TLS_CERTIFICATE_FILE"`
+
+	// TLSKeyFile belongs to tls_certificate_file.
+	TLSKeyFile string `yaml:"tls_key_file" env:"TLS_KEY_FILE"`
+
+	// Hold is how long an answer to the retirement driver may wait for the purge to end; then it is 503, and the driver asks
+	// again. It must be shorter than the time-outs of all proxies in between: one that gives up answers 504, which the driver
+	// asks again only once before it gives up on the learner. Most purges take less than a second.
+	Hold time.Duration `yaml:"hold" env:"HOLD" validate:"between=0s 5m"`
+
+	// MaxHeld is how many answers to the driver may wait at the same time; those beyond are answered 503 at once.
+	MaxHeld int `yaml:"max_held" env:"MAX_HELD" validate:"between=1 100000"`
+
+	// MaxBody is the largest body of a request in bytes. 10,000 ids as NDJSON are 210,000 bytes.
+	MaxBody int `yaml:"max_body" env:"MAX_BODY" validate:"between=1024 16777216"`
+
+	// ReadTimeout is how long a client may take to send a request. A shorter one frees the connections of slow attackers
+	// earlier, and cuts off honest clients behind bad lines.
+	ReadTimeout time.Duration `yaml:"read_timeout" env:"READ_TIMEOUT" validate:"between=1s 5m"`
+
+	// DrainTimeout is how long requests in hand may go on when the server is told to stop. Answers that are held back for the
+	// driver do not wait for it: they are 503 at once. It must be less than the grace period of whatever stops the process.
+	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"between=1s 10m"`
+}
