@@ -58,11 +58,11 @@ func loadWorker(t *testing.T, content string, environ ...string) (config.Worker,
 }
 
 // loadEnqueuer loads an enqueuer's file of that content and returns its problems.
-func loadEnqueuer(t *testing.T, content string, environ ...string) (config.Enqueuer, []string) {
+func loadEnqueuer(t *testing.T, content string, environ ...string) []string {
 	t.Helper()
 	path := write(t, "enqueuer.yaml", content)
-	cfg, err := config.LoadEnqueuer(path, environ)
-	return cfg, problems(t, err, path)
+	_, err := config.LoadEnqueuer(path, environ)
+	return problems(t, err, path)
 }
 
 func assertProblems(t *testing.T, got []string, want ...string) {

@@ -326,8 +326,7 @@ func loadWith(t *testing.T, path, value string) []string {
 		_, got := loadWorker(t, string(content))
 		return got
 	}
-	_, got := loadEnqueuer(t, string(content))
-	return got
+	return loadEnqueuer(t, string(content))
 }
 
 // setPath sets the value at steps below tree, making sections on the way, and returns the tree.
@@ -432,8 +431,8 @@ func TestRulesAreNotAppliedToWhatCouldNotBeRead(t *testing.T) {
 
 func TestTLSNeedsBothFiles(t *testing.T) {
 	t.Parallel()
-	_, got := loadEnqueuer(t, "serve: {tls_key_file: key.pem}\n", dsnVariable)
+	got := loadEnqueuer(t, "serve: {tls_key_file: key.pem}\n", dsnVariable)
 	assertProblems(t, got, `enqueuer.yaml:1: serve.tls_key_file: must be set together with serve.tls_certificate_file, or neither`)
-	_, got = loadEnqueuer(t, "serve: {tls_key_file: key.pem, tls_certificate_file: cert.pem}\n", dsnVariable)
+	got = loadEnqueuer(t, "serve: {tls_key_file: key.pem, tls_certificate_file: cert.pem}\n", dsnVariable)
 	assertProblems(t, got)
 }
