@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -54,7 +52,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer w.serveHealth(ctx, giveUp)()
+	defer w.health.ServeBeside(ctx, cfg.Health.Listen, log, giveUp)() // the worker gives up if it cannot be probed
 	if err := w.work(serving, locations); err != nil {
 		return err
 	}
@@ -63,22 +61,6 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return cause
 	}
 	return nil // told to stop: that is what it did
-}
-
-// serveHealth answers probes until the returned function is called, so also while the worker drains. If it cannot, the
-// worker gives up.
-func (w *worker) serveHealth(ctx context.Context, giveUp context.CancelCauseFunc) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var listening sync.WaitGroup
-	listening.Go(func() {
-		err := telemetry.Serve(ctx, w.cfg.Health.Listen, w.health.Handler(), func(a net.Addr) {
-			w.log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
-		})
-		if err != nil {
-			giveUp(err)
-		}
-	})
-	return func() { cancel(); listening.Wait() }
 }
 
 func newLocations(all []config.Location) []purge.Location {

@@ -12,12 +12,6 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Waits between checks while something is wrong.
-const (
-	firstWait = time.Second
-	lastWait  = 30 * time.Second
-)
-
 // work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very start
 // is returned; one that comes later pauses the worker, so that no user fails for it.
 func (w *worker) work(ctx context.Context, locations purge.Locations) error {
@@ -26,7 +20,6 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 		if err := w.await(ctx, first); err != nil || ctx.Err() != nil {
 			return err
 		}
-		w.health.Ready()
 		w.log.InfoContext(ctx, "pulling tasks", slog.Int("concurrency", w.cfg.Queue.Concurrency))
 		serving, pause := context.WithCancelCause(ctx)
 		var beside sync.WaitGroup
@@ -43,26 +36,16 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 
 // await returns when every check has passed. It waits out what is not reachable, and says so once for each problem.
 func (w *worker) await(ctx context.Context, first bool) error {
-	said := ""
-	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
-		err := w.check(ctx)
-		if err == nil && first { // later, an empty location may be our own work
-			err = w.objects.CheckLocations(ctx)
-		}
-		if err == nil {
-			return nil
-		}
-		if first && purge.ClassOf(err) == purge.Misconfigured {
+	return w.health.Await(ctx,
+		func(ctx context.Context) error {
+			err := w.check(ctx)
+			if err == nil && first { // later, an empty location may be our own work
+				err = w.objects.CheckLocations(ctx)
+			}
 			return err
-		}
-		if why := "paused: " + err.Error(); why != said && ctx.Err() == nil {
-			said = why
-			w.health.NotReady(why)
-			w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err))
-		}
-		sleep(ctx, wait)
-	}
-	return nil
+		},
+		func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
+		func(err error) { w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err)) })
 }
 
 // check asks for everything that all users need.

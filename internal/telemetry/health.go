@@ -86,7 +86,7 @@ func Serve(ctx context.Context, address string, handler http.Handler, started fu
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return fmt.Errorf("health.listen: give each worker of a machine an address of its own, or switch it off: %w", err)
+		return fmt.Errorf("health.listen: give each process of a machine an address of its own, or switch it off: %w", err)
 	}
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,

@@ -1,0 +1,65 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Waits between checks while something is wrong.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+)
+
+// Await returns nil and is ready once check passes. It waits out failures, longer and longer; meanwhile it is not ready and
+// says why, and paused is told each new reason once. An error that fatal accepts is returned instead. If ctx ends before,
+// Await returns nil without having become ready.
+func (h *Health) Await(ctx context.Context, check func(context.Context) error, fatal func(error) bool, paused func(error)) error {
+	said := ""
+	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
+		err := check(ctx)
+		if err == nil {
+			h.Ready()
+			return nil
+		}
+		if fatal(err) {
+			return err
+		}
+		if why := "paused: " + err.Error(); why != said && ctx.Err() == nil {
+			said = why
+			h.NotReady(why)
+			paused(err)
+		}
+		sleep(ctx, wait)
+	}
+	return nil
+}
+
+// sleep waits, but not longer than ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// ServeBeside answers probes until stop is called, so also while the process drains after the end of ctx. failed is told
+// why it cannot.
+func (h *Health) ServeBeside(ctx context.Context, address string, log *slog.Logger, failed func(error)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		err := Serve(ctx, address, h.Handler(), func(a net.Addr) {
+			log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
+		})
+		if err != nil {
+			failed(err)
+		}
+	})
+	return func() { cancel(); listening.Wait() }
+}
