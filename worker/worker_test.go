@@ -132,27 +132,15 @@ func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
 
 // running is a worker under test.
 type running struct {
-	log    *lockedBuffer
+	log    *sandboxtest.Buffer
 	stop   func() error // drains and returns run's error
 	health func() (int, string)
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-
 func (s *site) start() *running {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{log: &lockedBuffer{}}
+	r := &running{log: &sandboxtest.Buffer{}}
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, s.cfg, s.locations(), nil, telemetry.NewLogger(r.log, "info", "text")) }()
 	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
@@ -186,27 +174,11 @@ func (s *site) start() *running {
 	return r
 }
 
-// eventually waits until a condition holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s", what)
-		case <-ticker.C:
-		}
-	}
-}
-
 // await waits until the requests have all come to a state.
 func (s *site) await(state purge.State, ids ...purge.RequestID) []mysql.Request {
 	s.t.Helper()
 	var rows []mysql.Request
-	eventually(s.t, fmt.Sprintf("requests %v are %s", ids, state), func() bool {
+	sandboxtest.Eventually(s.t, fmt.Sprintf("requests %v are %s", ids, state), func() bool {
 		var err error
 		if rows, err = s.store.Requests(s.t.Context(), ids); err != nil {
 			return false
@@ -284,7 +256,7 @@ func TestWorkerPausesWhileTheBucketIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := s.enqueue(later...)
-	eventually(t, "the worker is paused and unready", func() bool {
+	sandboxtest.Eventually(t, "the worker is paused and unready", func() bool {
 		status, why := worker.health()
 		return status == http.StatusServiceUnavailable && strings.Contains(why, `"certs"`) && strings.Contains(worker.log.String(), "worker paused")
 	})
@@ -317,10 +289,10 @@ func TestWorkerPausesWithoutPermission(t *testing.T) {
 		users = append(users, s.addUser())
 	}
 	worker := s.start()
-	eventually(t, "it is ready", func() bool { status, _ := worker.health(); return status == http.StatusOK })
+	sandboxtest.Eventually(t, "it is ready", func() bool { status, _ := worker.health(); return status == http.StatusOK })
 	s.bucket.Deny("certs", "storage.objects.delete")
 	ids := s.enqueue(users...)
-	eventually(t, "the worker is paused", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
+	sandboxtest.Eventually(t, "the worker is paused", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
 	rows, err := s.store.Requests(t.Context(), ids)
 	if err != nil {
 		t.Fatal(err)
@@ -412,7 +384,7 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	ids := s.enqueue(first)
 	servers.MariaDB.Stop()
 	worker := s.start()
-	eventually(t, "it says that MySQL is away", func() bool {
+	sandboxtest.Eventually(t, "it says that MySQL is away", func() bool {
 		status, why := worker.health()
 		return status == http.StatusServiceUnavailable && strings.Contains(why, "mysql") && strings.Contains(worker.log.String(), "worker paused")
 	})
@@ -422,7 +394,7 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	paused := strings.Count(worker.log.String(), "worker paused")
 	ids = s.enqueue(s.addUser(), s.addUser())
 	servers.MariaDB.Stop() // now in the middle
-	eventually(t, "it pauses again", func() bool { return strings.Count(worker.log.String(), "worker paused") > paused })
+	sandboxtest.Eventually(t, "it pauses again", func() bool { return strings.Count(worker.log.String(), "worker paused") > paused })
 	if tries := strings.Count(worker.log.String(), "task will be tried again"); tries > 100 {
 		t.Errorf("got %d tries while MySQL was away, want it to stop pulling", tries)
 	}
@@ -464,7 +436,7 @@ func TestAFlushedRedisCostsNobody(t *testing.T) {
 	s.start()
 	other := s.start() // one of the two leads
 	ids := s.enqueue(users...)
-	eventually(t, "some are done", func() bool { return strings.Contains(other.log.String(), "task finished") })
+	sandboxtest.Eventually(t, "some are done", func() bool { return strings.Contains(other.log.String(), "task finished") })
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -490,7 +462,7 @@ func TestWorkerDrains(t *testing.T) {
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: 200 * time.Millisecond})
 	worker := s.start()
 	ids := s.enqueue(users...)
-	eventually(t, "deletes are under way", func() bool { return s.bucket.Stats().Deletes > 0 })
+	sandboxtest.Eventually(t, "deletes are under way", func() bool { return s.bucket.Stats().Deletes > 0 })
 	begun := time.Now()
 	if err := worker.stop(); err != nil {
 		t.Errorf("stopping: %v", err)

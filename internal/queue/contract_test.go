@@ -9,6 +9,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // The tests in this file pin what asynq v0.26.0 does, because our code stands on it. When one fails after an upgrade,
@@ -65,7 +67,7 @@ func TestContractTaskIDConflictsPerQueueUntilTheTaskIsGone(t *testing.T) {
 		t.Errorf("pending: got %v, want a conflict", err)
 	}
 	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"a": 1}}, func(context.Context, *asynq.Task) error { return nil })
-	eventually(t, "it is completed", func() bool { return info(t, rdb, "a", "x").State == asynq.TaskStateCompleted })
+	sandboxtest.Eventually(t, "it is completed", func() bool { return info(t, rdb, "a", "x").State == asynq.TaskStateCompleted })
 	if err := put("a"); !errors.Is(err, asynq.ErrTaskIDConflict) {
 		t.Errorf("completed: got %v, want a conflict", err)
 	}
@@ -84,7 +86,7 @@ func TestContractLastAttemptIsArchivedEvenIfNotAFailure(t *testing.T) {
 	asynqServer(t, rdb, asynq.Config{
 		IsFailure: func(error) bool { return false }, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
 	}, func(context.Context, *asynq.Task) error { return errors.New("not a failure") })
-	eventually(t, "both were tried", func() bool {
+	sandboxtest.Eventually(t, "both were tried", func() bool {
 		return info(t, rdb, "default", "last").State == asynq.TaskStateArchived && info(t, rdb, "default", "more").State == asynq.TaskStateRetry
 	})
 	if got := info(t, rdb, "default", "more").Retried; got != 0 {
@@ -105,7 +107,7 @@ func TestContractTheArchiveKeeps9999AndDropsTheRest(t *testing.T) {
 	}
 	asynqServer(t, rdb, asynq.Config{Concurrency: 32}, func(context.Context, *asynq.Task) error { return asynq.SkipRetry })
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	eventually(t, "all have failed", func() bool {
+	sandboxtest.Eventually(t, "all have failed", func() bool {
 		q, err := inspector.GetQueueInfo("default")
 		return err == nil && q.Failed == tasks
 	})

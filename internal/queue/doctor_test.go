@@ -68,7 +68,7 @@ func (w ward) fill() (release func()) {
 	for user := range purge.UserID(3) {
 		enqueue(w.t, w.rdb, purge.Task{Request: purge.RequestID(user + 1), User: user + 1})
 	}
-	eventually(w.t, "three states are reached", func() bool {
+	sandboxtest.Eventually(w.t, "three states are reached", func() bool {
 		d := depth(w.t, w.rdb)
 		return d.Completed == 1 && d.Archived == 1 && d.Retry == 1
 	})
@@ -214,7 +214,7 @@ func TestContractDequeuingAnEvictedTaskLeavesAStump(t *testing.T) {
 		t.Error("reached the purge")
 		return purge.Result{}, nil
 	}))
-	eventually(t, "it is dequeued", func() bool { return rdb.LLen(t.Context(), w.key("active")).Val() == 1 })
+	sandboxtest.Eventually(t, "it is dequeued", func() bool { return rdb.LLen(t.Context(), w.key("active")).Val() == 1 })
 	stop()
 	d := &queue.Doctor{Redis: rdb, Wait: atOnce}
 	if found := examine(t, d); len(found) != 1 || found[0].Ailment != queue.Stump {

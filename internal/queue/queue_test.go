@@ -1,7 +1,6 @@
 package queue_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -97,19 +96,6 @@ func (f purgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, e
 	return f(ctx, task)
 }
 
-// lockedBuffer is a log that many goroutines write.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
-
 // serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
 func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger, purger queue.Purger) (stop func()) {
 	t.Helper()
@@ -132,22 +118,6 @@ var fastServer = queue.ServerConfig{
 }
 
 var quiet = slog.New(slog.DiscardHandler)
-
-// eventually waits until a condition on Redis holds.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s", what)
-		case <-ticker.C:
-		}
-	}
-}
 
 func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
@@ -190,7 +160,7 @@ func TestALostListIsMended(t *testing.T) {
 				stop := serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 					return purge.Result{}, &purge.Error{Class: purge.Throttled}
 				}))
-				eventually(t, "it waits for its retry", func() bool { return depth(t, rdb).Retry == 1 })
+				sandboxtest.Eventually(t, "it waits for its retry", func() bool { return depth(t, rdb).Retry == 1 })
 				stop()
 			}
 			if err := rdb.Del(t.Context(), lost).Err(); err != nil {
@@ -254,7 +224,7 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	if err := keeper.Restore(t.Context(), open); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "all but one are archived", func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
+	sandboxtest.Eventually(t, "all but one are archived", func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
 	stop()
 	missing, err := keeper.Missing(t.Context(), open)
 	if err != nil || len(missing) != tasks-1 {
@@ -279,11 +249,11 @@ func TestEndedTasksMakeRoom(t *testing.T) {
 		return purge.Result{State: purge.Done}, nil
 	}))
 	enqueue(t, rdb, task42)
-	eventually(t, "it is archived", func() bool { return depth(t, rdb).Archived == 1 })
+	sandboxtest.Eventually(t, "it is archived", func() bool { return depth(t, rdb).Archived == 1 })
 	enqueue(t, rdb, task42)
-	eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
+	sandboxtest.Eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
 	enqueue(t, rdb, task42)
-	eventually(t, "it has run again", func() bool { return runs.Load() == 3 })
+	sandboxtest.Eventually(t, "it has run again", func() bool { return runs.Load() == 3 })
 }
 
 // TestARunningTaskLeavesAFollowUp asks while the user's task is past the point at which it would see the new request.
@@ -325,9 +295,9 @@ func TestAskingAgainWakesATaskThatWaits(t *testing.T) {
 		return purge.Result{State: purge.Done}, nil
 	}))
 	enqueue(t, rdb, task42)
-	eventually(t, "it waits for its date", func() bool { return depth(t, rdb).Retry == 1 })
+	sandboxtest.Eventually(t, "it waits for its date", func() bool { return depth(t, rdb).Retry == 1 })
 	enqueue(t, rdb, task42)
-	eventually(t, "it has run again", func() bool { return depth(t, rdb).Completed == 1 })
+	sandboxtest.Eventually(t, "it has run again", func() bool { return depth(t, rdb).Completed == 1 })
 }
 
 // TestRedisFlushedWhileATaskRuns must leave nothing that keeps the user from being enqueued.
@@ -348,13 +318,13 @@ func TestRedisFlushedWhileATaskRuns(t *testing.T) {
 	close(release)
 	enqueue(t, rdb, task42)
 	<-started
-	eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
+	sandboxtest.Eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
 }
 
 func TestATaskServesTheUsersOtherOpenRequests(t *testing.T) {
 	t.Parallel()
 	runs := 0
-	var log lockedBuffer
+	var log sandboxtest.Buffer
 	h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 		runs++
 		return purge.Result{Request: purge.RequestID(100 + runs), State: purge.Refused, More: runs < 3}, nil
@@ -402,7 +372,7 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rdb := newRedis(t)
-			var log lockedBuffer
+			var log sandboxtest.Buffer
 			cfg := fastServer
 			cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
 			stop := serve(t, rdb, cfg, slog.New(slog.NewTextHandler(&log, nil)), purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
@@ -411,10 +381,10 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 			enqueue(t, rdb, task42)
 			tc.want.Queue = queue.Live
 			if name == "stopped" { // a second later it is back
-				eventually(t, "it was tried", func() bool { return strings.Contains(log.String(), "injected") })
+				sandboxtest.Eventually(t, "it was tried", func() bool { return strings.Contains(log.String(), "injected") })
 				return
 			}
-			eventually(t, fmt.Sprintf("depth is %+v", tc.want), func() bool { return depth(t, rdb) == tc.want })
+			sandboxtest.Eventually(t, fmt.Sprintf("depth is %+v", tc.want), func() bool { return depth(t, rdb) == tc.want })
 			stop()
 			info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, "purge:42")
 			if err != nil || (info.Retried > 0) != tc.counts {

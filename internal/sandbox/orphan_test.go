@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // The servers must not outlive the process that started them, whatever ends it.
@@ -54,10 +56,10 @@ func TestDeadParentLeavesNothingBehind(t *testing.T) {
 			end(t, parent, input.Close)
 			_ = parent.Wait() // how it ended was our choice
 
-			eventually(t, "both servers are gone", func() bool {
+			sandboxtest.Eventually(t, "both servers are gone", func() bool {
 				return !listens(t.Context(), mariadb) && !listens(t.Context(), redis)
 			})
-			eventually(t, "the directory is gone", func() bool { return !exists(filepath.Dir(socket)) })
+			sandboxtest.Eventually(t, "the directory is gone", func() bool { return !exists(filepath.Dir(socket)) })
 		})
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/sandbox/chaos"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // TestNothingIsViolated is the form of the suite that every test run plays. Faults whose traces stay for minutes are left
 // to make chaos.
 func TestNothingIsViolated(t *testing.T) {
 	t.Parallel()
-	enqueuer, worker := built.get(t)
+	enqueuer, worker := sandboxtest.Binaries(t)
 	faults := []string{
 		"gcs-429", "gcs-503", "gcs-reset", "gcs-lost-answer", "gcs-permission", "gcs-bucket-renamed", "mysql-kill", "mysql-restart",
 		"mysql-deadlock", "redis-flush", "redis-restart", "worker-term", "enqueuer-kill", "enqueue-twice",

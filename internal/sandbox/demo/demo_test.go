@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // spy is a worker that tells where it runs before it becomes the real one.
@@ -70,7 +71,7 @@ func (s *spy) checkGone() {
 
 func TestDemoHoldsWithTheRealBinaries(t *testing.T) {
 	t.Parallel()
-	enqueuer, worker := built.get(t)
+	enqueuer, worker := sandboxtest.Binaries(t)
 	s := newSpy(t, "exec '"+worker+"' \"$@\" 2>'OUTPUT'")
 	var out, people bytes.Buffer
 	report, err := demo.Run(t.Context(), demo.Options{
@@ -115,7 +116,7 @@ func TestDemoHoldsWithTheRealBinaries(t *testing.T) {
 
 func TestKeepWaitsForTheEnd(t *testing.T) {
 	t.Parallel()
-	enqueuer, worker := built.get(t)
+	enqueuer, worker := sandboxtest.Binaries(t)
 	s := newSpy(t, "exec '"+worker+"' \"$@\"")
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
@@ -145,7 +146,7 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 
 func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
-	enqueuer, _ := built.get(t)
+	enqueuer, _ := sandboxtest.Binaries(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 	s := newSpy(t, "trap 'exit 0' TERM; while :; do sleep 0.05; done") // never purges anybody
@@ -166,7 +167,7 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 
 func TestFailingWorkerIsExplained(t *testing.T) {
 	t.Parallel()
-	enqueuer, _ := built.get(t)
+	enqueuer, _ := sandboxtest.Binaries(t)
 	s := newSpy(t, "echo 'worker: the bucket is missing' >&2; exit 5")
 	_, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer, Worker: s.path})
 	if err == nil || !strings.Contains(err.Error(), "the bucket is missing") || !strings.Contains(err.Error(), "exit status 5") {
@@ -187,7 +188,7 @@ func TestFailingEnqueuerIsExplained(t *testing.T) {
 
 func TestLazyWorkerFailsTheCheck(t *testing.T) {
 	t.Parallel()
-	enqueuer, worker := built.get(t)
+	enqueuer, worker := sandboxtest.Binaries(t)
 	// Its configuration keeps the history, which the check does not expect.
 	s := newSpy(t, "CERTPURGE_LMS_CLEAR_HISTORY=false exec '"+worker+"' \"$@\"")
 	var people bytes.Buffer
@@ -203,7 +204,7 @@ func TestLazyWorkerFailsTheCheck(t *testing.T) {
 
 func TestKilledDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
-	enqueuer, worker := built.get(t)
+	enqueuer, worker := sandboxtest.Binaries(t)
 	s := newSpy(t, "exec '"+worker+"' \"$@\"")
 	parent := exec.CommandContext(t.Context(), os.Args[0], enqueuer) //nolint:gosec // this test binary
 	parent.Env = append(os.Environ(), helperVariable+"="+s.path)
@@ -239,7 +240,7 @@ func TestKilledDemoLeavesNothing(t *testing.T) {
 
 func TestSecretsAreInNoFile(t *testing.T) {
 	t.Parallel()
-	enqueuer, _ := built.get(t)
+	enqueuer, _ := sandboxtest.Binaries(t)
 	s := newSpy(t, `cat *.yaml >'OUTPUT'; stat -c '%a' *.yaml >>'OUTPUT'; env >>'OUTPUT'; exit 5`)
 	if _, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer, Worker: s.path}); err == nil {
 		t.Error("got nil, want an error")

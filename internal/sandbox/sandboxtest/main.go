@@ -24,10 +24,12 @@ const setUpTimeout = 3 * time.Minute
 // cleanUpTimeout is for dropping what a test has used.
 const cleanUpTimeout = 30 * time.Second
 
-// Main runs the tests, and stops the servers if this process has started them. It returns the exit code.
+// Main runs the tests, stops the servers if this process has started them, and removes what it has built. It returns the
+// exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.stop()
+	built.remove()
 	return code
 }
 

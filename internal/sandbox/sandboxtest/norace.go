@@ -1,5 +1,5 @@
 //go:build !race
 
-package demo_test
+package sandboxtest
 
 var raceFlag []string

@@ -1,0 +1,5 @@
+//go:build race
+
+package sandboxtest
+
+var raceFlag = []string{"-race"}

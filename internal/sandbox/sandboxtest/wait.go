@@ -1,0 +1,52 @@
+package sandboxtest
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// patience is far above what any condition takes on a loaded machine: whoever fails waits for it, nobody else does.
+	patience  = 30 * time.Second
+	lookEvery = 10 * time.Millisecond
+)
+
+// Eventually waits until a condition holds, and fails the test if it does not come to that. It is for what other processes
+// or other people's goroutines do; what a test can be told of, it waits for by a signal.
+func Eventually(tb testing.TB, what string, condition func() bool) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for !condition() {
+		select {
+		case <-ctx.Done():
+			tb.Fatalf("waited in vain until %s", what)
+		case <-ticker.C:
+		}
+	}
+}
+
+// Buffer is a log that many goroutines write, and that a test reads meanwhile.
+type Buffer struct {
+	mu      sync.Mutex
+	written bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.written.Write(p)
+}
+
+// String returns all that was written until now.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.written.String()
+}
