@@ -30,9 +30,13 @@ type console struct {
 
 func newConsole(t *testing.T) *console {
 	t.Helper()
-	db := sandboxtest.MySQL(t, lms.Mixed)
+	return newConsoleOn(t, sandboxtest.MySQL(t, lms.Mixed), sandboxtest.Redis(t))
+}
+
+func newConsoleOn(t *testing.T, db *sandboxtest.Database, redisURL string) *console {
+	t.Helper()
 	c := &console{t: t, db: db, environ: []string{
-		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + sandboxtest.Redis(t),
+		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
 	}}
 	var err error
 	c.store, err = mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 4, ConnectTimeout: time.Second})
@@ -332,7 +336,7 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor"} {
+	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor", "watch"} {
 		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}

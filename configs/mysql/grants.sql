@@ -16,10 +16,10 @@ CREATE DATABASE IF NOT EXISTS `certpurge` CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS 'certpurge'@'%' IDENTIFIED BY 'change-me-runtime';
 ALTER USER 'certpurge'@'%' IDENTIFIED BY 'change-me-runtime';
 
--- Eligibility: who is retiring, and in which state. Names only where a user is looked up by name.
+-- Eligibility: who is retiring, since when, and in which state. Names only where a user is looked up by name.
 GRANT SELECT (`id`) ON `openedx`.`auth_user` TO 'certpurge'@'%';
-GRANT SELECT (`id`, `user_id`) ON `openedx`.`user_api_userretirementrequest` TO 'certpurge'@'%';
-GRANT SELECT (`id`, `user_id`, `current_state_id`, `original_username`) ON `openedx`.`user_api_userretirementstatus` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `created`, `user_id`) ON `openedx`.`user_api_userretirementrequest` TO 'certpurge'@'%';
+GRANT SELECT (`id`, `created`, `user_id`, `current_state_id`, `original_username`) ON `openedx`.`user_api_userretirementstatus` TO 'certpurge'@'%';
 GRANT SELECT (`id`, `state_name`) ON `openedx`.`user_api_retirementstate` TO 'certpurge'@'%';
 
 -- References: read the ids, clear two columns. No other column can be written, whatever the program tries.

@@ -37,3 +37,29 @@ type Serve struct {
 	// driver do not wait for it: they are 503 at once. It must be less than the grace period of whatever stops the process.
 	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"between=1s 10m"`
 }
+
+// Watch says how the command enqueuer watch looks for users who have become eligible, and how many it asks for.
+type Watch struct {
+	// Interval is the time between two rounds; each is lengthened or shortened by up to a tenth, so that the rounds of many
+	// programs do not fall together. A round reads all retirement requests, but no whole table of certificates.
+	Interval time.Duration `yaml:"interval" env:"INTERVAL" validate:"between=10s 24h"`
+
+	// CoolOffDays is how many days must have passed since a user asked for retirement: days of 24 hours, counted from the
+	// creation of the retirement status row, or, where that is cleaned up, of the request. The pipeline has a cool-off of
+	// its own, after which it moves users out of PENDING; this one protects users whom somebody moves out of it earlier.
+	CoolOffDays int `yaml:"cool_off_days" env:"COOL_OFF_DAYS" validate:"between=0 3650"`
+
+	// MaxUsersPerRound is the number of users that one round asks for at most; the next one goes on behind the last of them.
+	// It bounds what a mistake in the LMS, such as a mass retirement, can set going before somebody sees it.
+	MaxUsersPerRound int `yaml:"max_users_per_round" env:"MAX_USERS_PER_ROUND" validate:"between=1 1000000"`
+
+	// HighWater is the number of waiting tasks in the queue purge above which nobody is asked for: users wait in the LMS
+	// as well as in Redis, and requests that people make do not stand behind them.
+	HighWater int `yaml:"high_water" env:"HIGH_WATER" validate:"between=100 1000000"`
+
+	// AskAgainAfter is how long after the end of a request a user may be asked for again: one who was refused and is eligible
+	// now, or one who was done and has references again. Users whose request failed are never asked for again; that is
+	// up to an operator (enqueuer requeue). Should worker and enqueuer disagree on lms.excluded_states or lms.clear_history,
+	// users are asked for in vain at this pace.
+	AskAgainAfter time.Duration `yaml:"ask_again_after" env:"ASK_AGAIN_AFTER" validate:"between=1m 8760h"`
+}

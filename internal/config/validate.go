@@ -34,13 +34,7 @@ var sharedValidator = sync.OnceValue(func() *validator.Validate {
 
 // validate reports every broken rule of cfg.
 func (l *loader) validate(cfg configuration) {
-	l.reportBroken(cfg)
-	cfg.checkTogether(l.reportRule)
-}
-
-// reportBroken reports the broken rules of the keys of section, a pointer to a struct.
-func (l *loader) reportBroken(section any) {
-	err := sharedValidator().Struct(section)
+	err := sharedValidator().Struct(cfg)
 	if broken, ok := errors.AsType[validator.ValidationErrors](err); ok {
 		for _, field := range broken {
 			// The namespace starts with the name of the struct: Worker.gcs.max_tries.
@@ -48,6 +42,7 @@ func (l *loader) reportBroken(section any) {
 			l.reportRule(path, brokenRule(field))
 		}
 	}
+	cfg.checkTogether(l.reportRule)
 }
 
 func brokenRule(field validator.FieldError) string {

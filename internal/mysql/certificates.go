@@ -106,8 +106,7 @@ func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[p
 		sources = append(sources, s.tables.history)
 	}
 	for _, table := range sources {
-		var ids []purge.UserID
-		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT user_id FROM "+table+" WHERE user_id IN ? AND "+hasReference, users).Scan(&ids).Error
+		ids, err := s.referring(ctx, table, users)
 		if err != nil {
 			return nil, fmt.Errorf("looking for references: %w", err)
 		}

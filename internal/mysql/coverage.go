@@ -18,32 +18,15 @@ type Uncovered struct {
 // the order of user ids. It reads the LMS by indexed pages, never a whole table.
 func (s *Store) EachUncovered(ctx context.Context, eligible func(purge.Retirement) bool, do func(Uncovered) error) error {
 	for last := purge.UserID(0); ; {
-		var page []struct {
-			UserID    purge.UserID
-			HasStatus bool
-			State     *string
+		page, err := s.Retirees(ctx, last, acceptBatch)
+		if err != nil || len(page) == 0 {
+			return err
 		}
-		err := s.gorm.WithContext(ctx).Raw("SELECT r.user_id, s.id IS NOT NULL AS has_status, "+exact("t.state_name")+" AS state FROM "+
-			s.tables.requests+" r LEFT JOIN "+s.tables.statuses+" s ON s.user_id = r.user_id LEFT JOIN "+s.tables.states+
-			" t ON t.id = s.current_state_id WHERE r.user_id > ? ORDER BY r.user_id LIMIT ?", last, acceptBatch).Scan(&page).Error
-		if err != nil {
-			return classify("reading retirement requests", err)
-		}
-		if len(page) == 0 {
-			return nil
-		}
-		last = page[len(page)-1].UserID
+		last = page[len(page)-1].User
 		var users []purge.UserID
-		for _, row := range page {
-			r := purge.Retirement{UserExists: true, Requested: true}
-			switch {
-			case row.State != nil:
-				r.State = *row.State
-			case row.HasStatus:
-				r.State = purge.StateUnknown
-			}
-			if eligible(r) {
-				users = append(users, row.UserID)
+		for _, r := range page {
+			if eligible(r.Retirement) {
+				users = append(users, r.User)
 			}
 		}
 		if err := s.uncovered(ctx, users, do); err != nil {

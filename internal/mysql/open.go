@@ -22,17 +22,29 @@ func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouch
 	return open, classify("looking for open requests", err)
 }
 
-// leaderLock is the name of the lock that one reconciler at a time holds.
-const leaderLock = "certpurge_reconcile:%.40s"
+// The locks of which each is held by one process at a time. Locks are per server, so the schema is part of their names.
+const (
+	reconcileLock = "certpurge_reconcile:%.40s"
+	watchLock     = "certpurge_watch:%.40s"
+)
 
-// Lead makes the caller the leader, unless somebody else is; release ends that. The lock goes with its connection, so a
-// leader that dies makes room at once.
+// Lead makes the caller the leading reconciler, unless somebody else is; release ends that. The lock goes with its
+// connection, so a leader that dies makes room at once.
 func (s *Store) Lead(ctx context.Context) (release func(), leading bool, err error) {
+	return s.lead(ctx, reconcileLock)
+}
+
+// LeadWatch is Lead for watchers.
+func (s *Store) LeadWatch(ctx context.Context) (release func(), leading bool, err error) {
+	return s.lead(ctx, watchLock)
+}
+
+func (s *Store) lead(ctx context.Context, lock string) (release func(), leading bool, err error) {
 	conn, err := s.sql.Conn(ctx)
 	if err != nil {
 		return nil, false, classify("connecting to MySQL", err)
 	}
-	name := fmt.Sprintf(leaderLock, s.ledger)
+	name := fmt.Sprintf(lock, s.ledger)
 	var locked sql.NullInt64
 	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 0)", name).Scan(&locked); err != nil || locked.Int64 != 1 {
 		_ = conn.Close() // nothing was done on it

@@ -24,19 +24,19 @@ var accounts atomic.Int64
 // fixture is a Store under exactly the rights of configs/mysql/grants.sql.
 type fixture struct {
 	*mysql.Store
-	t  *testing.T
+	t  testing.TB
 	db *sandboxtest.Database
 	// dsn and migrateDSN are of the two accounts of grants.sql.
 	dsn, migrateDSN string
 }
 
 // newFixture makes both accounts by running grants.sql with names of its own, and migrates the ledger as the second.
-func newFixture(t *testing.T, charset lms.Charset, change ...func(*mysql.Config)) *fixture {
-	t.Helper()
-	f := &fixture{t: t, db: sandboxtest.MySQL(t, charset)}
+func newFixture(tb testing.TB, charset lms.Charset, change ...func(*mysql.Config)) *fixture {
+	tb.Helper()
+	f := &fixture{t: tb, db: sandboxtest.MySQL(tb, charset)}
 	f.grant()
-	if _, err := f.open(f.migrateDSN).Migrate(t.Context()); err != nil {
-		t.Fatalf("migrating: %v", err)
+	if _, err := f.open(f.migrateDSN).Migrate(tb.Context()); err != nil {
+		tb.Fatalf("migrating: %v", err)
 	}
 	f.Store = f.open(f.dsn, change...)
 	return f

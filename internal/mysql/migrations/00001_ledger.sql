@@ -73,7 +73,16 @@ CREATE TABLE evidence_objects (
   KEY evidence_objects_settled (settled_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
+-- Where `enqueuer watch` goes on, and when its latest round ended, so that several watchers keep one pace. One row.
+CREATE TABLE watch_position (
+  id TINYINT NOT NULL,
+  after_user_id INT NOT NULL,
+  ended_at DATETIME(6) NULL,                  -- by the server's clock, which all watchers share
+  PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
 -- +goose Down
+DROP TABLE watch_position;
 DROP TABLE evidence_objects;
 DROP TABLE evidence;
 DROP TABLE requests;

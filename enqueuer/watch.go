@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/telemetry"
+	"github.com/certpurge/certpurge/internal/watch"
+)
+
+func newWatchCommand(a *app) *cobra.Command {
+	var once bool
+	var out *output
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Ask by itself for users who have become eligible and still have links",
+		Long: `watch looks into the LMS database every watch.interval, for users who may be purged (a retirement request, in no state of
+lms.excluded_states, asked for at least watch.cool_off_days ago) and who have references, live or in the history. It asks
+for them, as enqueue does, with the source watch. The retirement pipeline needs no change.
+
+A round looks at all retirement requests, by indexed pages, and asks for watch.max_users_per_round users at most; the
+next one goes on behind them. Run two for safety: one leads, and the pace stays the same.
+
+Users whose request is at work are left alone. One who was refused is asked for again once eligible, and one who was done
+once references are there again (a restored backup), each watch.ask_again_after after the end of the request. One whose
+request failed is not: mend the cause, then use requeue.
+
+It runs until SIGTERM or SIGINT, writes one line a round to the log, and answers probes on health.listen. While MySQL or Redis
+is down it waits, and says so. With --once it makes one round, prints what it did, and ends: for cron.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer --config configs/enqueuer.yaml watch\n  enqueuer watch --once\n  enqueuer watch --once -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !once && cmd.Flags().Changed("output") {
+				return cli.Usage("-o belongs to --once; the log has a format of its own (log.format)")
+			}
+			w, err := a.newWatcher()
+			if err != nil {
+				return err
+			}
+			defer w.close()
+			if once {
+				return a.watchOnce(cmd.Context(), w, out)
+			}
+			return w.run(cmd.Context(), telemetry.NewLogger(a.streams.Err, w.cfg.Log.Level, w.cfg.Log.Format))
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "make one round and end")
+	out = a.outputFlag(cmd)
+	return cmd
+}
+
+// watcher is the composition: what a round needs, opened but not yet connected.
+type watcher struct {
+	*watch.Watcher
+	cfg   config.Enqueuer
+	store *mysql.Store
+	redis redis.UniversalClient
+}
+
+func (a *app) newWatcher() (*watcher, error) {
+	cfg, store, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
+	if err != nil {
+		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
+	}
+	return &watcher{cfg: cfg, store: store, redis: rdb, Watcher: &watch.Watcher{
+		Ledger: store,
+		Intake: purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.ClientConfig{
+			Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
+		})},
+		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
+		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
+		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
+	}}, nil
+}
+
+func (w *watcher) close() {
+	_ = w.redis.Close() // what was asked for is durable; there is nothing left to lose
+	_ = w.store.Close()
+}
+
+// failedRoundPause is the least time between a round that failed and the next one, whose checks may all pass.
+const failedRoundPause = 5 * time.Second
+
+// run makes rounds until ctx ends. A misconfiguration at the very start is returned; what comes later is waited out.
+func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
+	health := telemetry.NewHealth(
+		telemetry.Check{Name: "mysql", Ask: w.store.Ping},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, w.redis) }},
+	)
+	watching, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer health.ServeBeside(ctx, w.cfg.Health.Listen, log, giveUp)()
+	for first := true; watching.Err() == nil; first = false {
+		err := health.Await(watching, w.check,
+			func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
+			func(err error) { log.ErrorContext(ctx, "watcher paused", slog.Any("error", err)) })
+		if err != nil {
+			return err
+		}
+		if err := w.Run(watching, w.cfg.Watch.Interval, log); err != nil {
+			health.NotReady("the latest round failed: " + err.Error())
+			log.WarnContext(ctx, "round failed", slog.Any("error", err))
+			_ = pause(watching, failedRoundPause) // its end is the loop's
+		}
+	}
+	health.NotReady("stopping")
+	log.InfoContext(ctx, "watcher stopped")
+	if cause := context.Cause(watching); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil // told to stop: that is what it did
+}
+
+// check asks for everything that a round needs.
+func (w *watcher) check(ctx context.Context) error {
+	if err := w.store.CheckIntake(ctx); err != nil {
+		return err
+	}
+	return queue.Ping(ctx, w.redis)
+}
+
+// watchOnce makes one round and prints it.
+func (a *app) watchOnce(ctx context.Context, w *watcher, out *output) error {
+	if err := w.check(ctx); err != nil {
+		return cli.Unavailable(err)
+	}
+	sum, err := w.Once(ctx, 0)
+	if err != nil {
+		return cli.Unavailable(err)
+	}
+	if *out == "json" {
+		return a.printJSON(sum)
+	}
+	if !sum.Led {
+		a.printf("another watcher is at work; nothing to do here\n")
+		return nil
+	}
+	a.printf("%d retirement requests looked at, %d eligible, %d still cooling off, %d with references\n", sum.Requests, sum.Eligible, sum.CoolingOff, sum.WithReferences)
+	a.printf("%d users asked for (%d of them again); %d at work already, %d failed before and are left to you, %d ended only just now\n", sum.Asked, sum.Again, sum.Open, sum.Failed, sum.TooSoon)
+	switch {
+	case sum.Capped:
+		a.printf("stopped at watch.max_users_per_round; the next round goes on from there\n")
+	case sum.Full:
+		a.printf("stopped at watch.high_water; the next round goes on from there\n")
+	}
+	return nil
+}

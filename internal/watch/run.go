@@ -1,0 +1,55 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// jitter is the part of the interval by which the time between two rounds differs at most.
+const jitter = 0.1
+
+// rest is the part of the interval that must lie between two rounds of any watchers, so that a second one, which is there
+// in case the first dies, does not double the pace.
+const rest = 0.8
+
+// Run makes a round at once and then one in each interval, until ctx ends or a round fails; then it returns the error.
+func (w *Watcher) Run(ctx context.Context, interval time.Duration, log *slog.Logger) error {
+	for {
+		begun := w.Now()
+		sum, err := w.Once(ctx, time.Duration(rest*float64(interval)))
+		sum.log(ctx, log, w.Now().Sub(begun))
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !sleep(ctx, time.Duration((1+jitter*(2*rand.Float64()-1))*float64(interval))) { //nolint:gosec // no secret
+			return nil
+		}
+	}
+}
+
+// log writes one line about a round, also about one that was cut short. Rounds of somebody else are worth no line.
+func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) {
+	if !s.Led || s.Recent {
+		log.DebugContext(ctx, "another watcher is at work", slog.Bool("leads", !s.Led))
+		return
+	}
+	log.InfoContext(ctx, "round finished",
+		slog.Int("requests", s.Requests), slog.Int("eligible", s.Eligible), slog.Int("cooling_off", s.CoolingOff),
+		slog.Int("with_references", s.WithReferences), slog.Int("open", s.Open), slog.Int("failed", s.Failed), slog.Int("too_soon", s.TooSoon),
+		slog.Int("asked", s.Asked), slog.Int("again", s.Again), slog.Bool("capped", s.Capped), slog.Bool("full", s.Full),
+		slog.Duration("took", took.Round(time.Millisecond)))
+}
+
+// sleep waits and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

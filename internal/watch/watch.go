@@ -1,0 +1,234 @@
+// Package watch asks by itself for users who have become eligible for a purge and still have references, so that an
+// operator needs no change to the retirement pipeline.
+//
+// A round is a full turn over the retirement requests in the order of user ids, page by page. Neither the creation nor
+// the change of a row can be asked for by an index in the LMS, and a user becomes eligible long after the request was
+// made, so a high-water mark on ids would miss people. The turn begins where the last one ended, and goes on there after a
+// restart: a round that was cut short by its limits is continued, not begun again.
+//
+// It never touches an LMS table or a bucket. Whether a user is retiring is decided by the worker, at the moment of work.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Ledger is what a watcher reads, and where it remembers how far it came.
+type Ledger interface {
+	// LeadWatch makes the caller the leader unless somebody else is. release must be called by a leader.
+	LeadWatch(ctx context.Context) (release func(), leading bool, err error)
+	// WatchPosition returns the user behind whom to go on, and how long ago the latest round of any watcher ended.
+	WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error)
+	// SaveWatchPosition writes down behind whom to go on, and whether a round has ended there.
+	SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error
+	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no more.
+	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
+	// Standings tells how those of the users stand who have a reference; the others are missing.
+	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)
+}
+
+// Intake takes wishes, as purge.Intake does.
+type Intake interface {
+	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+}
+
+// Watcher makes rounds. Set the fields once.
+type Watcher struct {
+	Ledger        Ledger
+	Intake        Intake
+	Waiting       func(ctx context.Context) (int, error) // how many tasks wait in the queue
+	Eligible      func(purge.Retirement) bool
+	CoolOff       time.Duration // since the user asked for retirement
+	MaxUsers      int           // asked for in one round
+	HighWater     int           // nobody is asked for while this many tasks wait
+	AskAgainAfter time.Duration // since the end of a request that was refused, or done
+	Now           func() time.Time
+}
+
+// Summary is what one round did.
+type Summary struct {
+	Led            bool `json:"led"`             // false: another process is the leader
+	Recent         bool `json:"recent"`          // nothing was done, because a round ended only just now
+	Requests       int  `json:"requests"`        // retirement requests looked at
+	Eligible       int  `json:"eligible"`        // of those, past the cancellable stage
+	CoolingOff     int  `json:"cooling_off"`     // of the eligible, not for long enough
+	WithReferences int  `json:"with_references"` // of the rest, those with references
+	Open           int  `json:"open"`            // of those: asked for before, and at work
+	Failed         int  `json:"failed"`          // left to an operator
+	TooSoon        int  `json:"too_soon"`        // refused, or done before the reference came back, only just now
+	Asked          int  `json:"asked"`           // asked for in this round
+	Again          int  `json:"again"`           // of the asked, those with an earlier request
+	Capped         bool `json:"capped"`          // stopped early: enough users for one round
+	Full           bool `json:"full"`            // stopped early: enough tasks wait
+}
+
+// page is how many retirement requests are read at a time.
+const page = 500
+
+// lastWords is how long what was begun may take to be finished when the watcher is told to stop.
+const lastWords = 30 * time.Second
+
+// Once makes one round, unless somebody else leads or one ended less than rest ago.
+func (w *Watcher) Once(ctx context.Context, rest time.Duration) (Summary, error) {
+	var sum Summary
+	release, leading, err := w.Ledger.LeadWatch(ctx)
+	if err != nil || !leading {
+		return sum, err
+	}
+	defer release()
+	sum.Led = true
+	begin, ended, err := w.Ledger.WatchPosition(ctx)
+	if err != nil {
+		return sum, err
+	}
+	if ended < rest {
+		sum.Recent = true
+		return sum, nil
+	}
+	r := round{Watcher: w, sum: &sum, after: begin}
+	more, err := r.part(ctx, 0) // to the end of all
+	if more && begin > 0 {
+		r.after = 0
+		_, err = r.part(ctx, begin) // and from the beginning to where it began
+	}
+	if err != nil {
+		return sum, err
+	}
+	return sum, w.Ledger.SaveWatchPosition(context.WithoutCancel(ctx), r.after, true)
+}
+
+// round is one turn on its way.
+type round struct {
+	*Watcher
+	sum   *Summary
+	after purge.UserID // everybody up to here has been looked at
+}
+
+// part looks at the users behind r.after up to a last one, 0 for all there are, and reports whether the round may go on.
+func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err error) {
+	for {
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		retirees, err := r.Ledger.Retirees(ctx, r.after, page)
+		if err != nil {
+			return false, err
+		}
+		end := len(retirees) < page
+		for last > 0 && len(retirees) > 0 && retirees[len(retirees)-1].User > last {
+			retirees, end = retirees[:len(retirees)-1], true
+		}
+		if more, err := r.page(ctx, retirees); err != nil || !more {
+			return false, err
+		}
+		if end {
+			return true, nil
+		}
+	}
+}
+
+// page asks for those of the retirees who are due, as far as there is room, and reports whether there was enough.
+func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, err error) {
+	due, err := r.due(ctx, retirees)
+	if err != nil {
+		return false, err
+	}
+	room := len(due)
+	if room > 0 {
+		waiting, err := r.Waiting(ctx)
+		if err != nil {
+			return false, err
+		}
+		left := r.MaxUsers - r.sum.Asked
+		room = max(0, min(room, left, r.HighWater-waiting))
+		r.sum.Capped = room < len(due) && room == left
+		r.sum.Full = room < len(due) && !r.sum.Capped
+	}
+	if err := r.ask(ctx, due[:room]); err != nil {
+		return false, err
+	}
+	switch {
+	case room < len(due) && room > 0:
+		r.after = due[room-1].User
+	case room == len(due) && len(retirees) > 0:
+		r.after = retirees[len(retirees)-1].User
+	}
+	if room > 0 { // a restart finds the others open anyway, this only saves it the way
+		err = r.Ledger.SaveWatchPosition(context.WithoutCancel(ctx), r.after, false)
+	}
+	return room == len(due), err
+}
+
+// due chooses the users to ask for, and counts the others.
+func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Wish, error) {
+	now := r.Now()
+	var users []purge.UserID
+	for _, u := range retirees {
+		r.sum.Requests++
+		if !r.Eligible(u.Retirement) {
+			continue
+		}
+		r.sum.Eligible++
+		if u.Since.After(now.Add(-r.CoolOff)) {
+			r.sum.CoolingOff++
+			continue
+		}
+		users = append(users, u.User)
+	}
+	standings, err := r.Ledger.Standings(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	var due []purge.Wish
+	for _, user := range users {
+		if standing, ok := standings[user]; ok && r.judge(standing, now) {
+			due = append(due, purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceWatch})
+		}
+	}
+	return due, nil
+}
+
+// judge decides whether to ask for a user with references.
+func (r *round) judge(s purge.Standing, now time.Time) bool {
+	r.sum.WithReferences++
+	switch {
+	case s.Open:
+		r.sum.Open++
+	case s.Ended == "":
+		return true
+	case s.Ended == purge.Failed:
+		r.sum.Failed++ // it would fail again: somebody has to mend something first
+	case s.Ended == purge.Done && !s.Left:
+		// What the history holds has been erased; its dead links stay by configuration.
+	case now.Sub(s.EndedAt) < r.AskAgainAfter:
+		r.sum.TooSoon++
+	default:
+		return true
+	}
+	return false
+}
+
+// ask enqueues users. What was begun is finished even when the watcher is told to stop, so that no request is left without
+// its task.
+func (r *round) ask(ctx context.Context, wishes []purge.Wish) error {
+	if len(wishes) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	accepted, err := r.Intake.Accept(ctx, wishes)
+	for _, a := range accepted {
+		r.sum.Asked++
+		if a.Found != purge.FoundNew {
+			r.sum.Again++
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("asking for %d users: %w", len(wishes), err)
+	}
+	return nil
+}
