@@ -70,7 +70,7 @@ func (m *MariaDB) create(ctx context.Context) error {
 	if err := m.bootstrap(ctx); err != nil {
 		return fmt.Errorf("creating the mariadb system tables: %w", err)
 	}
-	return m.startOnFreePort(ctx, m.listenOn)
+	return m.startOnFreePort(ctx, lastPort, m.listenOn)
 }
 
 func (m *MariaDB) arguments() []string {

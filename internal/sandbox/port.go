@@ -20,9 +20,9 @@ var errNoPort = errors.New("finding a free port: every one tried was taken")
 
 // startOnFreePort starts the server on a port that listenOn is told. Between the look and the start another process may
 // take the port: then the next one is tried.
-func (p *process) startOnFreePort(ctx context.Context, listenOn func(addr string)) error {
+func (p *process) startOnFreePort(ctx context.Context, last int, listenOn func(addr string)) error {
 	for range portTries {
-		port := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // spreads the ports, guards nothing
+		port := firstPort + rand.IntN(last-firstPort+1) //nolint:gosec // spreads the ports, guards nothing
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		if !canListen(ctx, addr) {
 			continue

@@ -19,10 +19,12 @@ type Redis struct {
 
 	Addr   string // 127.0.0.1:port
 	Socket string // path of the unix socket
+
+	cluster bool
 }
 
-func newRedis(program program, dir string) *Redis {
-	r := &Redis{Socket: filepath.Join(dir, "redis.sock")}
+func newRedis(program program, dir string, opts Options) *Redis {
+	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), cluster: opts.RedisCluster}
 	r.process = &process{
 		name:    "redis",
 		dir:     dir,
@@ -37,9 +39,20 @@ func (r *Redis) URL(db int) string { return fmt.Sprintf("redis://%s/%d", r.Addr,
 
 func (r *Redis) listenOn(addr string) { r.Addr = addr }
 
+// clusterBus is how far the port of the talk between nodes lies above the clients' one.
+const clusterBus = 10_000
+
+// lastPort keeps both ports of a cluster's node out of the range of outgoing connections.
+func (r *Redis) lastPort() int {
+	if r.cluster {
+		return lastPort - clusterBus
+	}
+	return lastPort
+}
+
 func (r *Redis) arguments() []string {
 	host, port, _ := net.SplitHostPort(r.Addr) // our own making
-	return []string{
+	arguments := []string{
 		"--bind", host,
 		"--port", port,
 		"--unixsocket", r.Socket,
@@ -53,6 +66,10 @@ func (r *Redis) arguments() []string {
 		// ones by this and by hash-max-listpack-value.
 		"--hash-max-ziplist-value", "1024",
 	}
+	if r.cluster {
+		arguments = append(arguments, "--cluster-enabled", "yes", "--cluster-config-file", "redis-nodes.conf")
+	}
+	return arguments
 }
 
 // ping connects through the socket: it lies in our directory, so whoever answers is our server. A client library would

@@ -23,6 +23,8 @@ type Options struct {
 	// NoSync never waits for the disk. Data still survives a killed server, though not a power cut: right for tests,
 	// which create and drop a database each.
 	NoSync bool
+	// RedisCluster makes the Redis a node of a cluster, without slots: whoever uses it deals them out.
+	RedisCluster bool
 }
 
 // Servers is a running pair. Each server can be stopped and started again on its own.
@@ -54,14 +56,14 @@ func StartServers(ctx context.Context, opts Options) (*Servers, error) {
 	}
 	s := &Servers{
 		MariaDB: newMariaDB(programs.mariadbd, dir, opts),
-		Redis:   newRedis(programs.redis, dir),
+		Redis:   newRedis(programs.redis, dir, opts),
 		dir:     dir,
 		dog:     dog,
 	}
 	var wg sync.WaitGroup
 	var mariadbErr, redisErr error
 	wg.Go(func() { mariadbErr = s.MariaDB.create(ctx) })
-	wg.Go(func() { redisErr = s.Redis.startOnFreePort(ctx, s.Redis.listenOn) })
+	wg.Go(func() { redisErr = s.Redis.startOnFreePort(ctx, s.Redis.lastPort(), s.Redis.listenOn) })
 	wg.Wait()
 	if err := errors.Join(mariadbErr, redisErr); err != nil {
 		s.Stop()

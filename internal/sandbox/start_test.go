@@ -61,10 +61,10 @@ func TestStartTakesAnotherPortWhenOneIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRedis(programs.redis, t.TempDir())
+	r := newRedis(programs.redis, t.TempDir(), Options{})
 	t.Cleanup(r.Stop)
 	var taken net.Listener
-	err = r.startOnFreePort(t.Context(), func(addr string) {
+	err = r.startOnFreePort(t.Context(), lastPort, func(addr string) {
 		r.listenOn(addr)
 		if taken != nil {
 			return

@@ -48,7 +48,7 @@ func (p *pair) get(tb testing.TB) *sandbox.Servers {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.servers == nil && p.err == nil {
-		p.servers, p.err = startServers()
+		p.servers, p.err = startServers(sandbox.Options{NoSync: true})
 	}
 	if p.err != nil {
 		tb.Fatal(p.err)
@@ -68,7 +68,12 @@ func (p *pair) stop() {
 // and Redis are far cheaper.
 func OwnServers(tb testing.TB) *sandbox.Servers {
 	tb.Helper()
-	servers, err := startServers()
+	return ownServers(tb, sandbox.Options{NoSync: true})
+}
+
+func ownServers(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
+	tb.Helper()
+	servers, err := startServers(opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -76,11 +81,11 @@ func OwnServers(tb testing.TB) *sandbox.Servers {
 	return servers
 }
 
-func startServers() (*sandbox.Servers, error) {
+func startServers(opts sandbox.Options) (*sandbox.Servers, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), setUpTimeout)
 	defer cancel()
 	if err := sandbox.Install(ctx, os.Stderr); err != nil {
 		return nil, err
 	}
-	return sandbox.StartServers(ctx, sandbox.Options{NoSync: true})
+	return sandbox.StartServers(ctx, opts)
 }
