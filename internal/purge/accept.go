@@ -47,7 +47,8 @@ type Requests interface {
 
 // Tasks is the queue's entrance.
 type Tasks interface {
-	// Enqueue puts a task for each request into the queue. A task that is there already is success.
+	// Enqueue puts a task for each request into the queue. A task that is there already is success. An error that is a
+	// *NotQueuedError says which tasks may be missing; any other may concern all of them.
 	Enqueue(ctx context.Context, tasks []Task) error
 }
 
@@ -57,6 +58,25 @@ var ErrKeyTaken = errors.New("the idempotency key belongs to another user's requ
 // ErrNotQueued means that requests are in the ledger, but their tasks could not be put into the queue. Nothing is lost:
 // accepting the same wishes again puts them there.
 var ErrNotQueued = errors.New("accepted, but not yet queued")
+
+// NotQueuedError says which requests' tasks may be missing in the queue: a command whose answer was lost may have put one
+// there all the same.
+type NotQueuedError struct {
+	Requests []RequestID
+	Cause    error // of the first; the others may have their own, or were not tried
+}
+
+// Error implements error.
+func (e *NotQueuedError) Error() string {
+	text := fmt.Sprintf("queueing request %d: %v", e.Requests[0], e.Cause)
+	if more := len(e.Requests) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *NotQueuedError) Unwrap() error { return e.Cause }
 
 // DefaultKey is the idempotency key of a wish whose caller gave none.
 func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }

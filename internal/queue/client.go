@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -27,6 +26,7 @@ type ClientConfig struct {
 
 // Client puts tasks into one queue. It is safe for concurrent use.
 type Client struct {
+	redis     redis.UniversalClient
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
 	cfg       ClientConfig
@@ -34,19 +34,9 @@ type Client struct {
 
 // NewClient makes a Client on a connection pool that the caller closes.
 func NewClient(rdb redis.UniversalClient, cfg ClientConfig) *Client {
-	return &Client{asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb), cfg: cfg}
-}
-
-// Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
-// there by a command whose answer was lost. One that has ended makes room, and one that waits for its retry is woken,
-// because somebody asks now.
-func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
-	for _, task := range tasks {
-		if err := c.enqueue(ctx, task); err != nil {
-			return fmt.Errorf("queueing request %d: %w", task.Request, err)
-		}
+	return &Client{
+		redis: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb), cfg: cfg,
 	}
-	return nil
 }
 
 // enqueueTries bounds the dance with a task that changes its state under our hands.
@@ -113,50 +103,4 @@ func ignoreGone(err error) error {
 		return nil
 	}
 	return fmt.Errorf("moving the task that is there: %w", err)
-}
-
-// Depth is how many tasks of a queue are in which state.
-type Depth struct {
-	Queue     string `json:"queue"`
-	Pending   int    `json:"pending"`
-	Active    int    `json:"active"`
-	Retry     int    `json:"retry"`
-	Scheduled int    `json:"scheduled"`
-	Completed int    `json:"completed"`
-	Archived  int    `json:"archived"`
-	Paused    bool   `json:"paused"`
-}
-
-// Workers is how many workers pull tasks from this Redis.
-func Workers(rdb redis.UniversalClient) (int, error) {
-	servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
-	if err != nil {
-		return 0, fmt.Errorf("listing workers: %w", err)
-	}
-	return len(servers), nil
-}
-
-// Depths reads the depth of every queue; a queue that was never used is empty.
-func Depths(rdb redis.UniversalClient) ([]Depth, error) {
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	known, err := inspector.Queues()
-	if err != nil {
-		return nil, fmt.Errorf("listing queues: %w", err)
-	}
-	all := make([]Depth, 0, len(Queues()))
-	for _, name := range Queues() {
-		if !slices.Contains(known, name) { // asking for it would be an error that cannot be told from others
-			all = append(all, Depth{Queue: name})
-			continue
-		}
-		info, err := inspector.GetQueueInfo(name)
-		if err != nil {
-			return nil, fmt.Errorf("inspecting queue %s: %w", name, err)
-		}
-		all = append(all, Depth{
-			Queue: name, Pending: info.Pending, Active: info.Active, Retry: info.Retry, Scheduled: info.Scheduled,
-			Completed: info.Completed, Archived: info.Archived, Paused: info.Paused,
-		})
-	}
-	return all, nil
 }

@@ -84,8 +84,13 @@ func taskKey(queue, id string) string { return "asynq:{" + queue + "}:t:" + id }
 
 // Restore puts a task for each request into the queue of its source.
 func (k *Keeper) Restore(ctx context.Context, requests []purge.OpenRequest) error {
+	tasks := map[string][]purge.Task{}
 	for _, r := range requests {
-		if err := k.clients[queueOf(r.Source)].Enqueue(ctx, []purge.Task{{Request: r.Request, User: r.User}}); err != nil {
+		name := queueOf(r.Source)
+		tasks[name] = append(tasks[name], purge.Task{Request: r.Request, User: r.User})
+	}
+	for _, name := range Queues() {
+		if err := k.clients[name].Enqueue(ctx, tasks[name]); err != nil {
 			return err
 		}
 	}

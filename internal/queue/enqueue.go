@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"context"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+const (
+	// enqueueBatch is how many tasks travel together: about 150 kB, answered in a few milliseconds. More gain nothing.
+	enqueueBatch = 500
+	// enqueueLanes is how many batches are on their way: one is made while Redis works on the other.
+	enqueueLanes = 2
+)
+
+// Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
+// there by a command whose answer was lost. One that has ended makes room, and one that waits for its retry is woken,
+// because somebody asks now. However many there are, two batches at most are in memory and on their way. After a failure
+// no further batch is sent.
+func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
+	errs := make([]error, len(tasks))
+	var failed atomic.Bool
+	var lanes errgroup.Group
+	lanes.SetLimit(enqueueLanes)
+	sent := 0
+	for sent < len(tasks) && !failed.Load() {
+		batch := tasks[sent:min(sent+enqueueBatch, len(tasks))]
+		answers := errs[sent : sent+len(batch)]
+		sent += len(batch)
+		lanes.Go(func() error {
+			if !c.enqueueTogether(ctx, batch, answers) {
+				failed.Store(true)
+			}
+			return nil
+		})
+	}
+	_ = lanes.Wait() // each task has its own error
+	if !failed.Load() {
+		return nil
+	}
+	missing := &purge.NotQueuedError{}
+	for i, task := range tasks {
+		if i < sent && errs[i] == nil {
+			continue
+		}
+		if missing.Cause == nil {
+			missing.Cause = errs[i]
+		}
+		missing.Requests = append(missing.Requests, task.Request)
+	}
+	return missing
+}
+
+// enqueueTogether sets an error or nil for each task, and says whether all are nil.
+func (c *Client) enqueueTogether(ctx context.Context, tasks []purge.Task, errs []error) (ok bool) {
+	if len(tasks) == 1 {
+		errs[0] = c.enqueue(ctx, tasks[0])
+		return errs[0] == nil
+	}
+	l := newLockstep(c.redis)
+	// Its asynq client is new, so it registers the queue once more: somebody may have removed it.
+	each := NewClient(l, c.cfg)
+	l.run(ctx, len(tasks), func(i int) { errs[i] = each.enqueue(ctx, tasks[i]) })
+	for _, err := range errs {
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
