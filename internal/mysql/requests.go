@@ -71,7 +71,7 @@ func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 			return nil, err
 		}
 	}
-	done, err := s.reopen(ctx, wishes, before)
+	closed, err := s.reopen(ctx, wishes, before)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 		if !ok || row.UserID != w.User {
 			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
 		}
-		accepted[i] = purge.Accepted{Request: row.ID, User: w.User, Found: purge.FoundNew, Open: !done[row.ID]}
+		accepted[i] = purge.Accepted{Request: row.ID, User: w.User, Found: purge.FoundNew, Open: !closed[row.ID]}
 		if earlier, ok := before[w.Key]; ok {
 			accepted[i].Found, accepted[i].Attempts = purge.Found(earlier.State), earlier.Attempts
 			if earlier.State.Ended() && accepted[i].Open {
@@ -114,12 +114,18 @@ func (s *Store) byKey(ctx context.Context, wishes []purge.Wish) (map[string]Requ
 	return found, nil
 }
 
-// reopen queues ended requests again, but for those that are done and have nothing left to do; it returns the latter.
+// reopen queues ended requests again, but for those that are done and have nothing left to do, and those that a replay
+// asks for; it returns the others.
 func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[string]Request) (map[purge.RequestID]bool, error) {
 	var ended []Request
 	var doneUsers []purge.UserID
+	closed := map[purge.RequestID]bool{}
 	for _, w := range wishes {
 		if r, ok := before[w.Key]; ok && r.State.Ended() {
+			if w.Replay {
+				closed[r.ID] = true
+				continue
+			}
 			ended = append(ended, r)
 			if r.State == purge.Done {
 				doneUsers = append(doneUsers, r.UserID)
@@ -138,17 +144,16 @@ func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[stri
 		}
 		doneUsers = doneUsers[n:]
 	}
-	done := map[purge.RequestID]bool{}
 	var again []purge.RequestID
 	for _, r := range ended {
 		if r.State == purge.Done && !left[r.UserID] {
-			done[r.ID] = true
+			closed[r.ID] = true
 		} else {
 			again = append(again, r.ID)
 		}
 	}
 	_, err := s.Reopen(ctx, again)
-	return done, err
+	return closed, err
 }
 
 // Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.

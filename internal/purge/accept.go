@@ -12,6 +12,9 @@ type Wish struct {
 	User   UserID
 	Key    string // idempotency key; DefaultKey unless the caller gave one
 	Source Source
+	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
+	// it stands, and is not opened again.
+	Replay bool
 }
 
 // Found says in which state a wish met its request.
@@ -25,7 +28,9 @@ type Accepted struct {
 	Request RequestID `json:"request_id"`
 	User    UserID    `json:"user_id"`
 	Found   Found     `json:"found"`
-	Open    bool      `json:"open"` // queued or running now; false: done before, and no reference is left
+	// Open means queued or running now. Otherwise the request was done before and no reference is left, or it had ended
+	// and the wish was a replay.
+	Open bool `json:"open"`
 	// Attempts is how many the request had before this wish.
 	Attempts int `json:"-"`
 }
@@ -40,8 +45,8 @@ type OpenRequest struct {
 // Requests is the part of the ledger that takes wishes.
 type Requests interface {
 	// Accept makes or finds one request for each wish, in their order, and returns only when all are durable. A request
-	// that has ended is opened again, unless it is done and the LMS database shows no reference of the user.
-	// A key that belongs to another user's request is ErrKeyTaken; then nothing is accepted.
+	// that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or unless the
+	// wish is a replay. A key that belongs to another user's request is ErrKeyTaken; then nothing is accepted.
 	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
 }
 

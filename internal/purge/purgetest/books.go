@@ -309,7 +309,7 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 	}
 	r := b.requests[i]
 	a := purge.Accepted{Request: r.id, User: w.User, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
-	if r.state == purge.Done && !b.left(w.User) {
+	if w.Replay && r.state.Ended() || r.state == purge.Done && !b.left(w.User) {
 		a.Open = false
 	} else if r.state.Ended() {
 		r.state, r.reason, r.failures, r.lost, r.opened = purge.Queued, purge.ReasonNone, 0, 0, b.Now()

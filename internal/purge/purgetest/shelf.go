@@ -75,6 +75,7 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"reads references exactly, live first":            testReferences,
 		"accepts by the idempotency rules":                testAccept,
 		"accepts many at once, also twice":                testAcceptMany,
+		"answers a replay with the request as it stands":  testReplay,
 		"refuses a key of another user":                   testKeyTaken,
 		"claims with a number of its own":                 testBegin,
 		"refuses tasks of unknown requests":               testUnknown,
@@ -239,6 +240,45 @@ func testAcceptMany(t *testing.T, s Shelf) {
 	if len(ids) != 1200 {
 		t.Errorf("got %d requests, want 1200", len(ids))
 	}
+}
+
+func testReplay(t *testing.T, s Shelf) {
+	t.Helper()
+	user := s.NewUser(Retiring)
+	ref := s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
+	replay := wish(user)
+	replay.Replay = true
+	first := accept(t, s, replay)
+	if first.Found != purge.FoundNew || !first.Open {
+		t.Fatalf("the call before was never heard of: got %+v, want a new request", first)
+	}
+	expect := func(w purge.Wish, want purge.Found, open bool) {
+		t.Helper()
+		if got := accept(t, s, w); got.Request != first.Request || got.Found != want || got.Open != open {
+			t.Errorf("got %+v, want request %d found %s, open: %v", got, first.Request, want, open)
+		}
+	}
+	end := func(report purge.Report) {
+		t.Helper()
+		attempt := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: first.Request, User: user}))
+		if attempt.State != purge.Running {
+			t.Fatalf("got the state %s, want the request claimed", attempt.State)
+		}
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
+	}
+	expect(replay, "queued", true)
+	end(purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
+	expect(replay, "failed", false)
+	expect(replay, "failed", false)
+	expect(wish(user), "failed", true) // opened again by somebody who asks anew
+	expect(replay, "queued", true)
+	end(purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+	expect(replay, "refused", false)
+	expect(wish(user), "refused", true)
+	end(purge.Report{State: purge.Done, Clear: clearing(ref)})
+	s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
+	expect(replay, "done", false) // references are back, but nobody asks anew
+	expect(wish(user), "done", true)
 }
 
 func testKeyTaken(t *testing.T, s Shelf) {
