@@ -13,6 +13,7 @@ func redisFaults() []fault {
 		{name: "redis-flush", inject: flush},
 		{name: "redis-restart", group: "redis", inject: restartRedis},
 		{name: "redis-stop", group: "redis", recovery: leaseRecovery, inject: stopRedis},
+		{name: "redis-stop-at-done", group: "redis", recovery: leaseRecovery, inject: stopAtDone},
 		{name: "redis-evict", group: "redis", recovery: leaseRecovery, inject: evict},
 		{name: "redis-lose-list", recovery: leaseRecovery, inject: loseLists},
 		{name: "redis-drop", recovery: leaseRecovery, inject: dropReplies},

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -8,10 +9,12 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tidwall/redcon"
 )
 
 // proxy stands in front of Redis. A reply that it drops is one whose command Redis has carried out: the client sees a
-// broken connection and cannot know.
+// broken connection and cannot know. It reads the commands, so that a fault can be aimed at one of them.
 type proxy struct {
 	addr     string
 	listener net.Listener
@@ -19,6 +22,7 @@ type proxy struct {
 	dice     *dice
 	chance   atomic.Uint64 // of each reply to be dropped: the bits of a float64
 	dropped  atomic.Int64
+	aimed    atomic.Pointer[strike]
 
 	mu     sync.Mutex
 	open   map[net.Conn]struct{} // nil when closed
@@ -59,12 +63,35 @@ func (p *proxy) accept() {
 		}
 		p.serves.Go(func() {
 			defer p.end(client, server)
-			_, _ = io.Copy(server, client) // whichever side ends the connection
+			p.command(server, client)
 		})
 		p.serves.Go(func() {
 			defer p.end(client, server)
 			p.reply(client, server)
 		})
+	}
+}
+
+// command hands on commands, those of a pipeline together, until one side ends the connection.
+func (p *proxy) command(server io.Writer, client io.Reader) {
+	commands, out := redcon.NewReader(client), bufio.NewWriter(server)
+	for {
+		pipeline, err := commands.ReadCommands()
+		if err != nil {
+			return
+		}
+		for _, c := range pipeline {
+			forward := func() {
+				_, _ = out.Write(c.Raw) // the Flush below tells
+				_ = out.Flush()
+			}
+			if !p.struck(c.Args, forward) {
+				_, _ = out.Write(c.Raw)
+			}
+		}
+		if out.Flush() != nil {
+			return
+		}
 	}
 }
 
