@@ -32,36 +32,44 @@ func settled(end dataset.End) bool {
 	return end.State.Ended() || end.State == purge.Queued && end.Reason == purge.ReasonRetained
 }
 
-// calm waits until every request has ended or waits for a date, until the bound. Meanwhile it does what an operator does
-// after a bad day: it asks again for users whose enqueuer died before it had accepted them, and for those that failed
-// because a right was missing.
+// calm waits until every request has ended or waits for a date. Meanwhile it does what an operator does after a bad day: it
+// asks again for users whose enqueuer died before it had accepted them, and for those that failed because a right was
+// missing.
 func (r *run) calm(ctx context.Context) {
 	r.printf("  %6.1fs  calm\n", time.Since(r.begun).Seconds())
 	r.stormed = time.Now()
+	r.await(ctx, func(s standing) int {
+		missing := r.missing(s)
+		if len(missing) > 0 && r.enqueue(ctx, missing) {
+			r.askedAgain += len(missing)
+		}
+		return r.open(s) + len(missing)
+	})
+	r.ended = time.Now()
+}
+
+// await waits until nothing is left, until the bound, or until nothing has moved for longer than it may.
+func (r *run) await(ctx context.Context, left func(standing) int) {
 	ctx, cancel := context.WithDeadline(ctx, r.deadline())
 	defer cancel()
 	said, moved, fewest := time.Now(), time.Now(), math.MaxInt
 	for {
 		s, err := r.standing(ctx)
 		if err == nil {
-			open := r.open(s)
-			missing := r.missing(s)
-			if open == 0 && len(missing) == 0 {
+			open := left(s)
+			if open <= 0 {
 				return
 			}
-			if open+len(missing) < fewest {
-				fewest, moved = open+len(missing), time.Now()
+			if open < fewest {
+				fewest, moved = open, time.Now()
 			}
 			if time.Since(moved) > stallLimit {
-				r.books.violate("%d requests are open, and none has come to an end for %v: see below", open, stallLimit)
+				r.books.violate("%d requests are to come to an end, and none has for %v: see below", open, stallLimit)
 				return
 			}
 			if time.Since(said) > sayEvery {
 				said = time.Now()
 				r.printf("  %6.1fs  %d requests are open\n", time.Since(r.begun).Seconds(), open)
-			}
-			if len(missing) > 0 && r.enqueue(ctx, missing) {
-				r.askedAgain += len(missing)
 			}
 		}
 		if !pause(ctx, followEvery) {
@@ -76,6 +84,17 @@ func (r *run) open(s standing) int {
 	n := 0
 	for _, end := range s.known {
 		if !settled(end) {
+			n++
+		}
+	}
+	return n
+}
+
+// unsettled counts the users who were to be asked for and whose request has not come to an end, or does not exist.
+func (r *run) unsettled(s standing) int {
+	n := 0
+	for user := range r.want.Ends {
+		if end, known := s.known[user]; !known || !settled(end) {
 			n++
 		}
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,12 @@ var ErrViolated = errors.New("something that must hold under every fault did not
 
 // Options of Run.
 type Options struct {
+	Scenario string        // one of Scenarios; empty means the storm
 	Users    int           // ordinary retiring users; awkward ones come on top
 	Seed     uint64        // of the site, the faults and their order
 	Bound    time.Duration // of the whole run; what is not at its end by then is a violation
-	Faults   []string      // names of faults; empty means all
+	Storm    time.Duration // how long faults are at work; 0 means three fifths of Bound, the rest is for what they leave behind
+	Faults   []string      // names of faults for the storm; empty means all
 	Workers  int           // processes
 	Logs     string        // directory for the logs of the processes; empty leaves none
 	JSON     bool          // end Out with the report as one line of JSON; what people read goes to Err then
@@ -45,6 +48,7 @@ const (
 )
 
 func (o *Options) complete() (err error) {
+	o.Scenario, o.Storm = cmp.Or(o.Scenario, Storm), cmp.Or(o.Storm, o.Bound*3/5)
 	if o.Users < 1 || o.Users > mostUsers || o.Workers < 1 || o.Bound < leastBound {
 		return fmt.Errorf("playing chaos with %d users, %d workers, %v: expected 1 to %d users, at least one worker and %v",
 			o.Users, o.Workers, o.Bound, mostUsers, leastBound)
@@ -66,12 +70,12 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err := o.complete(); err != nil {
 		return Report{}, err
 	}
-	chosen, err := choose(o.Faults)
+	plot, chosen, err := o.plot()
 	if err != nil {
 		return Report{}, err
 	}
 	r := &run{
-		Options: o, begun: time.Now(), people: o.Out, faults: chosen,
+		Options: o, begun: time.Now(), people: o.Out, plot: plot, faults: chosen,
 		rng: newDice(o.Seed), books: newBooks(chosen),
 	}
 	if o.JSON {
@@ -104,6 +108,7 @@ type run struct {
 
 	begun  time.Time
 	people io.Writer
+	plot   scenario
 	faults []fault
 	rng    *dice
 	books  *books
@@ -119,6 +124,7 @@ type run struct {
 	observer *observer
 	fleet    *fleet
 
+	dead       *DeadLetterTable // in its scenario only
 	findings   audit.Findings
 	askedAgain int       // users
 	stormed    time.Time // when the last fault was over
@@ -140,7 +146,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	r.storage = &storage{server: r.house.Storage, seed: r.Seed, active: map[string][]gcstest.Fault{}}
 	r.buckets = newBuckets(r.house.Storage)
 	r.data = dataset.New(r.Seed, r.Users)
-	r.printf("chaos: %d users, seed %d, %d kinds of faults, at most %v\n", len(r.data.Users), r.Seed, len(r.faults), r.Bound)
+	r.printf("chaos: %s, %d users, seed %d, %d kinds of faults, at most %v\n", r.Scenario, len(r.data.Users), r.Seed, len(r.faults), r.Bound)
 	if r.want, err = r.data.Seed(ctx, r.house.Root, demo.LMSDatabase, r.house.Storage, r.house.StorageURL); err != nil {
 		return err
 	}

@@ -12,13 +12,11 @@ import (
 const (
 	shortestEpisode = 1500 * time.Millisecond
 	longestEpisode  = 8 * time.Second
-	// faultShare is the part of the bound in which faults are at work; the rest is for what they leave behind.
-	faultShare = 0.6
 	// mostMixed is how many faults are at work at the same time.
 	mostMixed = 4
 )
 
-// play lets faults loose on the purge, then waits for what is left of it in peace.
+// play plays the scenario, while the workers run and the observer watches, then looks.
 func (r *run) play(ctx context.Context) error {
 	watching, unwatch := context.WithCancel(ctx)
 	var beside sync.WaitGroup
@@ -26,11 +24,9 @@ func (r *run) play(ctx context.Context) error {
 	defer beside.Wait()
 	defer unwatch()
 	r.fleet = r.startFleet(ctx)
-	if err := r.storm(ctx); err != nil {
+	if err := r.plot.play(r, ctx); err != nil {
 		return err
 	}
-	r.calm(ctx)
-	r.ended = time.Now()
 	r.fleet.stop()
 	unwatch()
 	beside.Wait()
@@ -50,7 +46,8 @@ func (r *run) look(ctx context.Context) error {
 	return err
 }
 
-// storm plays each fault alone, then mixtures, each with users of its own. Faults whose traces stay for minutes come first.
+// storm plays each fault alone, then mixtures, each with users of its own, and then waits for what is left of them in peace.
+// Faults whose traces stay for minutes come first.
 func (r *run) storm(ctx context.Context) error {
 	alone := slices.Clone(r.faults)
 	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
@@ -58,7 +55,7 @@ func (r *run) storm(ctx context.Context) error {
 	users := r.data.Enqueued()
 	r.rng.shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
 	many := min(2*len(alone), len(users))
-	ends := r.begun.Add(time.Duration(faultShare * float64(r.Bound)))
+	ends := r.begun.Add(r.Storm)
 	for i := range many {
 		share := users[i*len(users)/many : (i+1)*len(users)/many]
 		faults := []fault{alone[i%len(alone)]}
@@ -73,6 +70,7 @@ func (r *run) storm(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	r.calm(ctx)
 	return nil
 }
 

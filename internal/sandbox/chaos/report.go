@@ -13,6 +13,7 @@ import (
 
 // Report is the outcome of a run.
 type Report struct {
+	Scenario string `json:"scenario"`
 	Seed     uint64 `json:"seed"`
 	Users    int    `json:"users"`    // of the site
 	Requests int    `json:"requests"` // users whose purge was asked for
@@ -20,6 +21,8 @@ type Report struct {
 
 	Faults []Line         `json:"faults"`
 	Ends   map[string]int `json:"ends"` // requests by state and reason
+
+	DeadLetters *DeadLetterTable `json:"dead_letters,omitempty"`
 
 	ObjectsErased     int   `json:"objects_erased"` // these three from the check at the end
 	ReferencesCleared int   `json:"references_cleared"`
@@ -47,7 +50,7 @@ func (r *run) report(ctx context.Context) (Report, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	report := Report{
-		Seed: r.Seed, Users: len(r.data.Users), Requests: len(s.known), Ends: map[string]int{},
+		Scenario: r.Scenario, Seed: r.Seed, Users: len(r.data.Users), Requests: len(s.known), Ends: map[string]int{}, DeadLetters: r.dead,
 		ObjectsErased: r.findings.ObjectsErased, ReferencesCleared: r.findings.ReferencesCleared, ObjectsHeldBack: r.findings.ObjectsHeldBack,
 		AskedAgain: r.askedAgain, EnqueuesRepeated: b.repeated.Load(), WorkersEnded: b.restarts.Load(),
 		Observer: r.observer.watched(), Violations: b.violations, NotShown: b.more,
@@ -86,9 +89,16 @@ func (r *run) tell(report Report) error {
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t\n", l.Fault, l.Episodes, l.Injected, l.Users, l.Retries, l.Violations, l.Seconds)
 	}
 	_, _ = fmt.Fprintf(table, "all\t\t\t%d\t%d\t%d\t%.1f\t\n", report.Requests, report.Retries, len(report.Violations)+report.NotShown, report.Seconds)
+	if d := report.DeadLetters; d != nil {
+		_, _ = fmt.Fprintln(table, "\nusers\tfailed\tothers\tarchive at most\trequeued\tdone\tblocked\tuntil all failed\tuntil all were done\t")
+		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f s\t%.1f s\t\n", d.Users, d.Failed, d.Others, d.ArchiveMost, d.Requeued, d.Done,
+			d.Blocked, d.FailSeconds, d.MendedSeconds)
+	}
 	_ = table.Flush()
-	r.printf("(a user belongs to every fault of the mixture that it met)\n\n")
-	r.printf("ends: %v\n", report.Ends)
+	if len(report.Faults) > 1 {
+		r.printf("(a user belongs to every fault of the mixture that it met)\n")
+	}
+	r.printf("\nends: %v\n", report.Ends)
 	r.printf("%d objects erased, %d references cleared, %d objects held back; asked again for %d users; %d enqueue commands repeated\n",
 		report.ObjectsErased, report.ReferencesCleared, report.ObjectsHeldBack, report.AskedAgain, report.EnqueuesRepeated)
 	w := report.Observer

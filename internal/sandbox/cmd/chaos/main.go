@@ -37,7 +37,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags.StringVar(&o.Worker, "worker", "bin/worker", "path of the binary")
 	flags.StringVar(&o.Enqueuer, "enqueuer", "bin/enqueuer", "path of the binary")
 	flags.StringVar(&o.Logs, "logs", "", "existing directory for the logs of the processes")
-	faults := flags.String("faults", "all", "all, or some, or all,-NAME for all but one, of "+strings.Join(chaos.Names(), ","))
+	flags.StringVar(&o.Scenario, "scenario", chaos.Storm, "one of "+strings.Join(chaos.Scenarios(), ", "))
+	faults := flags.String("faults", "", "of the storm: all (by default), or some, or all,-NAME for all but one, of "+strings.Join(chaos.Names(), ","))
 	output := flags.String("o", "text", "text, or json: the report as one line on standard output")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -46,7 +47,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		return fmt.Errorf("reading the flags: expected no arguments, and -o text or json, got %q and -o %s", flags.Args(), *output)
 	}
 	o.JSON = *output == "json"
-	o.Faults = strings.Split(*faults, ",")
+	if *faults != "" {
+		o.Faults = strings.Split(*faults, ",")
+	}
 	_, err := chaos.Run(ctx, o)
 	return err
 }

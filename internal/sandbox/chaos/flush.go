@@ -1,0 +1,36 @@
+package chaos
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// flushed asks for everybody in one command, and empties Redis at random moments from then on until half of the requests
+// have ended. Nobody asks a second time: the ledger alone has to bring back what was lost.
+func (r *run) flushed(ctx context.Context) error {
+	users := r.data.Enqueued()
+	flush := r.faults[0]
+	r.books.begin([]string{flush.name}, users)
+	begun := time.Now()
+	within, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var flushing sync.WaitGroup
+	var failed error
+	flushing.Go(func() { failed = flush.inject(within, &episode{run: r, users: users, name: flush.name}) })
+	if r.enqueue(ctx, users) {
+		r.printf("  %6.1fs  %d users are asked for\n", time.Since(r.begun).Seconds(), len(users))
+		r.await(ctx, func(s standing) int { return r.unsettled(s) - len(users)/2 })
+	}
+	cancel()
+	flushing.Wait()
+	r.books.end(time.Since(begun))
+	if failed != nil {
+		return &injectionError{flush.name, failed}
+	}
+	r.calm(ctx)
+	if repeated := r.books.repeated.Load(); r.askedAgain > 0 || repeated > 0 {
+		r.books.violate("%d users were asked for again, and %d commands repeated: a flushed Redis must need neither", r.askedAgain, repeated)
+	}
+	return nil
+}
