@@ -17,7 +17,7 @@ TESTENV := go run ./internal/sandbox/cmd/testenv --
 PACKAGES ?= ./...
 # Arguments of the demo: make demo ARGS="--users 100 -o json".
 ARGS ?=
-# Arguments of the fault-injection suite. CI's form: make chaos CHAOS="--users 300 --bound 3m".
+# Arguments of the fault-injection suite, see docs/chaos.md. CI's form: make chaos CHAOS="--users 300 --bound 3m".
 CHAOS ?=
 # How long make fuzz spends on each target.
 FUZZTIME ?= 1m
@@ -49,7 +49,7 @@ test: compiler ## run all tests with the race detector, on private servers
 	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
 
 .PHONY: chaos
-chaos: build ## purge 10,000 users while everything breaks (CHAOS="--users 300 --bound 3m --seed 7")
+chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
 
 .PHONY: lint
