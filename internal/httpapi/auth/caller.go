@@ -1,0 +1,94 @@
+package auth
+
+import "strings"
+
+// Right is one thing that a caller may do.
+type Right uint8
+
+// The rights of the native face. The driver's face asks for a purge, which is Enqueue.
+const (
+	Enqueue Right = 1 << iota
+	Read
+	Requeue
+)
+
+// rightNames are the rights as the configuration and the challenges name them.
+var rightNames = []struct {
+	right Right
+	name  string
+}{{Enqueue, "enqueue"}, {Read, "read"}, {Requeue, "requeue"}}
+
+// ParseRight returns the right of that name, and whether there is one.
+func ParseRight(name string) (Right, bool) {
+	for _, r := range rightNames {
+		if r.name == name {
+			return r.right, true
+		}
+	}
+	return 0, false
+}
+
+func (r Right) String() string { return Rights(r).String() }
+
+// Rights are a set of rights.
+type Rights uint8
+
+// All are all rights.
+const All = Rights(Enqueue | Read | Requeue)
+
+// RightsOf makes a set.
+func RightsOf(rights ...Right) Rights {
+	var set Rights
+	for _, r := range rights {
+		set |= Rights(r)
+	}
+	return set
+}
+
+// Has reports whether r is in the set.
+func (s Rights) Has(r Right) bool { return r != 0 && s&Rights(r) == Rights(r) }
+
+// String lists the rights with commas.
+func (s Rights) String() string {
+	var names []string
+	for _, r := range rightNames {
+		if s.Has(r.right) {
+			names = append(names, r.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// Kind is what a caller has shown.
+type Kind string
+
+// The two kinds.
+const (
+	KindToken Kind = "token" // a static bearer token
+	KindJWT   Kind = "jwt"   // a JSON Web Token of the LMS
+)
+
+// superuser is the name of every superuser: theirs is personal.
+const superuser = "superuser"
+
+// Caller is who sends a request. It holds nothing personal and may be logged.
+type Caller struct {
+	// Name is the name of a static token, the configured service user, or "superuser".
+	Name   string
+	Kind   Kind
+	Rights Rights
+	// RateKey is what a Limiter counts by. Callers of different kinds never share one.
+	RateKey string
+}
+
+func newCaller(kind Kind, name string, rights Rights) Caller {
+	return Caller{Name: name, Kind: kind, Rights: rights, RateKey: string(kind) + ":" + name}
+}
+
+// Require returns an [*Error] with status 403 unless the caller has the right.
+func (c Caller) Require(r Right) error {
+	if c.Rights.Has(r) {
+		return nil
+	}
+	return &Error{Code: RightMissing, Right: r}
+}

@@ -1,0 +1,57 @@
+package auth
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limiter holds each caller to a rate of requests, with a token bucket. It is safe for concurrent use.
+type Limiter struct {
+	buckets map[string]*rate.Limiter
+	now     func() time.Time
+}
+
+// NewLimiter makes a Limiter with the rates of cfg: one for each static token, one for the service user, and one that all
+// superusers share.
+func NewLimiter(cfg Config) *Limiter {
+	l := &Limiter{buckets: map[string]*rate.Limiter{}, now: clock(cfg.Now)}
+	add := func(c Caller, r Rate) {
+		l.buckets[c.RateKey] = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
+	}
+	for _, t := range cfg.Tokens {
+		add(newCaller(KindToken, t.Name, t.Rights), t.Rate)
+	}
+	add(newCaller(KindJWT, cfg.JWT.ServiceUser, All), cfg.JWT.Rate)
+	add(newCaller(KindJWT, superuser, All), cfg.JWT.Rate)
+	return l
+}
+
+// Take counts one request of the caller. It returns 0 if the caller may go on, and otherwise, without counting it, how long
+// to wait before asking again. The retirement driver takes 429 for the end: answer it 503.
+func (l *Limiter) Take(c Caller) time.Duration {
+	bucket, ok := l.buckets[c.RateKey]
+	if !ok {
+		return time.Second // A caller of another Authenticator: no rate is known, so none is granted.
+	}
+	now := l.now()
+	if bucket.AllowN(now, 1) {
+		return 0
+	}
+	missing := 1 - bucket.TokensAt(now)
+	return max(time.Millisecond, time.Duration(missing/float64(bucket.Limit())*float64(time.Second)))
+}
+
+// RetryAfter writes a wait as the header Retry-After takes it: whole seconds, and not too few.
+func RetryAfter(wait time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
+}
+
+func clock(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}
