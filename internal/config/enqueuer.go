@@ -4,14 +4,16 @@ import "time"
 
 // Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
 type Enqueuer struct {
-	Log    Log    `yaml:"log" envPrefix:"LOG_"`
-	MySQL  MySQL  `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS    LMS    `yaml:"lms" envPrefix:"LMS_"`
-	Redis  Redis  `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks  Tasks  `yaml:"tasks" envPrefix:"TASKS_"`
-	Serve  Serve  `yaml:"serve" envPrefix:"SERVE_"`
-	Watch  Watch  `yaml:"watch" envPrefix:"WATCH_"`
-	Health Health `yaml:"health" envPrefix:"HEALTH_"`
+	Log    Log     `yaml:"log" envPrefix:"LOG_"`
+	MySQL  MySQL   `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS    LMS     `yaml:"lms" envPrefix:"LMS_"`
+	Redis  Redis   `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks  Tasks   `yaml:"tasks" envPrefix:"TASKS_"`
+	Serve  Serve   `yaml:"serve" envPrefix:"SERVE_"`
+	JWT    JWT     `yaml:"jwt" envPrefix:"JWT_"`
+	Tokens []Token `yaml:"tokens" env:"-" validate:"dive"`
+	Watch  Watch   `yaml:"watch" envPrefix:"WATCH_"`
+	Health Health  `yaml:"health" envPrefix:"HEALTH_"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
@@ -38,6 +40,11 @@ func DefaultEnqueuer() Enqueuer {
 		Watch: Watch{
 			Interval: 5 * time.Minute, CoolOffDays: 7, MaxUsersPerRound: 1000, HighWater: 10_000, AskAgainAfter: time.Hour,
 		},
+		JWT: JWT{
+			JWKSRefresh: 10 * time.Minute, Audiences: []string{}, Issuers: []string{}, ServiceUser: "retirement_service_worker",
+			Rate: 50, Burst: 100,
+		},
+		Tokens: []Token{},
 		Health: Health{Listen: "127.0.0.1:8082"},
 	}
 }

@@ -189,5 +189,5 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	t.Parallel()
 	path := write(t, "enqueuer.yaml", "queue:\n  concurrency: 5\n")
 	_, err := config.LoadEnqueuer(path, []string{dsnVariable})
-	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, watch, health`)
+	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, health`)
 }

@@ -31,6 +31,7 @@ type Key struct {
 // entryDefaults are the lists of sections, with what an entry of each starts from.
 var entryDefaults = map[reflect.Type]func() any{
 	reflect.TypeFor[[]Location](): func() any { return DefaultLocation() },
+	reflect.TypeFor[[]Token]():    func() any { return DefaultToken() },
 }
 
 // Keys returns every key of the two files: the worker's in their order, then those that only the enqueuer has.

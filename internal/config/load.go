@@ -14,8 +14,12 @@ type configuration interface {
 	checkTogether(report func(path, sentence string))
 }
 
-func (w *Worker) secretFiles() []secretFile   { return sharedSecretFiles(&w.MySQL, &w.Redis) }
-func (e *Enqueuer) secretFiles() []secretFile { return sharedSecretFiles(&e.MySQL, &e.Redis) }
+func (w *Worker) secretFiles() []secretFile { return sharedSecretFiles(&w.MySQL, &w.Redis) }
+
+func (e *Enqueuer) secretFiles() []secretFile {
+	return append(sharedSecretFiles(&e.MySQL, &e.Redis),
+		secretFile{path: "jwt.hs256_secret", secret: &e.JWT.HS256Secret, file: e.JWT.HS256SecretFile})
+}
 
 // load fills cfg, which holds the defaults, from the file and the environment, and checks the result.
 func load(cfg configuration, path string, environ []string) error {

@@ -92,6 +92,10 @@ var rules = map[string]rule{
 		holds: onText(isEndpointURL),
 		must:  fixed("be an http:// or https:// URL without user, query and fragment"),
 	},
+	"token_sha256": {
+		holds: onText(isTokenSHA256),
+		must:  fixed("be the SHA-256 of a token that is not empty: 64 of 0-9 and a-f"),
+	},
 	"path_prefix": {
 		holds: onText(regexp.MustCompile(`^(/[0-9A-Za-z._~-]+)*$`).MatchString),
 		must:  fixed(`be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`),

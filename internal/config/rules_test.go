@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ const (
 	databaseRule   = "must be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"
 	stateRule      = "must be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"
 	pathPrefixRule = `must be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`
+	tokenRule      = "must be the SHA-256 of a token that is not empty: 64 of 0-9 and a-f"
+	someSHA256     = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3"
 	endpointRule   = "must be empty or be an http:// or https:// URL without user, query and fragment"
 )
 
@@ -257,11 +260,60 @@ var ruleTests = map[string]struct {
 			"/a?b":        pathPrefixRule + `, is "/a?b"`,
 		},
 	},
-	"serve.hold":                betweenTest("0s", "5m", "-1s", "5m1s"),
-	"serve.max_held":            betweenTest("1", "100000", "0", "100001"),
-	"serve.max_body":            betweenTest("1024", "16777216", "1023", "16777217"),
-	"serve.read_timeout":        betweenTest("1s", "5m", "999ms", "5m1s"),
-	"serve.drain_timeout":       betweenTest("1s", "10m", "999ms", "10m1s"),
+	"serve.hold":          betweenTest("0s", "5m", "-1s", "5m1s"),
+	"serve.max_held":      betweenTest("1", "100000", "0", "100001"),
+	"serve.max_body":      betweenTest("1024", "16777216", "1023", "16777217"),
+	"serve.read_timeout":  betweenTest("1s", "5m", "999ms", "5m1s"),
+	"serve.drain_timeout": betweenTest("1s", "10m", "999ms", "10m1s"),
+	"jwt.jwks_url": {
+		good: []string{`""`, "https://lms.example/jwks.json", "http://lms:8000/jwks.json"},
+		bad: map[string]string{
+			"lms:8000/jwks":     endpointProblem("lms:8000/jwks"),
+			"https://a/b?c=d":   endpointProblem("https://a/b?c=d"),
+			"https://u:p@a/b":   endpointProblem("https://REDACTED@a/b"),
+			"file:///etc/jwks":  endpointProblem("file:///etc/jwks"),
+			"https://lms/jwks#": endpointProblem("https://lms/jwks#"),
+		},
+	},
+	"jwt.jwks_refresh": betweenTest("1m", "24h", "59s", "24h1m"),
+	"jwt.audiences[0]": {
+		good: []string{"openedx"},
+		bad:  map[string]string{`""`: "must be set"},
+	},
+	"jwt.issuers[0]": {
+		good: []string{"https://lms.example/oauth2"},
+		bad:  map[string]string{`""`: "must be set"},
+	},
+	"jwt.service_user": {
+		good: []string{"retirement_service_worker"},
+		bad:  map[string]string{`""`: "must be set"},
+	},
+	"jwt.rate":  betweenTest("1", "10000", "0", "10001"),
+	"jwt.burst": betweenTest("1", "100000", "0", "100001"),
+	"tokens[0].name": {
+		good: []string{"portal", "ci-2"},
+		bad:  map[string]string{`""`: "must be set", "Portal": `must be 1 to 32 of a-z, 0-9 and -, is "Portal"`},
+	},
+	"tokens[0].sha256": {
+		good: []string{someSHA256},
+		bad: map[string]string{
+			`""`:                                  tokenRule + ", is empty",
+			strings.ToUpper(someSHA256):           tokenRule + `, is "` + strings.ToUpper(someSHA256) + `"`,
+			someSHA256[1:]:                        tokenRule + `, is "` + someSHA256[1:] + `"`,
+			someSHA256 + "0":                      tokenRule + `, is "` + someSHA256 + `0"`,
+			fmt.Sprintf("%x", sha256.Sum256(nil)): tokenRule + `, is "` + fmt.Sprintf("%x", sha256.Sum256(nil)) + `"`,
+		},
+	},
+	"tokens[0].rights": {
+		good: []string{"[enqueue]", "[enqueue, read, requeue]"},
+		bad:  map[string]string{"[]": "must have at least 1 entry"},
+	},
+	"tokens[0].rights[0]": {
+		good: []string{"read", "requeue"},
+		bad:  map[string]string{"all": `must be one of enqueue, read, requeue, is "all"`, `""`: "must be one of enqueue, read, requeue, is empty"},
+	},
+	"tokens[0].rate":            betweenTest("1", "10000", "0", "10001"),
+	"tokens[0].burst":           betweenTest("1", "100000", "0", "100001"),
 	"watch.interval":            betweenTest("10s", "24h", "9s", "24h1m"),
 	"watch.cool_off_days":       betweenTest("0", "3650", "-1", "3651"),
 	"watch.max_users_per_round": betweenTest("1", "1000000", "0", "1000001"),
@@ -310,7 +362,7 @@ func loadWith(t *testing.T, path, value string) []string {
 	if err := yaml.Unmarshal([]byte(value), &replacement); err != nil {
 		t.Fatalf("%s is no YAML: %v", value, err)
 	}
-	general := strings.ReplaceAll(path, "[0]", "[]")
+	general := strings.TrimSuffix(strings.ReplaceAll(path, "[0]", "[]"), "[]")
 	isWorkers := !slices.ContainsFunc(config.Keys(), func(k config.Key) bool { return k.Path == general && !k.Worker })
 	file := map[string]any{
 		"mysql": map[string]any{"dsn": dsn},
@@ -321,6 +373,9 @@ func loadWith(t *testing.T, path, value string) []string {
 			map[string]any{"name": "first", "bucket": "example-certificates", "url_prefixes": []any{"https://first.example/"}},
 			map[string]any{"name": "second", "bucket": "other-certificates"},
 		}
+	} else {
+		file["jwt"] = map[string]any{"audiences": []any{"openedx"}, "issuers": []any{"https://lms.example/oauth2"}}
+		file["tokens"] = []any{map[string]any{"name": "first", "sha256": strings.Repeat("1", 64), "rights": []any{"read"}}}
 	}
 	setPath(file, strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }), replacement)
 	content, err := yaml.Marshal(file)

@@ -9,6 +9,8 @@ import (
 
 func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 	checkDatabases(e.MySQL, e.LMS, report)
+	checkJWT(&e.JWT, report)
+	checkTokens(e.Tokens, report)
 	if (e.Serve.TLSCertificateFile == "") != (e.Serve.TLSKeyFile == "") {
 		report("serve.tls_key_file", "must be set together with serve.tls_certificate_file, or neither")
 	}

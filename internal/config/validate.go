@@ -34,7 +34,13 @@ var sharedValidator = sync.OnceValue(func() *validator.Validate {
 
 // validate reports every broken rule of cfg.
 func (l *loader) validate(cfg configuration) {
-	err := sharedValidator().Struct(cfg)
+	l.reportBroken(cfg)
+	cfg.checkTogether(l.reportRule)
+}
+
+// reportBroken reports the broken rules of the keys of section, a pointer to a struct.
+func (l *loader) reportBroken(section any) {
+	err := sharedValidator().Struct(section)
 	if broken, ok := errors.AsType[validator.ValidationErrors](err); ok {
 		for _, field := range broken {
 			// The namespace starts with the name of the struct: Worker.gcs.max_tries.
@@ -42,7 +48,6 @@ func (l *loader) validate(cfg configuration) {
 			l.reportRule(path, brokenRule(field))
 		}
 	}
-	cfg.checkTogether(l.reportRule)
 }
 
 func brokenRule(field validator.FieldError) string {
