@@ -4,6 +4,12 @@
 //	Authorization: JWT <JSON Web Token>      what the retirement driver sends
 //	Authorization: Bearer <either of the two>
 //
+// A handler asks in this order:
+//
+//	caller, err := authenticator.Authenticate(r)  // 401, 403 or 503 by (*Error).Status; with (*Error).Challenge
+//	err = caller.Require(auth.Enqueue)            // 403
+//	wait := limiter.Take(caller)                  // 429 with RetryAfter(wait); 503 for the driver
+//
 // # What a JSON Web Token must be
 //
 //  1. One compact token of at most 8 KiB, each part in the only base64url form that stands for its bytes.
