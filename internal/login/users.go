@@ -1,0 +1,91 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Right is what somebody may do. Each includes the one before.
+type Right int
+
+// The rights.
+const (
+	None    Right = iota
+	View          // look at everything
+	Operate       // change the queues too
+)
+
+// String returns the right's name in the configuration.
+func (r Right) String() string {
+	switch r {
+	case View:
+		return "view"
+	case Operate:
+		return "operate"
+	default:
+		return "none"
+	}
+}
+
+// Visitor is who is behind a request.
+type Visitor struct {
+	Name  string // empty where no login is asked for
+	Right Right
+}
+
+// user is somebody with a password.
+type user struct {
+	right Right
+	hash  []byte
+}
+
+// Users are those who have a password. The zero value is nobody.
+type Users struct {
+	named map[string]user
+	cost  int // of all hashes
+}
+
+// nameForm keeps names free of what could be taken for something else in a log or in the form itself.
+var nameForm = regexp.MustCompile(`^[0-9A-Za-z._@-]{1,64}$`)
+
+// What a hash may cost, in bcrypt's own unit: twice the time for one more. Above the most, a login takes seconds.
+const (
+	LeastCost = 10
+	MostCost  = 15
+)
+
+// ParseUsers reads users from a text of entries name:right:hash with blanks or line ends between them. right is view or
+// operate, hash is what Hash or `htpasswd -nB` prints. Its errors never show an entry, which may be a slip with a password in
+// it.
+func ParseUsers(text string) (Users, error) {
+	users := Users{named: map[string]user{}}
+	for i, entry := range strings.Fields(text) {
+		name, rest, _ := strings.Cut(entry, ":")
+		rightName, hash, _ := strings.Cut(rest, ":")
+		right := map[string]Right{View.String(): View, Operate.String(): Operate}[rightName]
+		cost, err := bcrypt.Cost([]byte(hash))
+		switch {
+		case !ValidName(name) || right == None || err != nil:
+			return Users{}, fmt.Errorf("entry %d is not of the form name:view:HASH or name:operate:HASH with a bcrypt hash", i+1)
+		case cost < LeastCost || cost > MostCost:
+			return Users{}, fmt.Errorf("the hash of entry %d has cost %d, expected %d to %d", i+1, cost, LeastCost, MostCost)
+		case users.cost != 0 && users.cost != cost:
+			return Users{}, errors.New("the hashes differ in cost, so that the time of an answer would tell one user from another")
+		}
+		if _, twice := users.named[name]; twice {
+			return Users{}, fmt.Errorf("entry %d has a name that another entry has too", i+1)
+		}
+		users.named[name], users.cost = user{right: right, hash: []byte(hash)}, cost
+	}
+	return users, nil
+}
+
+// ValidName reports whether a user can have this name.
+func ValidName(name string) bool { return nameForm.MatchString(name) }
+
+// Empty reports whether nobody has a password.
+func (u Users) Empty() bool { return len(u.named) == 0 }
