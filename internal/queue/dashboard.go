@@ -1,0 +1,102 @@
+package queue
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/hibiken/asynq"
+	"github.com/hibiken/asynqmon"
+	"github.com/redis/go-redis/v9"
+)
+
+// Dashboard is asynq's own dashboard, made fit to be shown: it has no login of its own, so one must be in front of it. What
+// it may not do to our queues is refused before it sees it, it shows the numbers of our payloads and nothing of others, and
+// its pages load nothing from elsewhere.
+type Dashboard struct {
+	root      string
+	look, act http.Handler // asynqmon, read-only and not
+	redis     redis.UniversalClient
+}
+
+// NewDashboard makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find it,
+// without a slash at its end.
+func NewDashboard(rdb redis.UniversalClient, root string) *Dashboard {
+	d := &Dashboard{root: root, redis: rdb}
+	options := asynqmon.Options{
+		RootPath: root, RedisConnOpt: shared{rdb},
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(formatPayload), ResultFormatter: asynqmon.ResultFormatterFunc(formatResult),
+	}
+	d.act = asynqmon.New(options) // never closed: that would close the pool, which is not ours
+	options.ReadOnly = true
+	d.look = asynqmon.New(options)
+	return d
+}
+
+// shared lets the dashboard use a pool that is there already, and URLs that asynq's own parser does not understand.
+type shared struct{ redis.UniversalClient }
+
+// MakeRedisClient implements asynq.RedisConnOpt.
+func (s shared) MakeRedisClient() any { return s.UniversalClient }
+
+var _ asynq.RedisConnOpt = shared{}
+
+// Handler serves the dashboard at its root; write says whether the queues may be changed.
+func (d *Dashboard) Handler(write bool) http.Handler {
+	next := d.look
+	if write {
+		next = d.act
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, ok := strings.CutPrefix(r.URL.Path, d.root)
+		if !ok || path != "" && path[0] != '/' {
+			http.NotFound(w, r)
+			return
+		}
+		api, isAPI := strings.CutPrefix(path, "/api/")
+		switch {
+		case !isAPI && r.Method != http.MethodGet && r.Method != http.MethodHead:
+			http.Error(w, "Pages can only be read.", http.StatusMethodNotAllowed)
+		case !isAPI:
+			d.page(w, r, next, path)
+		case r.Method == http.MethodGet && api == "queues":
+			d.queues(w, r, next)
+		case r.Method == http.MethodGet:
+			if refusal := refuseRead(api, r.URL.Query()); refusal != "" {
+				http.Error(w, refusal, http.StatusBadRequest)
+				return
+			}
+			next.ServeHTTP(w, r)
+		case !write:
+			http.Error(w, "Your login may look, but not change anything.", http.StatusForbidden)
+		default:
+			if status, refusal := d.refuseWrite(r.Context(), r.Method, api); refusal != "" {
+				http.Error(w, refusal, status)
+				return
+			}
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// formatPayload shows the numbers of a payload of ours. What others have put into Redis may hold anything.
+func formatPayload(_ string, data []byte) string {
+	task, err := decode(data)
+	if err != nil {
+		return "(not shown: no payload of this version)"
+	}
+	text, err := json.Marshal(payload{Version: payloadVersion, Request: task.Request, User: task.User})
+	if err != nil {
+		return "(not shown)"
+	}
+	return string(text)
+}
+
+// formatResult shows nothing of a result: our tasks have none.
+func formatResult(_ string, data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("(not shown: %d bytes)", len(data))
+}

@@ -1,0 +1,63 @@
+package queue
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// page serves what is not the API: the dashboard's files, and its one page for every other path.
+func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, next http.Handler, path string) {
+	if isFile(path) {
+		if strings.HasSuffix(path, ".map") {
+			http.NotFound(w, r) // six megabytes of source maps
+			return
+		}
+		w.Header().Set("Cache-Control", "private, max-age=86400") // their names change with their content
+		next.ServeHTTP(w, r)
+		return
+	}
+	page := recorder{header: http.Header{}, status: http.StatusOK}
+	next.ServeHTTP(&page, r)
+	if page.status != http.StatusOK {
+		http.Error(w, "The dashboard's page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	nonce := rand.Text()
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'nonce-"+nonce+"'; style-src 'nonce-"+nonce+"'; img-src 'self' data:; "+
+		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	_, _ = w.Write(rewrite(page.body.Bytes(), nonce)) // nobody is there to hear of it
+}
+
+// isFile reports whether a path is one of the files that come with the page.
+func isFile(path string) bool {
+	return strings.HasPrefix(path, "/static/") || files.MatchString(path)
+}
+
+var (
+	files = regexp.MustCompile(`^/[0-9A-Za-z-]+\.(png|ico|json|txt)$`)
+	// foreign are the fonts from another host. The manifest is asked for without the login, and is of no use here.
+	foreign = regexp.MustCompile(`<link rel="(stylesheet" href="https://|manifest")[^>]*>`)
+)
+
+// rewrite takes out of the page what it would load from elsewhere, and lets its own scripts, and the styles that they make,
+// past the policy.
+func rewrite(page []byte, nonce string) []byte {
+	page = foreign.ReplaceAll(page, nil)
+	page = bytes.ReplaceAll(page, []byte("<script"), []byte(`<script nonce="`+nonce+`"`))
+	return bytes.Replace(page, []byte("<head>"), []byte(`<head><meta property="csp-nonce" content="`+nonce+`"/>`), 1)
+}
+
+// recorder keeps an answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
