@@ -35,7 +35,7 @@ Users whose request is at work are left alone. One who was refused is asked for 
 once references are there again (a restored backup), each watch.ask_again_after after the end of the request. One whose
 request failed is not: mend the cause, then use requeue.
 
-It runs until SIGTERM or SIGINT, writes one line a round to the log, and answers probes on health.listen. While MySQL or Redis
+It runs until SIGTERM or SIGINT, writes one line a round to the log, and answers probes on admin.listen. While MySQL or Redis
 is down it waits, and says so. With --once it makes one round, prints what it did, and ends: for cron.
 
 ` + cli.ExitHelp,
@@ -106,7 +106,11 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer health.ServeBeside(ctx, w.cfg.Health.Listen, log, giveUp)()
+	stop, err := serveAdmin(ctx, w.cfg.Admin, health, w.redis, log, giveUp)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	for first := true; watching.Err() == nil; first = false {
 		err := health.Await(watching, w.check,
 			func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },

@@ -69,7 +69,7 @@ func (c *console) watcher() *watcher {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(w.close)
-	w.cfg.Health.Listen = "127.0.0.1:0"
+	w.cfg.Admin.Listen = "127.0.0.1:0"
 	return w
 }
 
@@ -328,7 +328,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 func TestWatchDoesNotStartMisconfigured(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
-	c.environ = append(c.environ, "CERTPURGE_HEALTH_LISTEN=127.0.0.1:0")
+	c.environ = append(c.environ, "CERTPURGE_ADMIN_LISTEN=127.0.0.1:0")
 	c.db.Exec(t, "DROP TABLE "+c.db.Ledger+".goose_db_version")
 	for _, args := range [][]string{{"watch"}, {"watch", "--once"}} {
 		if _, said := c.run(cli.ExitConfiguration, args...); !strings.Contains(said, "enqueuer migrate") {

@@ -52,7 +52,11 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	defer w.health.ServeBeside(ctx, cfg.Health.Listen, log, giveUp)() // the worker gives up if it cannot be probed
+	stop, err := w.serveAdmin(ctx, giveUp)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := w.work(serving, locations); err != nil {
 		return err
 	}

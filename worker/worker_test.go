@@ -65,7 +65,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	s.cfg.GCS.Endpoint, s.cfg.GCS.Anonymous, s.cfg.GCS.AllowEmulator = base, true, true
 	s.cfg.GCS.CallTimeout, s.cfg.GCS.MaxTries = 5*time.Second, 2
 	s.cfg.Queue.Concurrency, s.cfg.Queue.RetryBase, s.cfg.Queue.DrainTimeout = 8, 50*time.Millisecond, 3*time.Second
-	s.cfg.Health.Listen = "127.0.0.1:0"
+	s.cfg.Admin.Listen = "127.0.0.1:0"
 	if s.store, err = mysql.Open(newMySQLConfig(s.cfg)); err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("health address taken", func(t *testing.T) {
+	t.Run("address taken", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t)
 		taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -368,9 +368,9 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer taken.Close()
-		s.cfg.Health.Listen = taken.Addr().String()
-		if err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "health.listen") {
-			t.Errorf("got %v, want an error that names health.listen", err)
+		s.cfg.Admin.Listen = taken.Addr().String()
+		if err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.listen") {
+			t.Errorf("got %v, want an error that names admin.listen", err)
 		}
 	})
 }

@@ -13,7 +13,7 @@ type Enqueuer struct {
 	JWT    JWT     `yaml:"jwt" envPrefix:"JWT_"`
 	Tokens []Token `yaml:"tokens" env:"-" validate:"dive"`
 	Watch  Watch   `yaml:"watch" envPrefix:"WATCH_"`
-	Health Health  `yaml:"health" envPrefix:"HEALTH_"`
+	Admin  Admin   `yaml:"admin" envPrefix:"ADMIN_"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
@@ -45,7 +45,7 @@ func DefaultEnqueuer() Enqueuer {
 			Rate: 50, Burst: 100,
 		},
 		Tokens: []Token{},
-		Health: Health{Listen: "127.0.0.1:8082"},
+		Admin:  defaultAdmin("127.0.0.1:8082"),
 	}
 }
 

@@ -23,7 +23,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"key in capitals": {
 			"Redis:\n  url: redis://a\n",
-			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, health`},
+			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, admin`},
 		},
 		"merge key": {
 			"log:\n  <<: {level: info}\n",
@@ -98,8 +98,8 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 			[]string{`worker.yaml:4: lms.excluded_states[1]: must be a text, is a list`},
 		},
 		"no value": {
-			"health:\n  listen:\n",
-			[]string{`worker.yaml:2: health.listen: has no value; write "" or [] for an empty one, or remove the line`},
+			"admin:\n  listen:\n",
+			[]string{`worker.yaml:2: admin.listen: has no value; write "" or [] for an empty one, or remove the line`},
 		},
 		"alias": {
 			"log: {level: &l info, format: *l}\n",
@@ -189,5 +189,5 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	t.Parallel()
 	path := write(t, "enqueuer.yaml", "queue:\n  concurrency: 5\n")
 	_, err := config.LoadEnqueuer(path, []string{dsnVariable})
-	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, health`)
+	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin`)
 }

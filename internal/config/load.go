@@ -14,10 +14,10 @@ type configuration interface {
 	checkTogether(report func(path, sentence string))
 }
 
-func (w *Worker) secretFiles() []secretFile { return sharedSecretFiles(&w.MySQL, &w.Redis) }
+func (w *Worker) secretFiles() []secretFile { return sharedSecretFiles(&w.MySQL, &w.Redis, &w.Admin) }
 
 func (e *Enqueuer) secretFiles() []secretFile {
-	return append(sharedSecretFiles(&e.MySQL, &e.Redis),
+	return append(sharedSecretFiles(&e.MySQL, &e.Redis, &e.Admin),
 		secretFile{path: "jwt.hs256_secret", secret: &e.JWT.HS256Secret, file: e.JWT.HS256SecretFile})
 }
 

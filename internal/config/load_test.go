@@ -97,13 +97,13 @@ locations:
     buckts: example-certificates
 surprise: 1
 `
-	_, got := loadWorker(t, file, "CERTPURGE_HEALTH_LISTEN=8081", "CERTPURGE_QUEUE_CONCURENCY=7", "CERTPURGE_MYSQL_QUERY_TIMEOUT=10")
+	_, got := loadWorker(t, file, "CERTPURGE_ADMIN_LISTEN=8081", "CERTPURGE_QUEUE_CONCURENCY=7", "CERTPURGE_MYSQL_QUERY_TIMEOUT=10")
 	assertProblems(t, got,
 		`worker.yaml:2: unknown key "lvl" in log; known keys: level, format`,
 		`worker.yaml:5: gcs.max_tries: must be a whole number, is "many"`,
 		`worker.yaml:7: tasks.timeout: must be a duration such as "30s" or "5m", is 90`,
 		`worker.yaml:11: unknown key "buckts" in locations[0]; known keys: name, bucket, object_prefix, downloads_dir, verify_dir, url_prefixes, allow_empty`,
-		`worker.yaml:12: unknown key "surprise"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, health`,
+		`worker.yaml:12: unknown key "surprise"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, admin`,
 		`CERTPURGE_MYSQL_QUERY_TIMEOUT: mysql.query_timeout: must be a duration such as "30s" or "5m", is "10"`,
 		`CERTPURGE_QUEUE_CONCURENCY: names no configuration key; known are CERTPURGE_QUEUE_CONCURRENCY, `+
 			`CERTPURGE_QUEUE_DRAIN_TIMEOUT, CERTPURGE_QUEUE_MAX_AGE, CERTPURGE_QUEUE_MAX_ATTEMPTS, CERTPURGE_QUEUE_RETRY_BASE, CERTPURGE_QUEUE_RETRY_CAP, `+
@@ -112,7 +112,7 @@ surprise: 1
 		`worker.yaml:8: tasks.retention: must be whole seconds between 0s and 24h, is 1.5s`,
 		`worker.yaml:10: locations[0].bucket: must be set`,
 		`worker.yaml:4: gcs.max_in_flight: must be between 1 and 100, is 0`,
-		`CERTPURGE_HEALTH_LISTEN: health.listen: must be written host:port or :port, or be empty, is "8081"`,
+		`CERTPURGE_ADMIN_LISTEN: admin.listen: must be written host:port or :port, or be empty, is "8081"`,
 	)
 }
 

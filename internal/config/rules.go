@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/certpurge/certpurge/internal/login"
 )
 
 // rule is what a name in a validate tag means, to the validator, in a problem and in the documentation.
@@ -99,6 +101,26 @@ var rules = map[string]rule{
 	"path_prefix": {
 		holds: onText(regexp.MustCompile(`^(/[0-9A-Za-z._~-]+)*$`).MatchString),
 		must:  fixed(`be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`),
+	},
+	"admin_users": {
+		holds: func(value reflect.Value, _ string) bool {
+			_, err := login.ParseUsers(value.String())
+			return err == nil
+		},
+		must: fixed(fmt.Sprintf("be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, %d to %d, and a name only once",
+			login.LeastCost, login.MostCost)),
+		silent: true,
+	},
+	"address": {
+		holds: func(value reflect.Value, _ string) bool {
+			_, err := login.ParseAddresses([]string{value.String()})
+			return err == nil
+		},
+		must: fixed("be an IP address or a network such as 10.1.0.0/16"),
+	},
+	"header_name": {
+		holds: onText(regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`).MatchString),
+		must:  fixed("be the name of an HTTP header"),
 	},
 	"listen_address": {
 		holds: onText(isListenAddress),

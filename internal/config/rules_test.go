@@ -24,6 +24,8 @@ const (
 	tokenRule      = "must be the SHA-256 of a token that is not empty: 64 of 0-9 and a-f"
 	someSHA256     = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3"
 	endpointRule   = "must be empty or be an http:// or https:// URL without user, query and fragment"
+	usersRule      = "must be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, 10 to 15, and a name only once"
+	hash10         = "$2y$10$QGq4/Y4vLxIZcXQ9eZwI1eGRuXNzu4yq6JUtVsTDdEYP5Rmmb4hq2"
 )
 
 // ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value are
@@ -319,16 +321,61 @@ var ruleTests = map[string]struct {
 	"watch.max_users_per_round": betweenTest("1", "1000000", "0", "1000001"),
 	"watch.high_water":          betweenTest("100", "1000000", "99", "1000001"),
 	"watch.ask_again_after":     betweenTest("1m", "8760h", "59s", "8761h"),
-	"health.listen": {
-		good: []string{`""`, ":8081", "0.0.0.0:0", `"[::1]:8081"`, "localhost:65535"},
+	"admin.listen":              listenTest(),
+	"admin.probes_listen":       listenTest(),
+	"admin.base_path": {
+		good: []string{`""`, "/certpurge", "/a/b-c_d.e~1"},
+		bad:  map[string]string{"/": pathPrefixRule + `, is "/"`, "a": pathPrefixRule + `, is "a"`, "/a/": pathPrefixRule + `, is "/a/"`, "/a b": pathPrefixRule + `, is "/a b"`, "//a": pathPrefixRule + `, is "//a"`},
+	},
+	"admin.users": {
+		good: []string{`""`, "alice:view:" + hash10, "alice:operate:" + hash10 + " bob@x.example:view:" + hash10, `"a:view:` + hash10 + `\nb:view:` + hash10 + `\n"`},
 		bad: map[string]string{
-			"localhost": `must be written host:port or :port, or be empty, is "localhost"`,
-			"a:b":       `must be written host:port or :port, or be empty, is "a:b"`,
-			"a:65536":   `must be written host:port or :port, or be empty, is "a:65536"`,
-			"http://a:1": `must be written host:port or :port, or be empty, is ` +
-				`"http://a:1"`,
+			"alice:" + hash10:                           usersRule,
+			"alice:admin:" + hash10:                     usersRule,
+			"alice:view:hunter2":                        usersRule,
+			"al/ice:view:" + hash10:                     usersRule,
+			":view:" + hash10:                           usersRule,
+			"a:view:" + hash10 + " a:operate:" + hash10: usersRule,
+			"a:view:" + hash10 + " b:view:" + strings.Replace(hash10, "$10$", "$11$", 1): usersRule,
+			"a:view:" + strings.Replace(hash10, "$10$", "$09$", 1):                       usersRule,
+			"a:view:" + strings.Replace(hash10, "$10$", "$16$", 1):                       usersRule,
 		},
 	},
+	"admin.proxy.addresses[0]": {
+		good: []string{"192.0.2.7", "10.0.0.0/8", `"2001:db8::/32"`, `"::1"`},
+		bad: map[string]string{
+			"proxy.example": `must be an IP address or a network such as 10.1.0.0/16, is "proxy.example"`,
+			`""`:            "must be an IP address or a network such as 10.1.0.0/16, is empty",
+			"10.0.0.0/33":   `must be an IP address or a network such as 10.1.0.0/16, is "10.0.0.0/33"`,
+		},
+	},
+	"admin.proxy.user_header":       headerTest(),
+	"admin.proxy.groups_header":     headerTest(),
+	"admin.proxy.view_groups[0]":    {good: []string{"staff"}, bad: map[string]string{`""`: "must be set"}},
+	"admin.proxy.operate_groups[0]": {good: []string{"operators"}, bad: map[string]string{`""`: "must be set"}},
+}
+
+// ruleTest is one entry of ruleTests.
+type ruleTest = struct {
+	good []string
+	bad  map[string]string
+}
+
+func listenTest() (test ruleTest) {
+	const sentence = "must be written host:port or :port, or be empty, is "
+	test.good = []string{`""`, ":8082", "0.0.0.0:0", `"[::1]:8082"`, "localhost:65535"}
+	test.bad = map[string]string{
+		"localhost": sentence + `"localhost"`, "a:b": sentence + `"a:b"`, "a:65536": sentence + `"a:65536"`, "http://a:1": sentence + `"http://a:1"`,
+	}
+	return test
+}
+
+func headerTest() (test ruleTest) {
+	test.good = []string{"X-Forwarded-User", "Remote-User"}
+	test.bad = map[string]string{
+		`""`: "must be the name of an HTTP header, is empty", `"X User"`: `must be the name of an HTTP header, is "X User"`,
+	}
+	return test
 }
 
 func betweenTest(least, most, below, above string) (test struct {
@@ -376,6 +423,14 @@ func loadWith(t *testing.T, path, value string) []string {
 	} else {
 		file["jwt"] = map[string]any{"audiences": []any{"openedx"}, "issuers": []any{"https://lms.example/oauth2"}}
 		file["tokens"] = []any{map[string]any{"name": "first", "sha256": strings.Repeat("1", 64), "rights": []any{"read"}}}
+	}
+	if strings.HasPrefix(path, "admin.proxy") {
+		file["admin"] = map[string]any{"proxy": map[string]any{
+			"addresses": []any{"192.0.2.1"}, "view_groups": []any{"staff"}, "operate_groups": []any{"operators"},
+		}}
+	}
+	if path == "admin.listen" { // any address is right for one who has a login
+		file["admin"] = map[string]any{"users": "alice:view:" + hash10}
 	}
 	setPath(file, strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune(".[]", r) }), replacement)
 	content, err := yaml.Marshal(file)
@@ -479,6 +534,39 @@ func TestRulesBetweenKeysSeeTheEnvironment(t *testing.T) {
 	_, got = loadWorker(t, locations, dsnVariable,
 		"CERTPURGE_GCS_ENDPOINT=http://127.0.0.1:4443", "CERTPURGE_GCS_ANONYMOUS=true", "CERTPURGE_GCS_ALLOW_EMULATOR=true")
 	assertProblems(t, got)
+}
+
+func TestPagesWithoutALoginStayOnThisMachine(t *testing.T) {
+	t.Parallel()
+	const sentence = "admin.listen: must be an address of this machine only, such as 127.0.0.1:8081, while there are no admin.users and no " +
+		"admin.proxy.addresses (probes can be moved to admin.probes_listen), is "
+	for address, local := range map[string]bool{
+		":8081": false, "0.0.0.0:8081": false, "[::]:8081": false, "10.0.0.1:8081": false, "admin.example:8081": false,
+		"127.0.0.1:8081": true, "127.1.2.3:8081": true, "[::1]:8081": true, "localhost:8081": true, "[::ffff:127.0.0.1]:8081": true,
+	} {
+		_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_LISTEN="+address)
+		if local {
+			assertProblems(t, got)
+		} else {
+			assertProblems(t, got, fmt.Sprintf("CERTPURGE_ADMIN_LISTEN: %s%q", sentence, address))
+		}
+		for _, login := range []string{"CERTPURGE_ADMIN_USERS=alice:view:" + hash10, "CERTPURGE_ADMIN_PROXY_ADDRESSES=10.0.0.5"} {
+			_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_LISTEN="+address, login)
+			assertProblems(t, got)
+		}
+	}
+	_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_PROBES_LISTEN=127.0.0.1:8081")
+	assertProblems(t, got, `CERTPURGE_ADMIN_PROBES_LISTEN: admin.probes_listen: must be another address than admin.listen, is "127.0.0.1:8081" for both`)
+}
+
+func TestUsersMayFillAFile(t *testing.T) {
+	t.Parallel()
+	file := write(t, "users", "alice:view:"+hash10+"\nbob:operate:"+hash10+"\n")
+	cfg, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_USERS_FILE="+file)
+	assertProblems(t, got)
+	if want := "alice:view:" + hash10 + "\nbob:operate:" + hash10; cfg.Admin.Users.Reveal() != want {
+		t.Errorf("got %q, want %q", cfg.Admin.Users.Reveal(), want)
+	}
 }
 
 func TestRulesAreNotAppliedToWhatCouldNotBeRead(t *testing.T) {

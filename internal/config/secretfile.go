@@ -7,12 +7,14 @@ type secretFile struct {
 	path   string // of the secret; that of the file name is the same with "_file"
 	secret *Secret
 	file   string
+	lines  bool // it may have more than one line
 }
 
-func sharedSecretFiles(mysql *MySQL, redis *Redis) []secretFile {
+func sharedSecretFiles(mysql *MySQL, redis *Redis, admin *Admin) []secretFile {
 	return []secretFile{
 		{path: "mysql.dsn", secret: &mysql.DSN, file: mysql.DSNFile},
 		{path: "redis.url", secret: &redis.URL, file: redis.URLFile},
+		{path: "admin.users", secret: &admin.Users, file: admin.UsersFile, lines: true},
 	}
 }
 
@@ -40,8 +42,12 @@ func (l *loader) readSecretFile(f secretFile) {
 	}
 	value := strings.TrimRight(string(content), "\r\n")
 	l.origins[f.path] = f.file // Problems with the value point to where it came from.
-	if value == "" || strings.ContainsAny(value, "\r\n") {
-		l.reportUnread(f.path, "must be the one line of its file")
+	if value == "" || !f.lines && strings.ContainsAny(value, "\r\n") {
+		what := "the one line"
+		if f.lines {
+			what = "the content"
+		}
+		l.reportUnread(f.path, "must be "+what+" of its file")
 		return
 	}
 	*f.secret = NewSecret(value)

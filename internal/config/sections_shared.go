@@ -78,10 +78,3 @@ type Tasks struct {
 	// same user. The evidence is in the ledger, so this is a convenience that costs memory: 0.6 KiB a task, without a limit.
 	Retention time.Duration `yaml:"retention" env:"RETENTION" validate:"whole_seconds=0s 24h"`
 }
-
-// Health is the listener for probes: of the worker, and of the enqueuer while it serves or watches.
-type Health struct {
-	// Listen is the address of the listener as host:port; :8081 means all interfaces, which Kubernetes needs, and empty
-	// switches it off. It has no login of its own, so keep it off networks that others can reach.
-	Listen string `yaml:"listen" env:"LISTEN" validate:"omitempty,listen_address"`
-}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/certpurge/certpurge/internal/login"
 )
 
 func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
@@ -14,6 +16,7 @@ func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 	if (e.Serve.TLSCertificateFile == "") != (e.Serve.TLSKeyFile == "") {
 		report("serve.tls_key_file", "must be set together with serve.tls_certificate_file, or neither")
 	}
+	checkAdmin(e.Admin, report)
 }
 
 func (w *Worker) checkTogether(report func(path, sentence string)) {
@@ -21,6 +24,19 @@ func (w *Worker) checkTogether(report func(path, sentence string)) {
 	checkQueue(w.Queue, w.Tasks, report)
 	checkGCS(w.GCS, report)
 	checkLocations(w.Locations, report)
+	checkAdmin(w.Admin, report)
+}
+
+// checkAdmin keeps pages that nobody has to log in for on this machine.
+func checkAdmin(admin Admin, report func(path, sentence string)) {
+	open := admin.Users.IsZero() && len(admin.Proxy.Addresses) == 0
+	if open && isListenAddress(admin.Listen) && !login.IsLocal(admin.Listen) {
+		report("admin.listen", "must be an address of this machine only, such as 127.0.0.1:8081, while there are no admin.users and no admin.proxy.addresses"+
+			" (probes can be moved to admin.probes_listen), is "+describe(admin.Listen))
+	}
+	if admin.ProbesListen != "" && admin.ProbesListen == admin.Listen {
+		report("admin.probes_listen", "must be another address than admin.listen, is "+describe(admin.ProbesListen)+" for both")
+	}
 }
 
 // checkDatabases keeps the ledger out of the LMS's schema. Names are compared without case, as some servers do.

@@ -13,7 +13,7 @@ type Worker struct {
 	Reconciler Reconciler `yaml:"reconciler" envPrefix:"RECONCILER_"`
 	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
 	GCS        GCS        `yaml:"gcs" envPrefix:"GCS_"`
-	Health     Health     `yaml:"health" envPrefix:"HEALTH_"`
+	Admin      Admin      `yaml:"admin" envPrefix:"ADMIN_"`
 }
 
 // DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the locations
@@ -42,8 +42,15 @@ func DefaultWorker() Worker {
 			MaxInFlight:      64,
 			AttributesMaxAge: time.Minute,
 		},
-		Health: Health{Listen: "127.0.0.1:8081"},
+		Admin: defaultAdmin("127.0.0.1:8081"),
 	}
+}
+
+// defaultAdmin is what both binaries share but the address: they run on one machine.
+func defaultAdmin(listen string) Admin {
+	return Admin{Listen: listen, Proxy: AdminProxy{
+		Addresses: []string{}, UserHeader: "X-Forwarded-User", GroupsHeader: "X-Forwarded-Groups", ViewGroups: []string{}, OperateGroups: []string{},
+	}}
 }
 
 // DefaultLocation returns what an entry of the list of locations starts from.

@@ -2,9 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"log/slog"
-	"net"
-	"sync"
 	"time"
 )
 
@@ -46,20 +43,4 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-}
-
-// ServeBeside answers probes until stop is called, so also while the process drains after the end of ctx. failed is told
-// why it cannot.
-func (h *Health) ServeBeside(ctx context.Context, address string, log *slog.Logger, failed func(error)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var listening sync.WaitGroup
-	listening.Go(func() {
-		err := Serve(ctx, address, h.Handler(), func(a net.Addr) {
-			log.InfoContext(ctx, "answering health probes", slog.String("address", a.String()))
-		})
-		if err != nil {
-			failed(err)
-		}
-	})
-	return func() { cancel(); listening.Wait() }
 }

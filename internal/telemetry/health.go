@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -76,26 +75,4 @@ func answer(w http.ResponseWriter, problems []string) {
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	_, _ = fmt.Fprintln(w, strings.Join(problems, "\n"))
-}
-
-// Serve answers HTTP on an address until ctx ends; an empty address means nowhere. started is called with the address
-// that was bound.
-func Serve(ctx context.Context, address string, handler http.Handler, started func(net.Addr)) error {
-	if address == "" {
-		return nil
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return fmt.Errorf("health.listen: give each process of a machine an address of its own, or switch it off: %w", err)
-	}
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	started(listener.Addr())
-	if err := server.Serve(listener); ctx.Err() == nil {
-		return fmt.Errorf("serving health: %w", err)
-	}
-	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,36 +68,4 @@ func TestHealth(t *testing.T) {
 	check("a dependency is away", http.StatusServiceUnavailable, "mysql: connection refused\n")
 	health.NotReady("draining")
 	check("draining, too", http.StatusServiceUnavailable, "draining\nmysql: connection refused\n")
-}
-
-func TestServeUntilTheContextEnds(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	started, done := make(chan net.Addr, 1), make(chan error, 1)
-	go func() {
-		done <- telemetry.Serve(ctx, "127.0.0.1:0", telemetry.NewHealth().Handler(), func(a net.Addr) { started <- a })
-	}()
-	address := (<-started).String()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/livez", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err := errors.Join(err, resp.Body.Close()); err != nil || string(body) != "ok\n" {
-		t.Errorf("got %q, %v", body, err)
-	}
-	if err := telemetry.Serve(t.Context(), address, nil, nil); err == nil || !strings.Contains(err.Error(), "health.listen") {
-		t.Errorf("a taken address: got %v", err)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("got %v, want a quiet end", err)
-	}
-	if err := telemetry.Serve(t.Context(), "", nil, nil); err != nil {
-		t.Errorf("switched off: got %v", err)
-	}
 }

@@ -51,15 +51,15 @@ gcs: # never like this in production
   endpoint: {{.Endpoint}}
   anonymous: true
   allow_emulator: true
-health:
-  listen: {{.Health}}
+admin:
+  listen: {{.Admin}}
 {{end}}`))
 
 // writeSettings writes both files.
 func (h *House) writeSettings() error {
 	data := struct {
-		LMS, Endpoint, Health string
-		Locations             []purge.Location
+		LMS, Endpoint, Admin string
+		Locations            []purge.Location
 	}{LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), dataset.Locations()}
 	for _, name := range []string{WorkerFile, EnqueuerFile} {
 		var text bytes.Buffer

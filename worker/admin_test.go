@@ -1,0 +1,95 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// base is where the worker's pages are.
+func (r *running) base(t *testing.T) string {
+	t.Helper()
+	address := regexp.MustCompile(`key=admin\.listen address=(\S+)`)
+	var match []string
+	sandboxtest.Eventually(t, "the worker listens", func() bool {
+		match = address.FindStringSubmatch(r.log.String())
+		return match != nil
+	})
+	return "http://" + match[1]
+}
+
+// visit asks one of the worker's pages; user "" sends no login, and a user's password is their name.
+func visit(t *testing.T, method, url, user string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user != "" {
+		req.SetBasicAuth(user, user)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// withLogins gives the site two users, whose passwords are their names.
+func (s *site) withLogins() {
+	s.cfg.Admin.Users = config.NewSecret("viewer:view:$2a$10$v86lFexHRiCo3oe53uuzmeIWLqlwPQ6FAeLSjhP3uCqMT.JZbzmii " +
+		"operator:operate:$2a$10$sCOb7X4ry9FmieXXvL2Xn.isQ6OinKyl.ATeMA/UizVEfbKwyLGIO")
+}
+
+func TestWorkersPagesAreBehindALogin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.withLogins()
+	s.cfg.Admin.BasePath = "/ops"
+	base := s.start().base(t)
+	s.await(purge.Done, s.enqueue(s.addUser())...)
+	for _, tc := range []struct {
+		method, path, user string
+		status             int
+		body               string
+	}{
+		{http.MethodGet, "/livez", "", 200, "ok"},
+		{http.MethodGet, "/metrics", "", 401, "Log in"},
+		{http.MethodGet, "/metrics", "viewer", 200, "go_goroutines"},
+		{http.MethodGet, "/monitoring/", "", 401, "Log in"},
+		{http.MethodGet, "/ops/monitoring/", "viewer", 200, `href="/ops/monitoring/favicon.ico"`},
+		{http.MethodGet, "/monitoring/api/queues", "viewer", 200, `"queue":"purge"`},
+		{http.MethodPost, "/monitoring/api/queues/purge:pause", "viewer", 403, "not change"},
+		{http.MethodPost, "/ops/monitoring/api/queues/purge:pause", "operator", 204, ""},
+		{http.MethodPost, "/monitoring/api/queues/purge:resume", "operator", 204, ""},
+		{http.MethodGet, "/debug/pprof/cmdline", "viewer", 403, ""},
+		{http.MethodGet, "/debug/pprof/cmdline", "operator", 200, "worker.test"},
+	} {
+		if status, body := visit(t, tc.method, base+tc.path, tc.user); status != tc.status || !strings.Contains(body, tc.body) {
+			t.Errorf("%s %s as %q: got %d %.200s, want %d %s", tc.method, tc.path, tc.user, status, body, tc.status, tc.body)
+		}
+	}
+}
+
+func TestWorkerRefusesUsersThatItCannotRead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.Admin.Users = config.NewSecret("viewer:view:hunter2")
+	err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler))
+	if cli.ExitCode(err) != cli.ExitConfiguration || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
