@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
@@ -15,7 +16,7 @@ func newDoctorCommand(a *app) *cobra.Command {
 	var out *output
 	var fix bool
 	var settle time.Duration
-	d := doctor{now: time.Now}
+	d := doctor.Doctor{Now: time.Now}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong between ledger, Redis and settings, and mend what is safe to mend",
@@ -36,7 +37,7 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if d.grace < 0 || settle < 0 {
+			if d.Grace < 0 || settle < 0 {
 				return cli.Usage("--grace and --settle must not be negative")
 			}
 			s, err := a.openBoth(cmd)
@@ -44,11 +45,11 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 				return err
 			}
 			defer s.close()
-			d.store, d.redis = s.store, s.redis
-			d.wait = func(ctx context.Context) error { return pause(ctx, settle) }
-			d.queue = &queue.Doctor{Redis: s.redis, Wait: d.wait}
-			d.keeper = s.keeper
-			finds, err := d.run(cmd.Context(), fix)
+			d.Store, d.Redis = s.store, s.redis
+			d.Wait = func(ctx context.Context) error { return pause(ctx, settle) }
+			d.Queue = &queue.Doctor{Redis: s.redis, Wait: d.Wait}
+			d.Keeper = s.keeper
+			finds, err := d.Run(cmd.Context(), fix)
 			if err != nil {
 				return cli.Unavailable(err)
 			}
@@ -65,7 +66,7 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 	}
 	f := cmd.Flags()
 	f.BoolVar(&fix, "fix", false, "mend what is safe to mend; without it, nothing is changed")
-	f.DurationVar(&d.grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
+	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
 	f.DurationVar(&settle, "settle", 2*time.Second, "time between the two looks at a task that seems broken")
 	out = a.outputFlag(cmd)
 	return cmd
@@ -83,33 +84,11 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// severity says how bad a find is.
-type severity string
-
-// Errors do not pass by themselves, warnings may hurt later, notes are worth knowing. Only notes leave the exit code at 0.
-const (
-	severe severity = "error"
-	warn   severity = "warning"
-	note   severity = "note"
-)
-
-// find is one thing that is wrong.
-type find struct {
-	Severity severity `json:"severity"`
-	Kind     string   `json:"kind"`
-	Subject  string   `json:"subject"`
-	Text     string   `json:"text"`
-	Fix      string   `json:"fix"` // what --fix does about it; empty if it is for people to mend
-	Fixed    bool     `json:"fixed"`
-
-	mend func(context.Context) (bool, error) // nil if it is for people to mend
-}
-
 // verdict is the error of finds that are left.
-func verdict(finds []find) error {
+func verdict(finds []doctor.Find) error {
 	left := 0
 	for _, f := range finds {
-		if f.Severity != note && !f.Fixed {
+		if f.Severity != doctor.Note && !f.Fixed {
 			left++
 		}
 	}
@@ -120,12 +99,12 @@ func verdict(finds []find) error {
 }
 
 // printFinds prints finds by severity.
-func (a *app) printFinds(finds []find, fix bool) {
+func (a *app) printFinds(finds []doctor.Find, fix bool) {
 	if len(finds) == 0 {
 		a.printf("nothing is wrong\n")
 		return
 	}
-	for _, s := range []severity{severe, warn, note} {
+	for _, s := range []doctor.Severity{doctor.Severe, doctor.Warn, doctor.Note} {
 		title := string(s) + "\n"
 		for _, f := range finds {
 			if f.Severity != s {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -76,7 +77,7 @@ func (p *patient) useRedis(url string) {
 }
 
 // doctor runs the command and returns what it prints; with -o json also what it found.
-func (p *patient) doctor(want int, args ...string) (finds []find, stdout, stderr string) {
+func (p *patient) doctor(want int, args ...string) (finds []doctor.Find, stdout, stderr string) {
 	p.t.Helper()
 	var out, errOut bytes.Buffer
 	streams := cli.Streams{Out: &out, Err: &errOut, Environ: p.environ}
@@ -150,7 +151,7 @@ func TestDoctor(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		spoil    func(p *patient, user purge.UserID)
-		severity severity
+		severity doctor.Severity
 		says     []string
 		fixes    bool
 		after    string // what --fix brings to light
@@ -158,52 +159,52 @@ func TestDoctor(t *testing.T) {
 	}{
 		"task_in_no_list": {spoil: func(p *patient, user purge.UserID) {
 			p.do("LREM", key("pending"), 0, queue.TaskID(user))
-		}, severity: severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true, after: "request_without_task"},
+		}, severity: doctor.Severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true, after: "request_without_task"},
 		"active_without_lease": {spoil: func(p *patient, user purge.UserID) {
 			p.activate(user)
 			p.do("ZREM", key("lease"), queue.TaskID(user))
-		}, severity: severe, says: []string{"USER", "lease"}, fixes: true, after: "request_without_task"},
+		}, severity: doctor.Severe, says: []string{"USER", "lease"}, fixes: true, after: "request_without_task"},
 		"id_without_task": {spoil: func(p *patient, user purge.UserID) {
 			// Of a finished task: otherwise the ledger would have something to say, too.
 			p.end(int(user), purge.Report{State: purge.Done})
 			p.do("LREM", key("pending"), 0, queue.TaskID(user))
 			p.do("ZADD", key("completed"), time.Now().Add(time.Hour).Unix(), queue.TaskID(user))
 			p.do("DEL", task(user))
-		}, severity: severe, says: []string{"USER", "dashboard"}, fixes: true},
+		}, severity: doctor.Severe, says: []string{"USER", "dashboard"}, fixes: true},
 		"task_without_message": {spoil: func(p *patient, user purge.UserID) {
 			p.do("HDEL", task(user), "msg")
-		}, severity: severe, says: []string{"USER", "rest"}, fixes: true, after: "request_without_task", beside: 1},
+		}, severity: doctor.Severe, says: []string{"USER", "rest"}, fixes: true, after: "request_without_task", beside: 1},
 		"queue_unregistered": {spoil: func(p *patient, _ purge.UserID) {
 			p.do("SREM", "asynq:queues", "purge")
-		}, severity: warn, says: []string{"queue purge", "deleted in the dashboard"}, fixes: true},
+		}, severity: doctor.Warn, says: []string{"queue purge", "deleted in the dashboard"}, fixes: true},
 		"queue_paused": {spoil: func(p *patient, _ purge.UserID) {
 			p.script(`redis.call("SET", "asynq:{purge}:paused", 1)`)
-		}, severity: warn, says: []string{"queue purge", "resumes"}},
+		}, severity: doctor.Warn, says: []string{"queue purge", "resumes"}},
 		"archive_full": {spoil: func(p *patient, _ purge.UserID) {
 			p.script(`for i = 1, 1001 do local id = "purge:" .. (900000 + i)
 				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "archived") redis.call("ZADD", "asynq:{purge}:archived", 1, id) end`)
-		}, severity: warn, says: []string{"1001 tasks", "9,999"}},
+		}, severity: doctor.Warn, says: []string{"1001 tasks", "9,999"}},
 		"completed_many": {spoil: func(p *patient, _ purge.UserID) {
 			p.script(`for i = 1, 100001 do local id = "purge:" .. (900000 + i)
 				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "completed") redis.call("ZADD", "asynq:{purge}:completed", 1, id) end`)
-		}, severity: warn, says: []string{"100001 finished", "tasks.retention"}},
+		}, severity: doctor.Warn, says: []string{"100001 finished", "tasks.retention"}},
 		"request_without_task": {spoil: func(p *patient, _ purge.UserID) {
 			p.script(`redis.call("FLUSHDB")`)
-		}, severity: warn, says: []string{"user USER", "reconciler"}, fixes: true},
+		}, severity: doctor.Warn, says: []string{"user USER", "reconciler"}, fixes: true},
 		"running_without_task": {spoil: func(p *patient, user purge.UserID) {
 			p.begin(user)
 			p.script(`redis.call("FLUSHDB")`)
 			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 11 MINUTE")
-		}, severity: warn, says: []string{"user USER", "ten minutes"}, fixes: true},
+		}, severity: doctor.Warn, says: []string{"user USER", "ten minutes"}, fixes: true},
 		"task_without_request": {spoil: func(p *patient, user purge.UserID) {
 			p.end(int(user), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-		}, severity: note, says: []string{"user USER", "harmless"}},
+		}, severity: doctor.Note, says: []string{"user USER", "harmless"}},
 		"rights_too_wide": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "GRANT ALL PRIVILEGES ON "+p.db.LMS+".* TO "+p.account)
-		}, severity: warn, says: []string{"ALL PRIVILEGES on lms_", "grants.sql"}},
+		}, severity: doctor.Warn, says: []string{"ALL PRIVILEGES on lms_", "grants.sql"}},
 		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
-		}, severity: severe, says: []string{"certificates_generatedcertificate", "1143"}},
+		}, severity: doctor.Severe, says: []string{"certificates_generatedcertificate", "1143"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +213,7 @@ func TestDoctor(t *testing.T) {
 			p.doctor(cli.ExitOK, "--grace", "0s")
 			tc.spoil(p, user)
 			want := cli.ExitNotDone
-			if tc.severity == note {
+			if tc.severity == doctor.Note {
 				want = cli.ExitOK
 			}
 			_, text, said := p.doctor(want, "--grace", "0s")
@@ -348,25 +349,25 @@ func TestDoctorLooksTwice(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	ended, waits, needless := p.retiring("ended"), p.retiring("waits"), p.retiring("needless")
-	d := &doctor{store: p.store, redis: p.rdb, queue: &queue.Doctor{Redis: p.rdb}, now: time.Now}
-	d.keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
+	d := &doctor.Doctor{Store: p.store, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb}, Now: time.Now}
+	d.Keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	d.wait = func(context.Context) error { // somebody asks again
+	d.Wait = func(context.Context) error { // somebody asks again
 		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue", "purge") //nolint:contextcheck // as a process of its own
 		return nil
 	}
-	if finds, err := d.needless(t.Context()); err != nil || len(finds) != 0 {
+	if finds, err := d.Needless(t.Context()); err != nil || len(finds) != 0 {
 		t.Errorf("needless tasks: got %+v, %v", finds, err)
 	}
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	p.script(`redis.call("FLUSHDB")`)
-	d.wait = func(context.Context) error { // as a worker would whose task was not flushed
+	d.Wait = func(context.Context) error { // as a worker would whose task was not flushed
 		p.end(int(ended), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})                                   //nolint:contextcheck // as a process of its own
 		p.end(int(waits), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)}) //nolint:contextcheck // as a process of its own
 		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 1 MINUTE")                          //nolint:contextcheck // as a process of its own
 		return nil
 	}
-	if finds, err := d.lost(t.Context()); err != nil || len(finds) != 0 {
+	if finds, err := d.Lost(t.Context()); err != nil || len(finds) != 0 {
 		t.Errorf("lost requests: got %+v, %v", finds, err)
 	}
 }
@@ -395,7 +396,7 @@ func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
 		p.db.Exec(t, "DROP TABLE "+p.db.Ledger+"."+table)
 	}
 	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != kindDatabase || !strings.Contains(finds[0].Text, "enqueuer migrate") {
+	if len(finds) != 1 || finds[0].Kind != doctor.KindDatabase || !strings.Contains(finds[0].Text, "enqueuer migrate") {
 		t.Errorf("got %+v, want it to say how to migrate", finds)
 	}
 }
@@ -409,7 +410,7 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != "eviction_policy" || finds[0].Severity != warn || !strings.Contains(finds[0].Text, "allkeys-lru") {
+	if len(finds) != 1 || finds[0].Kind != "eviction_policy" || finds[0].Severity != doctor.Warn || !strings.Contains(finds[0].Text, "allkeys-lru") {
 		t.Errorf("got %+v, want the eviction policy", finds)
 	}
 	if err := p.rdb.Do(t.Context(), "ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-info").Err(); err != nil {
@@ -417,13 +418,13 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 	}
 	p.useRedis("redis://guest:pw@" + servers.Redis.Addr + "/0")
 	finds, _, _ = p.doctor(cli.ExitOK, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != "eviction_policy_unknown" || finds[0].Severity != note {
+	if len(finds) != 1 || finds[0].Kind != "eviction_policy_unknown" || finds[0].Severity != doctor.Note {
 		t.Errorf("got %+v, want a note", finds)
 	}
-	if finds := settings("6.0.16", "noeviction"); len(finds) != 1 || finds[0].Kind != "redis_version" || finds[0].Severity != severe {
+	if finds := doctor.Settings("6.0.16", "noeviction"); len(finds) != 1 || finds[0].Kind != "redis_version" || finds[0].Severity != doctor.Severe {
 		t.Errorf("got %+v, want the version", finds)
 	}
-	if finds := settings("7.0.15", "noeviction"); len(finds) != 0 {
+	if finds := doctor.Settings("7.0.15", "noeviction"); len(finds) != 0 {
 		t.Errorf("got %+v, want nothing", finds)
 	}
 	servers.Stop()
@@ -442,8 +443,8 @@ func TestDoctorComparesClocks(t *testing.T) {
 	}
 	defer store.Close()
 	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
-		d := &doctor{store: store, queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, now: func() time.Time { return time.Now().Add(offset) }}
-		finds, err := d.clocks(t.Context())
+		d := &doctor.Doctor{Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, Now: func() time.Time { return time.Now().Add(offset) }}
+		finds, err := d.Clocks(t.Context())
 		if err != nil || want == "" && len(finds) != 0 {
 			t.Fatalf("%v: got %+v, %v", offset, finds, err)
 		}
@@ -454,7 +455,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 			t.Fatalf("%v: got %+v, want one of each server", offset, finds)
 		}
 		for _, f := range finds {
-			if f.Kind != "clock_skew" || f.Severity != warn || !strings.Contains(f.Text, " s "+want+" this machine's") {
+			if f.Kind != "clock_skew" || f.Severity != doctor.Warn || !strings.Contains(f.Text, " s "+want+" this machine's") {
 				t.Errorf("%v: got %+v, want %q", offset, f, want)
 			}
 		}

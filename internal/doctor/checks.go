@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -7,30 +7,40 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// doctor holds what the checks look at.
-type doctor struct {
-	store  *mysql.Store
-	redis  redis.UniversalClient
-	queue  *queue.Doctor
-	keeper *queue.Keeper
-	grace  time.Duration
-	now    func() time.Time
-	wait   func(context.Context) error // between two looks
+// Run makes all checks and, with fix, mends what is safe to mend. Broken tasks are mended before ledger and Redis are
+// compared: as long as one is there, the reconciler cannot ask for the depth of its queue, and a task that can never run
+// looks alive.
+func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
+	return d.examine(ctx, fix, d.database, d.Clocks, d.server, d.queues, d.tasks, d.Lost, d.Needless)
 }
 
-// run makes all checks. Broken tasks are mended before ledger and Redis are compared: as long as one is there, the
-// reconciler cannot ask for the depth of its queue, and a task that can never run looks alive.
-func (d *doctor) run(ctx context.Context, fix bool) ([]find, error) {
-	var all []find
+// glanceLimit is how many waiting tasks there may be for a Glance to read every one.
+const glanceLimit = 10_000
+
+// Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole is
+// false.
+func (d *Doctor) Glance(ctx context.Context) (finds []Find, whole bool, err error) {
+	pending, err := d.Keeper.Pending(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if pending > glanceLimit {
+		finds, err = d.examine(ctx, false, d.database, d.Clocks, d.server, d.queues)
+		return finds, false, err
+	}
+	finds, err = d.Run(ctx, false)
+	return finds, true, err
+}
+
+// examine makes checks, in their order.
+func (d *Doctor) examine(ctx context.Context, fix bool, checks ...func(context.Context) ([]Find, error)) ([]Find, error) {
+	var all []Find
 	broken := false // whether the ledger cannot be asked, which is a find already
-	for _, check := range []func(context.Context) ([]find, error){d.database, d.clocks, d.server, d.queues, d.tasks, d.lost, d.needless} {
+	for _, check := range checks {
 		finds, err := check(ctx)
 		if err != nil && broken && purge.ClassOf(err) == purge.Misconfigured {
 			continue
@@ -39,7 +49,7 @@ func (d *doctor) run(ctx context.Context, fix bool) ([]find, error) {
 			return nil, err
 		}
 		for i := range finds {
-			broken = broken || finds[i].Kind == kindDatabase
+			broken = broken || finds[i].Kind == KindDatabase
 			if !fix || finds[i].mend == nil {
 				continue
 			}
@@ -52,28 +62,29 @@ func (d *doctor) run(ctx context.Context, fix bool) ([]find, error) {
 	return all, nil
 }
 
-const kindDatabase = "database_settings"
+// KindDatabase is the kind of finds about the database; with one of those, others may not be possible to look for.
+const KindDatabase = "database_settings"
 
 // database looks at rights, at the ledger's version and at the server's settings.
-func (d *doctor) database(ctx context.Context) ([]find, error) {
-	problems, err := d.store.Problems(ctx)
+func (d *Doctor) database(ctx context.Context) ([]Find, error) {
+	problems, err := d.Store.Problems(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var finds []find
+	var finds []Find
 	for _, problem := range problems {
-		finds = append(finds, find{
-			Severity: severe, Kind: kindDatabase, Subject: "MySQL",
+		finds = append(finds, Find{
+			Severity: Severe, Kind: KindDatabase, Subject: "MySQL",
 			Text: "Workers refuse to start, or pause, because of this: " + problem.Error() + ".",
 		})
 	}
-	excess, err := d.store.ExcessRights(ctx)
+	excess, err := d.Store.ExcessRights(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(excess) > 0 {
-		finds = append(finds, find{
-			Severity: warn, Kind: "rights_too_wide", Subject: "MySQL",
+		finds = append(finds, Find{
+			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
 			Text: "The account may do more to the LMS database than clear references, so a mistake could do more too: " + listed(excess) +
 				". Give it the rights of configs/mysql/grants.sql only.",
 		})
@@ -84,19 +95,19 @@ func (d *doctor) database(ctx context.Context) ([]find, error) {
 // mostSkew is how far clocks may differ.
 const mostSkew = 5 * time.Second
 
-// clocks compares this machine's clock with those of the servers.
-func (d *doctor) clocks(ctx context.Context) ([]find, error) {
-	var finds []find
+// Clocks compares this machine's clock with those of the servers.
+func (d *Doctor) Clocks(ctx context.Context) ([]Find, error) {
+	var finds []Find
 	for _, server := range []struct {
 		name string
 		read func(context.Context) (time.Time, error)
-	}{{"MySQL", d.store.Clock}, {"Redis", d.queue.Clock}} {
-		before := d.now()
+	}{{"MySQL", d.Store.Clock}, {"Redis", d.Queue.Clock}} {
+		before := d.Now()
 		theirs, err := server.read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		after := d.now()
+		after := d.Now()
 		// How far theirs lies outside of the time that asking took; within it, nobody can tell.
 		skew := max(before.Sub(theirs), theirs.Sub(after))
 		if skew <= mostSkew {
@@ -106,8 +117,8 @@ func (d *doctor) clocks(ctx context.Context) ([]find, error) {
 		if theirs.Before(before) {
 			way = "behind"
 		}
-		finds = append(finds, find{
-			Severity: warn, Kind: "clock_skew", Subject: server.name,
+		finds = append(finds, Find{
+			Severity: Warn, Kind: "clock_skew", Subject: server.name,
 			Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, so tasks may run too early, too late or twice: let all machines follow NTP.",
 				server.name, skew.Seconds(), way),
 		})
@@ -116,29 +127,29 @@ func (d *doctor) clocks(ctx context.Context) ([]find, error) {
 }
 
 // server looks at Redis's settings.
-func (d *doctor) server(ctx context.Context) ([]find, error) {
-	return settings(d.queue.Version(ctx), queue.EvictionPolicy(ctx, d.redis)), ctx.Err()
+func (d *Doctor) server(ctx context.Context) ([]Find, error) {
+	return Settings(d.Queue.Version(ctx), queue.EvictionPolicy(ctx, d.Redis)), ctx.Err()
 }
 
-// settings judges Redis's version and eviction policy; each is empty if the server does not tell.
-func settings(version, policy string) []find {
-	var finds []find
+// Settings judges Redis's version and eviction policy; each is empty if the server does not tell.
+func Settings(version, policy string) []Find {
+	var finds []Find
 	if queue.OldVersion(version) {
-		finds = append(finds, find{
-			Severity: severe, Kind: "redis_version", Subject: "Redis",
+		finds = append(finds, Find{
+			Severity: Severe, Kind: "redis_version", Subject: "Redis",
 			Text: fmt.Sprintf("Redis has version %s; the queue needs commands that came with 6.2. Upgrade it.", version),
 		})
 	}
 	switch policy {
 	case "noeviction":
 	case "":
-		finds = append(finds, find{
-			Severity: note, Kind: "eviction_policy_unknown", Subject: "Redis",
+		finds = append(finds, Find{
+			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
 			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is noeviction: any other may throw tasks away.",
 		})
 	default:
-		finds = append(finds, find{
-			Severity: warn, Kind: "eviction_policy", Subject: "Redis",
+		finds = append(finds, Find{
+			Severity: Warn, Kind: "eviction_policy", Subject: "Redis",
 			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them that asynq never mends. Set it to noeviction.", policy),
 		})
 	}
@@ -151,21 +162,21 @@ const (
 )
 
 // queues looks at each queue as a whole.
-func (d *doctor) queues(ctx context.Context) ([]find, error) {
-	conditions, err := d.queue.Conditions(ctx)
+func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
+	conditions, err := d.Queue.Conditions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var finds []find
-	add := func(kind string, c queue.Condition, text string) *find {
-		finds = append(finds, find{Severity: warn, Kind: kind, Subject: "queue " + c.Queue, Text: text})
+	var finds []Find
+	add := func(kind string, c queue.Condition, text string) *Find {
+		finds = append(finds, Find{Severity: Warn, Kind: kind, Subject: "queue " + c.Queue, Text: text})
 		return &finds[len(finds)-1]
 	}
 	for _, c := range conditions {
 		if c.Used && !c.Registered {
 			f := add("queue_unregistered", c, "The queue has tasks, but asynq's list of queues does not name it: dashboard, metrics and the reconciler do not see it. It was probably deleted in the dashboard while an enqueuer ran.")
 			f.Fix = "put the queue into the list"
-			f.mend = func(ctx context.Context) (bool, error) { return true, d.queue.Register(ctx, c.Queue) }
+			f.mend = func(ctx context.Context) (bool, error) { return true, d.Queue.Register(ctx, c.Queue) }
 		}
 		if c.Paused {
 			add("queue_paused", c, "The queue is paused: its tasks wait until somebody resumes it, in the dashboard for example.")
@@ -181,22 +192,22 @@ func (d *doctor) queues(ctx context.Context) ([]find, error) {
 }
 
 // tasks looks for tasks that asynq cannot run and cannot mend.
-func (d *doctor) tasks(ctx context.Context) ([]find, error) {
-	broken, err := d.queue.Examine(ctx)
+func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
+	broken, err := d.Queue.Examine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var finds []find
+	var finds []Find
 	for _, b := range broken {
 		text, ok := ailments[b.Ailment]
 		if !ok {
 			return nil, errors.New("an ailment without a name: " + string(b.Ailment))
 		}
-		finds = append(finds, find{
-			Severity: severe, Kind: string(b.Ailment), Subject: subject(b), Text: text,
+		finds = append(finds, Find{
+			Severity: Severe, Kind: string(b.Ailment), Subject: subject(b), Text: text,
 			Fix: fmt.Sprintf("forget %s; the reconciler makes a new one for each open request", count(b.Count(), "task", b.More)),
 			mend: func(ctx context.Context) (bool, error) {
-				mended, err := d.queue.Mend(ctx, b)
+				mended, err := d.Queue.Mend(ctx, b)
 				return mended == b.Count() && !b.More, err
 			},
 		})

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -24,20 +24,20 @@ const (
 	restoreWater = 50_000
 )
 
-// lost looks for open requests that no task will serve.
-func (d *doctor) lost(ctx context.Context) ([]find, error) {
-	since := d.now().Add(-d.grace)
+// Lost looks for open requests that no task will serve.
+func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
+	since := d.Now().Add(-d.Grace)
 	suspects, more, err := d.withoutTask(ctx, since)
 	if err != nil || len(suspects) == 0 {
 		return nil, err
 	}
-	if err := d.wait(ctx); err != nil {
+	if err := d.Wait(ctx); err != nil {
 		return nil, err
 	}
 	var queued, running []purge.UserID
 	for page := range slices.Chunk(suspects, ledgerPage) {
 		// Redis first: a request ends before its task does.
-		missing, err := d.keeper.Missing(ctx, page)
+		missing, err := d.Keeper.Missing(ctx, page)
 		if err != nil {
 			return nil, err
 		}
@@ -45,14 +45,14 @@ func (d *doctor) lost(ctx context.Context) ([]find, error) {
 		for i, r := range missing {
 			ids[i] = r.Request
 		}
-		rows, err := d.store.Requests(ctx, ids)
+		rows, err := d.Store.Requests(ctx, ids)
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
 			switch {
-			case !due(r, since, d.now()):
-			case r.State == purge.Running && r.UpdatedAt.Before(d.now().Add(-longRunning)):
+			case !due(r, since, d.Now()):
+			case r.State == purge.Running && r.UpdatedAt.Before(d.Now().Add(-longRunning)):
 				running = append(running, r.UserID)
 			default:
 				queued = append(queued, r.UserID)
@@ -60,13 +60,13 @@ func (d *doctor) lost(ctx context.Context) ([]find, error) {
 		}
 	}
 	restore := sync.OnceValues(func() (bool, error) { return d.restore(ctx) })
-	var finds []find
+	var finds []Find
 	add := func(kind, text string, users []purge.UserID) {
 		if len(users) == 0 {
 			return
 		}
-		finds = append(finds, find{
-			Severity: warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
+		finds = append(finds, Find{
+			Severity: Warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
 			Fix:  "make a task for " + count(len(users), "request", more),
 			mend: func(context.Context) (bool, error) { return restore() },
 		})
@@ -82,14 +82,14 @@ func due(r mysql.Request, since, now time.Time) bool {
 }
 
 // withoutTask returns open requests that seem to have no task, and whether there may be more.
-func (d *doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.OpenRequest, more bool, err error) {
+func (d *Doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.OpenRequest, more bool, err error) {
 	for last := purge.RequestID(0); len(all) < mostLost; {
-		open, err := d.store.OpenRequests(ctx, last, since, ledgerPage)
+		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
 		if err != nil || len(open) == 0 {
 			return all, false, err
 		}
 		last = open[len(open)-1].Request
-		missing, err := d.keeper.Missing(ctx, open)
+		missing, err := d.Keeper.Missing(ctx, open)
 		if err != nil {
 			return nil, false, err
 		}
@@ -99,44 +99,44 @@ func (d *doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.
 }
 
 // restore lets the reconciler make one round, and reports whether it came to the end.
-func (d *doctor) restore(ctx context.Context) (bool, error) {
+func (d *Doctor) restore(ctx context.Context) (bool, error) {
 	r := reconcile.Reconciler{
-		Ledger: d.store, Queue: d.keeper, Grace: d.grace, Rate: restoreRate, HighWater: restoreWater, Now: d.now, Log: slog.New(slog.DiscardHandler),
+		Ledger: d.Store, Queue: d.Keeper, Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater, Now: d.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	sum, err := r.Once(ctx)
 	return err == nil && sum.Led && !sum.Full, err
 }
 
-// needless looks for tasks that wait although no request of their user is open.
-func (d *doctor) needless(ctx context.Context) ([]find, error) {
+// Needless looks for tasks that wait although no request of their user is open.
+func (d *Doctor) Needless(ctx context.Context) ([]Find, error) {
 	first, err := d.waitInVain(ctx, nil)
 	if err != nil || len(first) == 0 {
 		return nil, err
 	}
-	if err := d.wait(ctx); err != nil {
+	if err := d.Wait(ctx); err != nil {
 		return nil, err
 	}
 	second, err := d.waitInVain(ctx, first)
 	if err != nil || len(second) == 0 {
 		return nil, err
 	}
-	return []find{{
-		Severity: note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= mostLost),
+	return []Find{{
+		Severity: Note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= mostLost),
 		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another installation. They are harmless: a worker that meets one finds nothing to do. Nothing needs to be done.",
 	}}, nil
 }
 
 // waitInVain returns users who have a waiting task and no open request; among some users only, if those are given.
-func (d *doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
+func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
-	for users, err := range d.queue.Waiting(ctx) {
+	for users, err := range d.Queue.Waiting(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("looking through the tasks: %w", err)
 		}
 		if among != nil {
 			users = slices.DeleteFunc(users, func(u purge.UserID) bool { return !among[u] })
 		}
-		open, err := d.store.WithOpenRequests(ctx, users)
+		open, err := d.Store.WithOpenRequests(ctx, users)
 		if err != nil {
 			return nil, err
 		}
