@@ -392,7 +392,7 @@ func TestDoctorLeavesReconcilingToTheLeader(t *testing.T) {
 func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
-	for _, table := range []string{"evidence_objects", "evidence", "requests", "goose_db_version"} {
+	for _, table := range []string{"evidence_objects", "evidence", "request_bodies", "requests", "goose_db_version"} {
 		p.db.Exec(t, "DROP TABLE "+p.db.Ledger+"."+table)
 	}
 	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")

@@ -189,37 +189,40 @@ type Filter struct {
 // are, only one page is in memory.
 func (s *Store) EachRequest(ctx context.Context, f Filter, do func([]Request) error) error {
 	for last := purge.RequestID(0); ; {
-		q := s.gorm.WithContext(ctx).Where("id > ?", last).Order("id").Limit(acceptBatch)
-		if len(f.IDs) > 0 {
-			q = q.Where("id IN ?", f.IDs)
-		}
-		if len(f.States) > 0 {
-			q = q.Where("state IN ?", f.States)
-		}
-		if f.Reason != "" {
-			q = q.Where("reason = ?", f.Reason)
-		}
-		if f.User != 0 {
-			q = q.Where("user_id = ?", f.User)
-		}
-		if f.Key != "" {
-			q = q.Where("idempotency_key = ?", f.Key)
-		}
-		if !f.EndedBefore.IsZero() {
-			q = q.Where("finished_at < ?", f.EndedBefore.UTC())
-		}
-		var rows []Request
-		if err := q.Find(&rows).Error; err != nil {
-			return classify("reading requests", err)
-		}
-		if len(rows) == 0 {
-			return nil
+		rows, err := s.RequestsAfter(ctx, f, last, acceptBatch)
+		if err != nil || len(rows) == 0 {
+			return err
 		}
 		if err := do(rows); err != nil {
 			return err
 		}
 		last = rows[len(rows)-1].ID
 	}
+}
+
+// RequestsAfter returns the first requests that the filter chooses, in the order of ids after a given one.
+func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.RequestID, limit int) ([]Request, error) {
+	q := s.gorm.WithContext(ctx).Where("id > ?", after).Order("id").Limit(limit)
+	if len(f.IDs) > 0 {
+		q = q.Where("id IN ?", f.IDs)
+	}
+	if len(f.States) > 0 {
+		q = q.Where("state IN ?", f.States)
+	}
+	if f.Reason != "" {
+		q = q.Where("reason = ?", f.Reason)
+	}
+	if f.User != 0 {
+		q = q.Where("user_id = ?", f.User)
+	}
+	if f.Key != "" {
+		q = q.Where("idempotency_key = ?", f.Key)
+	}
+	if !f.EndedBefore.IsZero() {
+		q = q.Where("finished_at < ?", f.EndedBefore.UTC())
+	}
+	var rows []Request
+	return rows, classify("reading requests", q.Find(&rows).Error)
 }
 
 // Tally is a number of requests in one state for one reason.

@@ -60,6 +60,9 @@ const (
 	Failed  State = "failed"
 )
 
+// States returns all states.
+func States() []State { return []State{Queued, Running, Done, Refused, Failed} }
+
 // Ended reports whether no worker will touch the request again unless it is wished for anew.
 func (s State) Ended() bool { return s == Done || s == Refused || s == Failed }
 
@@ -85,6 +88,14 @@ const (
 	ReasonFilesAbsent    Reason = "files_absent"           // done, but none of the files was ever seen: is the location right?
 	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
 )
+
+// Reasons returns all reasons but the empty one.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonNothingToPurge, ReasonFilesAbsent, ReasonNotRetiring, ReasonUnknownUser, ReasonHeld, ReasonNoPermission, ReasonUnrecognised,
+		ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained, ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
+	}
+}
 
 // Table tells a live certificate row from a row of its history.
 type Table string

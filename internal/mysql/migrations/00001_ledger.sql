@@ -81,7 +81,16 @@ CREATE TABLE watch_position (
   PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
+-- What came with an idempotency key over HTTP: the same key with another body is a mistake of the caller.
+CREATE TABLE request_bodies (
+  idempotency_key VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  fingerprint BINARY(32) NOT NULL,            -- SHA-256 of the body
+  created_at DATETIME(6) NOT NULL,
+  PRIMARY KEY (idempotency_key)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
 -- +goose Down
+DROP TABLE request_bodies;
 DROP TABLE watch_position;
 DROP TABLE evidence_objects;
 DROP TABLE evidence;

@@ -1,0 +1,249 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// driverPaths are the paths of the driver face: those that the driver's service classes have built in, and one of our own
+// for configurations that name a path.
+var driverPaths = []string{
+	"/api/v1/retire_user",                      // LICENSE_MANAGER
+	"/api/v2/user/retire",                      // ECOMMERCE
+	"/user/retire",                             // CREDENTIALS
+	"/demographics/api/v1/retire_demographics", // DEMOGRAPHICS, of drivers before 2024
+	"/api/v1/retire",
+}
+
+// wanted is the body of a driver's request. Each class sends some of these.
+type wanted struct {
+	LMSUserID    *int64  `json:"lms_user_id"`
+	EdxLMSUserID *int64  `json:"edx_lms_user_id"`
+	OriginalName *string `json:"original_username"`
+	Name         *string `json:"username"`
+}
+
+// maxNameLength is the width of auth_user.username (Django).
+const maxNameLength = 150
+
+// redactedName is what the LMS writes over the name of a user whose retirement is complete, before it deletes the row.
+const redactedName = "redacted"
+
+// who finds the user that a body means.
+func (s *Server) who(ctx context.Context, data []byte) (purge.UserID, *problem) {
+	var body wanted
+	if p := decode(data, &body); p != nil {
+		return 0, p
+	}
+	given := 0
+	for _, there := range []bool{body.LMSUserID != nil, body.EdxLMSUserID != nil, body.Name != nil} {
+		if there {
+			given++
+		}
+	}
+	switch {
+	case given != 1 || body.OriginalName != nil && body.LMSUserID == nil:
+		return 0, newProblem(http.StatusBadRequest, "wrong_members",
+			"expected one of lms_user_id (original_username may stand beside it), edx_lms_user_id and username")
+	case body.Name != nil:
+		return s.byName(ctx, "username", *body.Name)
+	case body.EdxLMSUserID != nil:
+		return s.byID(ctx, "edx_lms_user_id", *body.EdxLMSUserID)
+	}
+	user, p := s.byID(ctx, "lms_user_id", *body.LMSUserID)
+	if p != nil || body.OriginalName == nil || *body.OriginalName == redactedName {
+		return user, p
+	}
+	// Two descriptions of one user that disagree are a mistake that would erase somebody else's files.
+	named, p := s.byName(ctx, "original_username", *body.OriginalName)
+	switch {
+	case p == nil && named != user:
+		return 0, newProblem(http.StatusConflict, "names_another_user", "original_username is the name of another user than lms_user_id")
+	case p != nil && p.Code != "unknown_name":
+		return 0, p
+	}
+	return user, nil // a name that is in no row any more says nothing
+}
+
+func (s *Server) byID(ctx context.Context, member string, id int64) (purge.UserID, *problem) {
+	user, p := checkUser(member, id)
+	if p != nil {
+		return 0, p
+	}
+	unknown, err := s.Users.UnknownUsers(ctx, []purge.UserID{user})
+	if err != nil {
+		return 0, s.unavailable(ctx, err)
+	}
+	if len(unknown) > 0 {
+		return 0, newProblem(http.StatusNotFound, "unknown_user", "the LMS has no such user")
+	}
+	return user, nil
+}
+
+func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID, *problem) {
+	switch {
+	case name == "" || len([]rune(name)) > maxNameLength:
+		return 0, newProblem(http.StatusBadRequest, "wrong_name", "%s must have 1 to %d characters", member, maxNameLength)
+	case name == redactedName:
+		return 0, newProblem(http.StatusConflict, "redacted_name",
+			"the retirement row of this user has been redacted; ask for the numeric user id instead")
+	}
+	user, err := s.Users.UserByOriginalName(ctx, name)
+	switch {
+	case errors.Is(err, mysql.ErrNoSuchName):
+		return 0, newProblem(http.StatusConflict, "unknown_name", "no retirement row holds this user name (compared exactly)")
+	case errors.Is(err, mysql.ErrAmbiguousName):
+		return 0, newProblem(http.StatusConflict, "ambiguous_name", "several retirement rows hold this user name")
+	case err != nil:
+		return 0, s.unavailable(ctx, err)
+	}
+	return user, nil
+}
+
+// retire is the driver face: it asks for the purge, or finds that it has been asked for, and holds the answer back until
+// the purge has ended, but not longer than the configured time.
+func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
+	data, p := readBody(w, r, s.MaxBody)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	user, p := s.who(r.Context(), data)
+	if p == nil {
+		p = s.retireUser(r.Context(), user)
+	}
+	if p != nil {
+		p.write(w)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) retireUser(ctx context.Context, user purge.UserID) *problem {
+	release, ok := s.hold()
+	hold := s.Hold
+	if !ok {
+		hold = 0
+	} else {
+		defer release()
+	}
+	until := time.Now().Add(hold)
+	for {
+		a, fresh, p := s.ask(ctx, user)
+		if p != nil || a.request == 0 {
+			return p
+		}
+		row, ok := s.await(ctx, a, until)
+		if !ok {
+			return stillRunning(a.request)
+		}
+		s.asked.forget(user, a)
+		// The end of an earlier call's request may be old news: somebody may have mended its cause, and the driver been run
+		// again. A new attempt tells. Only having given up is nothing that an attempt can find out.
+		if fresh || row.State == purge.Done || row.Reason == purge.ReasonGaveUp {
+			return answer(row)
+		}
+	}
+}
+
+// await waits for the end of a request, until a moment or until the server stops.
+func (s *Server) await(ctx context.Context, a asked, until time.Time) (mysql.Request, bool) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // two contexts end the waiting
+	return s.follower.await(ctx, a.request, func(r mysql.Request) bool { return settled(r, a.attempts) })
+}
+
+// ask accepts the wish, unless this driver is still waiting for the answer to an earlier one: its end, too, is an answer,
+// and asking again would wake a task that waits for its retry. The zero value means that there is nothing to do.
+func (s *Server) ask(ctx context.Context, user purge.UserID) (a asked, fresh bool, p *problem) {
+	if a, ok := s.asked.find(user, time.Now()); ok {
+		return a, false, nil
+	}
+	accepted, err := s.Intake.Accept(ctx, []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver}})
+	if err != nil && !errors.Is(err, purge.ErrNotQueued) { // what is in the ledger will be queued
+		return asked{}, true, s.unavailable(ctx, err)
+	}
+	if !accepted[0].Open {
+		return asked{}, true, nil // done before
+	}
+	a = asked{request: accepted[0].Request, attempts: accepted[0].Attempts, at: time.Now()}
+	s.asked.note(user, a)
+	return a, true, nil
+}
+
+// asked is a request that a driver asked for and has not heard the end of.
+type asked struct {
+	request  purge.RequestID
+	attempts int
+	at       time.Time
+}
+
+// patience is how long a driver may come back for the end of what it asked for: a little longer than the ten minutes that
+// it goes on asking.
+const patience = 11 * time.Minute
+
+// waiting remembers what was asked for, so that a driver that was told to ask again gets the end, and does not begin
+// anew. It is lost with the process; then asking again begins anew, which is safe.
+type waiting struct {
+	mu    sync.Mutex
+	asked map[purge.UserID]asked
+	swept time.Time
+}
+
+func (w *waiting) find(user purge.UserID, now time.Time) (asked, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a, ok := w.asked[user]
+	return a, ok && now.Sub(a.at) < patience
+}
+
+func (w *waiting) note(user purge.UserID, a asked) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asked == nil {
+		w.asked = map[purge.UserID]asked{}
+	}
+	w.asked[user] = a
+	if a.at.Sub(w.swept) > patience {
+		w.swept = a.at
+		for user, old := range w.asked {
+			if a.at.Sub(old.at) >= patience {
+				delete(w.asked, user)
+			}
+		}
+	}
+}
+
+func (w *waiting) forget(user purge.UserID, a asked) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asked[user] == a {
+		delete(w.asked, user)
+	}
+}
+
+// hold takes a place among the answers that wait; false if all are taken.
+func (s *Server) hold() (release func(), ok bool) {
+	select {
+	case s.held <- struct{}{}:
+		return func() { <-s.held }, true
+	default:
+		return nil, false
+	}
+}
+
+// unavailable is the answer to a failure of the databases.
+func (s *Server) unavailable(ctx context.Context, err error) *problem {
+	if ctx.Err() == nil {
+		s.Log.ErrorContext(ctx, "asking the databases failed", slog.Any("error", err))
+	}
+	return newProblem(http.StatusServiceUnavailable, "unavailable", "a database cannot be reached: ask again").after(5 * time.Second)
+}

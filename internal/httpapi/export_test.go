@@ -1,0 +1,12 @@
+package httpapi
+
+import "maps"
+
+// Routes are the patterns that Handler serves and openapi.yaml describes.
+func (s *Server) Routes() []string {
+	var all []string
+	for pattern := range maps.Keys(s.routes()) {
+		all = append(all, pattern)
+	}
+	return all
+}

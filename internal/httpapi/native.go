@@ -1,0 +1,200 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// The values of the member queue, which are those of the flag of the commands.
+const (
+	queueLive     = "purge"
+	queueBackfill = "backfill"
+)
+
+// single is the body of a request for one user.
+type single struct {
+	UserID *int64 `json:"user_id"`
+	Queue  string `json:"queue"`
+}
+
+// create takes one user as JSON, or many as NDJSON.
+func (s *Server) create(w http.ResponseWriter, r *http.Request) {
+	key, p := idempotencyKey(r)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	kind := mediaType(r)
+	if kind != typeJSON && kind != typeNDJSON {
+		newProblem(http.StatusUnsupportedMediaType, "media_type", "Content-Type must be %s for one user, or %s for many", typeJSON, typeNDJSON).write(w)
+		return
+	}
+	data, p := readBody(w, r, s.MaxBody)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	if kind == typeNDJSON {
+		s.createMany(w, r, key, data)
+		return
+	}
+	s.createOne(w, r, key, data)
+}
+
+func (s *Server) createOne(w http.ResponseWriter, r *http.Request, key string, data []byte) {
+	var body single
+	p := decode(data, &body)
+	if p == nil && body.UserID == nil {
+		p = newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
+	}
+	var user purge.UserID
+	if p == nil {
+		user, p = checkUser("user_id", *body.UserID)
+	}
+	var intake Intake
+	if p == nil {
+		intake, p = s.intake(body.Queue)
+	}
+	var accepted []purge.Accepted
+	if p == nil {
+		accepted, p = s.accept(r.Context(), intake, key, data, []purge.UserID{user})
+	}
+	if p != nil {
+		p.write(w)
+		return
+	}
+	status := http.StatusAccepted
+	if !accepted[0].Open {
+		status = http.StatusOK // it has ended: nothing is left to be done
+	}
+	w.Header().Set("Location", s.PathPrefix+"/v1/requests/"+strconv.FormatInt(int64(accepted[0].Request), 10))
+	writeJSON(w, status, accepted[0])
+}
+
+func (s *Server) intake(queue string) (Intake, *problem) {
+	switch cmp.Or(queue, queueLive) {
+	case queueLive:
+		return s.Intake, nil
+	case queueBackfill:
+		return s.Backfill, nil
+	default:
+		return nil, newProblem(http.StatusBadRequest, "unknown_queue", "queue must be %s or %s", queueLive, queueBackfill)
+	}
+}
+
+// accept takes users whom the LMS has. A key makes the call repeatable: with the same body it finds the same requests as
+// they stand now, with another body it is refused. Without one, asking again for what has failed opens it again.
+func (s *Server) accept(ctx context.Context, intake Intake, key string, body []byte, users []purge.UserID) ([]purge.Accepted, *problem) {
+	unknown, err := s.Users.UnknownUsers(ctx, users)
+	if err != nil {
+		return nil, s.unavailable(ctx, err)
+	}
+	if len(unknown) > 0 {
+		return nil, newProblem(http.StatusUnprocessableEntity, "unknown_user", "the LMS has no user %s; nothing was accepted", someIDs(unknown))
+	}
+	first := true
+	if key != "" {
+		same, isFirst, err := s.Ledger.SameBody(ctx, key, sha256.Sum256(body))
+		if err != nil {
+			return nil, s.unavailable(ctx, err)
+		}
+		if !same {
+			return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key came with another body before")
+		}
+		first = isFirst
+	}
+	wishes := make([]purge.Wish, len(users))
+	for i, user := range users {
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, Replay: !first}
+		if key != "" && len(users) == 1 {
+			wishes[i].Key = key
+		}
+	}
+	accepted, err := intake.Accept(ctx, wishes)
+	switch {
+	case errors.Is(err, purge.ErrKeyTaken):
+		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key belongs to another user's request")
+	case errors.Is(err, purge.ErrNotQueued):
+		s.Log.WarnContext(ctx, "accepted, but not yet queued: a worker will do that", slog.Any("error", err))
+	case err != nil:
+		return nil, s.unavailable(ctx, err)
+	}
+	return accepted, nil
+}
+
+// idempotencyKey reads the header of draft-ietf-httpapi-idempotency-key-header, whose value is a string in quotation
+// marks; without them it is taken, too. It returns the key as the ledger holds it, or nothing.
+func idempotencyKey(r *http.Request) (string, *problem) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	given := strings.TrimSpace(values[0])
+	if len(given) > 1 && given[0] == '"' && given[len(given)-1] == '"' {
+		given = given[1 : len(given)-1]
+	}
+	key, err := purge.CallerKey(given)
+	if err != nil || len(values) > 1 || strings.ContainsAny(given, `"\`) {
+		return "", newProblem(http.StatusBadRequest, "wrong_key", "Idempotency-Key must be one string of 1 to 255 printable ASCII characters")
+	}
+	return key, nil
+}
+
+func (s *Server) show(w http.ResponseWriter, r *http.Request) {
+	row, p := s.find(r)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	writeJSON(w, http.StatusOK, row)
+}
+
+// find reads the request that a path names.
+func (s *Server) find(r *http.Request) (mysql.Request, *problem) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 {
+		return mysql.Request{}, newProblem(http.StatusBadRequest, "wrong_id", "the id of a request is a positive number")
+	}
+	rows, err := s.Ledger.Requests(r.Context(), []purge.RequestID{purge.RequestID(id)})
+	if err != nil {
+		return mysql.Request{}, s.unavailable(r.Context(), err)
+	}
+	if len(rows) == 0 {
+		return mysql.Request{}, newProblem(http.StatusNotFound, "unknown_request", "there is no such request")
+	}
+	return rows[0], nil
+}
+
+// requeue opens a failed or refused request again, with a fresh budget.
+func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
+	row, p := s.find(r)
+	if p == nil && row.State != purge.Failed && row.State != purge.Refused {
+		p = newProblem(http.StatusConflict, "not_failed", "the request is %s: only what has failed or was refused can be queued again", row.State).of(row.ID)
+	}
+	if p != nil {
+		p.write(w)
+		return
+	}
+	ctx := r.Context()
+	if _, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}); err != nil {
+		s.unavailable(ctx, err).write(w)
+		return
+	}
+	if err := s.Queue.Restore(ctx, []purge.OpenRequest{{Request: row.ID, User: row.UserID, Source: row.Source}}); err != nil {
+		s.Log.WarnContext(ctx, "opened again, but not yet queued: a worker will do that", slog.Any("error", err))
+	}
+	if row, p = s.find(r); p != nil {
+		p.write(w)
+		return
+	}
+	writeJSON(w, http.StatusAccepted, row)
+}

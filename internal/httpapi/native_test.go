@@ -1,0 +1,289 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+func TestCreateOne(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
+	got.is(t, http.StatusAccepted, "")
+	if want := `{"request_id":1,"user_id":42,"found":"new","open":true}` + "\n"; got.body != want || got.header.Get("Location") != "/v1/requests/1" {
+		t.Errorf("got %s at %s, want %s", got.body, got.header.Get("Location"), want)
+	}
+	if got := h.call(http.MethodPost, "/v1/requests/", `{"user_id": 42, "queue": "backfill"}`); !strings.Contains(got.body, `"found":"queued"`) {
+		t.Errorf("again: got %s", got.body)
+	}
+	if want := []purge.Source{purge.SourceDriver, purge.SourceBackfill}; fmt.Sprint(h.queued) != fmt.Sprint(want) {
+		t.Errorf("went into %v, want %v", h.queued, want)
+	}
+	if source := h.rows[1].Source; source != purge.SourceAPI {
+		t.Errorf("got source %s", source)
+	}
+	h.end(purge.Done, "")
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusOK, "")
+	h.end(purge.Failed, purge.ReasonHeld)
+	if got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`); got.status != http.StatusAccepted || !strings.Contains(got.body, `"found":"failed","open":true`) {
+		t.Errorf("after a failure: got %d %s", got.status, got.body)
+	}
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	create := func(key, body string) answer {
+		return h.call(http.MethodPost, "/v1/requests", body, "Idempotency-Key: "+key)
+	}
+	first := create(`"one"`, `{"user_id": 42}`)
+	first.is(t, http.StatusAccepted, "")
+	again := create(`one`, `{"user_id": 42}`)
+	again.is(t, http.StatusAccepted, "")
+	if !strings.Contains(first.body, `"found":"new"`) || !strings.Contains(again.body, `"request_id":1,"user_id":42,"found":"queued"`) {
+		t.Errorf("got %s and %s, want the request as it stands", first.body, again.body)
+	}
+	create("one", `{"user_id": 43}`).is(t, http.StatusUnprocessableEntity, "key_reused")
+	create("one", `{"user_id": 42, "queue": "backfill"}`).is(t, http.StatusUnprocessableEntity, "key_reused")
+	create("two", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
+	if len(h.rows) != 2 {
+		t.Errorf("got %d requests, want one for each key", len(h.rows))
+	}
+	h.rows[1].State, h.rows[1].Reason = purge.Failed, purge.ReasonHeld
+	if got := create("one", `{"user_id": 42}`); got.status != http.StatusOK || !strings.Contains(got.body, `"found":"failed","open":false`) {
+		t.Errorf("repeated after a failure: got %d %s, want the end, not a new beginning", got.status, got.body)
+	}
+	for _, key := range []string{`""`, "a b", `"a"b"`, strings.Repeat("k", 256), "ä", `a\b`} {
+		create(key, `{"user_id": 42}`).is(t, http.StatusBadRequest, "wrong_key")
+	}
+	if strings.Contains(h.log.String(), `"one"`) {
+		t.Error("the log holds a caller's key")
+	}
+}
+
+func TestBodiesThatTheNativeFaceRefuses(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		kind, body string
+		status     int
+		code       string
+	}{
+		"no type":             {"", `{"user_id": 42}`, 415, "media_type"},
+		"form":                {"application/x-www-form-urlencoded", `user_id=42`, 415, "media_type"},
+		"malformed type":      {"application/json; charset", `{"user_id": 42}`, 415, "media_type"},
+		"not JSON":            {"application/json", `42`, 400, "wrong_type"},
+		"nobody":              {"application/json", `{}`, 400, "wrong_members"},
+		"zero":                {"application/json", `{"user_id": 0}`, 400, "user_id_out_of_range"},
+		"2^31":                {"application/json", `{"user_id": 2147483648}`, 400, "user_id_out_of_range"},
+		"string":              {"application/json", `{"user_id": "42"}`, 400, "wrong_type"},
+		"twice":               {"application/json", `{"user_id": 42, "user_id": 42}`, 400, "duplicate_member"},
+		"unknown":             {"application/json", `{"user_id": 42, "urgent": true}`, 400, "unknown_member"},
+		"unknown queue":       {"application/json", `{"user_id": 42, "queue": "fast"}`, 400, "unknown_queue"},
+		"unknown user":        {"application/json; charset=utf-8", `{"user_id": 4711}`, 422, "unknown_user"},
+		"too large":           {"application/json", `{"user_id": ` + strings.Repeat(" ", 70_000) + `42}`, 413, "body_too_large"},
+		"lines: none":         {"application/x-ndjson", "\n\n", 400, "no_users"},
+		"lines: some wrong":   {"application/x-ndjson", "42\nAda\n{\"user_id\": 43}\n-1\n", 400, "wrong_lines"},
+		"lines: member twice": {"application/x-ndjson", `{"user_id": 42, "user_id": 43}`, 400, "wrong_lines"},
+		"lines: unknown user": {"application/x-ndjson", "42\n4711\n4712\n", 422, "unknown_user"},
+		"lines: BOM":          {"application/x-ndjson", "\ufeff42\n", 400, "wrong_lines"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			got := h.call(http.MethodPost, "/v1/requests", tc.body, "Content-Type: "+tc.kind)
+			got.is(t, tc.status, tc.code)
+			if h.accepts > 0 || strings.Contains(got.body, "Ada") {
+				t.Errorf("accepted %d, answered %s", h.accepts, got.body)
+			}
+		})
+	}
+}
+
+func TestWrongLinesAreNamed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	got := h.call(http.MethodPost, "/v1/requests", "42\n\nAda\n43\n0\n", "Content-Type: application/x-ndjson")
+	if !strings.Contains(got.body, "line 3: ") || !strings.Contains(got.body, "line 5: ") || strings.Contains(got.body, "line 4") {
+		t.Errorf("got %s", got.body)
+	}
+	got = h.call(http.MethodPost, "/v1/requests", strings.Repeat("x\n", 100), "Content-Type: application/x-ndjson")
+	if !strings.Contains(got.body, "line 10: ") || strings.Contains(got.body, "line 11") {
+		t.Errorf("got %s, want ten of a hundred", got.body)
+	}
+}
+
+func TestCreateMany(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.server.MaxBody = 1 << 20
+	var body, want strings.Builder
+	h.users = nil
+	for n := 1; n <= 10_000; n++ {
+		h.users = append(h.users, purge.UserID(n))
+		if n%2 == 0 {
+			fmt.Fprintf(&body, "%d\n", n)
+		} else {
+			fmt.Fprintf(&body, "{\"user_id\": %d}\r\n", n)
+		}
+		fmt.Fprintf(&want, "{\"request_id\":%d,\"user_id\":%d,\"found\":\"new\",\"open\":true}\n", n, n)
+	}
+	body.WriteString("1\n") // again
+	got := h.call(http.MethodPost, "/v1/requests", body.String(), "Content-Type: application/x-ndjson")
+	if got.status != http.StatusAccepted || got.body != want.String() || got.header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("got %d, %d bytes of %s, want %d bytes", got.status, len(got.body), got.header.Get("Content-Type"), want.Len())
+	}
+	h.users = append(h.users, 10_001)
+	body.WriteString("10001\n")
+	h.call(http.MethodPost, "/v1/requests", body.String(), "Content-Type: application/x-ndjson").is(t, http.StatusRequestEntityTooLarge, "too_many")
+}
+
+func TestListPagesAndFilters(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for _, key := range []string{"a", "b", "c"} {
+		for _, user := range []int{42, 43} {
+			h.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user), fmt.Sprintf("Idempotency-Key: %s%d", key, user))
+		}
+	}
+	h.rows[2].State, h.rows[2].Reason = purge.Failed, purge.ReasonHeld
+	list := func(query string) (ids []int, next string) {
+		t.Helper()
+		got := h.call(http.MethodGet, "/v1/requests"+query, "")
+		var answer struct {
+			Requests []struct {
+				RequestID int `json:"request_id"`
+			}
+			NextCursor string `json:"next_cursor"`
+		}
+		if err := json.Unmarshal([]byte(got.body), &answer); err != nil || got.status != http.StatusOK {
+			t.Fatalf("%s: got %d %s", query, got.status, got.body)
+		}
+		for _, r := range answer.Requests {
+			ids = append(ids, r.RequestID)
+		}
+		return ids, answer.NextCursor
+	}
+	for query, want := range map[string]string{
+		"":                               "[1 2 3 4 5 6] ",
+		"?limit=4":                       "[1 2 3 4] 4",
+		"?limit=4&cursor=4":              "[5 6] ",
+		"?limit=6":                       "[1 2 3 4 5 6] ",
+		"?user_id=43":                    "[2 4 6] ",
+		"?user_id=43&limit=2":            "[2 4] 4",
+		"?state=failed":                  "[2] ",
+		"?state=failed&reason=held":      "[2] ",
+		"?user_id=43&reason=held":        "[2] ",
+		"?state=done":                    "[] ",
+		"?state=queued&cursor=5&limit=1": "[6] ",
+	} {
+		if ids, next := list(query); fmt.Sprintf("%v %s", ids, next) != want {
+			t.Errorf("%s: got %v %s, want %s", query, ids, next, want)
+		}
+	}
+	for _, query := range []string{
+		"?user_id=0", "?user_id=Ada", "?state=lost", "?reason=held", "?reason=bad&state=failed", "?cursor=x", "?limit=0", "?limit=1001", "?usr_id=42",
+		"?state=done&state=failed", "?state=", "?limit=+5",
+	} {
+		got := h.call(http.MethodGet, "/v1/requests"+query, "")
+		got.is(t, http.StatusBadRequest, "wrong_parameter")
+		if strings.Contains(got.body, "Ada") {
+			t.Errorf("the answer repeats the input: %s", got.body)
+		}
+	}
+}
+
+func TestShowAndRequeue(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
+	if got := h.call(http.MethodGet, "/v1/requests/1/", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"request_id":1,"user_id":42,"source":"api","state":"queued"`) {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	h.call(http.MethodPost, "/v1/requests/1/requeue", "").is(t, http.StatusConflict, "not_failed")
+	h.end(purge.Done, "")
+	h.call(http.MethodPost, "/v1/requests/1/requeue", "").is(t, http.StatusConflict, "not_failed")
+	for _, state := range []purge.State{purge.Failed, purge.Refused} {
+		h.end(state, purge.ReasonHeld)
+		got := h.call(http.MethodPost, "/v1/requests/1/requeue", "")
+		if got.status != http.StatusAccepted || !strings.Contains(got.body, `"state":"queued"`) {
+			t.Errorf("%s: got %d %s", state, got.status, got.body)
+		}
+	}
+	if len(h.restored) != 2 {
+		t.Errorf("put back %v, want a task each time", h.restored)
+	}
+	for path, want := range map[string]int{"/v1/requests/9": 404, "/v1/requests/0": 400, "/v1/requests/x": 400, "/v1/requests/99999999999999999999": 400} {
+		h.call(http.MethodGet, path, "").is(t, want, "")
+		h.call(http.MethodPost, path+"/requeue", "").is(t, want, "")
+	}
+}
+
+func TestEvidenceStreams(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	record := mysql.EvidenceRecord{Kind: "object", RequestID: 1, UserID: 42, CertificateID: 7, SourceTable: purge.Live, Attempt: 1, Bucket: "b", Outcome: purge.Erased, At: new(time.Now().UTC())}
+	links, others := record, record
+	links.Kind, others.UserID = "links", 43
+	h.evidence = []mysql.EvidenceRecord{record, others, links}
+	got := h.call(http.MethodGet, "/v1/users/42/evidence", "")
+	if got.status != http.StatusOK || strings.Count(got.body, "\n") != 2 || !strings.Contains(got.body, `"bucket":"b"`) {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+	if got := h.call(http.MethodGet, "/v1/users/44/evidence", ""); got.status != http.StatusOK || got.body != "" {
+		t.Errorf("nobody's: got %d %s", got.status, got.body)
+	}
+	h.call(http.MethodGet, "/v1/users/0/evidence", "").is(t, http.StatusBadRequest, "wrong_id")
+	h.broken = errors.New("gone away")
+	h.call(http.MethodGet, "/v1/users/44/evidence", "").is(t, http.StatusServiceUnavailable, "unavailable")
+	defer func() {
+		if failure := recover(); failure != http.ErrAbortHandler { //nolint:errorlint // recover gives back what was thrown
+			t.Errorf("an answer that broke off in the middle ended with %v, want the connection cut", failure)
+		}
+	}()
+	h.call(http.MethodGet, "/v1/users/42/evidence", "")
+}
+
+func TestCallersAreHeldToTheirRate(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.wait = 1500 * time.Millisecond
+	for _, path := range []string{"/v1/requests", "/v1/requests/1", "/v1/users/1/evidence"} {
+		got := h.call(http.MethodGet, path, "")
+		got.is(t, http.StatusTooManyRequests, "rate_limited")
+		if got.header.Get("Retry-After") != "2" {
+			t.Errorf("got Retry-After %q, want 2", got.header.Get("Retry-After"))
+		}
+	}
+	h.server.Hold = 0
+	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running") // never 429
+}
+
+func FuzzLines(f *testing.F) {
+	for _, seed := range []string{"42\n{\"user_id\":43}\n", "42", "\r\n\n 42 \n", "{\"user_id\":1e2}", "\x00"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		h := newHouse(t)
+		got := h.call(http.MethodPost, "/v1/requests", string(body), "Content-Type: application/x-ndjson")
+		switch got.status {
+		case http.StatusAccepted:
+			if h.accepts == 0 || h.accepts != strings.Count(got.body, "\n") {
+				t.Errorf("%d accepted, answered %q", h.accepts, got.body)
+			}
+		case 400, 413, 422:
+			if h.accepts > 0 {
+				t.Errorf("got %d, but something was accepted of %q", got.status, body)
+			}
+		default:
+			t.Errorf("got %d for %q", got.status, body)
+		}
+	})
+}

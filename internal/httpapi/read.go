@@ -1,0 +1,128 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Sizes of pages.
+const (
+	defaultLimit = 100
+	mostLimit    = 1000
+)
+
+// page is one page of requests. NextCursor is empty on the last one.
+type page struct {
+	Requests   []mysql.Request `json:"requests"`
+	NextCursor string          `json:"next_cursor,omitempty"`
+}
+
+// list returns requests in the order of their ids.
+func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+	filter, after, limit, p := listFilter(r.URL.Query())
+	if p != nil {
+		p.write(w)
+		return
+	}
+	rows, err := s.Ledger.RequestsAfter(r.Context(), filter, after, limit+1)
+	if err != nil {
+		s.unavailable(r.Context(), err).write(w)
+		return
+	}
+	answer := page{Requests: append([]mysql.Request{}, rows[:min(len(rows), limit)]...)}
+	if len(rows) > limit {
+		answer.NextCursor = strconv.FormatInt(int64(rows[limit-1].ID), 10)
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// listFilter reads the query. A parameter that is unknown, empty or there twice is an error: a filter that is silently
+// ignored shows more than was asked for.
+func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit int, p *problem) {
+	wrong := func(name, expected string) (mysql.Filter, purge.RequestID, int, *problem) {
+		return f, 0, 0, newProblem(http.StatusBadRequest, "wrong_parameter", "%s: expected %s", name, expected)
+	}
+	limit = defaultLimit
+	for name, values := range query {
+		if len(values) != 1 || values[0] == "" {
+			return wrong("a parameter", "one value for each")
+		}
+		value := values[0]
+		switch name {
+		case "user_id":
+			user, err := purge.ParseUserID(value)
+			if err != nil {
+				return wrong(name, "an id of 1 to 2147483647")
+			}
+			f.User = user
+		case "state":
+			if !slices.Contains(purge.States(), purge.State(value)) {
+				return wrong(name, "one of queued, running, done, refused, failed")
+			}
+			f.States = []purge.State{purge.State(value)}
+		case "reason":
+			if !slices.Contains(purge.Reasons(), purge.Reason(value)) {
+				return wrong(name, "a reason as requests show it")
+			}
+			f.Reason = purge.Reason(value)
+		case "cursor":
+			id, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || id < 1 {
+				return wrong(name, "the next_cursor of an earlier answer")
+			}
+			after = purge.RequestID(id)
+		case "limit":
+			n, err := strconv.Atoi(value)
+			if err != nil || n < 1 || n > mostLimit {
+				return wrong(name, "1 to 1000")
+			}
+			limit = n
+		default:
+			return wrong("the query", "user_id, state, reason, cursor and limit only")
+		}
+	}
+	if f.Reason != "" && len(f.States) == 0 && f.User == 0 {
+		return wrong("reason", "a state or a user_id beside it") // there is no index that could find it
+	}
+	return f, after, limit, nil
+}
+
+// evidence streams what the ledger holds as evidence of a user's erasure. An answer that breaks off is cut, so that
+// nobody takes it for the whole.
+func (s *Server) evidence(w http.ResponseWriter, r *http.Request) {
+	user, err := purge.ParseUserID(r.PathValue("id"))
+	if err != nil {
+		newProblem(http.StatusBadRequest, "wrong_id", "the id of a user is a number, 1 to 2147483647").write(w)
+		return
+	}
+	begun := false
+	lines := json.NewEncoder(w)
+	begin := func() {
+		begun = true
+		w.Header().Set("Content-Type", typeNDJSON)
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusOK)
+	}
+	err = s.Ledger.EachEvidence(r.Context(), mysql.EvidenceFilter{User: user}, func(e mysql.EvidenceRecord) error {
+		if !begun {
+			begin()
+		}
+		return lines.Encode(e)
+	})
+	switch {
+	case err != nil && begun:
+		s.Log.ErrorContext(r.Context(), "reading evidence broke off", slog.Any("error", err))
+		panic(http.ErrAbortHandler)
+	case err != nil:
+		s.unavailable(r.Context(), err).write(w)
+	case !begun:
+		begin() // no evidence is an answer, too
+	}
+}

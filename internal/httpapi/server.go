@@ -1,0 +1,213 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/httpapi/auth"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Intake accepts wishes. Many calls come at the same time.
+type Intake interface {
+	// Accept is that of purge.Intake.
+	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+}
+
+// Ledger is what is read of requests, and how ended ones are opened again.
+type Ledger interface {
+	Requests(ctx context.Context, ids []purge.RequestID) ([]mysql.Request, error)
+	RequestsAfter(ctx context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error)
+	EachEvidence(ctx context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error
+	Reopen(ctx context.Context, ids []purge.RequestID) (int, error)
+	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same.
+	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, first bool, err error)
+}
+
+// Users finds users in the LMS database.
+type Users interface {
+	UnknownUsers(ctx context.Context, ids []purge.UserID) ([]purge.UserID, error)
+	UserByOriginalName(ctx context.Context, name string) (purge.UserID, error)
+}
+
+// Restorer puts tasks of open requests back into the queue.
+type Restorer interface {
+	Restore(ctx context.Context, open []purge.OpenRequest) error
+}
+
+// Authenticator says who is calling.
+type Authenticator interface {
+	Authenticate(r *http.Request) (auth.Caller, error)
+}
+
+// Limiter holds callers to their rates.
+type Limiter interface {
+	// Take returns how long the caller has to wait; 0 for not at all.
+	Take(c auth.Caller) time.Duration
+}
+
+// Server answers both faces. Its fields are set before Handler is called.
+type Server struct {
+	Intake   Intake // of the queue for single requests
+	Backfill Intake // of the queue for bulk
+	Ledger   Ledger
+	Users    Users
+	Queue    Restorer
+	Auth     Authenticator
+	Limiter  Limiter
+	Log      *slog.Logger
+
+	Hold       time.Duration // how long an answer to the driver may wait
+	MaxHeld    int           // how many may wait at the same time
+	MaxBody    int64         // bytes
+	PathPrefix string        // before every path; empty or "/…" without a slash at the end
+
+	follower follower
+	asked    waiting
+	held     chan struct{}
+	stopping context.Context //nolint:containedctx // ends when the answers that wait have to go
+	stop     context.CancelFunc
+}
+
+// Stop answers all requests that are held back, and every later one at once.
+func (s *Server) Stop() { s.stop() }
+
+// Handler returns the routes. It never redirects: the driver would follow with a GET that has no body.
+func (s *Server) Handler() http.Handler {
+	s.follower.ledger = s.Ledger
+	s.held = make(chan struct{}, s.MaxHeld)
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	mux := http.NewServeMux()
+	for pattern, handler := range s.routes() {
+		mux.HandleFunc(pattern, handler)
+	}
+	s.addDocs(mux)
+	return s.guard(s.route(mux))
+}
+
+// routes lists all that openapi.yaml describes. The paths have no slash at the end; with one they are found all the same.
+func (s *Server) routes() map[string]http.HandlerFunc {
+	routes := map[string]http.HandlerFunc{
+		"POST /v1/requests":              s.allowed(auth.Enqueue, true, s.create),
+		"GET /v1/requests":               s.allowed(auth.Read, true, s.list),
+		"GET /v1/requests/{id}":          s.allowed(auth.Read, true, s.show),
+		"POST /v1/requests/{id}/requeue": s.allowed(auth.Requeue, true, s.requeue),
+		"GET /v1/users/{id}/evidence":    s.allowed(auth.Read, true, s.evidence),
+	}
+	for _, path := range driverPaths {
+		routes["POST "+path] = s.allowed(auth.Enqueue, false, s.retire)
+	}
+	return routes
+}
+
+// route brings paths into the one form that the mux knows, so that it has no reason to redirect, and answers for paths
+// that it does not know.
+func (s *Server) route(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, ok := strings.CutPrefix(r.URL.Path, s.PathPrefix)
+		if !ok || rest != "" && rest[0] != '/' {
+			unknownPath(r).write(w)
+			return
+		}
+		own := *r.URL
+		own.Path, own.RawPath = path.Clean("/"+rest), ""
+		r = r.Clone(r.Context())
+		r.URL = &own
+		if _, pattern := mux.Handler(r); pattern != "" {
+			if answered, ok := w.(*recorder); ok {
+				answered.route = pattern
+			}
+			mux.ServeHTTP(w, r)
+			return
+		}
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); pattern != "" {
+				w.Header().Set("Allow", method)
+				newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path wants %s", method).write(w)
+				return
+			}
+		}
+		unknownPath(r).write(w)
+	})
+}
+
+// unknownPath is 404 for those who only look. The driver would take a 404 for a learner who is gone: a mistyped base URL
+// must not complete retirements.
+func unknownPath(r *http.Request) *problem {
+	status := http.StatusBadRequest
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		status = http.StatusNotFound
+	}
+	return newProblem(status, "unknown_path", "there is nothing at this path: check the base URL and serve.path_prefix")
+}
+
+// guard turns a panic into an answer, and writes one line of log for each request.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun, answered := time.Now(), &recorder{ResponseWriter: w}
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		defer func() {
+			failure := recover()
+			if failure != nil && !answered.began && failure != http.ErrAbortHandler { //nolint:errorlint // recover gives back what was thrown
+				newProblem(http.StatusServiceUnavailable, "internal", "something unexpected happened: see the log").write(answered)
+			}
+			s.logRequest(r, answered, time.Since(begun), failure)
+			if failure != nil && answered.status != http.StatusServiceUnavailable {
+				panic(http.ErrAbortHandler) // an answer that was cut must look like one
+			}
+		}()
+		next.ServeHTTP(answered, r)
+	})
+}
+
+// logRequest names the route, never the path: clients write names into paths.
+func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Duration, failure any) {
+	route := cmp.Or(answered.route, "(unknown)")
+	level, attrs := slog.LevelInfo, []slog.Attr{
+		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Duration("took", took),
+	}
+	if failure != nil && !errors.Is(asError(failure), http.ErrAbortHandler) {
+		level, attrs = slog.LevelError, append(attrs, slog.Any("panic", failure))
+	}
+	s.Log.LogAttrs(r.Context(), level, "request answered", attrs...)
+}
+
+func asError(v any) error {
+	err, _ := v.(error)
+	return err
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+
+	route  string // the pattern that matched
+	status int
+	began  bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	r.status, r.began = status, true
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(data []byte) (int, error) {
+	if !r.began {
+		r.WriteHeader(http.StatusOK)
+	}
+	return r.ResponseWriter.Write(data)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
