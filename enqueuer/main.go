@@ -23,7 +23,7 @@ Everything may be repeated: the same user is one request, whoever asks, and one 
 	cli.ConfigFlag(root, s.Environ, &a.path)
 	load := func() (any, error) { return config.LoadEnqueuer(a.path, s.Environ) }
 	root.AddCommand(
-		newEnqueueCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
+		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
 		newReconcileCommand(a), newWatchCommand(a), newDoctorCommand(a), newTokenCommand(a), newMigrateCommand(a),
 		newPasswordCommand(a), newDemoCommand(a),
 		cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out),

@@ -62,17 +62,33 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 		}
 	}
 	if o.Keep {
-		d.printKept()
-		select {
-		case <-ctx.Done():
-		case <-d.worker.gone:
-			return report, d.worker.ended()
+		if err := d.keep(ctx); err != nil {
+			return report, err
 		}
 	}
 	if !report.OK {
 		return report, ErrNotAsExpected
 	}
 	return report, nil
+}
+
+// keep lets people look around until ctx ends, with a server to call beside the rest.
+func (d *demo) keep(ctx context.Context) error {
+	url, err := d.startServer(ctx)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if err := d.printKept(ctx, url); err != nil {
+		return interrupted(ctx, err)
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.worker.gone:
+		return d.worker.ended()
+	case <-d.server.gone:
+		return d.server.ended()
+	}
 }
 
 // interrupted prefers the fact that somebody ended the demo to what failed because of it. Such an error is ctx's.
@@ -95,7 +111,8 @@ type demo struct {
 	data   *dataset.Dataset
 	want   dataset.Expected
 	before *audit.Snapshot
-	worker *worker
+	worker *process
+	server *process // only where the demo is kept
 }
 
 // prepare builds the world before the purge.
@@ -134,7 +151,7 @@ func (d *demo) prepare(ctx context.Context) error {
 // play runs the purge and the check.
 func (d *demo) play(ctx context.Context) (Report, error) {
 	var err error
-	if d.worker, err = d.startWorker(); err != nil {
+	if d.worker, err = d.start("worker", d.Worker, nil, "--config", d.house.Path(WorkerFile)); err != nil {
 		return Report{}, err
 	}
 	begun := time.Now()
@@ -164,8 +181,10 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 // close stops and removes everything.
 func (d *demo) close() error {
 	var err error
-	if d.worker != nil {
-		err = d.worker.stop()
+	for _, p := range []*process{d.server, d.worker} {
+		if p != nil {
+			err = errors.Join(err, p.stop())
+		}
 	}
 	if d.house != nil {
 		d.house.Close()

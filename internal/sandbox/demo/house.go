@@ -39,11 +39,12 @@ type House struct {
 	DSN        string // of the account of worker and enqueuer
 	MigrateDSN string // of the account of the migration
 	RedisURL   string
+	Callers    Callers // of its server
 }
 
 // OpenHouse starts everything that the binaries need, and writes their configuration files. Close ends it.
 func OpenHouse(ctx context.Context) (_ *House, err error) {
-	h := &House{}
+	h := &House{Callers: newCallers()}
 	defer func() {
 		if err != nil {
 			h.Close()

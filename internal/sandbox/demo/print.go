@@ -2,6 +2,7 @@ package demo
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -115,24 +116,37 @@ func byEnd(a, b dataset.End) int {
 }
 
 // printKept tells people how to look around.
-func (d *demo) printKept() {
+func (d *demo) printKept(ctx context.Context, api string) error {
 	h := d.house
+	health, err := d.worker.address(ctx, "listening")
+	if err != nil {
+		return err
+	}
+	jwt, err := h.Callers.JWT(time.Now())
+	if err != nil {
+		return err
+	}
 	d.printf("\nEverything is still running. Ctrl-C stops and removes it.\n\n")
 	d.printf("  MariaDB   mysql --no-defaults --user=root --socket=%s %s   (the ledger is %s; TCP: %s)\n",
 		h.Servers.MariaDB.Socket, LMSDatabase, LedgerDatabase, h.Servers.MariaDB.Addr)
 	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.RedisURL, h.Servers.Redis.Socket)
 	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.StorageURL, dataset.Buckets()[0])
-	d.printf("  Files     %s, %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile), d.worker.log)
+	d.printf("  Server    curl %s/v1/docs   (log: %s)\n", api, d.server.log)
+	d.printf("  Worker    curl http://%s/readyz   (log: %s)\n", health, d.worker.log)
+	d.printf("  Files     %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile))
 	d.printf("\nTo try the commands in another terminal (the secrets are this demo's only):\n\n")
 	d.printf("  export CERTPURGE_CONFIG=%s\n", h.Path(EnqueuerFile))
 	d.printf("  export CERTPURGE_MYSQL_DSN='%s' CERTPURGE_REDIS_URL='%s'\n", h.DSN, h.RedisURL)
+	d.printf("  export API=%s TOKEN=%s\n  export JWT=%s\n", api, h.Callers.Token, jwt)
 	d.printf("  %s status\n", d.Enqueuer)
 	for _, state := range []purge.State{purge.Refused, purge.Failed, purge.Queued} {
 		if id := d.anyUser(state); id != 0 {
 			d.printf("  %s status %d   # %s\n", d.Enqueuer, id, state)
 		}
 	}
-	d.printf("  %s enqueue %d --wait   # once more\n\n", d.Enqueuer, d.anyUser(purge.Failed))
+	d.printf("  %s enqueue %d --wait   # once more\n", d.Enqueuer, d.anyUser(purge.Failed))
+	d.printf("  curl -H \"Authorization: Bearer $TOKEN\" \"$API/v1/requests?state=failed&limit=3\"\n\n")
+	return nil
 }
 
 // anyUser is the first user whose request should have come to this state; 0 if there is none.

@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -66,80 +67,103 @@ func (d *demo) enqueue(ctx context.Context) error {
 	return nil
 }
 
-// worker is the running worker process.
-type worker struct {
+// process is a running worker or server.
+type process struct {
+	name string
 	cmd  *exec.Cmd
 	log  string        // path
 	gone chan struct{} // closed when it has ended; err is set by then
 	err  error
 }
 
-const (
-	workerLog = "worker.log"
-	// workerPID is what the servers' watchdog looks for: a demo that is killed takes its worker with it.
-	workerPID = "worker.pid"
-)
-
-// startWorker starts the worker. It goes on until stop, whatever becomes of any context: Ctrl-C must find it stoppable.
-func (d *demo) startWorker() (*worker, error) {
-	w := &worker{log: d.house.Path(workerLog), gone: make(chan struct{})}
-	log, err := os.OpenFile(w.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// start starts a binary that runs until it is told to stop, whatever becomes of any context: Ctrl-C must find it stoppable.
+// Its output goes to name.log, its id to name.pid, which the servers' watchdog looks for: a demo that is killed takes its
+// processes with it.
+func (d *demo) start(name, binary string, environ []string, args ...string) (*process, error) {
+	p := &process{name: name, log: d.house.Path(name + ".log"), gone: make(chan struct{})}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("starting the worker: %w", err)
+		return nil, fmt.Errorf("starting the %s: %w", name, err)
 	}
-	defer log.Close()                                                    // the worker has its own
-	w.cmd = exec.Command(d.Worker, "--config", d.house.Path(WorkerFile)) //nolint:gosec,noctx // our own binary; stop ends it
-	w.cmd.Env, w.cmd.Dir, w.cmd.SysProcAttr = d.environment(d.house.DSN), d.house.Dir, apart()
-	w.cmd.Stdout, w.cmd.Stderr = log, log
-	if err := w.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the worker: %w", err)
+	defer log.Close()                     // the process has its own
+	p.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // our own binary; stop ends it
+	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = append(d.environment(d.house.DSN), environ...), d.house.Dir, apart()
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the %s: %w", name, err)
 	}
-	pidErr := d.house.Write(workerPID, []byte(strconv.Itoa(w.cmd.Process.Pid)))
+	pid := name + ".pid"
+	pidErr := d.house.Write(pid, []byte(strconv.Itoa(p.cmd.Process.Pid)))
 	go func() {
-		w.err = w.cmd.Wait()
-		_ = os.Remove(d.house.Path(workerPID)) // its number may soon be another's
-		close(w.gone)
+		p.err = p.cmd.Wait()
+		_ = os.Remove(d.house.Path(pid)) // its number may soon be another's
+		close(p.gone)
 	}()
 	if pidErr != nil {
-		return nil, errors.Join(pidErr, w.stop())
+		return nil, errors.Join(pidErr, p.stop())
 	}
-	return w, nil
+	return p, nil
 }
 
-// stop tells the worker to end and waits for it. It may be called again.
-func (w *worker) stop() error {
+// address waits until the process has logged where it listens.
+func (p *process) address(ctx context.Context, message string) (string, error) {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		text, err := os.ReadFile(p.log)
+		if err != nil {
+			return "", fmt.Errorf("reading the log of the %s: %w", p.name, err)
+		}
+		for line := range bytes.Lines(text) {
+			var entry struct{ Msg, Address string }
+			if json.Unmarshal(line, &entry) == nil && entry.Msg == message {
+				return entry.Address, nil
+			}
+		}
+		select {
+		case <-p.gone:
+			return "", p.ended()
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// stop tells the process to end and waits for it. It may be called again.
+func (p *process) stop() error {
 	select {
-	case <-w.gone:
+	case <-p.gone:
 		return nil // whoever was waiting for it has said so
 	default:
 	}
-	_ = w.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended just now
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended just now
 	timer := time.NewTimer(stopPatience)
 	defer timer.Stop()
 	select {
-	case <-w.gone:
+	case <-p.gone:
 	case <-timer.C:
-		_ = w.cmd.Process.Kill()
-		<-w.gone
-		return fmt.Errorf("stopping the worker: it did not end within %v after SIGTERM\n%s", stopPatience, w.tail())
+		_ = p.cmd.Process.Kill()
+		<-p.gone
+		return fmt.Errorf("stopping the %s: it did not end within %v after SIGTERM\n%s", p.name, stopPatience, p.tail())
 	}
-	if w.err != nil {
-		return fmt.Errorf("stopping the worker: %w\n%s", w.err, w.tail())
+	if p.err != nil {
+		return fmt.Errorf("stopping the %s: %w\n%s", p.name, p.err, p.tail())
 	}
 	return nil
 }
 
-// ended is the error of a worker that ended by itself.
-func (w *worker) ended() error {
-	if w.err != nil {
-		return fmt.Errorf("running the worker: %w\n%s", w.err, w.tail())
+// ended is the error of a process that ended by itself.
+func (p *process) ended() error {
+	if p.err != nil {
+		return fmt.Errorf("running the %s: %w\n%s", p.name, p.err, p.tail())
 	}
-	return fmt.Errorf("running the worker: it ended by itself\n%s", w.tail())
+	return fmt.Errorf("running the %s: it ended by itself\n%s", p.name, p.tail())
 }
 
-// tail is the end of the worker's log.
-func (w *worker) tail() []byte {
-	file, err := os.Open(w.log)
+// tail is the end of its log.
+func (p *process) tail() []byte {
+	file, err := os.Open(p.log)
 	if err != nil {
 		return nil // the error that is being explained says more
 	}

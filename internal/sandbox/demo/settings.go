@@ -23,6 +23,19 @@ log:
   format: json
 lms:
   database: {{.LMS}}
+serve:
+  listen: {{.Anywhere}}
+jwt: # the secret comes from the environment
+  audiences: [{{.Audience}}]
+  issuers: [{{.Issuer}}]
+tokens:
+  - name: demo
+    sha256: {{.TokenHash}}
+    rights: [enqueue, read, requeue]
+    rate: 10000
+    burst: 10000
+admin:
+  listen: {{.Anywhere}}
 {{end}}
 {{define "worker.yaml"}}# The demo's worker. CERTPURGE_MYSQL_DSN and CERTPURGE_REDIS_URL come from the environment.
 log:
@@ -52,15 +65,18 @@ gcs: # never like this in production
   anonymous: true
   allow_emulator: true
 admin:
-  listen: {{.Admin}}
+  listen: {{.Anywhere}}
 {{end}}`))
 
 // writeSettings writes both files.
 func (h *House) writeSettings() error {
 	data := struct {
-		LMS, Endpoint, Admin string
-		Locations            []purge.Location
-	}{LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), dataset.Locations()}
+		LMS, Endpoint, Anywhere, Audience, Issuer, TokenHash string
+		Locations                                            []purge.Location
+	}{
+		LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer, h.Callers.tokenHash(),
+		dataset.Locations(),
+	}
 	for _, name := range []string{WorkerFile, EnqueuerFile} {
 		var text bytes.Buffer
 		if err := settings.ExecuteTemplate(&text, name, data); err != nil {

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/httpapi"
+	"github.com/certpurge/certpurge/internal/httpapi/auth"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/telemetry"
+)
+
+func newServeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Take requests over HTTP: from the retirement driver, and from programs",
+		Long: `serve answers two kinds of callers on serve.listen:
+
+  the stock Open edX retirement driver, unmodified, as its LICENSE_MANAGER, ECOMMERCE or CREDENTIALS service: it is
+  answered 204 once the purge has ended, and 503 while it is running, which makes the driver ask again;
+  programs, under /v1: see /v1/docs for the page and /v1/openapi.yaml for the document.
+
+Callers show a JSON Web Token of the LMS (section jwt of the configuration) or a token of ours (section tokens; make one
+with "enqueuer token"). docs/integrations.md tells how to set up each, and what each answer does to a learner.
+
+While MySQL is down it answers 503, and says so on /readyz of admin.listen. It runs until SIGTERM or SIGINT; then what is in hand
+gets serve.drain_timeout to end.
+
+` + cli.ExitHelp,
+		Example: "  enqueuer -c configs/enqueuer.yaml serve",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, store, err := a.openStore()
+			if err != nil {
+				return err
+			}
+			s := &service{cfg: cfg, store: store, log: telemetry.NewLogger(a.streams.Err, cfg.Log.Level, cfg.Log.Format)}
+			return errors.Join(s.run(cmd.Context()), store.Close())
+		},
+	}
+}
+
+// service is the composition of the server.
+type service struct {
+	cfg    config.Enqueuer
+	store  *mysql.Store
+	redis  redis.UniversalClient
+	log    *slog.Logger
+	health *telemetry.Health
+}
+
+// run serves until ctx ends.
+func (s *service) run(ctx context.Context) (err error) {
+	letIn := authConfig(s.cfg, s.log)
+	authenticator, err := auth.New(letIn) //nolint:contextcheck // what it begins is ended by Run
+	if err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	if s.redis, err = queue.NewRedis(s.cfg.Redis.URL.Reveal()); err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	defer func() { err = errors.Join(err, s.redis.Close()) }()
+	s.health = telemetry.NewHealth(
+		telemetry.Check{Name: "mysql", Ask: s.store.Ping},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, s.redis) }},
+		telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }},
+	)
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	stopAdmin, err := serveAdmin(ctx, s.cfg.Admin, s.health, s.redis, s.log, giveUp)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	var beside sync.WaitGroup
+	beside.Go(func() { authenticator.Run(ctx) })
+	beside.Go(func() { s.check(ctx, giveUp) })
+	defer beside.Wait()
+	defer giveUp(nil)
+	api := s.newAPI(authenticator, auth.NewLimiter(letIn))
+	listen := httpapi.ListenConfig{
+		Address: s.cfg.Serve.Listen, CertificateFile: s.cfg.Serve.TLSCertificateFile, KeyFile: s.cfg.Serve.TLSKeyFile,
+		ReadTimeout: s.cfg.Serve.ReadTimeout, Hold: s.cfg.Serve.Hold, Drain: s.cfg.Serve.DrainTimeout, Log: s.log,
+	}
+	started := func(address net.Addr) {
+		s.log.InfoContext(ctx, "serving", slog.String("address", address.String()), slog.Bool("tls", listen.CertificateFile != ""),
+			slog.String("path_prefix", s.cfg.Serve.PathPrefix))
+	}
+	stopping := func() {
+		s.health.NotReady("draining")
+		api.Stop()
+	}
+	if err := httpapi.Serve(ctx, listen, api.Handler(), started, stopping); err != nil {
+		return err
+	}
+	s.log.InfoContext(ctx, "server stopped")
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil // told to stop: that is what it did
+}
+
+// check turns the service ready once the databases are as they must be, and gives up if they never can be.
+func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
+	err := s.health.Await(ctx,
+		func(ctx context.Context) error {
+			if err := s.store.Check(ctx); err != nil {
+				return err
+			}
+			return queue.Ping(ctx, s.redis)
+		},
+		func(err error) bool { return purge.ClassOf(err) == purge.Misconfigured },
+		func(err error) { s.log.ErrorContext(ctx, "not ready", slog.Any("error", err)) })
+	if err != nil {
+		giveUp(err)
+	}
+}
+
+func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Limiter) *httpapi.Server {
+	intake := func(name string) httpapi.Intake {
+		return purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, s.clientConfig(name))}
+	}
+	return &httpapi.Server{
+		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
+		Queue: queue.NewKeeper(s.redis, s.clientConfig("")), Auth: authenticator, Limiter: limiter, Log: s.log,
+		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody), PathPrefix: s.cfg.Serve.PathPrefix,
+	}
+}
+
+func (s *service) clientConfig(name string) queue.ClientConfig {
+	return queue.ClientConfig{Queue: name, Timeout: s.cfg.Tasks.Timeout, Retention: s.cfg.Tasks.Retention}
+}

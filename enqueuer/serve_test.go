@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+const someToken = "AVeryLongTokenThatNobodyWouldEverGuess0123456789abc"
+
+// served is a running "enqueuer serve".
+type served struct {
+	*console
+
+	url    string
+	client *http.Client
+	log    *sandboxtest.Buffer
+	stop   context.CancelFunc
+	code   chan int
+}
+
+// serve starts the command with a token that has all rights.
+func (c *console) serve(settings string) *served {
+	c.t.Helper()
+	sum := sha256.Sum256([]byte(someToken))
+	file := filepath.Join(c.t.TempDir(), "enqueuer.yaml")
+	err := os.WriteFile(file, []byte(fmt.Sprintf(`
+serve: {listen: "127.0.0.1:0"%s}
+admin: {listen: ""}
+tokens:
+  - {name: test, sha256: %s, rights: [enqueue, read, requeue], rate: 10000, burst: 100000}
+`, settings, hex.EncodeToString(sum[:]))), 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(c.t.Context())
+	s := &served{console: c, log: &sandboxtest.Buffer{}, stop: cancel, code: make(chan int, 1), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	root := newCommand(cli.Streams{Out: io.Discard, Err: s.log, Environ: c.environ})
+	go func() { s.code <- cli.Run(ctx, root, []string{"--config", file, "serve"}, s.log) }()
+	c.t.Cleanup(func() {
+		cancel()
+		s.client.CloseIdleConnections()
+	})
+	sandboxtest.Eventually(c.t, "the server listens: "+s.log.String(), func() bool {
+		for line := range strings.Lines(s.log.String()) {
+			var entry struct{ Msg, Address string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving" {
+				s.url = "http://" + entry.Address
+			}
+		}
+		return s.url != ""
+	})
+	return s
+}
+
+// call sends a request and returns status and body.
+func (s *served) call(method, path, body string) (int, string, error) {
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+someToken)
+	r.Header.Set("Content-Type", "application/json")
+	response, err := s.client.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(data), err
+}
+
+func TestServeNeedsSomebodyToServe(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	if _, err := c.run(cli.ExitConfiguration, "serve"); !strings.Contains(err, "tokens") || !strings.Contains(err, "jwt.") {
+		t.Errorf("it says %q, want the keys that let somebody in", err)
+	}
+}
+
+func TestServeFromRequestToEvidence(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
+	s := c.serve("")
+	status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user))
+	if err != nil || status != http.StatusAccepted {
+		t.Fatalf("got %d %s, %v", status, body, err)
+	}
+	if got := c.depth(); got.Pending != 1 {
+		t.Errorf("got %+v, want a task", got)
+	}
+	for path, want := range map[string]string{
+		"/v1/requests/1":                           `"state":"queued"`,
+		"/v1/requests?state=queued":                `"request_id":1`,
+		fmt.Sprintf("/v1/users/%d/evidence", user): "",
+		"/v1/openapi.yaml":                         "openapi: 3.1.0",
+		"/v1/docs":                                 "swagger-ui",
+		"/v1/docs/swagger-ui-bundle.js":            "",
+	} {
+		if status, body, err := s.call(http.MethodGet, path, ""); err != nil || status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: got %d %.300s, %v, want %s", path, status, body, err, want)
+		}
+	}
+	s.stop()
+	if code := <-s.code; code != cli.ExitOK {
+		t.Errorf("got exit code %d:\n%s", code, s.log)
+	}
+	if log := s.log.String(); !strings.Contains(log, `"msg":"server stopped"`) || strings.Contains(log, someToken) || strings.Contains(log, "Ada") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
+func TestServeWithoutDatabasesSaysSo(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=nobody@tcp(127.0.0.1:1)/certpurge"
+	s := c.serve("")
+	for _, body := range []string{`{"lms_user_id": 1}`, `{"username": "Ada"}`} {
+		if status, answer, err := s.call(http.MethodPost, "/api/v1/retire_user/", body); err != nil || status != http.StatusServiceUnavailable {
+			t.Errorf("got %d %s, %v, want a 503 that the driver asks again after", status, answer, err)
+		}
+	}
+	s.stop()
+	if code := <-s.code; code != cli.ExitOK {
+		t.Errorf("got exit code %d", code)
+	}
+}
+
+// 1,000 calls for 1,000 users and 1,000 for one user at the same time are 1,001 requests, and none of them fails.
+func TestAThousandAtOnce(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	first := c.db.AddRetiringUser(t, "learner0", "RETIRING_LMS")
+	for n := 1; n <= 1000; n++ {
+		c.db.AddUser(t, "learner"+strconv.Itoa(n))
+	}
+	s := c.serve("")
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	for n := 1; n <= 1000; n++ {
+		for _, user := range []int{first, first + n} {
+			wg.Go(func() {
+				<-begin
+				if status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user)); err != nil || status != http.StatusAccepted {
+					t.Errorf("got %d %s, %v", status, body, err)
+				}
+			})
+		}
+	}
+	close(begin)
+	wg.Wait()
+	tallies, err := c.store.Tallies(t.Context())
+	if want := (mysql.Tally{State: "queued", Count: 1001}); err != nil || len(tallies) != 1 || tallies[0] != want {
+		t.Errorf("got %+v, %v, want 1,001 queued", tallies, err)
+	}
+	if got := c.depth(); got.Pending != 1001 {
+		t.Errorf("got %+v, want 1,001 tasks", got)
+	}
+}
