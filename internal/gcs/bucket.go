@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -26,11 +26,26 @@ type Settings struct {
 
 // bucket is one bucket of the allow-list.
 type bucket struct {
-	name     string
-	handle   *storage.BucketHandle
-	mu       sync.Mutex // held while the settings are read, so that one call serves all who wait
+	name   string
+	handle *storage.BucketHandle
+	slots  chan struct{} // one place for each call under way
+
+	deletes, reads *pace
+	lanes          lanes
+
+	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
 	settings Settings
-	read     time.Time
+	asked    time.Time
+}
+
+func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
+	log := cfg.Log.With(slog.String("bucket", name))
+	return &bucket{
+		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, 1),
+		deletes: newPace(cfg.Deletes, log.With(slog.String("requests", "deletes"))),
+		reads:   newPace(cfg.Reads, log.With(slog.String("requests", "reads"))),
+		lanes:   lanes{byName: map[string]*lane{}},
+	}
 }
 
 // permissions are what a purge needs (IAM permissions for Cloud Storage): the proof needs list, the settings need get.
@@ -43,10 +58,7 @@ func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 	var errs []error
 	for _, name := range s.cfg.Locations.Buckets() {
 		b := s.buckets[name]
-		b.mu.Lock()
-		b.read = time.Time{}
-		b.mu.Unlock()
-		settings, err := s.settings(ctx, b)
+		settings, err := s.settings(ctx, b, 0)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -59,7 +71,7 @@ func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 
 func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
 	var granted []string
-	err := s.call(ctx, func(ctx context.Context) (err error) {
+	err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
 		granted, err = b.handle.IAM().TestPermissions(ctx, permissions)
 		return err
 	})
@@ -78,8 +90,9 @@ func (s *Store) CheckLocations(ctx context.Context) error {
 	var errs []error
 	for _, dir := range s.cfg.Locations.Parents() {
 		found := false
-		err := s.call(ctx, func(ctx context.Context) error {
-			it := s.buckets[dir.Bucket].handle.Objects(ctx, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL})
+		b := s.buckets[dir.Bucket]
+		err := s.call(ctx, b.read(), func(ctx context.Context) error {
+			it := b.handle.Objects(ctx, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL})
 			it.PageInfo().MaxSize = 1
 			_, err := it.Next()
 			found = err == nil
@@ -100,26 +113,28 @@ func (s *Store) CheckLocations(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settings returns a bucket's settings, at most AttributesMaxAge old, and refuses a bucket in which an erasure would not
-// be one.
-func (s *Store) settings(ctx context.Context, b *bucket) (Settings, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// settings returns a bucket's settings, at most maxAge old, and refuses a bucket in which an erasure would not be one.
+func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (Settings, error) {
+	if err := b.ask(ctx); err != nil {
+		return Settings{}, classify("reading the settings of", b.name, err)
+	}
+	defer func() { <-b.asking }()
 	now := s.cfg.Now()
-	if b.read.IsZero() || now.Sub(b.read) >= s.cfg.AttributesMaxAge {
+	if b.asked.IsZero() || now.Sub(b.asked) >= maxAge {
 		var attrs *storage.BucketAttrs
-		err := s.call(ctx, func(ctx context.Context) (err error) {
+		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
 			attrs, err = b.handle.Attrs(ctx)
 			return err
 		})
 		if err != nil {
+			b.asked = time.Time{}
 			err = classify("reading the settings of", b.name, err)
 			if e, ok := errors.AsType[*purge.Error](err); ok && e.Class == purge.NoPermission {
 				e.Class = purge.Misconfigured // no object is at fault
 			}
 			return Settings{}, err
 		}
-		b.settings, b.read = readSettings(b.name, attrs), now
+		b.settings, b.asked = readSettings(b.name, attrs), now
 	}
 	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
 		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
@@ -127,6 +142,23 @@ func (s *Store) settings(ctx context.Context, b *bucket) (Settings, error) {
 			b.name, b.settings.SoftDelete)}
 	}
 	return b.settings, nil
+}
+
+// ask waits for whoever looks at the settings already: a question that waits for its turn must not hold up an attempt
+// whose time is over.
+func (b *bucket) ask(ctx context.Context) error {
+	select {
+	case b.asking <- struct{}{}:
+		return nil
+	default:
+	}
+	c := b.read()
+	w, cancel := newWaiter(ctx, c)
+	defer cancel()
+	if err := w.enter(b.asking); err != nil {
+		return c.late(err, false)
+	}
+	return nil
 }
 
 func readSettings(name string, a *storage.BucketAttrs) Settings {

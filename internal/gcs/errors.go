@@ -86,17 +86,14 @@ func explain(err error) (purge.Class, string) {
 
 // explainAnswer reads an answer of the service, or of something in its place.
 func explainAnswer(e *googleapi.Error) (purge.Class, string) {
-	reason := ""
-	if len(e.Errors) > 0 {
-		reason = e.Errors[0].Reason
-	}
+	reason := reasonOf(e)
 	what := fmt.Sprintf("answer %d", e.Code)
 	if reason != "" {
 		what += fmt.Sprintf(" (%.40s)", reason)
 	}
 	requesterPays := strings.Contains(strings.ToLower(e.Message), "requester pays") || strings.EqualFold(reason, "userProjectMissing")
 	switch {
-	case e.Code == http.StatusTooManyRequests, e.Code == http.StatusForbidden && throttledReasons[reason]:
+	case asksForLess(e):
 		return purge.Throttled, what
 	case e.Code == http.StatusUnauthorized:
 		return purge.Misconfigured, what + ": the credentials are not accepted"
@@ -113,6 +110,33 @@ func explainAnswer(e *googleapi.Error) (purge.Class, string) {
 	default:
 		return purge.Transient, what
 	}
+}
+
+func reasonOf(e *googleapi.Error) string {
+	if len(e.Errors) == 0 {
+		return ""
+	}
+	return e.Errors[0].Reason
+}
+
+// asksForLess reports whether an answer is about the rate of requests. A 503 by itself is not: single ones are ordinary.
+func asksForLess(e *googleapi.Error) bool {
+	switch e.Code {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		return throttledReasons[reasonOf(e)]
+	case http.StatusServiceUnavailable:
+		return throttledReasons[reasonOf(e)] || e.Header.Get("Retry-After") != ""
+	default:
+		return false
+	}
+}
+
+// isAboutOneName reports whether an answer that asks for less means one object and not the bucket. Only the message
+// tells. If its wording changes, the whole bucket slows down for such an answer, which costs time and nothing else.
+func isAboutOneName(e *googleapi.Error) bool {
+	return strings.Contains(e.Message, "rate limit for object mutation") || strings.Contains(e.Message, "changes to the object")
 }
 
 func isTLS(err error) bool {

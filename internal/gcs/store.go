@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,13 +26,15 @@ type Config struct {
 	AcceptSoftDelete bool            // otherwise a bucket with soft delete is a misconfiguration
 	CallTimeout      time.Duration   // of one call with all its tries
 	MaxTries         int             // of one call
-	MaxInFlight      int             // calls at a time; above 100 an HTTP/2 connection is opened for each
+	MaxInFlight      int             // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
+	Deletes, Reads   Rate            // of one bucket; reads are listings and questions about the bucket itself
 	AttributesMaxAge time.Duration   // how long a bucket's settings are believed
 	Endpoint         string          // empty for the public service
 	Anonymous        bool            // send no credentials
 	AllowEmulator    bool            // whether EmulatorHost may be set
 	EmulatorHost     string          // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
 	Now              func() time.Time
+	Log              *slog.Logger      // told when a rate changes; nil for nobody
 	Transport        http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 
@@ -41,7 +44,6 @@ type Store struct {
 	cfg     Config
 	client  *storage.Client
 	closeTx func()
-	slots   chan struct{}
 	buckets map[string]*bucket
 }
 
@@ -53,6 +55,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	httpClient, closeTx, err := newHTTPClient(ctx, cfg)
 	if err != nil {
@@ -72,16 +77,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
 		storage.WithPolicy(storage.RetryIdempotent),
 	)
-	s := &Store{
-		cfg: cfg, client: client, closeTx: closeTx,
-		slots: make(chan struct{}, cfg.MaxInFlight), buckets: map[string]*bucket{},
-	}
+	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}}
 	for _, name := range cfg.Locations.Buckets() {
 		handle := client.Bucket(name)
 		if cfg.UserProject != "" {
 			handle = handle.UserProject(cfg.UserProject)
 		}
-		s.buckets[name] = &bucket{name: name, handle: handle}
+		s.buckets[name] = newBucket(name, handle, cfg)
 	}
 	return s, nil
 }
@@ -111,7 +113,7 @@ func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generati
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.settings(ctx, b); err != nil {
+	if _, err := s.settings(ctx, b, s.cfg.AttributesMaxAge); err != nil {
 		return nil, err
 	}
 	var found []purge.Generation
@@ -149,7 +151,12 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 	if !strings.HasPrefix(g.Name, g.Directory.Prefix) || g.Number <= 0 {
 		return &purge.Error{Class: purge.Transient, Text: "refusing to delete an object outside its directory or without a generation"}
 	}
-	err = s.call(ctx, func(ctx context.Context) error { return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx) })
+	c, done, err := b.mutate(ctx, g.Name)
+	if err != nil {
+		return classify("deleting from", b.name, err)
+	}
+	defer done()
+	err = s.call(ctx, c, func(ctx context.Context) error { return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx) })
 	if errors.Is(err, storage.ErrObjectNotExist) {
 		return nil // or a missing bucket, or a proxy: the listing that follows tells
 	}
@@ -163,7 +170,7 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 	if err != nil {
 		return nil, err
 	}
-	settings, err := s.settings(ctx, b)
+	settings, err := s.settings(ctx, b, s.cfg.AttributesMaxAge)
 	if err != nil || settings.SoftDelete == 0 {
 		return nil, err
 	}
@@ -190,7 +197,7 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 
 // list reads a listing to its end.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
-	err := s.call(ctx, func(ctx context.Context) error {
+	err := s.call(ctx, b.read(), func(ctx context.Context) error {
 		for it := b.handle.Objects(ctx, q); ; {
 			attrs, err := it.Next()
 			if errors.Is(err, iterator.Done) {
@@ -210,16 +217,3 @@ func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found fun
 
 // errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
 var errForeignName = errors.New("the listing holds a name that was not asked for")
-
-// call takes a slot and gives one call its time.
-func (s *Store) call(ctx context.Context, do func(context.Context) error) error {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	defer cancel()
-	return do(ctx)
-}

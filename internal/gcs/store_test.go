@@ -121,35 +121,41 @@ func TestStoreRefusesForeignDirectories(t *testing.T) {
 func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 	t.Parallel()
 	const certificates, latency = 45, 200 * time.Millisecond
-	w := newWorld(t, func(c *gcs.Config) { c.MaxInFlight = 100 })
-	books := purgetest.NewBooks()
-	user := books.NewUser(purgetest.Retiring)
-	for n := range certificates {
-		id := strings.Repeat("0", 30) + string("0123456789abcdef"[n/16]) + string("0123456789abcdef"[n%16])
-		books.NewReference(user, purge.Live, id, id, "")
-		w.Put("downloads/" + id + "/Certificate.pdf")
-		w.Put("cert/" + id + "/valid.html")
-	}
-	if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Probe(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := w.server.Stats()
-	w.server.SetFaults(1, gcstest.Fault{Latency: latency})
-	purger := purge.Purger{Users: books, Ledger: books, Objects: w.Store, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1}}
-	result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
-	if err != nil || result.Counts.ObjectsErased != 2*certificates {
-		t.Fatalf("got %+v, %v", result, err)
-	}
-	after := w.server.Stats()
-	if lists, deletes := after.Lists-before.Lists, after.Deletes-before.Deletes; lists != 4*certificates || deletes != 2*certificates {
-		t.Errorf("got %d lists and %d deletes, want one list of each directory before and after, and one delete of each object", lists, deletes)
-	}
-	if after.MaxInFlight < 2*certificates {
-		t.Errorf("got %d calls at a time, want a whole wave of %d", after.MaxInFlight, 2*certificates)
-	}
+	inBubble(t, func(t *testing.T, b *bubble) {
+		t.Helper()
+		user := b.books.NewUser(purgetest.Retiring)
+		for n := range certificates {
+			b.books.NewReference(user, purge.Live, id(n), id(n), "")
+			for _, name := range []string{"downloads/" + id(n) + "/Certificate.pdf", "cert/" + id(n) + "/valid.html"} {
+				if _, err := b.server.Put(purgetest.Bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := b.server.Stats()
+		b.server.SetFaults(1, gcstest.Fault{Latency: latency})
+		purger := purge.Purger{
+			Users: b.books, Ledger: b.books, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+		}
+		begun := time.Now()
+		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
+		if err != nil || result.Counts.ObjectsErased != 2*certificates {
+			t.Fatalf("got %+v, %v", result, err)
+		}
+		if took := time.Since(begun); took != 3*latency {
+			t.Errorf("took %v, want three waves of %v", took, latency)
+		}
+		after := b.server.Stats()
+		if lists, deletes := after.Lists-before.Lists, after.Deletes-before.Deletes; lists != 4*certificates || deletes != 2*certificates {
+			t.Errorf("got %d lists and %d deletes, want one list of each directory before and after, and one delete of each object", lists, deletes)
+		}
+	}, func(c *gcs.Config) { c.MaxInFlight = 100 })
 }
 
 func TestAtMostMaxInFlightCallsAtATime(t *testing.T) {

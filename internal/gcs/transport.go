@@ -23,13 +23,14 @@ import (
 // newHTTPClient makes the process's one HTTP client, which follows no redirect: net/http would turn a redirected DELETE
 // into a GET and report the target's answer as the delete's.
 func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeIdle func(), err error) {
+	inFlight := cfg.MaxInFlight * len(cfg.Locations.Buckets())
 	base := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 31 * time.Second}, // the client library's own figure
-		MaxIdleConns:          cfg.MaxInFlight,
-		MaxIdleConnsPerHost:   cfg.MaxInFlight,
+		MaxIdleConns:          inFlight,
+		MaxIdleConnsPerHost:   inFlight,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/3), // leaves a lost answer time for another try
@@ -48,7 +49,7 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		}
 	}
 	return &http.Client{
-		Transport:     listingChecker{transport},
+		Transport:     pacer{listingChecker{transport}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }

@@ -59,14 +59,18 @@ func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
 	return context.WithValue(ctx, stopKey{}, stop)
 }
 
+// StopSignal returns the stop signal that ctx carries, for those who wait; nil, which is never ready, if it carries none.
+func StopSignal(ctx context.Context) <-chan struct{} {
+	stop, _ := ctx.Value(stopKey{}).(<-chan struct{})
+	return stop
+}
+
 // Stopping returns ErrStopped after the stop signal and the context's error after its end.
 func Stopping(ctx context.Context) error {
-	if stop, ok := ctx.Value(stopKey{}).(<-chan struct{}); ok {
-		select {
-		case <-stop:
-			return ErrStopped
-		default:
-		}
+	select {
+	case <-StopSignal(ctx):
+		return ErrStopped
+	default:
 	}
 	if ctx.Err() != nil {
 		return &Error{Class: Transient, Text: "the attempt ran out of time", Cause: context.Cause(ctx)}

@@ -1,0 +1,28 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+)
+
+func TestNamesThatNobodyMutatesAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := newBucket("b", nil, Config{MaxInFlight: 1, Log: slog.New(slog.DiscardHandler)})
+	_, done, err := b.mutate(t.Context(), "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := b.mutate(gone, "name"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the one who waits to leave", err)
+	}
+	if len(b.lanes.byName) != 1 {
+		t.Errorf("got %d names while one is mutated", len(b.lanes.byName))
+	}
+	if done(); len(b.lanes.byName) != 0 {
+		t.Errorf("got %d names, want none", len(b.lanes.byName))
+	}
+}

@@ -1,0 +1,94 @@
+package gcs
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"google.golang.org/api/googleapi"
+)
+
+// pacer stands where every request passes, also new tries and further pages, which the client library sends by itself. It
+// lets each wait for its turn and reads from the answers how fast the next may follow.
+type pacer struct{ next http.RoundTripper }
+
+// RoundTrip waits for the request's turn, sends it and heeds the answer.
+func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
+	c, ok := r.Context().Value(callKey{}).(*call)
+	if !ok {
+		return t.next.RoundTrip(r)
+	}
+	if err := c.request(r.Context()); err != nil {
+		return nil, err
+	}
+	sent := time.Now()
+	resp, err := t.next.RoundTrip(r)
+	if err == nil && resp.StatusCode >= http.StatusBadRequest {
+		if err = c.heed(resp, sent); err != nil {
+			return nil, err
+		}
+	}
+	if c.lane != nil && c.lane.slow.Load() {
+		c.lane.next = latest(c.lane.next, time.Now().Add(mutationGap))
+	}
+	return resp, err
+}
+
+// maxRefusal is far above the service's own error bodies.
+const maxRefusal = 64 << 10
+
+// heed slows down after an answer that asks for it. The body is read and put back.
+func (c *call) heed(resp *http.Response, sent time.Time) error {
+	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusRequestTimeout {
+		c.pace.hesitate()
+	}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusForbidden, http.StatusServiceUnavailable:
+	default:
+		return nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
+	if closeErr := resp.Body.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	again := *resp
+	again.Body = io.NopCloser(bytes.NewReader(body))
+	refusal, ok := errors.AsType[*googleapi.Error](googleapi.CheckResponse(&again))
+	wait := retryAfter(resp.Header, time.Now())
+	switch {
+	case !ok || !asksForLess(refusal):
+	case c.lane != nil && isAboutOneName(refusal):
+		c.pace.note()
+		c.lane.slow.Store(true)
+		c.lane.next = time.Now().Add(min(wait, maxPause))
+	default:
+		c.pace.throttle(sent, wait)
+	}
+	return nil
+}
+
+// retryAfter reads the header of that name (RFC 9110, section 10.2.3: seconds, or a date); zero if there is none.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,40 @@
+package gcs
+
+import "time"
+
+// BucketStats says how fast a bucket is worked on, at one moment and since the start.
+type BucketStats struct {
+	Bucket                string
+	InFlight, MaxInFlight int
+	Deletes, Reads        PaceStats
+}
+
+// PaceStats says how fast requests of one kind may go.
+type PaceStats struct {
+	Rate, Ceiling float64       // requests a second, now and at most; both 0 without a limit
+	Waiting       int           // calls that wait for a turn
+	Throttled     int64         // answers that asked for less
+	Halved        int64         // how often that halved the rate
+	Waited        time.Duration // of all calls that have got their turn, or given up on it
+}
+
+// Stats returns the figures of every bucket, in the order of the locations. It asks nothing of the service.
+func (s *Store) Stats() []BucketStats {
+	var all []BucketStats
+	for _, name := range s.cfg.Locations.Buckets() {
+		b := s.buckets[name]
+		all = append(all, BucketStats{
+			Bucket: name, InFlight: len(b.slots), MaxInFlight: cap(b.slots), Deletes: b.deletes.stats(), Reads: b.reads.stats(),
+		})
+	}
+	return all
+}
+
+func (p *pace) stats() PaceStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grow(time.Now())
+	return PaceStats{
+		Rate: p.rate, Ceiling: float64(p.limits.Ceiling), Waiting: p.waiting, Throttled: p.answers, Halved: p.halvings, Waited: p.waited,
+	}
+}
