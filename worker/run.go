@@ -41,7 +41,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
-	if w.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, environ)); err != nil {
+	if w.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, environ, log)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
@@ -82,7 +82,7 @@ func newMySQLConfig(cfg config.Worker) mysql.Config {
 	}
 }
 
-func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string) gcs.Config {
+func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) gcs.Config {
 	emulator := ""
 	for _, e := range environ {
 		if value, ok := strings.CutPrefix(e, "STORAGE_EMULATOR_HOST="); ok {
@@ -94,6 +94,7 @@ func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string
 		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
 		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge, Endpoint: cfg.GCS.Endpoint,
 		Anonymous: cfg.GCS.Anonymous, AllowEmulator: cfg.GCS.AllowEmulator, EmulatorHost: emulator,
+		Deletes: gcs.Rate(cfg.GCS.DeleteRate), Reads: gcs.Rate(cfg.GCS.ReadRate), Log: log,
 	}
 }
 

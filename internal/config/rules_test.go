@@ -228,6 +228,23 @@ var ruleTests = map[string]struct {
 	"gcs.max_tries":          betweenTest("1", "10", "0", "11"),
 	"gcs.max_in_flight":      betweenTest("1", "100", "0", "101"),
 	"gcs.attributes_max_age": betweenTest("1s", "10m", "0s", "11m"),
+	"gcs.delete_rate.start":  rateStartTest("4000"),
+	"gcs.read_rate.start":    rateStartTest("20000"),
+	"gcs.delete_rate.ceiling": {
+		good: []string{"1000", "100000"},
+		bad: map[string]string{
+			"100001": "must be between 1 and 100000, is 100001",
+			"0":      "must be between 1 and 100000, is 0",
+			"999":    "must not be less than gcs.delete_rate.start (1000), is 999",
+		},
+	},
+	"gcs.read_rate.ceiling": {
+		good: []string{"5000", "100000"},
+		bad: map[string]string{
+			"100001": "must be between 1 and 100000, is 100001",
+			"4999":   "must not be less than gcs.read_rate.start (5000), is 4999",
+		},
+	},
 	"gcs.endpoint": {
 		good: []string{`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/"},
 		bad: map[string]string{
@@ -386,6 +403,17 @@ func betweenTest(least, most, below, above string) (test struct {
 	test.good = []string{least, most}
 	sentence := "must be between " + least + " and " + most + ", is "
 	test.bad = map[string]string{below: sentence + below, above: sentence + above}
+	return test
+}
+
+// rateStartTest tests the start of a rate, which the default of its ceiling bounds as well.
+func rateStartTest(ceiling string) (test struct {
+	good []string
+	bad  map[string]string
+},
+) {
+	test = betweenTest("1", "100000", "0", "100001")
+	test.good = []string{"1", ceiling}
 	return test
 }
 

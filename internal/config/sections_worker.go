@@ -113,9 +113,15 @@ type GCS struct {
 	// tries here only keep a slot busy.
 	MaxTries int `yaml:"max_tries" env:"MAX_TRIES" validate:"between=1 10"`
 
-	// MaxInFlight bounds the calls that one process has under way. The bound of 100 is measured: above it, HTTP/2 opens a new
-	// connection for almost every request.
+	// MaxInFlight bounds the calls that one process has under way to each bucket. The bound of 100 is measured: above it,
+	// HTTP/2 opens a new connection for almost every request.
 	MaxInFlight int `yaml:"max_in_flight" env:"MAX_IN_FLIGHT" validate:"between=1 100"`
+
+	// DeleteRate bounds the deletes that one process sends to each bucket.
+	DeleteRate Rate `yaml:"delete_rate" envPrefix:"DELETE_RATE_"`
+
+	// ReadRate bounds the listings, and the questions about the bucket itself, in the same way.
+	ReadRate Rate `yaml:"read_rate" envPrefix:"READ_RATE_"`
 
 	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention) before
 	// it asks again. A longer time means that a changed policy is reported wrongly for longer.
@@ -132,4 +138,18 @@ type GCS struct {
 	// AllowEmulator says whether STORAGE_EMULATOR_HOST may be set in the environment. Where that variable is left over in
 	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start then.
 	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
+}
+
+// Rate bounds the requests of one kind that one process sends to each bucket, in requests a second.
+type Rate struct {
+	// Start is the rate at which a process begins, in requests a second and bucket. Whenever Cloud Storage asks for less (429, or
+	// 403 or 503 with such a reason) it is halved, at most once a second, and then comes back slowly: from half to whole in 50 seconds.
+	// Google promises about 1,000 deletes and 5,000 reads a second for any bucket, for all its users together; processes do not know of
+	// each other, so with four workers give each a quarter. Too high, and requests are refused and sent again; too low, and a
+	// backfill takes longer than it must.
+	Start int `yaml:"start" env:"START" validate:"between=1 100000"`
+
+	// Ceiling is the rate that is never exceeded, and not less than start. Above start, the rate grows only while it is used up,
+	// and doubles no faster than every 20 minutes, as Google asks. Set both to the same value for a fixed bound.
+	Ceiling int `yaml:"ceiling" env:"CEILING" validate:"between=1 100000"`
 }

@@ -60,12 +60,20 @@ func checkQueue(queue Queue, tasks Tasks, report func(path, sentence string)) {
 }
 
 func checkGCS(gcs GCS, report func(path, sentence string)) {
+	checkRate("gcs.delete_rate", gcs.DeleteRate, report)
+	checkRate("gcs.read_rate", gcs.ReadRate, report)
 	if gcs.Anonymous && gcs.Endpoint == "" {
 		report("gcs.anonymous", "must be false without gcs.endpoint, is true")
 	}
 	if isPrivateEndpoint(gcs.Endpoint) && !gcs.AllowEmulator {
 		report("gcs.endpoint", "must not be a loopback or plain http address while gcs.allow_emulator is false, is "+
 			describe(gcs.Endpoint))
+	}
+}
+
+func checkRate(path string, rate Rate, report func(path, sentence string)) {
+	if rate.Ceiling < rate.Start {
+		report(path+".ceiling", fmt.Sprintf("must not be less than %s.start (%d), is %d", path, rate.Start, rate.Ceiling))
 	}
 }
 

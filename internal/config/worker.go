@@ -40,6 +40,8 @@ func DefaultWorker() Worker {
 			CallTimeout:      30 * time.Second,
 			MaxTries:         4,
 			MaxInFlight:      64,
+			DeleteRate:       Rate{Start: 1000, Ceiling: 4000},
+			ReadRate:         Rate{Start: 5000, Ceiling: 20_000},
 			AttributesMaxAge: time.Minute,
 		},
 		Admin: defaultAdmin("127.0.0.1:8081"),

@@ -64,6 +64,7 @@ gcs: # never like this in production
   endpoint: {{.Endpoint}}
   anonymous: true
   allow_emulator: true
+  delete_rate: {start: 10000, ceiling: 10000} # the emulator bears more than a bucket
 admin:
   listen: {{.Anywhere}}
 {{end}}`))
