@@ -317,6 +317,25 @@ func TestWorkerPausesWithoutPermission(t *testing.T) {
 	s.checkErased(users...)
 }
 
+// TestWorkerSlowsDownWhenAskedTo has the bucket refuse the first deletes for their rate.
+func TestWorkerSlowsDownWhenAskedTo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.GCS.DeleteRate = config.Rate{Start: 800, Ceiling: 800}
+	users := []purge.UserID{s.addUser(), s.addUser()}
+	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Status: http.StatusTooManyRequests, RetryAfter: time.Second, Count: 3})
+	worker := s.start()
+	for _, r := range s.await(purge.Done, s.enqueue(users...)...) {
+		if r.Failures != 0 || r.ObjectsErased != 8 {
+			t.Errorf("got %+v, want no failure counted", r)
+		}
+	}
+	s.checkErased(users...)
+	if log := worker.log.String(); !strings.Contains(log, "rate halved") || !strings.Contains(log, "bucket=certs requests=deletes per_second=400") {
+		t.Error("the log does not say that the rate of 800 was halved")
+	}
+}
+
 func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
