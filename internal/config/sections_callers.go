@@ -45,8 +45,8 @@ type JWT struct {
 	// Tokens of other users are refused, unless they say that their user is a superuser.
 	ServiceUser string `yaml:"service_user" env:"SERVICE_USER" validate:"required"`
 
-	// Rate is the number of requests a second that callers with these tokens may make, in the long run: the service user, and
-	// all superusers together. Mind that the driver takes a refusal for a server error, and waits.
+	// Rate is the number of requests a second to the native face that callers with these tokens may make, in the long run: the
+	// service user, and all superusers together. The driver's face has no limit: the driver would take a refusal for the end.
 	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.
