@@ -70,21 +70,22 @@ func scanUser(rows *sql.Rows, user *purge.User) error {
 	return nil
 }
 
-// clear adds the guarded UPDATE of one certificate's references: these two columns, these rows, and only while they
-// still hold exactly what was read. verify_uuid is part of the guard: the files were named from it, too.
-func (t tables) clear(q *script, user purge.UserID, c purge.Clearing) {
+// guard is the condition on one certificate's references: these rows, and only while they still hold exactly what was read.
+// verify_uuid is part of it: the files were named from it, too.
+func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition string, args []any) {
 	table, id := t.certificates, "id"
 	if c.Table == purge.History {
 		table, id = t.history, "history_id"
 	}
-	guards, args := make([]string, 0, len(c.References)), []any{user, c.CertificateID}
+	guards := make([]string, 0, len(c.References))
+	args = []any{user, c.CertificateID}
 	for _, ref := range c.References {
 		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
 			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY)"+
 			" AND CAST("+exact("verify_uuid")+" AS BINARY) = CAST(? AS BINARY))")
 		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL, ref.VerifyUUID)
 	}
-	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE user_id = ? AND id = ? AND ("+strings.Join(guards, " OR ")+")", args...)
+	return table, "user_id = ? AND id = ? AND (" + strings.Join(guards, " OR ") + ")", args
 }
 
 // noReferenceLeft is a condition on one user: it takes the user's id once, or twice where history counts.

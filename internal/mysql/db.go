@@ -47,7 +47,7 @@ func Open(cfg Config) (*Store, error) {
 	// One round trip for a script or a statement with arguments. All SQL texts of this package are constants; values
 	// are only ever arguments, which the driver escapes by the session's own rules.
 	parsed.MultiStatements, parsed.InterpolateParams = true, true
-	parsed.ClientFoundRows = false // ROW_COUNT() must count changes, not matches
+	parsed.ClientFoundRows = false // ROW_COUNT() must count changes, not matches: Begin asks it
 	parsed.RejectReadOnly = true   // after a failover, leave the old primary
 	parsed.Timeout, parsed.ReadTimeout, parsed.WriteTimeout = cfg.ConnectTimeout, cfg.QueryTimeout, cfg.QueryTimeout
 	parsed.Logger = &driversql.NopLogger{} // every error is returned; the driver's own log would say it twice

@@ -62,12 +62,7 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	q.add("START TRANSACTION")
 	for _, c := range report.Clear {
-		s.tables.clear(&q, attempt.User, c)
-		q.add("SET @cleared = ROW_COUNT()")
-		q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
-			" SELECT ?, ?, ?, ?, ?, @cleared, ? FROM DUAL WHERE @cleared > 0 ON DUPLICATE KEY UPDATE"+
-			" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = VALUES(cleared_at)",
-			attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now)
+		s.addClearing(&q, attempt, c, now)
 	}
 	s.addOutcomes(&q, attempt, report, now)
 	s.addEnd(&q, attempt, report, now)
@@ -85,6 +80,20 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 		err = purge.ErrUnknownRequest
 	}
 	return recorded, classify("writing to the ledger", err)
+}
+
+// addClearing clears the references of one certificate and counts them into the evidence. The rows are locked first, by an
+// UPDATE that changes nothing, then counted, then cleared. ROW_COUNT() would be simpler, but cannot be trusted with evidence:
+// when a worker dies, the server goes through the rest of its script, COMMIT included, and after the answer that it could not
+// send, ROW_COUNT() is -1 whatever was changed.
+func (s *Store) addClearing(q *script, attempt purge.Attempt, c purge.Clearing, now time.Time) {
+	table, guard, guarded := s.tables.guard(attempt.User, c)
+	q.add("UPDATE "+table+" SET download_uuid = download_uuid WHERE "+guard, guarded...)
+	q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
+		" SELECT ?, ?, ?, ?, ?, COUNT(*), ? FROM "+table+" WHERE "+guard+" HAVING COUNT(*) > 0 ON DUPLICATE KEY UPDATE"+
+		" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = VALUES(cleared_at)",
+		append([]any{attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now}, guarded...)...)
+	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE "+guard, guarded...)
 }
 
 // addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that was ever listed for
