@@ -118,7 +118,7 @@ func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) er
 	if err != nil {
 		return err
 	}
-	err = query(ctx, conn, script, scan)
+	err = each(ctx, conn, scan, string(script.text), script.args...)
 	if err != nil {
 		discard(conn)
 	}
@@ -130,8 +130,14 @@ func discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its only effect is the closing
 }
 
-func query(ctx context.Context, conn *sql.Conn, script *script, scan func(*sql.Rows) error) (err error) {
-	rows, err := conn.QueryContext(ctx, string(script.text), script.args...)
+// querier is a connection, or the pool.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each sends a query and scans its rows. A script may precede the SELECT if each of its statements commits by itself.
+func each(ctx context.Context, on querier, scan func(*sql.Rows) error, text string, args ...any) (err error) {
+	rows, err := on.QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ const (
 	erAccountLocked         = 3118
 	erInsecureTransport     = 3159
 	erProcedureAccessDenied = 1370
+	erDuplicateEntry        = 1062
+	erDeadlock              = 1213
 )
 
 // misconfigured are the numbers that every user would meet, so that failing users one by one would be wrong.

@@ -2,12 +2,10 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -36,124 +34,6 @@ type Request struct {
 	StartedAt          *time.Time      `json:"started_at,omitempty"`
 	FinishedAt         *time.Time      `json:"finished_at,omitempty"`
 	UpdatedAt          time.Time       `gorm:"autoUpdateTime:false" json:"-"`
-}
-
-// acceptBatch is how many requests one INSERT carries. Larger ones gain nothing and hold their locks longer.
-const acceptBatch = 500
-
-// Accept makes or finds a request for each wish. Its statements may be repeated by anybody at any time: the unique key
-// decides who made a request.
-func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	before, err := s.byKey(ctx, wishes)
-	if err != nil {
-		return nil, err
-	}
-	var fresh []Request
-	now := s.now()
-	for _, w := range wishes {
-		if found, ok := before[w.Key]; ok {
-			if found.UserID != w.User {
-				return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
-			}
-			continue
-		}
-		fresh = append(fresh, Request{
-			IdempotencyKey: w.Key, UserID: w.User, Source: w.Source, State: purge.Queued, RequestedAt: now, OpenedAt: now, UpdatedAt: now,
-		})
-	}
-	after := before
-	if len(fresh) > 0 {
-		err := s.gorm.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).CreateInBatches(&fresh, acceptBatch).Error
-		if err != nil {
-			return nil, classify("writing requests to the ledger", err)
-		}
-		if after, err = s.byKey(ctx, wishes); err != nil { // the ids, also of those that somebody else made just now
-			return nil, err
-		}
-	}
-	closed, err := s.reopen(ctx, wishes, before)
-	if err != nil {
-		return nil, err
-	}
-	accepted := make([]purge.Accepted, len(wishes))
-	for i, w := range wishes {
-		row, ok := after[w.Key]
-		if !ok || row.UserID != w.User {
-			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
-		}
-		accepted[i] = purge.Accepted{Request: row.ID, User: w.User, Found: purge.FoundNew, Open: !closed[row.ID]}
-		if earlier, ok := before[w.Key]; ok {
-			accepted[i].Found, accepted[i].Attempts = purge.Found(earlier.State), earlier.Attempts
-			if earlier.State.Ended() && accepted[i].Open {
-				accepted[i].Attempts++ // opening counts, see Reopen
-			}
-		}
-	}
-	return accepted, nil
-}
-
-// byKey reads the requests that carry the wishes' keys.
-func (s *Store) byKey(ctx context.Context, wishes []purge.Wish) (map[string]Request, error) {
-	keys := make([]string, len(wishes))
-	for i, w := range wishes {
-		keys[i] = w.Key
-	}
-	found := make(map[string]Request, len(keys))
-	for len(keys) > 0 {
-		n := min(len(keys), acceptBatch)
-		var rows []Request
-		err := s.gorm.WithContext(ctx).Select("id, idempotency_key, user_id, state, attempts").Where("idempotency_key IN ?", keys[:n]).Find(&rows).Error
-		if err != nil {
-			return nil, classify("looking up requests", err)
-		}
-		for _, r := range rows {
-			found[r.IdempotencyKey] = r
-		}
-		keys = keys[n:]
-	}
-	return found, nil
-}
-
-// reopen queues ended requests again, but for those that are done and have nothing left to do, and those that a replay
-// asks for; it returns the others.
-func (s *Store) reopen(ctx context.Context, wishes []purge.Wish, before map[string]Request) (map[purge.RequestID]bool, error) {
-	var ended []Request
-	var doneUsers []purge.UserID
-	closed := map[purge.RequestID]bool{}
-	for _, w := range wishes {
-		if r, ok := before[w.Key]; ok && r.State.Ended() {
-			if w.Replay {
-				closed[r.ID] = true
-				continue
-			}
-			ended = append(ended, r)
-			if r.State == purge.Done {
-				doneUsers = append(doneUsers, r.UserID)
-			}
-		}
-	}
-	left := map[purge.UserID]bool{}
-	for len(doneUsers) > 0 {
-		n := min(len(doneUsers), acceptBatch)
-		some, err := s.withReferences(ctx, doneUsers[:n])
-		if err != nil {
-			return nil, classify("asking the LMS database", err)
-		}
-		for id := range some {
-			left[id] = true
-		}
-		doneUsers = doneUsers[n:]
-	}
-	var again []purge.RequestID
-	for _, r := range ended {
-		if r.State == purge.Done && !left[r.UserID] {
-			closed[r.ID] = true
-		} else {
-			again = append(again, r.ID)
-		}
-	}
-	_, err := s.Reopen(ctx, again)
-	return closed, err
 }
 
 // Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.

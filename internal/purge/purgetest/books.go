@@ -288,10 +288,15 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	users := map[string]purge.UserID{}
+	for _, r := range b.requests {
+		users[r.key] = r.user
+	}
 	for _, w := range wishes {
-		if i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key }); i >= 0 && b.requests[i].user != w.User {
+		if user, taken := users[w.Key]; taken && user != w.User {
 			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
 		}
+		users[w.Key] = w.User
 	}
 	var accepted []purge.Accepted
 	for _, w := range wishes {

@@ -232,7 +232,11 @@ func testAcceptMany(t *testing.T, s Shelf) {
 	second := must[[]purge.Accepted](t)(s.Accept(t.Context(), wishes))
 	ids := map[purge.RequestID]bool{}
 	for i, a := range first {
-		if a.User != wishes[i].User || !a.Open || second[i].Request != a.Request || second[i].Found != "queued" {
+		found := purge.FoundNew
+		if ids[a.Request] {
+			found = "queued"
+		}
+		if a.User != wishes[i].User || !a.Open || a.Found != found || second[i].Request != a.Request || second[i].Found != "queued" {
 			t.Fatalf("wish %d: got %+v, then %+v", i, a, second[i])
 		}
 		ids[a.Request] = true
@@ -270,7 +274,13 @@ func testReplay(t *testing.T, s Shelf) {
 	end(purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
 	expect(replay, "failed", false)
 	expect(replay, "failed", false)
-	expect(wish(user), "failed", true) // opened again by somebody who asks anew
+	// In one call as one after the other: the second of these opens it again.
+	got := must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Wish{replay, wish(user), replay, wish(user)}))
+	for i, want := range []purge.Accepted{{Found: "failed"}, {Found: "failed", Open: true}, {Found: "queued", Open: true}, {Found: "queued", Open: true}} {
+		if got[i].Request != first.Request || got[i].Found != want.Found || got[i].Open != want.Open {
+			t.Errorf("wish %d of four: got %+v, want it found %s, open: %v", i+1, got[i], want.Found, want.Open)
+		}
+	}
 	expect(replay, "queued", true)
 	end(purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	expect(replay, "refused", false)
@@ -287,6 +297,10 @@ func testKeyTaken(t *testing.T, s Shelf) {
 	_, err := s.Accept(t.Context(), []purge.Wish{{User: 3, Key: "ticket-3", Source: purge.SourceAPI}, {User: 2, Key: "ticket-1", Source: purge.SourceAPI}})
 	if !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("got %v, want ErrKeyTaken", err)
+	}
+	_, err = s.Accept(t.Context(), []purge.Wish{{User: 3, Key: "ticket-3", Source: purge.SourceAPI}, {User: 4, Key: "ticket-3", Source: purge.SourceAPI}})
+	if !errors.Is(err, purge.ErrKeyTaken) {
+		t.Errorf("two users in one call: got %v, want ErrKeyTaken", err)
 	}
 	if a := accept(t, s, purge.Wish{User: 3, Key: "ticket-3", Source: purge.SourceAPI}); a.Found != purge.FoundNew {
 		t.Errorf("the refused call accepted a part: %+v", a)

@@ -1,0 +1,216 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+
+	driversql "github.com/go-sql-driver/mysql"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// acceptBatch is how many requests one INSERT carries. Larger ones gain nothing and hold their locks longer.
+const acceptBatch = 500
+
+// met is a request that a wish has met: there before it, or made for it.
+type met struct {
+	id       purge.RequestID
+	user     purge.UserID
+	state    purge.State
+	attempts int
+	fresh    bool // made for a wish that has not been answered yet
+}
+
+// Accept makes or finds a request for each wish: one look for what is there, one INSERT for what is not. An INSERT is
+// made whole or not at all, so a request that it makes is nobody else's, and whoever finds it found it.
+func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	keys := make([]string, len(wishes))
+	for i, w := range wishes {
+		keys[i] = w.Key
+	}
+	known := make(map[string]*met, len(wishes))
+	if err := s.lookUp(ctx, keys, known); err != nil {
+		return nil, err
+	}
+	var fresh []purge.Wish
+	users := map[string]purge.UserID{}
+	for _, w := range wishes {
+		before, asked := users[w.Key]
+		if (asked && before != w.User) || (known[w.Key] != nil && known[w.Key].user != w.User) {
+			return nil, keyTaken(w)
+		}
+		if !asked && known[w.Key] == nil {
+			fresh = append(fresh, w)
+		}
+		users[w.Key] = w.User
+	}
+	for part := range slices.Chunk(fresh, acceptBatch) {
+		if err := s.insert(ctx, part, known); err != nil {
+			return nil, err
+		}
+	}
+	return s.answer(ctx, wishes, known)
+}
+
+func keyTaken(w purge.Wish) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
+
+// lookUp adds the requests that carry the keys to what is known.
+func (s *Store) lookUp(ctx context.Context, keys []string, known map[string]*met) error {
+	for part := range slices.Chunk(keys, acceptBatch) {
+		args := make([]any, len(part))
+		for i, key := range part {
+			args[i] = key
+		}
+		err := each(ctx, s.sql, func(rows *sql.Rows) error {
+			var key string
+			var m met
+			if err := rows.Scan(&m.id, &key, &m.user, &m.state, &m.attempts); err != nil {
+				return err
+			}
+			known[key] = &m
+			return nil
+		}, "SELECT id, idempotency_key, user_id, state, attempts FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
+		if err != nil {
+			return classify("looking up requests", err)
+		}
+	}
+	return nil
+}
+
+// insertTries bounds the INSERTs of one batch. Each one that fails has met somebody who accepts the same at the same time.
+const insertTries = 10
+
+// insert makes a request for each wish, but for those that somebody else makes meanwhile, and adds all of them to what is
+// known.
+func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
+	for try := 1; len(wishes) > 0; try++ {
+		err := s.insertAll(ctx, wishes, known)
+		if err == nil {
+			break
+		}
+		if !lostRace(err) || try == insertTries {
+			return classify("writing requests to the ledger", err)
+		}
+		keys := make([]string, len(wishes))
+		for i, w := range wishes {
+			keys[i] = w.Key
+		}
+		if err := s.lookUp(ctx, keys, known); err != nil {
+			return err
+		}
+		var left []purge.Wish
+		for _, w := range wishes {
+			if other := known[w.Key]; other == nil {
+				left = append(left, w)
+			} else if other.user != w.User {
+				return keyTaken(w)
+			}
+		}
+		// In one order for all, so that two who write the same keys wait for each other instead of dead-locking again.
+		slices.SortFunc(left, func(a, b purge.Wish) int { return cmp.Compare(a.Key, b.Key) })
+		wishes = left
+	}
+	return nil
+}
+
+// lostRace reports that another transaction has written one of our keys, or waits for us as we wait for it.
+func lostRace(err error) bool {
+	e, ok := errors.AsType[*driversql.MySQLError](err)
+	return ok && (e.Number == erDuplicateEntry || e.Number == erDeadlock)
+}
+
+// insertAll makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow
+// each other; where they do not (a cluster counts in steps), the others are looked up.
+func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
+	now := s.now()
+	var q script
+	args := make([]any, 0, 6*len(wishes)+1)
+	for _, w := range wishes {
+		args = append(args, w.Key, w.User, w.Source, now, now, now)
+	}
+	q.add("INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES "+
+		tuples("(?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
+	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
+	ids := make(map[string]purge.RequestID, len(wishes))
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var id purge.RequestID
+		var key string
+		err := rows.Scan(&id, &key)
+		ids[key] = id
+		return err
+	}, string(q.text), q.args...)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, w := range wishes {
+		if ids[w.Key] == 0 {
+			missing = append(missing, w.Key)
+			continue
+		}
+		known[w.Key] = &met{id: ids[w.Key], user: w.User, state: purge.Queued, fresh: true}
+	}
+	if err := s.lookUp(ctx, missing, known); err != nil {
+		return err
+	}
+	for _, key := range missing {
+		if known[key] == nil {
+			return &purge.Error{Class: purge.Transient, Text: "a request that was just written is not there"}
+		}
+		known[key].fresh = true
+	}
+	return nil
+}
+
+// answer tells each wish what it met, as if one had been accepted after the other, and opens ended requests again.
+func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[string]*met) ([]purge.Accepted, error) {
+	left, err := s.leftToDo(ctx, wishes, known)
+	if err != nil {
+		return nil, err
+	}
+	accepted := make([]purge.Accepted, len(wishes))
+	var again []purge.RequestID
+	for i, w := range wishes {
+		m := known[w.Key]
+		a := purge.Accepted{Request: m.id, User: w.User, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
+		switch {
+		case m.fresh:
+			a.Found, m.fresh = purge.FoundNew, false
+		case !m.state.Ended():
+		case w.Replay, m.state == purge.Done && !left[w.User]:
+			a.Open = false
+		default:
+			again = append(again, m.id)
+			m.state, m.attempts = purge.Queued, m.attempts+1 // opening counts, see Reopen
+			a.Attempts = m.attempts
+		}
+		accepted[i] = a
+	}
+	_, err = s.Reopen(ctx, again)
+	return accepted, err
+}
+
+// leftToDo asks which users still have references, of those whose requests are done.
+func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known map[string]*met) (map[purge.UserID]bool, error) {
+	var users []purge.UserID
+	for _, w := range wishes {
+		if known[w.Key].state == purge.Done && !w.Replay {
+			users = append(users, w.User)
+		}
+	}
+	left := map[purge.UserID]bool{}
+	for part := range slices.Chunk(users, acceptBatch) {
+		some, err := s.withReferences(ctx, part)
+		if err != nil {
+			return nil, classify("asking the LMS database", err)
+		}
+		for id := range some {
+			left[id] = true
+		}
+	}
+	return left, nil
+}
