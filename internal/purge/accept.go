@@ -44,9 +44,11 @@ type OpenRequest struct {
 
 // Requests is the part of the ledger that takes wishes.
 type Requests interface {
-	// Accept makes or finds one request for each wish, in their order, and returns only when all are durable. A request
-	// that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or unless the
-	// wish is a replay. A key that belongs to another user's request is ErrKeyTaken; then nothing is accepted.
+	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
+	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. A
+	// request that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or
+	// unless the wish is a replay. A key that belongs to another user's request, or to another user's wish in the same
+	// call, is ErrKeyTaken; then nothing is accepted.
 	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
 }
 
@@ -86,8 +88,10 @@ func (e *NotQueuedError) Unwrap() error { return e.Cause }
 // DefaultKey is the idempotency key of a wish whose caller gave none.
 func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
 
-// maxKeyLength bounds what callers may send, in bytes.
-const maxKeyLength = 255
+const (
+	maxKeyLength = 255 // of what callers may send, in bytes
+	maxLedgerKey = 128 // of what the ledger holds of it
+)
 
 // CallerKey makes an idempotency key of what a caller gave: printable ASCII without spaces, 1 to 255 characters. The
 // ledger holds a hash, because callers put names and addresses into their keys.
@@ -101,30 +105,4 @@ func CallerKey(given string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(given))), nil
-}
-
-// Intake accepts wishes: first into the ledger, then into the queue, so that a crash in between costs a re-run, never a
-// user.
-type Intake struct {
-	Requests Requests
-	Tasks    Tasks
-}
-
-// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, the answers
-// come together with an error that is ErrNotQueued.
-func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
-	accepted, err := in.Requests.Accept(ctx, wishes)
-	if err != nil {
-		return nil, fmt.Errorf("accepting %d requests: %w", len(wishes), err)
-	}
-	var tasks []Task
-	for _, a := range accepted {
-		if a.Open {
-			tasks = append(tasks, Task{Request: a.Request, User: a.User})
-		}
-	}
-	if err := in.Tasks.Enqueue(ctx, tasks); err != nil {
-		return accepted, fmt.Errorf("%w: %w", ErrNotQueued, err)
-	}
-	return accepted, nil
 }

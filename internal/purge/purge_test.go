@@ -493,34 +493,3 @@ func TestAcceptFollowsTheIdempotencyRules(t *testing.T) {
 		t.Errorf("second run: got %+v, %v", result, err)
 	}
 }
-
-// fakeTasks counts what is queued, and may refuse.
-type fakeTasks struct {
-	tasks []purge.Task
-	err   error
-}
-
-func (f *fakeTasks) Enqueue(_ context.Context, tasks []purge.Task) error {
-	f.tasks = append(f.tasks, tasks...)
-	return f.err
-}
-
-func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
-	t.Parallel()
-	books, down := purgetest.NewBooks(), &fakeTasks{err: errors.New("redis is down")}
-	wishes := []purge.Wish{{User: 1, Key: "user:1"}, {User: 2, Key: "user:2"}}
-	accepted, err := purge.Intake{Requests: books, Tasks: down}.Accept(t.Context(), wishes)
-	if !errors.Is(err, purge.ErrNotQueued) || len(accepted) != 2 {
-		t.Fatalf("got %v, %v; want the answers and ErrNotQueued", accepted, err)
-	}
-	up := &fakeTasks{}
-	accepted, err = purge.Intake{Requests: books, Tasks: up}.Accept(t.Context(), wishes)
-	if err != nil || accepted[0].Found != "queued" || len(up.tasks) != 2 {
-		t.Errorf("got %v, %v, tasks %v; want the same requests queued", accepted, err, up.tasks)
-	}
-	books.Fail = func(string) error { return errInjected }
-	none := &fakeTasks{}
-	if _, err := (purge.Intake{Requests: books, Tasks: none}).Accept(t.Context(), wishes); err == nil || len(none.tasks) != 0 {
-		t.Errorf("got %v and tasks %v; want an error and no task without a ledger row", err, none.tasks)
-	}
-}

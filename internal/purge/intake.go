@@ -1,0 +1,79 @@
+package purge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// MaxBatch is how many wishes are accepted together at most: what one INSERT and one pipeline carry well.
+const MaxBatch = 500
+
+// Intake accepts wishes: first into the ledger, then into the queue, so that a crash in between costs a re-run, never a
+// user.
+type Intake struct {
+	Requests Requests
+	Tasks    Tasks
+}
+
+// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, the answers
+// come together with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted as Stream does it, so that the
+// answers may be fewer than the wishes where there is an error; those without one were not accepted.
+func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
+	all := make([]Accepted, 0, len(wishes))
+	err := in.Stream(ctx, slices.Chunk(wishes, MaxBatch), func(accepted []Accepted, err error) error {
+		all = append(all, accepted...)
+		return err
+	})
+	return all, err
+}
+
+// Stream accepts batches of wishes, of MaxBatch at most. While the tasks of one go into the queue, the next is written
+// into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order, with nil once
+// its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the stream, as does a
+// batch that the ledger does not take. Two batches are in memory, however many there are.
+func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered func([]Accepted, error) error) error {
+	finish := func() error { return nil } // the batch before: wait for its tasks, and answer it
+	for wishes := range batches {
+		accepted, err := in.Requests.Accept(ctx, wishes)
+		if before := finish(); before != nil {
+			if err == nil {
+				_ = answered(accepted, fmt.Errorf("%w: the batch before was not", ErrNotQueued)) // the stream has its error
+			}
+			return before
+		}
+		if err != nil {
+			return fmt.Errorf("accepting %d requests: %w", len(wishes), err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- in.enqueue(ctx, accepted) }()
+		finish = func() error { return answered(accepted, <-done) }
+	}
+	return finish()
+}
+
+// enqueue queues one task for each request that is open.
+func (in Intake) enqueue(ctx context.Context, accepted []Accepted) error {
+	tasks := make([]Task, 0, len(accepted))
+	seen := make(map[RequestID]bool, len(accepted))
+	for _, a := range accepted {
+		if a.Open && !seen[a.Request] {
+			seen[a.Request] = true
+			tasks = append(tasks, Task{Request: a.Request, User: a.User})
+		}
+	}
+	err := in.Tasks.Enqueue(ctx, tasks)
+	if err == nil {
+		return nil
+	}
+	if _, named := errors.AsType[*NotQueuedError](err); !named {
+		all := &NotQueuedError{Cause: err}
+		for _, task := range tasks {
+			all.Requests = append(all.Requests, task.Request)
+		}
+		err = all
+	}
+	return fmt.Errorf("%w: %w", ErrNotQueued, err)
+}

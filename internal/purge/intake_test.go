@@ -1,0 +1,287 @@
+package purge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/purge/purgetest"
+)
+
+// desk is a ledger and a queue that watch each other: a task may come only when its request is in the ledger.
+type desk struct {
+	t     *testing.T
+	books *purgetest.Books
+
+	// ledger and queue, if set, are called before the n-th call does its work.
+	ledger func(ctx context.Context, n int, wishes []purge.Wish) error
+	queue  func(ctx context.Context, n int, tasks []purge.Task) error
+
+	mu      sync.Mutex
+	batches [][]purge.Wish
+	sent    int
+	durable map[purge.RequestID]bool
+	tasks   []purge.Task
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	return &desk{t: t, books: purgetest.NewBooks(), durable: map[purge.RequestID]bool{}}
+}
+
+func (d *desk) intake() purge.Intake { return purge.Intake{Requests: d, Tasks: d} }
+
+// Accept implements purge.Requests.
+func (d *desk) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	d.mu.Lock()
+	d.batches = append(d.batches, wishes)
+	n := len(d.batches)
+	d.mu.Unlock()
+	if d.ledger != nil {
+		if err := d.ledger(ctx, n, wishes); err != nil {
+			return nil, err
+		}
+	}
+	accepted, err := d.books.Accept(ctx, wishes)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, a := range accepted {
+		d.durable[a.Request] = true
+	}
+	return accepted, err
+}
+
+// Enqueue implements purge.Tasks.
+func (d *desk) Enqueue(ctx context.Context, tasks []purge.Task) error {
+	d.mu.Lock()
+	d.sent++
+	n := d.sent
+	for _, task := range tasks {
+		if !d.durable[task.Request] {
+			d.t.Errorf("the task of request %d came before the request was in the ledger", task.Request)
+		}
+	}
+	d.mu.Unlock()
+	if d.queue != nil {
+		if err := d.queue(ctx, n, tasks); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tasks = append(d.tasks, tasks...)
+	return nil
+}
+
+// wishesOf makes a wish for each of the users first to last.
+func wishesOf(first, last purge.UserID) []purge.Wish {
+	var wishes []purge.Wish
+	for user := first; user <= last; user++ {
+		wishes = append(wishes, purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI})
+	}
+	return wishes
+}
+
+// expectOwn asserts that the answers are those to the wishes.
+func expectOwn(t *testing.T, wishes []purge.Wish, got []purge.Accepted) {
+	t.Helper()
+	if len(got) != len(wishes) {
+		t.Fatalf("got %d answers to %d wishes", len(got), len(wishes))
+	}
+	for i, a := range got {
+		if a.User != wishes[i].User || a.Request == 0 {
+			t.Errorf("wish %d of user %d: got %+v", i, wishes[i].User, a)
+		}
+	}
+}
+
+func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
+	t.Parallel()
+	d, down := newDesk(t), errors.New("redis is down")
+	d.queue = func(context.Context, int, []purge.Task) error { return down }
+	wishes := wishesOf(1, 2)
+	accepted, err := d.intake().Accept(t.Context(), wishes)
+	if !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, down) || len(accepted) != 2 {
+		t.Fatalf("got %v, %v; want the answers and ErrNotQueued", accepted, err)
+	}
+	if e, ok := errors.AsType[*purge.NotQueuedError](err); !ok || len(e.Requests) != 2 {
+		t.Errorf("got %v, want both requests named", err)
+	}
+	d.queue = nil
+	accepted, err = d.intake().Accept(t.Context(), wishes)
+	if err != nil || accepted[0].Found != "queued" || len(d.tasks) != 2 {
+		t.Errorf("got %v, %v, tasks %v; want the same requests queued", accepted, err, d.tasks)
+	}
+	d.ledger = func(context.Context, int, []purge.Wish) error { return errInjected }
+	if accepted, err := d.intake().Accept(t.Context(), wishesOf(3, 4)); !errors.Is(err, errInjected) || len(accepted) != 0 || len(d.tasks) != 2 {
+		t.Errorf("got %v, %v and tasks %v; want an error and no task without a ledger row", accepted, err, d.tasks)
+	}
+}
+
+func TestIntakeQueuesOneTaskForARequest(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	wishes := append(wishesOf(1, 2), wishesOf(1, 2)...)
+	accepted, err := d.intake().Accept(t.Context(), wishes)
+	if err != nil || len(d.tasks) != 2 {
+		t.Errorf("got tasks %v, %v; want two", d.tasks, err)
+	}
+	expectOwn(t, wishes, accepted)
+}
+
+// TestIntakeOverlapsLedgerAndQueue: each batch but the last waits in the queue until the next is being written into the
+// ledger. One after the other, that would be for ever.
+func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const batches = 5
+		d := newDesk(t)
+		writing := make([]chan struct{}, batches+1)
+		for n := range writing {
+			writing[n] = make(chan struct{})
+		}
+		close(writing[batches])
+		d.ledger = func(_ context.Context, n int, _ []purge.Wish) error {
+			close(writing[n-1])
+			return nil
+		}
+		d.queue = func(_ context.Context, n int, _ []purge.Task) error {
+			<-writing[n]
+			return nil
+		}
+		wishes := wishesOf(1, (batches-1)*purge.MaxBatch+100)
+		accepted, err := d.intake().Accept(t.Context(), wishes)
+		if err != nil || len(d.batches) != batches || len(d.tasks) != len(wishes) {
+			t.Errorf("got %d batches, %d tasks, %v", len(d.batches), len(d.tasks), err)
+		}
+		expectOwn(t, wishes, accepted)
+	})
+}
+
+// TestStreamAnswersWhatIsSafe looks at a stream whose queue or ledger fails at the third batch of five.
+func TestStreamAnswersWhatIsSafe(t *testing.T) {
+	t.Parallel()
+	const third = 3
+	batches := slices.Values([][]purge.Wish{wishesOf(1, 2), wishesOf(3, 4), wishesOf(5, 6), wishesOf(7, 8), wishesOf(9, 10)})
+	for name, tc := range map[string]struct {
+		break_         func(*desk)
+		queued, unsafe int // answers with nil, and with ErrNotQueued
+		is             error
+	}{
+		"nothing fails": {break_: func(*desk) {}, queued: 5},
+		"the ledger": {break_: func(d *desk) {
+			d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, third) }
+		}, queued: 2, is: errInjected},
+		// The fourth is in the ledger already.
+		"the queue": {break_: func(d *desk) {
+			d.queue = func(_ context.Context, n int, _ []purge.Task) error { return onlyAt(n, third) }
+		}, queued: 2, unsafe: 2, is: purge.ErrNotQueued},
+		"the queue, and then the ledger": {break_: func(d *desk) {
+			d.queue = func(_ context.Context, n int, _ []purge.Task) error { return onlyAt(n, third) }
+			d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, third+1) }
+		}, queued: 2, unsafe: 1, is: purge.ErrNotQueued},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t)
+			tc.break_(d)
+			queued, unsafe, last := 0, 0, purge.UserID(0)
+			err := d.intake().Stream(t.Context(), batches, func(accepted []purge.Accepted, err error) error {
+				for _, a := range accepted {
+					if a.User != last+1 {
+						t.Errorf("user %d is answered after user %d", a.User, last)
+					}
+					last = a.User
+				}
+				switch {
+				case err == nil && unsafe == 0:
+					queued++
+				case errors.Is(err, purge.ErrNotQueued):
+					unsafe++
+				default:
+					t.Errorf("got an answer with %v", err)
+				}
+				return err
+			})
+			if !errors.Is(err, tc.is) || queued != tc.queued || unsafe != tc.unsafe {
+				t.Errorf("got %d queued, %d unsafe, %v; want %d, %d, %v", queued, unsafe, err, tc.queued, tc.unsafe, tc.is)
+			}
+		})
+	}
+}
+
+func onlyAt(n, at int) error {
+	if n == at {
+		return errInjected
+	}
+	return nil
+}
+
+func TestStreamEndsWithTheAnswered(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	batches := func(yield func([]purge.Wish) bool) {
+		for n := purge.UserID(1); yield(wishesOf(n, n)); n++ {
+			if n > 10 {
+				t.Error("asked for more after the end")
+				return
+			}
+		}
+	}
+	full := errors.New("the disk with the checkpoint is full")
+	err := d.intake().Stream(t.Context(), batches, func(accepted []purge.Accepted, _ error) error {
+		if accepted[0].User == 3 {
+			return full
+		}
+		return nil
+	})
+	if !errors.Is(err, full) {
+		t.Errorf("got %v, want %v", err, full)
+	}
+}
+
+func TestIntakeEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	d.ledger = func(_ context.Context, n int, _ []purge.Wish) error {
+		if n == 2 {
+			cancel()
+		}
+		return nil
+	}
+	if _, err := d.intake().Accept(ctx, wishesOf(1, 5000)); !errors.Is(err, context.Canceled) || len(d.batches) != 2 {
+		t.Errorf("got %v after %d batches, want it cancelled in the second", err, len(d.batches))
+	}
+}
+
+// ExampleIntake_Stream writes down how far it has come.
+func ExampleIntake_Stream() {
+	books, tasks := purgetest.NewBooks(), new(countedTasks)
+	intake := purge.Intake{Requests: books, Tasks: tasks}
+	batches := slices.Chunk(wishesOf(1, 1203), purge.MaxBatch)
+	err := intake.Stream(context.Background(), batches, func(accepted []purge.Accepted, err error) error {
+		if err == nil {
+			fmt.Println("up to user", accepted[len(accepted)-1].User)
+		}
+		return err
+	})
+	fmt.Println(*tasks, "tasks,", err)
+	// Output:
+	// up to user 500
+	// up to user 1000
+	// up to user 1203
+	// 1203 tasks, <nil>
+}
+
+type countedTasks int
+
+func (c *countedTasks) Enqueue(_ context.Context, tasks []purge.Task) error {
+	*c += countedTasks(len(tasks))
+	return nil
+}
