@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -63,14 +65,20 @@ func (c *console) run(want int, args ...string) (stdout, stderr string) {
 	return out.String(), errOut.String()
 }
 
-func (c *console) depth() queue.Depth {
+// redis connects to the queue until the test ends.
+func (c *console) redis() redis.UniversalClient {
 	c.t.Helper()
 	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer rdb.Close()
-	depths, err := queue.Depths(rdb)
+	c.t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+func (c *console) depth() queue.Depth {
+	c.t.Helper()
+	depths, err := queue.Depths(c.redis())
 	if err != nil {
 		c.t.Fatal(err)
 	}

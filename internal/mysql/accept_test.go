@@ -33,7 +33,7 @@ func TestManyAcceptTheSameAtOnce(t *testing.T) {
 	for n := range callers {
 		wg.Go(func() {
 			mine := wishesOf(1, users)
-			rand.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
+			rand.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] }) //nolint:gosec // any order will do
 			<-start
 			var err error
 			if answers[n], err = f.Accept(t.Context(), mine); err != nil {

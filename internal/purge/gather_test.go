@@ -150,11 +150,11 @@ func TestWhoLeavesTakesNobodyAlong(t *testing.T) {
 		leaving, leave := context.WithCancelCause(t.Context())
 		// The first two are at work, the others wait.
 		for user := purge.UserID(1); user <= 10; user++ {
+			ctx, goes := t.Context(), user%2 == 1
+			if goes {
+				ctx = leaving
+			}
 			go func() {
-				ctx, goes := t.Context(), user%2 == 1
-				if goes {
-					ctx = leaving
-				}
 				_, err := g.Accept(ctx, wishesOf(user, user))
 				if goes != errors.Is(err, why) || (!goes && err != nil) {
 					t.Errorf("user %d, who leaves: %v: got %v", user, goes, err)
