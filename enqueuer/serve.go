@@ -128,7 +128,7 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 
 func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Limiter) *httpapi.Server {
 	intake := func(name string) httpapi.Intake {
-		return purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, s.clientConfig(name))}
+		return purge.NewGather(purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, s.clientConfig(name))})
 	}
 	return &httpapi.Server{
 		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,

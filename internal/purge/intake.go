@@ -18,16 +18,38 @@ type Intake struct {
 	Tasks    Tasks
 }
 
-// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, the answers
-// come together with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted as Stream does it, so that the
-// answers may be fewer than the wishes where there is an error; those without one were not accepted.
+// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, all answers
+// come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted batch by
+// batch, as Stream does it: if the first step fails, the answers that come are those to the batches before.
 func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
 	all := make([]Accepted, 0, len(wishes))
+	queued := 0
 	err := in.Stream(ctx, slices.Chunk(wishes, MaxBatch), func(accepted []Accepted, err error) error {
 		all = append(all, accepted...)
+		if err == nil {
+			queued = len(all)
+		}
 		return err
 	})
-	return all, err
+	if !errors.Is(err, ErrNotQueued) || len(wishes) <= MaxBatch {
+		return all, err
+	}
+	rest, ledgerErr := in.Requests.Accept(ctx, wishes[len(all):]) // a queue that is away keeps nobody out of the ledger
+	if ledgerErr != nil {
+		return all, fmt.Errorf("accepting %d requests: %w", len(wishes)-len(all), ledgerErr)
+	}
+	all = append(all, rest...)
+	return all, alsoNotQueued(err, all[queued:])
+}
+
+// alsoNotQueued is the error of a batch, widened to all requests from there on: none of the batches after it was queued.
+func alsoNotQueued(err error, accepted []Accepted) error {
+	batch, _ := errors.AsType[*NotQueuedError](err)
+	missing := slices.Clone(batch.Requests)
+	for _, task := range openTasks(accepted[min(MaxBatch, len(accepted)):]) {
+		missing = append(missing, task.Request)
+	}
+	return fmt.Errorf("%w: %w", ErrNotQueued, &NotQueuedError{Requests: missing, Cause: batch.Cause})
 }
 
 // Stream accepts batches of wishes, of MaxBatch at most. While the tasks of one go into the queue, the next is written
@@ -54,8 +76,8 @@ func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered 
 	return finish()
 }
 
-// enqueue queues one task for each request that is open.
-func (in Intake) enqueue(ctx context.Context, accepted []Accepted) error {
+// openTasks is one task for each request that is open.
+func openTasks(accepted []Accepted) []Task {
 	tasks := make([]Task, 0, len(accepted))
 	seen := make(map[RequestID]bool, len(accepted))
 	for _, a := range accepted {
@@ -64,6 +86,11 @@ func (in Intake) enqueue(ctx context.Context, accepted []Accepted) error {
 			tasks = append(tasks, Task{Request: a.Request, User: a.User})
 		}
 	}
+	return tasks
+}
+
+func (in Intake) enqueue(ctx context.Context, accepted []Accepted) error {
+	tasks := openTasks(accepted)
 	err := in.Tasks.Enqueue(ctx, tasks)
 	if err == nil {
 		return nil

@@ -123,6 +123,38 @@ func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
 	}
 }
 
+// TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger: the queue fails at the second of four batches.
+func TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.queue = func(_ context.Context, n int, tasks []purge.Task) error {
+		if n == 1 {
+			return nil
+		}
+		return &purge.NotQueuedError{Requests: []purge.RequestID{tasks[7].Request}, Cause: errInjected}
+	}
+	wishes := wishesOf(1, 1703)
+	accepted, err := d.intake().Accept(t.Context(), wishes)
+	expectOwn(t, wishes, accepted)
+	e, ok := errors.AsType[*purge.NotQueuedError](err)
+	if !ok || !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, errInjected) || d.sent != 2 {
+		t.Fatalf("got %v after %d batches in the queue, want ErrNotQueued after two", err, d.sent)
+	}
+	want := []purge.RequestID{508} // of the second batch the queue has named one; the third and fourth were not tried
+	for id := purge.RequestID(1001); id <= 1703; id++ {
+		want = append(want, id)
+	}
+	if !slices.Equal(e.Requests, want) {
+		t.Errorf("got %d requests from %d to %d not queued, want 508 and 1001 to 1703", len(e.Requests), e.Requests[0], e.Requests[len(e.Requests)-1])
+	}
+	d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, 2*4) } // the rest of the second call
+	d.sent = 0
+	accepted, err = d.intake().Accept(t.Context(), wishes)
+	if errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, errInjected) || len(accepted) != 1500 {
+		t.Errorf("when the ledger fails too: got %d answers, %v", len(accepted), err)
+	}
+}
+
 func TestIntakeQueuesOneTaskForARequest(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
