@@ -287,3 +287,16 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+func FuzzSingle(f *testing.F) {
+	for _, seed := range []string{`{"user_id": 42}`, `{"user_id": 42, "queue": "backfill"}`, `{"user_id": 1e2}`, `{"queue": null, "user_id": 43}`, "\ufeff{}"} {
+		f.Add([]byte(seed), "key")
+	}
+	f.Fuzz(func(t *testing.T, body []byte, key string) {
+		h := newHouse(t)
+		got := h.call(http.MethodPost, "/v1/requests", string(body), "Idempotency-Key: "+key)
+		if accepted := got.status == http.StatusAccepted; accepted != (h.accepts == 1) {
+			t.Errorf("got %d and %d wishes for %q with %q", got.status, h.accepts, body, key)
+		}
+	})
+}
