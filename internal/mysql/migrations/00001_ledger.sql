@@ -28,7 +28,12 @@ CREATE TABLE requests (
   UNIQUE KEY requests_idempotency_key (idempotency_key),
   KEY requests_user (user_id, state),
   KEY requests_state (state, reason, id),
-  KEY requests_open (state, id)
+  KEY requests_open (state, id),
+  -- For those who watch: what ended lately, how old the oldest open request is, what can still be restored. With them these
+  -- questions cost a look, not a walk through millions of requests.
+  KEY requests_finished (state, finished_at),
+  KEY requests_opened (state, reason, opened_at),
+  KEY requests_recoverable (recoverable_until)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 -- One row for each certificate whose references were cleared, in the live table or in the history table.

@@ -1,0 +1,66 @@
+package mysql
+
+import (
+	"context"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Progress is what has ended lately.
+type Progress struct {
+	LastDone *time.Time // nil if none ever was
+	Minute   int64      // done in the last minute
+	Ten      int64      // in the last ten
+	Hour     int64      // in the last hour
+	Failed   int64      // ended as failed in the last hour
+}
+
+// Progress reads what has ended lately, from the ends of an index.
+func (s *Store) Progress(ctx context.Context) (Progress, error) {
+	now := s.now()
+	const done = "(SELECT COUNT(*) FROM requests WHERE state = ? AND finished_at > ?)"
+	var p Progress
+	err := s.gorm.WithContext(ctx).Raw("SELECT (SELECT MAX(finished_at) FROM requests WHERE state = ?) AS last_done, "+
+		done+" AS minute, "+done+" AS ten, "+done+" AS hour, "+done+" AS failed",
+		purge.Done, purge.Done, now.Add(-time.Minute), purge.Done, now.Add(-10*time.Minute), purge.Done, now.Add(-time.Hour),
+		purge.Failed, now.Add(-time.Hour)).Scan(&p).Error
+	return p, classify("reading the progress", err)
+}
+
+// Oldest is when the request that has been open longest was opened, of those that are in one state for one reason.
+type Oldest struct {
+	State    purge.State
+	Reason   purge.Reason
+	OpenedAt time.Time
+}
+
+// Oldest reads it for every reason for which requests are open.
+func (s *Store) Oldest(ctx context.Context) ([]Oldest, error) {
+	var oldest []Oldest
+	const one = "(SELECT state, reason, MIN(opened_at) AS opened_at FROM requests WHERE state = ? GROUP BY state, reason)"
+	err := s.gorm.WithContext(ctx).Raw(one+" UNION ALL "+one, purge.Queued, purge.Running).Scan(&oldest).Error
+	return oldest, classify("looking for the oldest requests", err)
+}
+
+// Dates are a number of requests that wait for one, and the first and the last of the dates.
+type Dates struct {
+	Count       int64
+	First, Last *time.Time // nil if there are none
+}
+
+// Recoverable counts requests of which something that was erased can still be restored.
+func (s *Store) Recoverable(ctx context.Context) (Dates, error) {
+	var d Dates
+	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(recoverable_until) AS first, MAX(recoverable_until) AS last"+
+		" FROM requests WHERE recoverable_until > ?", s.now()).Scan(&d).Error
+	return d, classify("counting what can be restored", err)
+}
+
+// Retained counts open requests that wait for a date that protects a file. Unlike the others it reads a row for each.
+func (s *Store) Retained(ctx context.Context) (Dates, error) {
+	var d Dates
+	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(not_before) AS first, MAX(not_before) AS last"+
+		" FROM requests WHERE state = ? AND reason IN ?", purge.Queued, []purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted}).Scan(&d).Error
+	return d, classify("counting what waits for a date", err)
+}

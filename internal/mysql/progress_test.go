@@ -1,0 +1,197 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// put writes a request as it may stand in the ledger. Times are how long ago; zero is none.
+func (f *fixture) put(state purge.State, reason purge.Reason, opened, finished, notBefore, recoverable time.Duration) {
+	f.t.Helper()
+	now := time.Now().UTC()
+	at := func(ago time.Duration) any {
+		if ago == 0 {
+			return nil
+		}
+		return now.Add(-ago)
+	}
+	f.exec("INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, not_before, recoverable_until, updated_at)"+
+		" VALUES (UUID(), 1, 'cli', ?, ?, ?, ?, ?, ?, ?, ?)", state, reason, at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
+}
+
+func TestProgressOfALedger(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	empty, err := f.Progress(t.Context())
+	if err != nil || empty != (mysql.Progress{}) {
+		t.Errorf("an empty ledger: got %+v, %v", empty, err)
+	}
+	if oldest, err := f.Oldest(t.Context()); err != nil || len(oldest) != 0 {
+		t.Errorf("an empty ledger: got %+v, %v", oldest, err)
+	}
+	if dates, err := f.Recoverable(t.Context()); err != nil || dates != (mysql.Dates{}) {
+		t.Errorf("an empty ledger: got %+v, %v", dates, err)
+	}
+	for _, finished := range []time.Duration{10 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour} {
+		f.put(purge.Done, "", 3*time.Hour, finished, 0, 0)
+	}
+	f.put(purge.Failed, purge.ReasonHeld, time.Hour, time.Minute, 0, 0)
+	f.put(purge.Failed, purge.ReasonHeld, time.Hour, 3*time.Hour, 0, 0)
+	f.put(purge.Queued, "", 2*time.Hour, 0, 0, 0)
+	f.put(purge.Queued, "", 5*time.Hour, 0, 0, 0)
+	f.put(purge.Running, "", 6*time.Hour, 0, 0, 0)
+	f.put(purge.Queued, purge.ReasonRetained, 48*time.Hour, 0, -24*time.Hour, 0)
+	f.put(purge.Queued, purge.ReasonSoftDeleted, 24*time.Hour, 0, -48*time.Hour, 0)
+	f.put(purge.Queued, purge.ReasonTransient, 24*time.Hour, 0, -72*time.Hour, 0) // waits, but for no date
+	f.put(purge.Done, "", 50*time.Hour, 49*time.Hour, 0, time.Hour)               // no longer restorable
+	f.put(purge.Done, "", 50*time.Hour, 49*time.Hour, 0, -time.Hour)
+	f.put(purge.Done, "", 50*time.Hour, 49*time.Hour, 0, -2*time.Hour)
+
+	near := func(what string, got *time.Time, ago time.Duration) {
+		t.Helper()
+		if got == nil || time.Since(got.Add(ago)).Abs() > 30*time.Second {
+			t.Errorf("%s: got %v, want %v ago", what, got, ago)
+		}
+	}
+	p, err := f.Progress(t.Context())
+	if err != nil || p.Minute != 1 || p.Ten != 2 || p.Hour != 3 || p.Failed != 1 {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	near("the last one done", p.LastDone, 10*time.Second)
+	oldest, err := f.Oldest(t.Context())
+	if err != nil || len(oldest) != 5 {
+		t.Fatalf("got %+v, %v", oldest, err)
+	}
+	for _, o := range oldest {
+		want := map[string]time.Duration{
+			"queued ": 5 * time.Hour, "running ": 6 * time.Hour, "queued retained": 48 * time.Hour, "queued soft_deleted": 24 * time.Hour, "queued transient": 24 * time.Hour,
+		}[fmt.Sprint(o.State, " ", o.Reason)]
+		near(fmt.Sprint(o.State, " ", o.Reason), &o.OpenedAt, want)
+	}
+	retained, err := f.Retained(t.Context())
+	if err != nil || retained.Count != 2 {
+		t.Errorf("got %+v, %v", retained, err)
+	}
+	near("the first that is retained", retained.First, -24*time.Hour)
+	near("the last that is retained", retained.Last, -48*time.Hour)
+	restorable, err := f.Recoverable(t.Context())
+	if err != nil || restorable.Count != 2 {
+		t.Errorf("got %+v, %v", restorable, err)
+	}
+	near("the first that is restorable", restorable.First, -time.Hour)
+	near("the last that is restorable", restorable.Last, -2*time.Hour)
+}
+
+// TestProgressReadsIndexesOnly asks the server how it would answer; on millions of requests a walk through the table takes
+// seconds.
+func TestProgressReadsIndexesOnly(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	for range 20 {
+		f.put(purge.Done, "", time.Hour, time.Minute, 0, 0)
+		f.put(purge.Queued, "", time.Hour, 0, 0, 0)
+		f.put(purge.Done, "", time.Hour, 0, 0, -time.Hour)
+	}
+	for name, query := range map[string]string{
+		"done lately":  "SELECT COUNT(*) FROM requests WHERE state = 'done' AND finished_at > NOW()",
+		"last done":    "SELECT MAX(finished_at) FROM requests WHERE state = 'done'",
+		"oldest":       "SELECT state, reason, MIN(opened_at) AS opened_at FROM requests WHERE state = 'queued' GROUP BY state, reason",
+		"restorable":   "SELECT COUNT(*), MIN(recoverable_until), MAX(recoverable_until) FROM requests WHERE recoverable_until > NOW()",
+		"the tallies":  "SELECT state, reason, COUNT(*) AS count FROM requests GROUP BY state, reason ORDER BY state, reason",
+		"the retained": "SELECT COUNT(*), MIN(not_before) FROM requests WHERE state = 'queued' AND reason IN ('retained', 'soft_deleted')",
+	} {
+		plan := f.explain(query)
+		if name == "the retained" && strings.Contains(plan, "key=requests_") {
+			continue // a row for each of those that it counts
+		}
+		if !strings.Contains(plan, "Using index") && !strings.Contains(plan, "optimized away") {
+			t.Errorf("%s: got %s", name, plan)
+		}
+	}
+}
+
+// explain returns the key and the extras of each step of a query's plan.
+func (f *fixture) explain(query string) string {
+	f.t.Helper()
+	conn, err := f.db.Root.Conn(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(f.t.Context(), "USE `"+f.db.Ledger+"`"); err != nil {
+		f.t.Fatal(err)
+	}
+	rows, err := conn.QueryContext(f.t.Context(), "EXPLAIN "+query)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var plan strings.Builder
+	for rows.Next() {
+		values, targets := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range values {
+			targets[i] = &values[i]
+		}
+		if err := rows.Scan(targets...); err != nil {
+			f.t.Fatal(err)
+		}
+		for i, column := range columns {
+			if column == "key" || column == "Extra" {
+				fmt.Fprintf(&plan, "%s=%s ", column, values[i].String)
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		f.t.Fatal(err)
+	}
+	return plan.String()
+}
+
+// BenchmarkWatching asks what the overview asks, of a ledger of a million requests: half of them done, 1,000 within the hour.
+func BenchmarkWatching(b *testing.B) {
+	const requests = 1_000_000
+	db := sandboxtest.MySQL(b, lms.UTF8MB4)
+	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second, QueryTimeout: time.Minute})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	_, err = db.Root.ExecContext(b.Context(), "INSERT INTO `"+db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, updated_at)"+
+		" SELECT CONCAT('user:', seq), seq, 'backfill', IF(seq % 2, 'done', IF(seq % 20, 'queued', 'failed')), IF(seq % 20, '', 'held'), n, n - INTERVAL seq SECOND,"+
+		" IF(seq % 20 AND seq % 2 = 0, NULL, n - INTERVAL seq * 3.6 / 2 SECOND), n FROM (SELECT seq, UTC_TIMESTAMP(6) AS n FROM `"+db.Ledger+"`.seq_1_to_"+strconv.Itoa(requests)+") s")
+	if err != nil {
+		b.Skipf("making requests (it needs MariaDB's sequences): %v", err)
+	}
+	for name, ask := range map[string]func(context.Context) error{
+		"Tallies":     func(ctx context.Context) error { _, err := store.Tallies(ctx); return err },
+		"Progress":    func(ctx context.Context) error { _, err := store.Progress(ctx); return err },
+		"Oldest":      func(ctx context.Context) error { _, err := store.Oldest(ctx); return err },
+		"Retained":    func(ctx context.Context) error { _, err := store.Retained(ctx); return err },
+		"Recoverable": func(ctx context.Context) error { _, err := store.Recoverable(ctx); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := ask(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
