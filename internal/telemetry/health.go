@@ -45,11 +45,12 @@ const checkTimeout = 2 * time.Second
 func (h *Health) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, h.problems(r.Context())) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, h.Problems(r.Context())) })
 	return mux
 }
 
-func (h *Health) problems(ctx context.Context) []string {
+// Problems says why the process should get no work; nothing if it should.
+func (h *Health) Problems(ctx context.Context) []string {
 	h.mu.Lock()
 	why := h.why
 	h.mu.Unlock()
