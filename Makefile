@@ -17,6 +17,8 @@ TESTENV := go run ./internal/sandbox/cmd/testenv --
 PACKAGES ?= ./...
 # Arguments of the demo: make demo ARGS="--users 100 -o json".
 ARGS ?=
+# Where make browser puts pictures of what it sees, an absolute path; nowhere if empty.
+SCREENSHOTS ?=
 # Arguments of the fault-injection suite, see docs/chaos.md. CI's form: make chaos CHAOS="--users 300 --bound 3m".
 CHAOS ?=
 # How long make fuzz spends on each target.
@@ -47,6 +49,10 @@ demo: build ## purge 1,000 users on private servers and check the result (ARGS="
 .PHONY: test
 test: compiler ## run all tests with the race detector, on private servers
 	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
+
+.PHONY: browser
+browser: chromium ## look at the admin pages through a headless Chromium (SCREENSHOTS=dir keeps pictures)
+	CERTPURGE_TEST_SCREENSHOTS=$(SCREENSHOTS) $(TESTENV) go test -tags=disable_grpc_modules,browser -run='^TestBrowser' -timeout=20m ./worker
 
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")
@@ -96,3 +102,7 @@ clean: ## remove what was built
 .PHONY: compiler
 compiler:
 	@set -- $${CC:-gcc}; command -v "$$1" >/dev/null || .ci/install-compiler
+
+.PHONY: chromium
+chromium:
+	@command -v chromium google-chrome google-chrome-stable chrome >/dev/null || .ci/install-chromium
