@@ -7,23 +7,31 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/admin"
+	"github.com/certpurge/certpurge/internal/admin/overview"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
 // serveAdmin shows, beside a command that runs for long, how it is, until stop is called. failed is told why it cannot.
 func serveAdmin(
-	ctx context.Context, cfg config.Admin, health *telemetry.Health, rdb redis.UniversalClient, log *slog.Logger, failed func(error),
+	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store, rdb redis.UniversalClient, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
-	dashboard := queue.NewDashboard(rdb, cfg.BasePath+admin.DashboardPath)
-	listeners, err := admin.Listeners(cfg, admin.Parts{
-		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(telemetry.NewRegistry(), log),
+	base := cfg.Admin.BasePath
+	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base}, overview.Real(store, rdb, health.Problems,
+		purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
+	dashboard := queue.NewDashboard(rdb, base+admin.DashboardPath)
+	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
+		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(telemetry.NewRegistry(), log), Overview: page,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
 	}, log)
 	if err != nil {
+		page.Close()
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
-	return admin.ServeBeside(ctx, listeners, log, failed), nil
+	stopServing := admin.ServeBeside(ctx, listeners, log, failed)
+	return func() { stopServing(); page.Close() }, nil
 }

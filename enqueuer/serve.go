@@ -77,7 +77,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stopAdmin, err := serveAdmin(ctx, s.cfg.Admin, s.health, s.redis, s.log, giveUp)
+	stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.log, giveUp)
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stop, err := serveAdmin(ctx, w.cfg.Admin, health, w.redis, log, giveUp)
+	stop, err := serveAdmin(ctx, "watch", w.cfg, health, w.store, w.redis, log, giveUp)
 	if err != nil {
 		return err
 	}

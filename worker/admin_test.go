@@ -11,6 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -67,6 +68,8 @@ func TestWorkersPagesAreBehindALogin(t *testing.T) {
 		body               string
 	}{
 		{http.MethodGet, "/livez", "", 200, "ok"},
+		{http.MethodGet, "/", "", 401, "Log in"},
+		{http.MethodGet, "/", "viewer", 200, "Versioning off"},
 		{http.MethodGet, "/metrics", "", 401, "Log in"},
 		{http.MethodGet, "/metrics", "viewer", 200, "go_goroutines"},
 		{http.MethodGet, "/monitoring/", "", 401, "Log in"},
@@ -92,4 +95,29 @@ func TestWorkerRefusesUsersThatItCannotRead(t *testing.T) {
 	if cli.ExitCode(err) != cli.ExitConfiguration || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestOverviewSaysWhatIsAway takes the servers away one by one; the page must be there, and say what is wrong.
+func TestOverviewSaysWhatIsAway(t *testing.T) {
+	t.Parallel()
+	servers := sandboxtest.OwnServers(t)
+	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	base := s.start().base(t)
+	s.await(purge.Done, s.enqueue(s.addUser())...)
+	says := func(what, want, no string) {
+		t.Helper()
+		sandboxtest.Eventually(t, what, func() bool {
+			status, body := visit(t, http.MethodGet, base+"/", "")
+			return status == http.StatusOK && strings.Contains(body, want) && !strings.Contains(body, no)
+		})
+	}
+	says("all is well", "No request is open.", "Problem")
+	servers.Redis.Stop()
+	says("Redis is away", "The queues in Redis cannot be read", "No request is open.")
+	must(t, servers.Redis.Start(t.Context()))
+	says("Redis is back", "No request is open.", "Problem")
+	servers.MariaDB.Stop()
+	says("MySQL is away", "The ledger in MySQL cannot be read", "No request is open.")
+	must(t, servers.MariaDB.Start(t.Context()))
+	says("MySQL is back", "No request is open.", "Problem")
 }

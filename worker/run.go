@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,6 +29,8 @@ type worker struct {
 	redis   redis.UniversalClient
 	health  *telemetry.Health
 	suspect chan struct{} // somebody met a failure that may be everybody's
+
+	settings atomic.Value // of the buckets: []gcs.Settings, as the latest check has read them
 }
 
 // run opens everything, serves until ctx ends, and closes everything.
@@ -123,9 +126,14 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 func (w *worker) newReconciler() *reconcile.Reconciler {
 	cfg := w.cfg.Reconciler
 	return &reconcile.Reconciler{
-		Ledger: w.store, Queue: queue.NewKeeper(w.redis, queue.ClientConfig{Timeout: w.cfg.Tasks.Timeout, Retention: w.cfg.Tasks.Retention}),
+		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.newClientConfig()),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 	}
+}
+
+// newClientConfig says how tasks are put back.
+func (w *worker) newClientConfig() queue.ClientConfig {
+	return queue.ClientConfig{Timeout: w.cfg.Tasks.Timeout, Retention: w.cfg.Tasks.Retention}
 }
 
 func (w *worker) newServerConfig() queue.ServerConfig {

@@ -63,6 +63,7 @@ func (w *worker) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.settings.Store(settings)
 	for _, s := range settings {
 		w.log.InfoContext(ctx, "bucket", slog.String("bucket", s.Bucket), slog.Bool("versioning", s.Versioning),
 			slog.Duration("soft_delete", s.SoftDelete), slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays))

@@ -40,6 +40,8 @@ type site struct {
 	store  *mysql.Store
 	cfg    config.Worker
 	users  int
+
+	retention time.Duration // of tasks that are done
 }
 
 func newSite(t *testing.T) *site {
@@ -114,7 +116,7 @@ func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
 		s.t.Fatal(err)
 	}
 	defer rdb.Close()
-	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: s.retention})}
 	var wishes []purge.Wish
 	for _, u := range users {
 		wishes = append(wishes, purge.Wish{User: u, Key: purge.DefaultKey(u), Source: purge.SourceCLI})

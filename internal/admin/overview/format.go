@@ -1,0 +1,57 @@
+package overview
+
+import (
+	"fmt"
+	"html/template"
+	"strconv"
+	"time"
+)
+
+var functions = template.FuncMap{
+	"number": number, "age": age, "stamp": stamp, "iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"period": period, "count": func(n int) string { return number(int64(n)) },
+}
+
+// number writes 1234567 as 1,234,567.
+func number(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// several writes a number and what there are.
+func several(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return number(n) + " " + more
+}
+
+// age says how long ago a time was, or how far ahead it is, in the two largest units.
+func age(now, then time.Time) string { return period(now.Sub(then).Abs()) }
+
+// period writes a duration in its two largest units.
+func period(d time.Duration) string {
+	units := []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "min"}, {time.Second, "s"}}
+	for i, u := range units {
+		if d < u.size {
+			continue
+		}
+		text := fmt.Sprintf("%d %s", d/u.size, u.name)
+		if i+1 < len(units) {
+			if rest := d % u.size / units[i+1].size; rest > 0 {
+				text += fmt.Sprintf(" %d %s", rest, units[i+1].name)
+			}
+		}
+		return text
+	}
+	return "0 s"
+}
+
+// stamp writes a time for people; the page says that all are UTC.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }

@@ -1,0 +1,76 @@
+package overview
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/doctor"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// Real makes sources of the servers that a process has open. Eligible says who may be purged; tasks is how tasks are put into
+// Redis, which the page itself never does.
+func Real(store *mysql.Store, rdb redis.UniversalClient, problems func(context.Context) []string, eligible func(purge.Retirement) bool, tasks queue.ClientConfig) Sources {
+	settle := func(ctx context.Context) error {
+		timer := time.NewTimer(2 * time.Second)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		}
+	}
+	d := doctor.Doctor{
+		Store: store, Redis: rdb, Queue: &queue.Doctor{Redis: rdb, Wait: settle}, Keeper: queue.NewKeeper(rdb, tasks),
+		Grace: 2 * time.Minute, Now: time.Now, Wait: settle,
+	}
+	return Sources{
+		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
+		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, eligible) },
+		Doctor: func(ctx context.Context) (Diagnosis, error) {
+			finds, whole, err := d.Glance(ctx)
+			return Diagnosis{Finds: finds, Whole: whole}, err
+		},
+	}
+}
+
+// asynqs is the queues in Redis.
+type asynqs struct{ redis redis.UniversalClient }
+
+func (a asynqs) Backlog(ctx context.Context) ([]queue.Depth, error) {
+	return queue.Backlog(ctx, a.redis)
+}
+
+func (a asynqs) Statistics(context.Context) error {
+	_, err := queue.Depths(a.redis)
+	return err
+}
+
+func (a asynqs) Workers(context.Context) (int, error) { return queue.Workers(a.redis) }
+
+// uncovered counts retiring users who still have links.
+func uncovered(ctx context.Context, store *mysql.Store, eligible func(purge.Retirement) bool) ([]Uncovered, error) {
+	counts := map[Uncovered]int{}
+	err := store.EachUncovered(ctx, eligible, func(u mysql.Uncovered) error {
+		counts[Uncovered{State: u.State, Reason: u.Reason}]++
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := slices.SortedFunc(maps.Keys(counts), func(a, b Uncovered) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Reason, b.Reason))
+	})
+	for i := range all {
+		all[i].Users = counts[all[i]]
+	}
+	return all, nil
+}

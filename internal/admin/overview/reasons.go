@@ -1,0 +1,50 @@
+package overview
+
+import "github.com/certpurge/certpurge/internal/purge"
+
+// advice says what a reason means and what mends it.
+type advice struct {
+	Means   string
+	Do      string // before the command
+	Command string // to copy; empty if nothing is to be done by hand
+}
+
+// failures are the reasons for which requests end as failed.
+var failures = map[purge.Reason]advice{
+	purge.ReasonHeld: {
+		"A hold protects a file.", "Release the hold, then run them again.", "enqueuer requeue --reason held --execute",
+	},
+	purge.ReasonNoPermission: {
+		"The service account may not delete an object.", "Grant storage.objects.delete, then run them again.", "enqueuer requeue --reason no_permission --execute",
+	},
+	purge.ReasonUnrecognised: {
+		"No file can be named from a link: a foreign bucket, an odd id.", "Look them up, add the location or its URL prefix, restart the workers, then run them again.",
+		"enqueuer requeue --reason unrecognised_reference --execute",
+	},
+	purge.ReasonGaveUp: {
+		"Failures for hours, or workers that died on them.", "The details say which. Mend it, then run them again.", "enqueuer failures --reason gave_up",
+	},
+}
+
+// waits are the reasons for which requests wait.
+var waits = map[purge.Reason]advice{
+	purge.ReasonNone:          {Means: "Not begun yet, or opened again."},
+	purge.ReasonTransient:     {Means: "A failure that should pass; tried again by itself."},
+	purge.ReasonThrottled:     {Means: "Cloud Storage asked to slow down; tried again by itself."},
+	purge.ReasonRetained:      {Means: "A date protects a file; tried again after it."},
+	purge.ReasonSoftDeleted:   {Means: "A file can still be restored; tried again after that."},
+	purge.ReasonMisconfigured: {Means: "A bucket, a right or a setting is wrong for everybody.", Do: "Readiness and the log say which. Once mended, they go on by themselves."},
+	purge.ReasonUnavailable:   {Means: "MySQL could not be reached; they go on by themselves."},
+	purge.ReasonStopped:       {Means: "Their worker was stopping; another one goes on."},
+}
+
+// odd are ends that somebody should know of although nothing failed.
+var odd = map[purge.Reason]advice{
+	purge.ReasonFilesAbsent: {
+		"Links were cleared, but none of the files was ever there.", "If you did not expect that, the location is wrong. The ids are in the evidence.",
+		"enqueuer report --user USER_ID",
+	},
+}
+
+// forDate are the reasons that a date ends, so that waiting is no lack of progress.
+func forDate(r purge.Reason) bool { return r == purge.ReasonRetained || r == purge.ReasonSoftDeleted }

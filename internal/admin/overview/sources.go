@@ -1,0 +1,67 @@
+package overview
+
+import (
+	"context"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/doctor"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// Ledger is what the page reads of the ledger. None of it may need more than a walk along an index.
+type Ledger interface {
+	// Tallies counts all requests by state and reason.
+	Tallies(ctx context.Context) ([]mysql.Tally, error)
+	// Progress says what has ended lately.
+	Progress(ctx context.Context) (mysql.Progress, error)
+	// Oldest says since when the oldest open requests are open, by state and reason.
+	Oldest(ctx context.Context) ([]mysql.Oldest, error)
+	// Retained and Recoverable say what waits for a date, and what can still be restored.
+	Retained(ctx context.Context) (mysql.Dates, error)
+	Recoverable(ctx context.Context) (mysql.Dates, error)
+}
+
+// Queues is what the page reads of Redis.
+type Queues interface {
+	// Backlog counts tasks, also while one is broken.
+	Backlog(ctx context.Context) ([]queue.Depth, error)
+	// Statistics fails where asynq's own statistics, and so the dashboard, fail.
+	Statistics(ctx context.Context) error
+	// Workers counts those who pull tasks.
+	Workers(ctx context.Context) (int, error)
+}
+
+// Bucket is what the settings of a bucket mean for an erasure.
+type Bucket struct {
+	Name          string
+	Versioning    bool
+	SoftDelete    time.Duration // 0: off
+	Retention     time.Duration // 0: none
+	RequesterPays bool
+}
+
+// Uncovered is a number of retiring users who still have links, and what became of their requests.
+type Uncovered struct {
+	State  purge.State // empty: never requested
+	Reason purge.Reason
+	Users  int
+}
+
+// Diagnosis is what the doctor has found. Whole is false if it left out what reads every task.
+type Diagnosis struct {
+	Finds []doctor.Find
+	Whole bool
+}
+
+// Sources are where the page's content comes from. Coverage, Doctor and Buckets may be nil: then the page says nothing of
+// them.
+type Sources struct {
+	Ledger   Ledger
+	Queues   Queues
+	Problems func(ctx context.Context) []string // why the process is not ready
+	Coverage func(ctx context.Context) ([]Uncovered, error)
+	Doctor   func(ctx context.Context) (Diagnosis, error)
+	Buckets  func() []Bucket
+}
