@@ -49,21 +49,11 @@ func (r *run) look(ctx context.Context) error {
 // storm plays each fault alone, then mixtures, each with users of its own, and then waits for what is left of them in peace.
 // Faults whose traces stay for minutes come first.
 func (r *run) storm(ctx context.Context) error {
-	alone := slices.Clone(r.faults)
-	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
-	slices.SortStableFunc(alone, func(a, b fault) int { return cmp.Compare(b.recovery, a.recovery) })
-	users := r.data.Enqueued()
-	r.rng.shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
-	many := min(2*len(alone), len(users))
+	forecast := r.forecast(r.data.Enqueued())
 	ends := r.begun.Add(r.Storm)
-	for i := range many {
-		share := users[i*len(users)/many : (i+1)*len(users)/many]
-		faults := []fault{alone[i%len(alone)]}
-		if i >= len(alone) {
-			faults = r.mixture()
-		}
-		length := min(max(time.Until(ends)/time.Duration(many-i), shortestEpisode), longestEpisode)
-		if err := r.episode(ctx, faults, share, length); err != nil {
+	for i, weather := range forecast {
+		length := min(max(time.Until(ends)/time.Duration(len(forecast)-i), shortestEpisode), longestEpisode)
+		if err := r.episode(ctx, weather.faults, weather.users, length); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -72,6 +62,30 @@ func (r *run) storm(ctx context.Context) error {
 	}
 	r.calm(ctx)
 	return nil
+}
+
+// weather is what an episode will be.
+type weather struct {
+	faults []fault
+	users  []int
+}
+
+// forecast draws all episodes before the first one begins: from then on, goroutines draw from the same dice in an order that
+// no seed repeats.
+func (r *run) forecast(users []int) []weather {
+	alone := slices.Clone(r.faults)
+	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
+	slices.SortStableFunc(alone, func(a, b fault) int { return cmp.Compare(b.recovery, a.recovery) })
+	r.rng.shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
+	many := min(2*len(alone), len(users))
+	all := make([]weather, many)
+	for i := range all {
+		all[i] = weather{faults: alone[i%len(alone) : i%len(alone)+1], users: users[i*len(users)/many : (i+1)*len(users)/many]}
+		if i >= len(alone) {
+			all[i].faults = r.mixture()
+		}
+	}
+	return all
 }
 
 // mixture draws faults that go together.
