@@ -57,16 +57,16 @@ func newPatient(t *testing.T) *patient {
 }
 
 // openTestRedis opens a URL; an empty one gives a client that is replaced later.
-func openTestRedis(t *testing.T, url string) redis.UniversalClient {
-	t.Helper()
+func openTestRedis(tb testing.TB, url string) redis.UniversalClient {
+	tb.Helper()
 	if url == "" {
 		return nil
 	}
 	rdb, err := queue.NewRedis(url)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = rdb.Close() })
+	tb.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }
 

@@ -24,30 +24,30 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
 // console runs the enqueuer as a shell would, on databases of its own.
 type console struct {
-	t       *testing.T
+	t       testing.TB
 	db      *sandboxtest.Database
 	store   *mysql.Store
 	environ []string
 }
 
-func newConsole(t *testing.T) *console {
-	t.Helper()
-	return newConsoleOn(t, sandboxtest.MySQL(t, lms.Mixed), sandboxtest.Redis(t))
+func newConsole(tb testing.TB) *console {
+	tb.Helper()
+	return newConsoleOn(tb, sandboxtest.MySQL(tb, lms.Mixed), sandboxtest.Redis(tb))
 }
 
-func newConsoleOn(t *testing.T, db *sandboxtest.Database, redisURL string) *console {
-	t.Helper()
-	c := &console{t: t, db: db, environ: []string{
+func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *console {
+	tb.Helper()
+	c := &console{t: tb, db: db, environ: []string{
 		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
 	}}
 	var err error
 	c.store, err = mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 4, ConnectTimeout: time.Second})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.store.Close() })
+	tb.Cleanup(func() { _ = c.store.Close() })
 	if out, _ := c.run(cli.ExitOK, "migrate"); !strings.Contains(out, "00001_ledger.sql") {
-		t.Fatalf("migrate says %q", out)
+		tb.Fatalf("migrate says %q", out)
 	}
 	return c
 }
@@ -344,7 +344,7 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor", "watch"} {
+	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor", "watch", "backfill"} {
 		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}

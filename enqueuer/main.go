@@ -24,7 +24,7 @@ Everything may be repeated: the same user is one request, whoever asks, and one 
 	load := func() (any, error) { return config.LoadEnqueuer(a.path, s.Environ) }
 	root.AddCommand(
 		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
-		newReconcileCommand(a), newWatchCommand(a), newDoctorCommand(a), newTokenCommand(a), newMigrateCommand(a),
+		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a), newMigrateCommand(a),
 		newPasswordCommand(a), newDemoCommand(a),
 		cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out),
 	)

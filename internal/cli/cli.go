@@ -27,6 +27,7 @@ const (
 	ExitUnavailable   = 4   // Redis or MySQL cannot be reached; repeating the command is safe
 	ExitConfiguration = 5   // the configuration, a right, a bucket or the ledger's version is wrong
 	ExitTimeout       = 6   // --wait was over before the requests had ended
+	ExitCapped        = 7   // a cap was reached, and there is more to do; repeating the command goes on
 	ExitInterrupted   = 130 // SIGINT or SIGTERM; repeating the command is safe
 )
 
@@ -39,6 +40,7 @@ const ExitHelp = `Exit codes:
   4    Redis or MySQL cannot be reached; repeating the command is safe
   5    the configuration, a right, a bucket or the ledger's version is wrong
   6    --timeout was over before the requests had ended
+  7    --max-users was reached, and there are more
   130  interrupted; repeating the command is safe`
 
 // Error is an error with an exit code.
@@ -84,6 +86,7 @@ func ExitCode(err error) int {
 
 // Streams are what a command reads and writes, and the environment.
 type Streams struct {
+	In       io.Reader
 	Out, Err io.Writer
 	Environ  []string
 }
@@ -91,7 +94,7 @@ type Streams struct {
 // Main runs a binary's root command until it ends or a signal comes, and exits.
 func Main(build func(Streams) *cobra.Command) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := Run(ctx, build(Streams{Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}), os.Args[1:], os.Stderr)
+	code := Run(ctx, build(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}), os.Args[1:], os.Stderr)
 	stop() // before os.Exit, which skips defers
 	os.Exit(code)
 }

@@ -33,40 +33,68 @@ const hasReference = "(download_uuid <> '' OR download_url <> '')"
 // columns of other collations.
 func exact(column string) string { return "CONVERT(" + column + " USING utf8mb4) COLLATE utf8mb4_bin" }
 
-// retirement is the SELECT of one user's eligibility: no row if the LMS has no such user.
-func (t tables) retirement() string {
-	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown + "')) AS a, '' AS b, '' AS c" +
+// retirement is the SELECT of the eligibility of users, chosen by "= ?" or "IN ?": no row for a user that the LMS does not
+// have.
+func (t tables) retirement(which string) string {
+	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown + "')) AS a, '' AS b, '' AS c, u.id AS owner" +
 		" FROM " + t.users + " u LEFT JOIN " + t.requests + " r ON r.user_id = u.id" +
-		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states + " t ON t.id = s.current_state_id WHERE u.id = ?"
+		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states + " t ON t.id = s.current_state_id WHERE u.id " + which
+}
+
+// user is retirement together with the references. In descending order the kinds are user, live, history; MySQL takes no
+// expression to order a UNION.
+func (t tables) user(which string) string {
+	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + ", user_id"
+	return t.retirement(which) +
+		" UNION ALL SELECT 'live', id, id, " + texts + " FROM " + t.certificates + " WHERE user_id " + which + " AND " + hasReference +
+		" UNION ALL SELECT 'history', history_id, id, " + texts + " FROM " + t.history + " WHERE user_id " + which + " AND " + hasReference +
+		" ORDER BY kind DESC, row_id"
 }
 
 // User reads eligibility and references in one round trip.
 func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
-	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url")
 	var q script
-	// In descending order the kinds are user, live, history; MySQL takes no expression to order a UNION.
-	q.add(s.tables.retirement()+
-		" UNION ALL SELECT 'live', id, id, "+texts+" FROM "+s.tables.certificates+" WHERE user_id = ? AND "+hasReference+
-		" UNION ALL SELECT 'history', history_id, id, "+texts+" FROM "+s.tables.history+" WHERE user_id = ? AND "+hasReference+
-		" ORDER BY kind DESC, row_id", id, id, id)
-	var user purge.User
-	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, &user) })
-	return user, classify("reading the LMS database", err)
+	q.add(s.tables.user("= ?"), id, id, id)
+	users := map[purge.UserID]purge.User{}
+	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, users) })
+	return users[id], classify("reading the LMS database", err)
 }
 
-// scanUser reads one row of the user's UNION.
-func scanUser(rows *sql.Rows, user *purge.User) error {
+// Users reads eligibility and references of several users, each as User does. Those that the LMS does not have are missing.
+func (s *Store) Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error) {
+	users := make(map[purge.UserID]purge.User, len(ids))
+	if len(ids) == 0 {
+		return users, nil
+	}
+	rows, err := s.gorm.WithContext(ctx).Raw(s.tables.user("IN ?"), ids, ids, ids).Rows()
+	if err != nil {
+		return nil, classify("reading the LMS database", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scanUser(rows, users); err != nil {
+			return nil, classify("reading the LMS database", err)
+		}
+	}
+	return users, classify("reading the LMS database", rows.Err())
+}
+
+// scanUser reads one row of the users' UNION into the user that it belongs to.
+func scanUser(rows *sql.Rows, users map[purge.UserID]purge.User) error {
 	var kind string
+	var owner purge.UserID
 	var ref purge.Reference
-	if err := rows.Scan(&kind, &ref.RowID, &ref.CertificateID, &ref.DownloadUUID, &ref.VerifyUUID, &ref.DownloadURL); err != nil {
+	if err := rows.Scan(&kind, &ref.RowID, &ref.CertificateID, &ref.DownloadUUID, &ref.VerifyUUID, &ref.DownloadURL, &owner); err != nil {
 		return err
 	}
+	user := users[owner]
 	if kind == "user" {
 		user.Retirement = purge.Retirement{UserExists: true, Requested: ref.RowID == 1, State: ref.DownloadUUID}
-		return nil
+	} else {
+		ref.Table = purge.Table(kind)
+		user.References = append(user.References, ref)
 	}
-	ref.Table = purge.Table(kind)
-	user.References = append(user.References, ref)
+	users[owner] = user
 	return nil
 }
 

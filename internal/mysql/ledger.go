@@ -48,10 +48,10 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 func (s *Store) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
 	var q script
 	s.addObjects(&q, attempt, intents, time.Time{})
-	q.add(s.tables.retirement(), attempt.User)
-	var user purge.User
-	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, &user) })
-	return user.Retirement, classify("writing down what will be deleted", err)
+	q.add(s.tables.retirement("= ?"), attempt.User)
+	users := map[purge.UserID]purge.User{}
+	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, users) })
+	return users[attempt.User].Retirement, classify("writing down what will be deleted", err)
 }
 
 // Record writes a report in one transaction and one round trip. Under READ COMMITTED, because the gap locks of the

@@ -155,7 +155,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	if err != nil {
 		return p.settle(attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
 	}
-	if refused := p.Policy.refuse(user.Retirement); refused != ReasonNone {
+	if refused := p.Policy.Refusal(user.Retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
 	if len(user.References) == 0 {
@@ -168,7 +168,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	if err != nil {
 		return p.settle(attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
 	}
-	if refused := p.Policy.refuse(retirement); refused != ReasonNone {
+	if refused := p.Policy.Refusal(retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
 	each(work.deletable(), func(g *doomed) {
@@ -188,10 +188,10 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 }
 
 // Eligible reports whether a user may be purged.
-func (p Policy) Eligible(r Retirement) bool { return p.refuse(r) == ReasonNone }
+func (p Policy) Eligible(r Retirement) bool { return p.Refusal(r) == ReasonNone }
 
-// refuse says why a user may not be purged; ReasonNone if it may.
-func (p Policy) refuse(r Retirement) Reason {
+// Refusal says why a user may not be purged; ReasonNone if it may.
+func (p Policy) Refusal(r Retirement) Reason {
 	switch {
 	case !r.UserExists:
 		return ReasonUnknownUser

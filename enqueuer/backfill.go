@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// backfillOptions are the flags of backfill.
+type backfillOptions struct {
+	retired      bool
+	users        string
+	since, until string
+	execute      bool
+	rate         float64
+	maxUsers     int
+	checkpoint   string
+	queue        string
+	highWater    int
+	wait         bool
+	output       *output
+
+	sinceTime, untilTime time.Time
+}
+
+func newBackfillCommand(a *app) *cobra.Command {
+	var o backfillOptions
+	cmd := &cobra.Command{
+		Use:   "backfill",
+		Short: "Ask for the purge of very many users, resumable and at a given rate",
+		Long: `backfill asks for the purge of many users, as enqueue does for some. Without --execute it is a dry run: it says how many users,
+certificates and files that would be, whom the workers would refuse, and how long it takes, and it writes nothing.
+
+Sources, exactly one:
+
+  --retired     every user who may be purged (a retirement request, in no state of lms.excluded_states) and who has references,
+                live or in the history. It reads indexed pages. --since and --until choose by the date of the retirement.
+  --users FILE  the users that a file lists, "-" for standard input: one user id on each line, CSV with a header (the column
+                user_id, lms_user_id or edx_lms_user_id), or JSON lines (objects with one of these keys). A file is checked whole
+                before anybody is asked for: every line must hold an id that the LMS has. A pipe is checked as it is
+                read. Users listed twice count once.
+
+How fast: --rate users a second; without it as fast as the databases take it. Never more than --high-water tasks wait in Redis,
+however many users there are: above it, backfill waits for the workers. Tasks go into a queue of their own, so requests that
+people and the retirement pipeline make do not stand behind them.
+
+How far: with --checkpoint a run writes down after each batch how far it came. Stop it with Ctrl-C, or let the machine crash:
+the same command goes on behind the last batch. --max-users ends a run after so many users, with an exit code of its own; so
+"--max-users 10000 --checkpoint FILE" every night is a backfill in slices. Repeating without a checkpoint is safe as well: who
+was asked for before is one request all the same.
+
+With --wait, backfill follows the requests until all have ended. On a terminal it shows how far it is; elsewhere it writes a line
+every 10 seconds to standard error, and one whenever it gets SIGUSR1.
+
+` + cli.ExitHelp,
+		Example: `  enqueuer backfill --retired
+  enqueuer backfill --retired --until 2024-01-01 --rate 50 --checkpoint backfill.json --execute --wait
+  enqueuer backfill --users users.csv --execute
+  mysql -N -e 'SELECT user_id FROM …' | enqueuer backfill --users - --execute -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd.Flags().Changed); err != nil {
+				return err
+			}
+			return a.backfill(cmd, o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.retired, "retired", false, "all users who may be purged and have references")
+	f.StringVar(&o.users, "users", "", "the users that `FILE` lists; - for standard input")
+	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, or RFC 3339)")
+	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
+	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
+	f.Float64Var(&o.rate, "rate", 0, "`USERS` a second at most; 0: as fast as it goes")
+	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users; 0: no cap")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that says how far earlier runs came, and this one")
+	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
+	f.IntVar(&o.highWater, "high-water", 50_000, "ask for nobody while this many `TASKS` wait in the queue")
+	f.BoolVar(&o.wait, "wait", false, "follow the requests until all have ended")
+	o.output = a.outputFlag(cmd)
+	return cmd
+}
+
+// check looks for flags that do not fit each other.
+func (o *backfillOptions) check(changed func(string) bool) error {
+	var sources []string
+	for _, name := range []string{"retired", "users"} {
+		if changed(name) {
+			sources = append(sources, "--"+name)
+		}
+	}
+	if len(sources) != 1 || changed("retired") && !o.retired {
+		given := "none was given"
+		if len(sources) > 1 {
+			given = strings.Join(sources, " and ") + " were given"
+		}
+		return cli.Usage("expected exactly one of --retired and --users FILE, but %s (see enqueuer backfill --help)", given)
+	}
+	var err error
+	if o.sinceTime, err = parseTime("--since", o.since); err != nil {
+		return err
+	}
+	if o.untilTime, err = parseTime("--until", o.until); err != nil {
+		return err
+	}
+	switch {
+	case changed("users") && o.users == "":
+		return cli.Usage("--users: expected the name of a file, or - for standard input")
+	case !o.retired && (changed("since") || changed("until")):
+		return cli.Usage("--since and --until belong to --retired")
+	case !o.sinceTime.IsZero() && !o.untilTime.IsZero() && !o.sinceTime.Before(o.untilTime):
+		return cli.Usage("--since must be before --until")
+	case o.rate < 0 || o.rate > 0 && o.rate < 0.001:
+		return cli.Usage("--rate: expected users a second, at least 0.001, or 0 for as fast as it goes")
+	case o.maxUsers < 0 || changed("max-users") && o.maxUsers == 0:
+		return cli.Usage("--max-users: expected at least 1")
+	case o.highWater < 1:
+		return cli.Usage("--high-water: expected at least 1")
+	case changed("checkpoint") && o.checkpoint == "":
+		return cli.Usage("--checkpoint: expected the name of a file")
+	case o.wait && !o.execute:
+		return cli.Usage("--wait belongs to --execute: a dry run asks for nobody")
+	case !slices.Contains(queue.Queues(), o.queue):
+		return cli.Usage("--queue: there is no queue %q: expected %s", o.queue, strings.Join(queue.Queues(), " or "))
+	}
+	return nil
+}
+
+// again is the command line without what names the program, for the sentence that says how to go on.
+func (o *backfillOptions) again() string {
+	if o.checkpoint == "" {
+		return "repeat the command: who was asked for already stays one request"
+	}
+	return fmt.Sprintf("repeat the command with --checkpoint %s: it goes on behind the last batch", o.checkpoint)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/certpurge/certpurge/internal/backfill"
+)
+
+const (
+	lineEvery = 10 * time.Second       // without a terminal
+	drawEvery = 200 * time.Millisecond // on one
+)
+
+// progress says how far a backfill is: on a terminal in one line that is drawn again and again, elsewhere line by line.
+type progress struct {
+	mu       sync.Mutex
+	out      io.Writer
+	terminal bool
+	width    func() int
+	drawn    int // characters of the line that is on the terminal
+}
+
+func (a *app) newProgress() *progress {
+	p := &progress{out: a.streams.Err, width: func() int { return 80 }}
+	if f, ok := a.streams.Err.(*os.File); ok && isTerminal(f) && !slices.Contains(a.streams.Environ, "TERM=dumb") {
+		p.terminal = true
+		p.width = func() int {
+			width, _, err := term.GetSize(int(f.Fd()))
+			if err != nil || width < 1 {
+				return 80
+			}
+			return width
+		}
+	}
+	return p
+}
+
+// start shows a status until it is stopped.
+func (p *progress) start(ctx context.Context, status *backfill.Status) (stop func()) {
+	every := lineEvery
+	if p.terminal {
+		every = drawEvery
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	asked, forget := askedForLines()
+	var showing sync.WaitGroup
+	showing.Go(func() {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-asked:
+				p.notice(line(status.Now(), 0))
+			case <-ticker.C:
+				p.show(status.Now())
+			}
+		}
+	})
+	return func() {
+		cancel()
+		forget()
+		showing.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.clear()
+	}
+}
+
+// notice writes a line that stays.
+func (p *progress) notice(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintln(p.out, text) // whoever does not read it is not told
+}
+
+func (p *progress) show(s backfill.Snapshot) {
+	if !p.terminal {
+		p.notice(line(s, 0))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := line(s, p.width()-1) // in the last column, some terminals begin a new line
+	p.clear()
+	_, _ = fmt.Fprint(p.out, text)
+	p.drawn = utf8.RuneCountInString(text)
+}
+
+// clear takes the drawn line away, without any control sequence that a simple terminal would print.
+func (p *progress) clear() {
+	if p.drawn > 0 {
+		_, _ = fmt.Fprint(p.out, "\r"+strings.Repeat(" ", min(p.drawn, p.width()-1))+"\r")
+		p.drawn = 0
+	}
+}
+
+// The width of the bar, where there is room for it.
+const (
+	narrowBar = 8
+	wideBar   = 20
+)
+
+// line says how far things are, in at most width characters; 0 means any number, and no bar. What matters least is left out
+// first.
+func line(s backfill.Snapshot, width int) string {
+	parts := []string{numbers.Sprintf("%d asked", s.Users)}
+	if s.Followed {
+		parts = append(parts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused), numbers.Sprintf("%d failed", s.Ended.Failed))
+	}
+	if s.Held {
+		parts = append(parts, "queue full")
+	}
+	part := s.Part()
+	if part >= 0 {
+		parts = append(parts, fmt.Sprintf("%.0f%%", 100*part))
+	}
+	if left := s.Remaining(); left >= 0 && part < 1 {
+		parts = append(parts, left.Round(time.Second).String()+" left")
+	}
+	parts = append(parts, numbers.Sprintf("%.0f/s", s.Rate()))
+	if s.Followed && s.Ended.Waiting > 0 {
+		parts = append(parts, numbers.Sprintf("%d wait for a date", s.Ended.Waiting))
+	}
+	text := strings.Join(parts, ", ")
+	if width == 0 {
+		return text
+	}
+	for len(parts) > 1 && len(text) > width {
+		parts = parts[:len(parts)-1]
+		text = strings.Join(parts, ", ")
+	}
+	bar := min(wideBar, width-len(text)-1)
+	if part < 0 || bar < narrowBar {
+		return text[:min(len(text), width)]
+	}
+	full := int(part * float64(bar))
+	return strings.Repeat("█", full) + strings.Repeat("░", bar-full) + " " + text
+}

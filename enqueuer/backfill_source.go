@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/certpurge/certpurge/internal/backfill"
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// list is an opened list of users.
+type list struct {
+	io.ReadCloser
+	name string // for messages
+	file bool   // can be read twice
+}
+
+// openList opens --users, so that a slip in the name is found before any server is asked.
+func (a *app) openList(name string) (*list, error) {
+	if name == "-" {
+		l := &list{ReadCloser: io.NopCloser(a.streams.In), name: "standard input"}
+		if f, ok := a.streams.In.(*os.File); ok {
+			info, err := f.Stat()
+			l.ReadCloser, l.file = f, err == nil && info.Mode().IsRegular()
+		}
+		return l, nil
+	}
+	f, err := os.Open(name) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, cli.Usage("--users: %w; nothing was enqueued", err)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, errors.Join(cli.Usage("--users: %w; nothing was enqueued", err), f.Close())
+	case info.IsDir():
+		return nil, errors.Join(cli.Usage("--users: %s is a directory, expected a file; nothing was enqueued", name), f.Close())
+	}
+	return &list{ReadCloser: f, name: name, file: info.Mode().IsRegular()}, nil
+}
+
+// openSource makes the source that the flags choose. A file is checked whole.
+func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, store *mysql.Store, users *list) (backfill.Source, error) {
+	if o.retired {
+		s := &backfill.Retired{
+			LMS: store, Database: cfg.LMS.Database, Since: o.sinceTime, Until: o.untilTime,
+			Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+		}
+		return s, cli.Unavailable(s.Open(ctx))
+	}
+	s := &backfill.UserList{LMS: store, Database: cfg.LMS.Database, In: users}
+	if !users.file {
+		if o.checkpoint != "" {
+			return nil, cli.Usage("--checkpoint needs a file: a pipe cannot be recognised again; nothing was enqueued")
+		}
+		return s, nil
+	}
+	s.In = users.ReadCloser
+	err := s.Check(ctx)
+	if errors.Is(err, backfill.ErrBadList) {
+		return nil, cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)
+	}
+	return s, cli.Unavailable(err)
+}
+
+// badList is the error of a list that turned out to be bad on the way.
+func badList(err error, users *list, sum backfill.Summary) error {
+	if sum.Users == 0 {
+		return cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)
+	}
+	return &cli.Error{Code: cli.ExitFailure, Err: fmt.Errorf("--users %s: %w; the %d users before it were asked for", users.name, err, sum.Users)}
+}

@@ -1,0 +1,198 @@
+// Package backfill asks for very many users: it reads a source, accepts its users in batches at a given rate, keeps the
+// queue small, and remembers how far it came.
+//
+//	source → batches → high-water mark → rate → intake → checkpoint → summary
+//
+// A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died in
+// between, is one request all the same.
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Item is one wish, with what its source needs to go on behind it.
+type Item struct {
+	Wish     purge.Wish
+	Position int64
+}
+
+// Source yields wishes.
+type Source interface {
+	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each wish once. It ends with
+	// the first error.
+	Items(ctx context.Context, after int64) iter.Seq2[Item, error]
+	// Fingerprint says in a few words what the source is and what chooses from it. Two sources that would yield the same
+	// have the same; a checkpoint of another one is of no use.
+	Fingerprint() string
+	// Share is the part of the source that lies before a position, from 0 to 1; negative if nobody knows.
+	Share(position int64) float64
+}
+
+// Intake takes wishes, as purge.Intake does.
+type Intake interface {
+	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+}
+
+// Runner backfills from one source. Set the fields once.
+type Runner struct {
+	Source     Source
+	Intake     Intake
+	Waiting    func(ctx context.Context) (int, error) // how many tasks wait in the queue
+	HighWater  int                                    // nobody is asked for while this many tasks wait
+	MaxUsers   int                                    // in this run; 0 for all
+	Rate       float64                                // users a second; 0 for as fast as it goes
+	Checkpoint *Checkpoint                            // nil for none
+	Status     *Status
+	Accepted   func([]purge.Accepted) // told of each batch; nil for nobody
+	Patience   time.Duration          // how long an outage of MySQL or Redis is waited out
+	Notice     func(text string)      // told of what an operator should know meanwhile
+}
+
+// ErrCapped is the end of a run that stopped at MaxUsers while there is more.
+var ErrCapped = errors.New("stopped at --max-users, and there are more")
+
+// batchSize is how many users travel together.
+const batchSize = 500
+
+// Summary is what a run did.
+type Summary struct {
+	Users    int                 `json:"users"`            // asked for in this run
+	Found    map[purge.Found]int `json:"found"`            // of those, what the wish met: new, queued, running, done, refused, failed
+	Closed   int                 `json:"already_done"`     // of those, done before and with nothing left to do
+	Earlier  int                 `json:"users_of_earlier"` // asked for by the earlier runs of the checkpoint
+	Position int64               `json:"position"`         // in the source
+	Complete bool                `json:"complete"`         // the source has come to its end
+}
+
+// Run asks for the source's users until its end, the cap, or the end of ctx. The summary is true also beside an error.
+func (r *Runner) Run(ctx context.Context) (Summary, error) {
+	sum := Summary{Found: map[purge.Found]int{}}
+	if r.Checkpoint != nil {
+		sum.Position, sum.Earlier, sum.Complete = r.Checkpoint.Position, r.Checkpoint.Users, r.Checkpoint.Complete
+		if sum.Complete {
+			return sum, nil
+		}
+		if err := r.Checkpoint.save(sum); err != nil { // before anybody is asked for in vain
+			return sum, err
+		}
+		if r.MaxUsers == 0 {
+			r.Status.Begin(r.Source.Share(sum.Position))
+		}
+	}
+	next, stop := iter.Pull2(r.Source.Items(ctx, sum.Position))
+	defer stop()
+	size, limiter := r.pace()
+	for {
+		batch, err := r.collect(next, r.room(sum, size))
+		if err == nil && ctx.Err() != nil { // a source that was interrupted is not at its end
+			err, batch = ctx.Err(), nil
+		}
+		if err == nil && len(batch) == 0 {
+			sum.Complete = r.room(sum, 1) > 0
+			if !sum.Complete { // at the cap: is there anybody behind it?
+				if _, err, more := next(); err != nil || more {
+					return sum, errors.Join(err, ErrCapped)
+				}
+				sum.Complete = true
+			}
+			r.Status.advance(sum, 1)
+			return sum, r.save(sum)
+		}
+		// Whoever came before an error is still asked for: the source knew them to be good.
+		if err := r.take(ctx, batch, limiter, &sum); err != nil {
+			return sum, err
+		}
+		if err != nil {
+			return sum, err
+		}
+	}
+}
+
+// pace returns how many users travel together, and what spaces the batches.
+func (r *Runner) pace() (size int, limiter *rate.Limiter) {
+	if r.Rate <= 0 {
+		return batchSize, rate.NewLimiter(rate.Inf, 0)
+	}
+	size = max(1, min(batchSize, int(math.Ceil(r.Rate))))
+	return size, rate.NewLimiter(rate.Limit(r.Rate), size)
+}
+
+// room is how many users may still be asked for, at most size.
+func (r *Runner) room(sum Summary, size int) int {
+	if r.MaxUsers == 0 {
+		return size
+	}
+	return min(size, r.MaxUsers-sum.Users)
+}
+
+// share is how much of the run is behind: of the source, or of the cap.
+func (r *Runner) share(sum Summary) float64 {
+	if r.MaxUsers > 0 {
+		return float64(sum.Users) / float64(r.MaxUsers)
+	}
+	return r.Source.Share(sum.Position)
+}
+
+func (r *Runner) collect(next func() (Item, error, bool), size int) ([]Item, error) {
+	var batch []Item
+	for len(batch) < size {
+		item, err, more := next()
+		if err != nil || !more {
+			return batch, err
+		}
+		batch = append(batch, item)
+	}
+	return batch, nil
+}
+
+// take accepts a batch, in parts where the queue has not enough room for all of it.
+func (r *Runner) take(ctx context.Context, batch []Item, limiter *rate.Limiter, sum *Summary) error {
+	for len(batch) > 0 {
+		room, err := r.await(ctx)
+		if err != nil {
+			return err
+		}
+		part := batch[:min(room, len(batch))]
+		if err := limiter.WaitN(ctx, len(part)); err != nil {
+			return fmt.Errorf("waiting for --rate: %w", context.Cause(ctx))
+		}
+		accepted, err := r.accept(ctx, part)
+		if err != nil {
+			return err
+		}
+		for _, a := range accepted {
+			sum.Found[a.Found]++
+			if !a.Open {
+				sum.Closed++
+			}
+		}
+		sum.Users += len(part)
+		sum.Position = part[len(part)-1].Position
+		if r.Accepted != nil {
+			r.Accepted(accepted)
+		}
+		r.Status.advance(*sum, r.share(*sum))
+		if err := r.save(*sum); err != nil {
+			return err
+		}
+		batch = batch[len(part):]
+	}
+	return nil
+}
+
+func (r *Runner) save(sum Summary) error {
+	if r.Checkpoint == nil {
+		return nil
+	}
+	return r.Checkpoint.save(sum)
+}

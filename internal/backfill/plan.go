@@ -1,0 +1,116 @@
+package backfill
+
+import (
+	"context"
+	"iter"
+	"math"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Foresight is what a dry run reads. It changes nothing.
+type Foresight interface {
+	// Foresee says what Accept would answer.
+	Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+	// Users reads eligibility and references; users that the LMS does not have are missing.
+	Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error)
+}
+
+// Plan is what a run would do.
+type Plan struct {
+	Users        int                             `json:"users"`          // would be asked for
+	Found        map[purge.Found]int             `json:"found"`          // of those, what the wish would meet
+	Closed       int                             `json:"already_done"`   // of those, done before and with nothing left to do
+	Refused      map[purge.Reason]int            `json:"refused"`        // of those, whom a worker would refuse
+	NoReference  int                             `json:"no_reference"`   // of those, nothing to purge
+	Certificates int                             `json:"certificates"`   // of those who would be purged
+	Files        int                             `json:"files"`          // at most: see purge.Expect
+	Odd          int                             `json:"unrecognised"`   // references from which no file can be named: these users would fail
+	Samples      []purge.UserID                  `json:"sample_users"`   // the first who would be purged
+	NotSamples   map[purge.Reason][]purge.UserID `json:"sample_refused"` // the first who would be refused
+	Capped       bool                            `json:"capped"`         // there are more than --max-users
+	Earlier      int                             `json:"users_of_earlier"`
+	Complete     bool                            `json:"-"` // the checkpoint says that nothing is left
+}
+
+// samples is how many ids of each kind are shown.
+const samples = 5
+
+// Foresee reads the source as Run would, and changes nothing.
+func (r *Runner) Foresee(ctx context.Context, lms Foresight, policy purge.Policy) (Plan, error) {
+	plan := Plan{Found: map[purge.Found]int{}, Refused: map[purge.Reason]int{}, NotSamples: map[purge.Reason][]purge.UserID{}}
+	var after int64
+	if r.Checkpoint != nil {
+		after, plan.Earlier, plan.Complete = r.Checkpoint.Position, r.Checkpoint.Users, r.Checkpoint.Complete
+	}
+	if plan.Complete {
+		return plan, nil
+	}
+	next, stop := iter.Pull2(r.Source.Items(ctx, after))
+	defer stop()
+	for {
+		batch, err := r.collect(next, r.room(Summary{Users: plan.Users}, batchSize))
+		if err != nil {
+			return plan, err
+		}
+		if len(batch) == 0 {
+			if r.room(Summary{Users: plan.Users}, 1) == 0 {
+				_, err, plan.Capped = next()
+			}
+			return plan, err
+		}
+		if err := plan.add(ctx, lms, policy, batch); err != nil {
+			return plan, err
+		}
+		r.Status.advance(Summary{Users: plan.Users}, r.share(Summary{Users: plan.Users, Position: batch[len(batch)-1].Position}))
+	}
+}
+
+// add looks at one batch.
+func (p *Plan) add(ctx context.Context, lms Foresight, policy purge.Policy, batch []Item) error {
+	wishes, ids := make([]purge.Wish, len(batch)), make([]purge.UserID, len(batch))
+	for i, item := range batch {
+		wishes[i], ids[i] = item.Wish, item.Wish.User
+	}
+	foreseen, err := lms.Foresee(ctx, wishes)
+	if err != nil {
+		return err
+	}
+	users, err := lms.Users(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, a := range foreseen {
+		p.Users++
+		p.Found[a.Found]++
+		user := users[a.User]
+		reason := policy.Refusal(user.Retirement)
+		switch {
+		case !a.Open:
+			p.Closed++
+		case reason != purge.ReasonNone:
+			p.Refused[reason]++
+			p.NotSamples[reason] = sample(p.NotSamples[reason], a.User)
+		case len(user.References) == 0:
+			p.NoReference++
+		default:
+			expected := purge.Expect(user.References)
+			p.Certificates, p.Files, p.Odd = p.Certificates+expected.Certificates, p.Files+expected.Files, p.Odd+expected.Odd
+			p.Samples = sample(p.Samples, a.User)
+		}
+	}
+	return nil
+}
+
+func sample(ids []purge.UserID, id purge.UserID) []purge.UserID {
+	if len(ids) < samples {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Estimate is how long asking for so many users takes at a rate.
+func Estimate(users int, perSecond float64) time.Duration {
+	return time.Duration(math.Ceil(float64(users)/perSecond)) * time.Second
+}

@@ -1,0 +1,101 @@
+package backfill
+
+import (
+	"sync"
+	"time"
+)
+
+// Status is how far a run is. It is safe for concurrent use; make it with NewStatus.
+type Status struct {
+	mu  sync.Mutex
+	now func() time.Time
+	s   Snapshot
+}
+
+// Snapshot is a status at one moment.
+type Snapshot struct {
+	Elapsed  time.Duration
+	Users    int     // asked for in this run
+	Share    float64 // of the source, from 0 to 1; negative if nobody knows
+	Held     bool    // the queue is full
+	Complete bool    // the source has come to its end
+	Ended    Ended   // of the requests followed, if any
+	Followed bool
+
+	begun time.Time
+	share float64 // where this run began
+}
+
+// NewStatus makes a status of a run that begins now.
+func NewStatus(now func() time.Time) *Status {
+	return &Status{now: now, s: Snapshot{Share: -1, share: -1, begun: now()}}
+}
+
+// Begin says which part of the source lies before the run.
+func (s *Status) Begin(share float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Share, s.s.share = share, share
+}
+
+func (s *Status) advance(sum Summary, share float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Users, s.s.Complete = sum.Users, sum.Complete
+	if s.s.Share = share; sum.Complete {
+		s.s.Share = 1
+	}
+}
+
+func (s *Status) hold(held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Held = held
+}
+
+func (s *Status) follow(ended Ended) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Ended, s.s.Followed = ended, true
+}
+
+// Now returns the status at this moment.
+func (s *Status) Now() Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot := s.s
+	snapshot.Elapsed = s.now().Sub(s.s.begun)
+	return snapshot
+}
+
+// Rate is how many users a second were asked for.
+func (s Snapshot) Rate() float64 {
+	if s.Elapsed <= 0 {
+		return 0
+	}
+	return float64(s.Users) / s.Elapsed.Seconds()
+}
+
+// Part is how much of the work is behind, from 0 to 1: of asking, or, where requests are followed, of their ends. It is negative
+// while nobody knows.
+func (s Snapshot) Part() float64 {
+	if s.Share < 0 || !s.Followed {
+		return s.Share
+	}
+	if s.Users == 0 {
+		return s.before()
+	}
+	return s.before() + (s.Share-s.before())*float64(s.Ended.All())/float64(s.Users)
+}
+
+// before is the part that was behind when the run began.
+func (s Snapshot) before() float64 { return max(0, s.share) }
+
+// Remaining estimates the time until the end. It is negative while nobody knows.
+func (s Snapshot) Remaining() time.Duration {
+	part := s.Part() - s.before()
+	if part <= 0 {
+		return -1
+	}
+	return time.Duration(float64(s.Elapsed) * (1 - s.before() - part) / part)
+}

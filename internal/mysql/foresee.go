@@ -1,0 +1,46 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Foresee says what Accept would answer, and changes nothing. Requests that would be made have no id.
+func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	keys := make([]string, len(wishes))
+	for i, w := range wishes {
+		keys[i] = w.Key
+	}
+	known := make(map[string]*met, len(wishes))
+	if err := s.lookUp(ctx, keys, known); err != nil {
+		return nil, err
+	}
+	var earlier []purge.Wish
+	for _, w := range wishes {
+		if known[w.Key] != nil {
+			earlier = append(earlier, w)
+		}
+	}
+	left, err := s.leftToDo(ctx, earlier, known)
+	if err != nil {
+		return nil, err
+	}
+	foreseen := make([]purge.Accepted, len(wishes))
+	for i, w := range wishes {
+		foreseen[i] = purge.Accepted{User: w.User, Found: purge.FoundNew, Open: true}
+		if m := known[w.Key]; m != nil {
+			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[w.User])
+			foreseen[i] = purge.Accepted{Request: m.id, User: w.User, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts}
+		}
+	}
+	return foreseen, nil
+}
+
+// LastRetiree returns the highest id of a user with a retirement request; 0 if there is none.
+func (s *Store) LastRetiree(ctx context.Context) (purge.UserID, error) {
+	var last sql.NullInt64
+	err := s.sql.QueryRowContext(ctx, "SELECT MAX(user_id) FROM "+s.tables.requests).Scan(&last)
+	return purge.UserID(last.Int64), classify("reading retirement requests", err)
+}
