@@ -94,12 +94,33 @@ func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a listing: %w", err)
 	}
-	var page struct {
-		Kind string `json:"kind"`
-	}
-	if err := json.Unmarshal(body, &page); err != nil || page.Kind != listingKind || resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK || !isListing(body) {
 		return nil, &purge.Error{Class: purge.Transient, Text: "what answered a listing was not Cloud Storage"}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+// isListing looks for the kind of a page, and no further: the library decodes all of it anyway, and refuses what is no
+// JSON. (Decoding every page twice took a twentieth of a worker's processor time.)
+func isListing(body []byte) bool {
+	page := json.NewDecoder(bytes.NewReader(body))
+	if begin, err := page.Token(); err != nil || begin != json.Delim('{') {
+		return false
+	}
+	for page.More() {
+		key, err := page.Token()
+		if err != nil {
+			return false
+		}
+		if key == "kind" {
+			kind, err := page.Token()
+			return err == nil && kind == listingKind
+		}
+		var other json.RawMessage
+		if err := page.Decode(&other); err != nil {
+			return false
+		}
+	}
+	return false
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -162,7 +161,9 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 		return Report{State: Done, Reason: ReasonNothingToPurge}, nil
 	}
 	work, problems := p.plan(user.References)
-	each(work.dirs, func(d *directory) { d.found, d.err = p.Objects.List(ctx, d.Directory) })
+	crew := newCrew()
+	defer crew.leave()
+	each(crew, work.dirs, func(d *directory) { d.found, d.err = p.Objects.List(ctx, d.Directory) })
 
 	retirement, err := p.Ledger.Intend(ctx, attempt, work.intents())
 	if err != nil {
@@ -171,12 +172,12 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	if refused := p.Policy.Refusal(retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
-	each(work.deletable(), func(g *doomed) {
+	each(crew, work.deletable(), func(g *doomed) {
 		if g.err = Stopping(ctx); g.err == nil {
 			g.err = p.Objects.Delete(ctx, g.Generation)
 		}
 	})
-	each(work.dirs, func(d *directory) {
+	each(crew, work.dirs, func(d *directory) {
 		if d.err == nil && len(d.found) > 0 {
 			d.left, d.err = p.Objects.List(ctx, d.Directory)
 		}
@@ -301,12 +302,3 @@ func describe(problems []error) string {
 
 // maxDetail fits the ledger's column.
 const maxDetail = 500
-
-// each calls do for all items at the same time and waits for the last. The store limits how many calls are under way.
-func each[T any](items []T, do func(T)) {
-	var wg sync.WaitGroup
-	for _, item := range items {
-		wg.Go(func() { do(item) })
-	}
-	wg.Wait()
-}

@@ -1,0 +1,61 @@
+package gcs_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/purge/purgetest"
+)
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestOnlyAWholeListingIsBelieved answers listings with pages that are none, or not whole.
+func TestOnlyAWholeListingIsBelieved(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		page string
+		ok   bool
+	}{
+		"an empty one":                  {`{"kind": "storage#objects"}`, true},
+		"with the kind at its end":      {"{\n \"nextPageToken\": \"\", \"prefixes\": [], \"items\": [],\n \"kind\": \"storage#objects\"\n}\n", true},
+		"without a kind":                {`{"items": []}`, false},
+		"of another kind":               {`{"kind": "storage#object"}`, false},
+		"with a kind that is no text":   {`{"kind": {"kind": "storage#objects"}}`, false},
+		"with the kind further down":    {`{"data": {"kind": "storage#objects"}}`, false},
+		"with the kind in an item":      {`{"items": [{"kind": "storage#objects"}]}`, false},
+		"that is a list":                {`[{"kind": "storage#objects"}]`, false},
+		"that is a text":                {`"kind"`, false},
+		"that is nothing":               {``, false},
+		"cut off in the kind":           {`{"kind": "storage#obj`, false},
+		"cut off after the kind":        {`{"kind": "storage#objects"`, false},
+		"cut off in the items":          {`{"kind": "storage#objects", "items": [`, false},
+		"with something behind it":      {`{"kind": "storage#objects"} <html>`, false},
+		"with rubbish between":          {`{"kind": "storage#objects", oops}`, false},
+		"with items that are something": {`{"kind": "storage#objects", "items": "none"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, err := gcs.Open(t.Context(), gcs.Config{
+				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+				Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+					if !strings.HasSuffix(r.URL.Path, "/o") {
+						return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
+					}
+					return answer(r, http.StatusOK, "application/json", tc.page), nil
+				}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = store.Close() }) // nothing to lose
+			if got, err := store.List(t.Context(), dirD); (err == nil) != tc.ok || len(got) > 0 {
+				t.Errorf("got %v, %v; want it believed: %v", got, err, tc.ok)
+			}
+		})
+	}
+}
