@@ -14,14 +14,14 @@ func Expect(refs []Reference) Expected {
 	certificates, ids := map[CertificateID]bool{}, map[string]int{}
 	for _, ref := range refs {
 		certificates[ref.CertificateID] = true
-		odd := ref.DownloadUUID != "" && !hexID.MatchString(ref.DownloadUUID)
-		if hexID.MatchString(ref.DownloadUUID) {
+		odd := ref.DownloadUUID != "" && !isID(ref.DownloadUUID)
+		if isID(ref.DownloadUUID) {
 			ids["download "+ref.DownloadUUID] = 1
 		} else if ref.DownloadUUID == "" {
 			ids["url "+ref.DownloadURL] = 1 // the id is in there, if any
 		}
 		switch verify := ref.VerifyUUID; {
-		case hexID.MatchString(verify):
+		case isID(verify):
 			ids["verify "+verify] = 3
 		case verify != "" && verify != noVerification:
 			odd = true
