@@ -35,6 +35,7 @@ type Config struct {
 	EmulatorHost     string          // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
 	Now              func() time.Time
 	Log              *slog.Logger      // told when a rate changes; nil for nobody
+	Observe          Observe           // told of every request; nil for nobody
 	Transport        http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 

@@ -43,6 +43,8 @@ type Report struct {
 	Clear        []Clearing
 	Proven       []Directory // shown empty by a complete listing of this attempt
 	Evidence     []Evidence  // outcomes that do not follow from Proven and the intents
+
+	gone int // generations that were listed in directories that are Proven now, and cannot be restored
 }
 
 // Counts are the figures of a request, summed over its attempts from the evidence in the ledger.

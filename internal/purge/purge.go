@@ -95,6 +95,7 @@ type Purger struct {
 	Locations Locations
 	Policy    Policy
 	Now       func() time.Time // needed with Policy.MaxAge
+	Observer  Observer         // may be nil
 }
 
 // recordGrace is how long an attempt whose time is over may take to write down what it did.
@@ -103,7 +104,9 @@ const recordGrace = 5 * time.Second
 // Purge makes one attempt at a task. Without an error the request has ended, and Result says how. With one it has not:
 // the class of the error says when to try again.
 func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
+	begun := time.Now()
 	attempt, err := p.Ledger.Begin(ctx, task)
+	p.took(StepClaim, begun)
 	if err != nil {
 		return Result{}, fmt.Errorf("beginning request %d: %w", task.Request, err)
 	}
@@ -117,12 +120,15 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	recordCtx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordGrace+remaining(ctx),
 		errors.New("recording took too long"))
 	defer cancel()
+	begun = time.Now()
 	recorded, err := p.Ledger.Record(recordCtx, attempt, report)
+	p.took(StepCommit, begun)
 	if err != nil {
 		result.State, result.Reason = Queued, ReasonNone
 		// This error comes first, because it decides when to try again: what was to be recorded is not, whatever it was.
 		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err), failure)
 	}
+	p.recorded(report)
 	result.State, result.Counts, result.More = recorded.State, recorded.Counts, recorded.More
 	if recorded.State.Ended() {
 		result.Reason = recorded.Reason
@@ -150,7 +156,9 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
 			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Unfinished-1)}, nil
 	}
+	begun := time.Now()
 	user, err := p.Users.User(ctx, attempt.User)
+	p.took(StepEligibility, begun)
 	if err != nil {
 		return p.settle(attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
 	}
@@ -163,20 +171,27 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	work, problems := p.plan(user.References)
 	crew := newCrew()
 	defer crew.leave()
+	begun = time.Now()
 	each(crew, work.dirs, func(d *directory) { d.found, d.err = p.Objects.List(ctx, d.Directory) })
+	p.took(StepList, begun)
 
+	begun = time.Now()
 	retirement, err := p.Ledger.Intend(ctx, attempt, work.intents())
+	p.took(StepIntend, begun)
 	if err != nil {
 		return p.settle(attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
 	}
 	if refused := p.Policy.Refusal(retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
+	begun = time.Now()
 	each(crew, work.deletable(), func(g *doomed) {
 		if g.err = Stopping(ctx); g.err == nil {
 			g.err = p.Objects.Delete(ctx, g.Generation)
 		}
 	})
+	p.took(StepDelete, begun)
+	begun = time.Now()
 	each(crew, work.dirs, func(d *directory) {
 		if d.err == nil && len(d.found) > 0 {
 			d.left, d.err = p.Objects.List(ctx, d.Directory)
@@ -185,6 +200,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 			d.soft, d.err = p.Objects.SoftDeleted(ctx, d.Directory)
 		}
 	})
+	p.took(StepVerify, begun)
 	return p.settle(attempt, work, problems)
 }
 

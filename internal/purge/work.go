@@ -140,6 +140,7 @@ func (d *directory) settle(policy Policy, report *Report) []error {
 		return append(problems, d.settleLeft(report)...)
 	}
 	report.Proven = append(report.Proven, d.Directory)
+	report.gone += max(0, len(d.found)-len(d.soft))
 	if len(d.found) == 0 && len(d.soft) == 0 {
 		nothing := Generation{Directory: d.Directory, Name: d.Prefix}
 		report.Evidence = append(report.Evidence, d.evidence(nothing, Absent, time.Time{}))

@@ -25,6 +25,16 @@ type Handler struct {
 	Log    *slog.Logger
 	// Suspect is told of every failure that may be everybody's: a wrong bucket, a missing grant. May be nil.
 	Suspect func()
+	// Observer is told what becomes of tasks. May be nil.
+	Observer Observer
+}
+
+// Observer is told what becomes of tasks. Its methods are called by many at a time and must be quick.
+type Observer interface {
+	// Attempted says what became of an attempt. With an error it will be tried again.
+	Attempted(result purge.Result, err error, took time.Duration)
+	// Refused says that a task was none that any request stands behind.
+	Refused()
 }
 
 // ProcessTask makes one attempt at the task's request, and at each other open one of the same user that the first leaves
@@ -40,6 +50,7 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	if err != nil {
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
+		h.refused()
 		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	}
 	for range maxRequests {
@@ -66,9 +77,13 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		slog.Int("objects_absent", result.Counts.ObjectsAbsent), slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
 		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
+	if h.Observer != nil && !errors.Is(err, purge.ErrUnknownRequest) {
+		h.Observer.Attempted(result, err, time.Since(begun))
+	}
 	switch {
 	case errors.Is(err, purge.ErrUnknownRequest):
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
+		h.refused()
 		return false, fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	case err != nil:
 		if class := purge.ClassOf(err); class == purge.Misconfigured || class == purge.Unavailable {
@@ -92,6 +107,12 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 	}
 	log.LogAttrs(ctx, level, "task finished", append(figures, slog.Bool("again", result.Again))...)
 	return result.More, nil
+}
+
+func (h *Handler) refused() {
+	if h.Observer != nil {
+		h.Observer.Refused()
+	}
 }
 
 func (h *Handler) suspect() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -411,6 +412,40 @@ func TestMalformedPayloadsAreRefusedWithoutQuotingThem(t *testing.T) {
 		err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(payload)))
 		if !errors.Is(err, asynq.SkipRetry) || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%s: got %v, want a refusal that does not quote it", payload, err)
+		}
+	}
+}
+
+// onlooker is an observer that keeps what it is told.
+type onlooker struct {
+	attempts []string
+	refused  int
+}
+
+func (o *onlooker) Attempted(r purge.Result, err error, took time.Duration) {
+	o.attempts = append(o.attempts, fmt.Sprint(r.State, " ", r.Reason, " ", err != nil, " ", took >= 0))
+}
+
+func (o *onlooker) Refused() { o.refused++ }
+
+func TestObserverIsToldOfAttempts(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		payload string
+		result  purge.Result
+		err     error
+		want    onlooker
+	}{
+		"done":            {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{State: purge.Done}, nil, onlooker{attempts: []string{"done  false true"}}},
+		"tried again":     {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"), onlooker{attempts: []string{"queued throttled true true"}}},
+		"unknown request": {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{}, purge.ErrUnknownRequest, onlooker{refused: 1}},
+		"no payload":      {`{}`, purge.Result{}, nil, onlooker{refused: 1}},
+	} {
+		var got onlooker
+		h := &queue.Handler{Log: quiet, Observer: &got, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err })}
+		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(tc.payload))) // other tests look at it
+		if !slices.Equal(got.attempts, tc.want.attempts) || got.refused != tc.want.refused {
+			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
 		}
 	}
 }

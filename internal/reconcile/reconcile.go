@@ -45,6 +45,7 @@ type Reconciler struct {
 	HighWater int           // no task is restored while this many wait
 	Now       func() time.Time
 	Log       *slog.Logger
+	Observe   func(Summary, error) // told of every round of Run; nil for nobody
 }
 
 // Summary is what one round did.
@@ -106,6 +107,9 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
 	for sleep(ctx, interval) {
 		sum, err := r.Once(ctx)
+		if r.Observe != nil {
+			r.Observe(sum, err)
+		}
 		switch {
 		case errors.Is(err, context.Canceled):
 		case err != nil:

@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -136,5 +137,26 @@ func TestRunGoesOnAfterAnErrorAndEndsWithItsContext(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+func TestRunTellsOfEachRound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{open: []purge.OpenRequest{{Request: 1, User: 1}}, tasks: map[purge.RequestID]bool{}, leader: true, archived: 2}
+		var told []string
+		r := reconcile.Reconciler{
+			Ledger: f, Queue: f, Grace: time.Minute, Rate: 100, HighWater: 100, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Observe: func(sum reconcile.Summary, err error) {
+				told = append(told, fmt.Sprint(sum.Led, sum.Restored, sum.Swept, err != nil))
+				f.failTill = time.Now().Add(time.Minute)
+			},
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		r.Run(ctx, time.Second)
+		if len(told) != 2 || told[0] != "true 1 2 false" || told[1] != "true 0 0 true" {
+			t.Errorf("got %q", told)
+		}
 	})
 }

@@ -1,0 +1,63 @@
+package purge
+
+import "time"
+
+// Step is a part of an attempt whose time is worth knowing.
+type Step string
+
+// The steps, in their order.
+const (
+	StepClaim       Step = "claim"
+	StepEligibility Step = "eligibility" // with the references
+	StepList        Step = "list"
+	StepIntend      Step = "intend" // with the second look at the eligibility
+	StepDelete      Step = "delete"
+	StepVerify      Step = "verify" // the second listing
+	StepCommit      Step = "commit" // references cleared, evidence written
+)
+
+// Steps returns all steps.
+func Steps() []Step {
+	return []Step{StepClaim, StepEligibility, StepList, StepIntend, StepDelete, StepVerify, StepCommit}
+}
+
+// Observer is told of attempts while they are made. Its methods are called by many attempts at a time and must be quick.
+type Observer interface {
+	// Took says how long a step took, well or not.
+	Took(step Step, d time.Duration)
+	// Saw says what a recorded attempt has found out about objects: how many generations with which outcome, and, as
+	// Absent, how many directories without any.
+	Saw(outcome Outcome, n int)
+	// Cleared says how many references a recorded attempt has asked to clear.
+	Cleared(references int)
+}
+
+// took tells the observer, if there is one, of a step that begun then.
+func (p *Purger) took(step Step, begun time.Time) {
+	if p.Observer != nil {
+		p.Observer.Took(step, time.Since(begun))
+	}
+}
+
+// recorded tells the observer what is in the ledger now.
+func (p *Purger) recorded(report Report) {
+	if p.Observer == nil {
+		return
+	}
+	seen := map[Outcome]int{Erased: report.gone}
+	for _, e := range report.Evidence {
+		seen[e.Outcome]++
+	}
+	for outcome, n := range seen {
+		if n > 0 {
+			p.Observer.Saw(outcome, n)
+		}
+	}
+	references := 0
+	for _, c := range report.Clear {
+		references += len(c.References)
+	}
+	if references > 0 {
+		p.Observer.Cleared(references)
+	}
+}
