@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/admin"
@@ -18,14 +20,19 @@ import (
 
 // serveAdmin shows, beside a command that runs for long, how it is, until stop is called. failed is told why it cannot.
 func serveAdmin(
-	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store, rdb redis.UniversalClient, log *slog.Logger, failed func(error),
+	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store, rdb redis.UniversalClient,
+	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
 	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base}, overview.Real(store, rdb, health.Problems,
 		purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
+	if err := registry.Register(page.Servers()); err != nil {
+		page.Close()
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
 	dashboard := queue.NewDashboard(rdb, base+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
-		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(telemetry.NewRegistry(), log), Overview: page,
+		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Overview: page,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
 	}, log)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
@@ -57,6 +58,9 @@ type service struct {
 	redis  redis.UniversalClient
 	log    *slog.Logger
 	health *telemetry.Health
+
+	registry *prometheus.Registry
+	accepted *telemetry.Intake
 }
 
 // run serves until ctx ends.
@@ -70,6 +74,9 @@ func (s *service) run(ctx context.Context) (err error) {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer func() { err = errors.Join(err, s.redis.Close()) }()
+	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI, purge.SourceDriver, purge.SourceBackfill); err != nil {
+		return err
+	}
 	s.health = telemetry.NewHealth(
 		telemetry.Check{Name: "mysql", Ask: s.store.Ping},
 		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, s.redis) }},
@@ -77,7 +84,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.log, giveUp)
+	stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
 	if err != nil {
 		return err
 	}
@@ -128,7 +135,7 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 
 func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Limiter) *httpapi.Server {
 	intake := func(name string) httpapi.Intake {
-		return purge.NewGather(purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, s.clientConfig(name))})
+		return purge.NewGather(purge.Intake{Requests: counted{s.store, s.accepted}, Tasks: queue.NewClient(s.redis, s.clientConfig(name))})
 	}
 	return &httpapi.Server{
 		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,

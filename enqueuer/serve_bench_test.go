@@ -49,6 +49,7 @@ func BenchmarkServe(b *testing.B) {
 }
 
 func benchmarkServe(b *testing.B, callers int, gathered bool) {
+	b.Helper()
 	url := benchServer(b, gathered)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
 	defer client.CloseIdleConnections()
@@ -118,6 +119,9 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	b.Cleanup(func() { _ = rdb.Close() })
 	log := slog.New(slog.DiscardHandler)
 	s := &service{cfg: config.DefaultEnqueuer(), store: store, redis: rdb, log: log}
+	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI); err != nil {
+		b.Fatal(err)
+	}
 	api := s.newAPI(everybody{}, everybody{})
 	if !gathered {
 		api.Intake = purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, s.clientConfig(queue.Live))}

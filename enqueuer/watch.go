@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
@@ -64,9 +65,10 @@ is down it waits, and says so. With --once it makes one round, prints what it di
 // watcher is the composition: what a round needs, opened but not yet connected.
 type watcher struct {
 	*watch.Watcher
-	cfg   config.Enqueuer
-	store *mysql.Store
-	redis redis.UniversalClient
+	cfg      config.Enqueuer
+	store    *mysql.Store
+	redis    redis.UniversalClient
+	registry *prometheus.Registry
 }
 
 func (a *app) newWatcher() (*watcher, error) {
@@ -78,9 +80,13 @@ func (a *app) newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
 	}
-	return &watcher{cfg: cfg, store: store, redis: rdb, Watcher: &watch.Watcher{
+	registry, intake, err := newMetrics(purge.SourceWatch)
+	if err != nil {
+		return nil, errors.Join(err, rdb.Close(), store.Close())
+	}
+	return &watcher{cfg: cfg, store: store, redis: rdb, registry: registry, Watcher: &watch.Watcher{
 		Ledger: store,
-		Intake: purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.ClientConfig{
+		Intake: purge.Intake{Requests: counted{store, intake}, Tasks: queue.NewClient(rdb, queue.ClientConfig{
 			Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
 		})},
 		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
@@ -106,7 +112,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stop, err := serveAdmin(ctx, "watch", w.cfg, health, w.store, w.redis, log, giveUp)
+	stop, err := serveAdmin(ctx, "watch", w.cfg, health, w.store, w.redis, w.registry, log, giveUp)
 	if err != nil {
 		return err
 	}

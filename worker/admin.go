@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/certpurge/certpurge/internal/admin"
 	"github.com/certpurge/certpurge/internal/admin/overview"
@@ -18,9 +19,15 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 	sources := overview.Real(w.store, w.redis, w.health.Problems, purge.Policy{ExcludedStates: w.cfg.LMS.ExcludedStates}.Eligible, w.newClientConfig())
 	sources.Buckets = w.buckets
 	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
+	servers := page.Servers()
+	servers.Buckets = w.rates
+	if err := w.registry.Register(servers); err != nil {
+		page.Close()
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
 	dashboard := queue.NewDashboard(w.redis, cfg.BasePath+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg, admin.Parts{
-		Probes: w.health.Handler(), Metrics: telemetry.MetricsHandler(telemetry.NewRegistry(), w.log), Overview: page,
+		Probes: w.health.Handler(), Metrics: telemetry.MetricsHandler(w.registry, w.log), Overview: page,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
 	}, w.log)
 	if err != nil {
@@ -37,6 +44,20 @@ func (w *worker) buckets() []overview.Bucket {
 	all := make([]overview.Bucket, len(settings))
 	for i, s := range settings {
 		all[i] = overview.Bucket{Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention, RequesterPays: s.RequesterPays}
+	}
+	return all
+}
+
+// rates are how fast the buckets are worked on.
+func (w *worker) rates() []telemetry.BucketFigures {
+	var all []telemetry.BucketFigures
+	for _, b := range w.objects.Stats() {
+		for kind, p := range map[string]gcs.PaceStats{"delete": b.Deletes, "read": b.Reads} {
+			all = append(all, telemetry.BucketFigures{
+				Bucket: b.Bucket, Kind: kind, Rate: p.Rate, Ceiling: p.Ceiling, Waiting: p.Waiting, Throttled: p.Throttled, Halved: p.Halved, Waited: p.Waited,
+				InFlight: b.InFlight, MaxInFlight: b.MaxInFlight,
+			})
+		}
 	}
 	return all
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
@@ -120,4 +122,37 @@ func TestOverviewSaysWhatIsAway(t *testing.T) {
 	says("MySQL is away", "The ledger in MySQL cannot be read", "No request is open.")
 	must(t, servers.MariaDB.Start(t.Context()))
 	says("MySQL is back", "No request is open.", "Problem")
+}
+
+// TestWorkersMetrics purges one user and looks at what was counted on the way.
+func TestWorkersMetrics(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.Reconciler.Interval = 50 * time.Millisecond
+	base := s.start().base(t)
+	s.await(purge.Done, s.enqueue(s.addUser())...)
+	want := []string{
+		`certpurge_attempts_total{reason="none",state="done"} 1`, "certpurge_attempt_duration_seconds_count 1",
+		`certpurge_objects_total{outcome="erased"} 8`, "certpurge_references_cleared_total 2",
+		`certpurge_gcs_requests_total{code="204",kind="delete"} 8`, `certpurge_gcs_request_duration_seconds_count{kind="list"} 8`,
+		`certpurge_ledger_up 1`, `certpurge_ledger_requests{reason="none",state="done"} 1`, `certpurge_queue_up 1`, "certpurge_queue_workers 1",
+		`certpurge_queue_tasks{queue="purge",state="pending"} 0`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`, "certpurge_build_info{",
+	}
+	for _, step := range purge.Steps() {
+		want = append(want, fmt.Sprintf(`certpurge_step_duration_seconds_count{step=%q} 1`, step))
+	}
+	var missing []string
+	sandboxtest.Eventually(t, "all is counted", func() bool { // the ledger is read every few seconds
+		missing = nil
+		_, text := visit(t, http.MethodGet, base+"/metrics", "")
+		for _, line := range want {
+			if !strings.Contains(text, line) {
+				missing = append(missing, line)
+			}
+		}
+		if len(missing) > 0 {
+			t.Logf("missing: %q", missing)
+		}
+		return len(missing) == 0 && !strings.Contains(text, `certpurge_reconciler_rounds_total{result="led"} 0`)
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/cli"
@@ -31,11 +32,20 @@ type worker struct {
 	suspect chan struct{} // somebody met a failure that may be everybody's
 
 	settings atomic.Value // of the buckets: []gcs.Settings, as the latest check has read them
+
+	registry *prometheus.Registry
+	metrics  *telemetry.Worker
 }
 
 // run opens everything, serves until ctx ends, and closes everything.
 func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) (err error) {
 	w := &worker{cfg: cfg, log: log, suspect: make(chan struct{}, 1)}
+	if w.registry, err = telemetry.NewRegistry(); err != nil {
+		return err
+	}
+	if w.metrics, err = telemetry.NewWorker(w.registry); err != nil {
+		return err
+	}
 	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
@@ -44,7 +54,9 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
-	if w.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, environ, log)); err != nil {
+	storage := newGCSConfig(cfg, locations, environ, log)
+	storage.Observe = w.metrics.Asked
+	if w.objects, err = gcs.Open(ctx, storage); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
@@ -111,8 +123,9 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
 				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
 			},
-			Now: time.Now,
+			Now: time.Now, Observer: w.metrics,
 		},
+		Observer: w.metrics,
 		Suspect: func() {
 			select {
 			case w.suspect <- struct{}{}:
@@ -128,6 +141,7 @@ func (w *worker) newReconciler() *reconcile.Reconciler {
 	return &reconcile.Reconciler{
 		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.newClientConfig()),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
+		Observe: func(sum reconcile.Summary, err error) { w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err) },
 	}
 }
 

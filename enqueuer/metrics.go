@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/telemetry"
+)
+
+// counted counts the wishes that the ledger takes.
+type counted struct {
+	purge.Requests
+
+	intake *telemetry.Intake
+}
+
+// Accept implements purge.Requests.
+func (c counted) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	accepted, err := c.Requests.Accept(ctx, wishes)
+	for i, a := range accepted {
+		c.intake.Accepted(wishes[i].Source, a.Found)
+	}
+	return accepted, err
+}
+
+// newMetrics makes the metrics of a process that accepts wishes from these sources.
+func newMetrics(sources ...purge.Source) (*prometheus.Registry, *telemetry.Intake, error) {
+	registry, err := telemetry.NewRegistry()
+	if err != nil {
+		return nil, nil, err
+	}
+	intake, err := telemetry.NewIntake(registry, sources...)
+	return registry, intake, err
+}

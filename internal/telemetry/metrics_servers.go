@@ -1,0 +1,174 @@
+package telemetry
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// scrapeTime bounds what a scrape may wait for servers.
+const scrapeTime = 5 * time.Second
+
+// LedgerFigures is what the ledger says of all requests, whoever works on them.
+type LedgerFigures struct {
+	Requests  map[purge.State]map[purge.Reason]int64
+	OldestDue time.Time // zero if none is due
+	LastDone  time.Time // zero if none ever was
+}
+
+// QueueFigures is what Redis says of one queue.
+type QueueFigures struct {
+	Queue  string
+	Tasks  map[string]int // by asynq's state
+	Paused bool
+}
+
+// BucketFigures is how fast one bucket is worked on with requests of one kind.
+type BucketFigures struct {
+	Bucket, Kind          string
+	Rate, Ceiling         float64 // requests a second; 0 for no limit
+	Waiting               int
+	Throttled, Halved     int64
+	Waited                time.Duration
+	InFlight, MaxInFlight int
+}
+
+// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server could
+// not be asked: then its figures are left out, because old ones would look like new ones.
+type Servers struct {
+	Ledger  func(context.Context) (f LedgerFigures, ok bool)
+	Queues  func(context.Context) (f []QueueFigures, workers int, ok bool)
+	Buckets func() []BucketFigures
+	Now     func() time.Time
+}
+
+var (
+	ledgerUp    = desc("certpurge_ledger_up", "Whether the ledger could be read.")
+	requests    = desc("certpurge_ledger_requests", "Requests in the ledger. Every process reports all of them: take the maximum, not the sum.", "state", "reason")
+	oldestDue   = desc("certpurge_ledger_oldest_due_age_seconds", "Age of the oldest open request that waits for no date; 0 if there is none.")
+	lastDone    = desc("certpurge_ledger_last_done_timestamp_seconds", "When any process last got a request done; 0 if none ever was.")
+	queueUp     = desc("certpurge_queue_up", "Whether the queues in Redis could be read.")
+	queueTasks  = desc("certpurge_queue_tasks", "Tasks in a queue, by asynq's state; right also while a task is broken.", "queue", "state")
+	queuePaused = desc("certpurge_queue_paused", "Whether a queue is paused.", "queue")
+	workers     = desc("certpurge_queue_workers", "Workers that pull tasks.")
+	rate        = desc("certpurge_gcs_rate_requests_per_second", "Requests that may be sent to a bucket in a second now; 0 for no limit.", "bucket", "kind")
+	ceiling     = desc("certpurge_gcs_rate_ceiling_requests_per_second", "Requests that may be sent to a bucket in a second at most; 0 for no limit.", "bucket", "kind")
+	waiting     = desc("certpurge_gcs_calls_waiting", "Calls that wait for their turn.", "bucket", "kind")
+	throttled   = desc("certpurge_gcs_throttled_total", "Answers of Cloud Storage that asked for fewer requests.", "bucket", "kind")
+	halved      = desc("certpurge_gcs_rate_halved_total", "How often the rate was halved.", "bucket", "kind")
+	waited      = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket", "kind")
+	inFlight    = desc("certpurge_gcs_calls_in_flight", "Calls to a bucket that are under way.", "bucket")
+	maxInFlight = desc("certpurge_gcs_calls_in_flight_limit", "Calls to a bucket that may be under way.", "bucket")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (s Servers) Describe(out chan<- *prometheus.Desc) {
+	var all []*prometheus.Desc
+	if s.Ledger != nil {
+		all = append(all, ledgerUp, requests, oldestDue, lastDone)
+	}
+	if s.Queues != nil {
+		all = append(all, queueUp, queueTasks, queuePaused, workers)
+	}
+	if s.Buckets != nil {
+		all = append(all, rate, ceiling, waiting, throttled, halved, waited, inFlight, maxInFlight)
+	}
+	for _, d := range all {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s Servers) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
+	defer cancel()
+	if s.Ledger != nil {
+		f, ok := s.Ledger(ctx)
+		gauge(out, ledgerUp, one(ok))
+		if ok {
+			s.collectLedger(out, f)
+		}
+	}
+	if s.Queues != nil {
+		queues, n, ok := s.Queues(ctx)
+		gauge(out, queueUp, one(ok))
+		if ok {
+			gauge(out, workers, float64(n))
+			for _, q := range queues {
+				gauge(out, queuePaused, one(q.Paused), q.Queue)
+				for state, tasks := range q.Tasks {
+					gauge(out, queueTasks, float64(tasks), q.Queue, state)
+				}
+			}
+		}
+	}
+	if s.Buckets != nil {
+		collectBuckets(out, s.Buckets())
+	}
+}
+
+func (s Servers) collectLedger(out chan<- prometheus.Metric, f LedgerFigures) {
+	all := ends()
+	all[purge.Running] = []purge.Reason{purge.ReasonNone}
+	for state, reasons := range f.Requests { // what nobody has thought of is shown, too
+		for reason := range reasons {
+			if !slices.Contains(all[state], reason) {
+				all[state] = append(all[state], reason)
+			}
+		}
+	}
+	for state, reasons := range all {
+		for _, reason := range reasons {
+			gauge(out, requests, float64(f.Requests[state][reason]), string(state), none(string(reason)))
+		}
+	}
+	age, last := 0.0, 0.0
+	if !f.OldestDue.IsZero() {
+		age = max(0, s.Now().Sub(f.OldestDue).Seconds())
+	}
+	if !f.LastDone.IsZero() {
+		last = float64(f.LastDone.UnixMilli()) / 1000
+	}
+	gauge(out, oldestDue, age)
+	gauge(out, lastDone, last)
+}
+
+func collectBuckets(out chan<- prometheus.Metric, all []BucketFigures) {
+	seen := map[string]bool{}
+	for _, f := range all {
+		gauge(out, rate, f.Rate, f.Bucket, f.Kind)
+		gauge(out, ceiling, f.Ceiling, f.Bucket, f.Kind)
+		gauge(out, waiting, float64(f.Waiting), f.Bucket, f.Kind)
+		counter(out, throttled, float64(f.Throttled), f.Bucket, f.Kind)
+		counter(out, halved, float64(f.Halved), f.Bucket, f.Kind)
+		counter(out, waited, f.Waited.Seconds(), f.Bucket, f.Kind)
+		if !seen[f.Bucket] {
+			seen[f.Bucket] = true
+			gauge(out, inFlight, float64(f.InFlight), f.Bucket)
+			gauge(out, maxInFlight, float64(f.MaxInFlight), f.Bucket)
+		}
+	}
+}
+
+func gauge(out chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func counter(out chan<- prometheus.Metric, d *prometheus.Desc, value float64, labels ...string) {
+	out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, value, labels...)
+}
+
+func one(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
