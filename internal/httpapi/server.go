@@ -113,7 +113,7 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rest, ok := strings.CutPrefix(r.URL.Path, s.PathPrefix)
 		if !ok || rest != "" && rest[0] != '/' {
-			unknownPath(r).write(w)
+			unknownPath().write(w)
 			return
 		}
 		own := *r.URL
@@ -134,18 +134,14 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 				return
 			}
 		}
-		unknownPath(r).write(w)
+		unknownPath().write(w)
 	})
 }
 
-// unknownPath is 404 for those who only look. The driver would take a 404 for a learner who is gone: a mistyped base URL
-// must not complete retirements.
-func unknownPath(r *http.Request) *problem {
-	status := http.StatusBadRequest
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		status = http.StatusNotFound
-	}
-	return newProblem(status, "unknown_path", "there is nothing at this path: check the base URL and serve.path_prefix")
+// unknownPath is no 404, whatever the method: the driver takes a 404 for a learner who is gone, and it follows a proxy's
+// redirect with a GET. A mistyped base URL must not complete retirements.
+func unknownPath() *problem {
+	return newProblem(http.StatusBadRequest, "unknown_path", "there is nothing at this path: check the base URL and serve.path_prefix")
 }
 
 // guard turns a panic into an answer, and writes one line of log for each request.
