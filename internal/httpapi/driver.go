@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -117,117 +116,13 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	}
 	user, p := s.who(r.Context(), data)
 	if p == nil {
-		p = s.retireUser(r.Context(), user)
+		p = s.retireUser(r.Context(), user, runOf(r))
 	}
 	if p != nil {
 		p.write(w)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *Server) retireUser(ctx context.Context, user purge.UserID) *problem {
-	release, ok := s.hold()
-	hold := s.Hold
-	if !ok {
-		hold = 0
-	} else {
-		defer release()
-	}
-	until := time.Now().Add(hold)
-	for {
-		a, fresh, p := s.ask(ctx, user)
-		if p != nil || a.request == 0 {
-			return p
-		}
-		row, ok := s.await(ctx, a, until)
-		if !ok {
-			return stillRunning(a.request)
-		}
-		s.asked.forget(user, a)
-		// The end of an earlier call's request may be old news: somebody may have mended its cause, and the driver been run
-		// again. A new attempt tells. Only having given up is nothing that an attempt can find out.
-		if fresh || row.State == purge.Done || row.Reason == purge.ReasonGaveUp {
-			return answer(row)
-		}
-	}
-}
-
-// await waits for the end of a request, until a moment or until the server stops.
-func (s *Server) await(ctx context.Context, a asked, until time.Time) (mysql.Request, bool) {
-	ctx, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // two contexts end the waiting
-	return s.follower.await(ctx, a.request, func(r mysql.Request) bool { return settled(r, a.attempts) })
-}
-
-// ask accepts the wish, unless this driver is still waiting for the answer to an earlier one: its end, too, is an answer,
-// and asking again would wake a task that waits for its retry. The zero value means that there is nothing to do.
-func (s *Server) ask(ctx context.Context, user purge.UserID) (a asked, fresh bool, p *problem) {
-	if a, ok := s.asked.find(user, time.Now()); ok {
-		return a, false, nil
-	}
-	accepted, err := s.Intake.Accept(ctx, []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver}})
-	if err != nil && !errors.Is(err, purge.ErrNotQueued) { // what is in the ledger will be queued
-		return asked{}, true, s.unavailable(ctx, err)
-	}
-	if !accepted[0].Open {
-		return asked{}, true, nil // done before
-	}
-	a = asked{request: accepted[0].Request, attempts: accepted[0].Attempts, at: time.Now()}
-	s.asked.note(user, a)
-	return a, true, nil
-}
-
-// asked is a request that a driver asked for and has not heard the end of.
-type asked struct {
-	request  purge.RequestID
-	attempts int
-	at       time.Time
-}
-
-// patience is how long a driver may come back for the end of what it asked for: a little longer than the ten minutes that
-// it goes on asking.
-const patience = 11 * time.Minute
-
-// waiting remembers what was asked for, so that a driver that was told to ask again gets the end, and does not begin
-// anew. It is lost with the process; then asking again begins anew, which is safe.
-type waiting struct {
-	mu    sync.Mutex
-	asked map[purge.UserID]asked
-	swept time.Time
-}
-
-func (w *waiting) find(user purge.UserID, now time.Time) (asked, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	a, ok := w.asked[user]
-	return a, ok && now.Sub(a.at) < patience
-}
-
-func (w *waiting) note(user purge.UserID, a asked) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.asked == nil {
-		w.asked = map[purge.UserID]asked{}
-	}
-	w.asked[user] = a
-	if a.at.Sub(w.swept) > patience {
-		w.swept = a.at
-		for user, old := range w.asked {
-			if a.at.Sub(old.at) >= patience {
-				delete(w.asked, user)
-			}
-		}
-	}
-}
-
-func (w *waiting) forget(user purge.UserID, a asked) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.asked[user] == a {
-		delete(w.asked, user)
-	}
 }
 
 // hold takes a place among the answers that wait; false if all are taken.

@@ -10,3 +10,6 @@ func (s *Server) Routes() []string {
 	}
 	return all
 }
+
+// DriverPaths are the paths of the driver face.
+func DriverPaths() []string { return driverPaths }
