@@ -31,23 +31,28 @@ type house struct {
 	rows     map[purge.RequestID]*mysql.Request
 	byKey    map[string]purge.RequestID
 	bodies   map[string][32]byte
+	accepted map[string]bool // keys, all of whose body was
 	names    map[string]purge.UserID
 	users    []purge.UserID
 	accepts  int // wishes
 	restored []purge.OpenRequest
 	queued   []purge.Source
 	broken   error // of the ledger
-	queueErr error
-	links    map[purge.UserID]bool // users with references, of those who are done
-	wait     time.Duration         // of the limiter
-	evidence []mysql.EvidenceRecord
+	// acceptErr is of the ledger when it accepts.
+	acceptErr error
+	queueErr  error
+	partly    bool                  // of many wishes only the first is accepted while the queue cannot be reached
+	links     map[purge.UserID]bool // users with references, of those who are done
+	wait      time.Duration         // of the limiter
+	evidence  []mysql.EvidenceRecord
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{
 		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{}, bodies: map[string][32]byte{},
-		names: map[string]purge.UserID{"Ada": 42}, users: []purge.UserID{42, 43, 44}, links: map[purge.UserID]bool{},
+		accepted: map[string]bool{},
+		names:    map[string]purge.UserID{"Ada": 42}, users: []purge.UserID{42, 43, 44}, links: map[purge.UserID]bool{},
 	}
 	h.server = &httpapi.Server{
 		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h, Auth: h, Limiter: h,
@@ -68,8 +73,8 @@ func (i intake) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted
 	h := i.house
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.broken != nil {
-		return nil, h.broken
+	if err := errors.Join(h.broken, h.acceptErr); err != nil {
+		return nil, err
 	}
 	var all []purge.Accepted
 	for _, w := range wishes {
@@ -94,6 +99,9 @@ func (i intake) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted
 			a.Attempts++
 		}
 		all = append(all, a)
+	}
+	if h.partly && h.queueErr != nil {
+		all = all[:1]
 	}
 	return all, h.queueErr
 }
@@ -172,15 +180,22 @@ func (h *house) Reopen(_ context.Context, ids []purge.RequestID) (int, error) {
 	return len(ids), h.broken
 }
 
-func (h *house) SameBody(_ context.Context, key string, fingerprint [32]byte) (same, first bool, err error) {
+func (h *house) SameBody(_ context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before, known := h.bodies[key]
 	if !known {
 		h.bodies[key] = fingerprint
-		return true, true, h.broken
+		return true, false, h.broken
 	}
-	return before == fingerprint, false, h.broken
+	return before == fingerprint, h.accepted[key], h.broken
+}
+
+func (h *house) BodyAccepted(_ context.Context, key string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.accepted[key] = true
+	return h.broken
 }
 
 func (h *house) UnknownUsers(_ context.Context, ids []purge.UserID) ([]purge.UserID, error) {

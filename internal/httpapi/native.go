@@ -101,20 +101,20 @@ func (s *Server) accept(ctx context.Context, intake Intake, key string, body []b
 	if len(unknown) > 0 {
 		return nil, newProblem(http.StatusUnprocessableEntity, "unknown_user", "the LMS has no user %s; nothing was accepted", someIDs(unknown))
 	}
-	first := true
+	replay := false
 	if key != "" {
-		same, isFirst, err := s.Ledger.SameBody(ctx, key, sha256.Sum256(body))
+		same, acceptedBefore, err := s.Ledger.SameBody(ctx, key, sha256.Sum256(body))
 		if err != nil {
 			return nil, s.unavailable(ctx, err)
 		}
 		if !same {
 			return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key came with another body before")
 		}
-		first = isFirst
+		replay = acceptedBefore // a first call that broke off is no answer: it may not have opened what had failed
 	}
 	wishes := make([]purge.Wish, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, Replay: !first}
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, Replay: replay}
 		if key != "" && len(users) == 1 {
 			wishes[i].Key = key
 		}
@@ -123,10 +123,15 @@ func (s *Server) accept(ctx context.Context, intake Intake, key string, body []b
 	switch {
 	case errors.Is(err, purge.ErrKeyTaken):
 		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key belongs to another user's request")
-	case errors.Is(err, purge.ErrNotQueued):
+	case errors.Is(err, purge.ErrNotQueued) && len(accepted) == len(wishes):
 		s.Log.WarnContext(ctx, "accepted, but not yet queued: a worker will do that", slog.Any("error", err))
-	case err != nil:
+	case err != nil: // of many, some may have been accepted; asking for all again finds them
 		return nil, s.unavailable(ctx, err)
+	}
+	if key != "" && !replay {
+		if err := s.Ledger.BodyAccepted(ctx, key); err != nil {
+			return nil, s.unavailable(ctx, err)
+		}
 	}
 	return accepted, nil
 }

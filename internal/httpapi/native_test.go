@@ -300,3 +300,37 @@ func FuzzSingle(f *testing.F) {
 		}
 	})
 }
+
+func TestACallThatBrokeOffIsNoReplay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
+	h.end(purge.Failed, purge.ReasonHeld)
+	many := func() answer {
+		return h.call(http.MethodPost, "/v1/requests", "42\n43\n", "Content-Type: application/x-ndjson", "Idempotency-Key: one")
+	}
+	h.acceptErr = errors.New("gone away")
+	many().is(t, http.StatusServiceUnavailable, "unavailable")
+	h.acceptErr = nil
+	if got := many(); got.status != http.StatusAccepted || !strings.Contains(got.body, `"user_id":42,"found":"failed","open":true`) {
+		t.Errorf("tried again: got %d %s, want what had failed before opened", got.status, got.body)
+	}
+	h.end(purge.Failed, purge.ReasonHeld)
+	if got := many(); got.status != http.StatusAccepted || !strings.Contains(got.body, `"user_id":42,"found":"failed","open":false`) {
+		t.Errorf("repeated: got %d %s, want the end as it stands", got.status, got.body)
+	}
+}
+
+func TestManyThatAreAcceptedInPartAreAskedForAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.queueErr, h.partly = fmt.Errorf("%w: connection refused", purge.ErrNotQueued), true
+	many := func() answer {
+		return h.call(http.MethodPost, "/v1/requests", "42\n43\n", "Content-Type: application/x-ndjson")
+	}
+	many().is(t, http.StatusServiceUnavailable, "unavailable")
+	h.queueErr = nil
+	if got := many(); got.status != http.StatusAccepted || strings.Count(got.body, "\n") != 2 {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+}

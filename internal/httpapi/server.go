@@ -27,8 +27,11 @@ type Ledger interface {
 	RequestsAfter(ctx context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error)
 	EachEvidence(ctx context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error
 	Reopen(ctx context.Context, ids []purge.RequestID) (int, error)
-	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same.
-	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, first bool, err error)
+	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same, and
+	// whether all of it has been accepted.
+	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error)
+	// BodyAccepted says that all that came with a key has been accepted.
+	BodyAccepted(ctx context.Context, key string) error
 }
 
 // Users finds users in the LMS database.

@@ -3,23 +3,34 @@ package mysql
 import (
 	"context"
 	"crypto/subtle"
+	"database/sql"
 )
 
 // SameBody remembers the fingerprint of the body that first came with an idempotency key, as purge.CallerKey made it, and
-// reports whether this body is that one, and whether it is the first. Of two calls at the same time, one is the first.
-func (s *Store) SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, first bool, err error) {
+// reports whether this body is that one, and whether BodyAccepted was called since: then this call is a replay. Until then it
+// is the first one, tried again.
+func (s *Store) SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error) {
 	result := s.gorm.WithContext(ctx).Exec("INSERT IGNORE INTO request_bodies (idempotency_key, fingerprint, created_at) VALUES (?, ?, ?)",
 		key, fingerprint[:], s.now())
 	if result.Error != nil {
 		return false, false, classify("remembering an idempotency key", result.Error)
 	}
 	if result.RowsAffected == 1 {
-		return true, true, nil
+		return true, false, nil
 	}
-	var before []byte
-	err = s.gorm.WithContext(ctx).Raw("SELECT fingerprint FROM request_bodies WHERE idempotency_key = ?", key).Scan(&before).Error
+	var before struct {
+		Fingerprint []byte
+		AcceptedAt  sql.NullTime
+	}
+	err = s.gorm.WithContext(ctx).Raw("SELECT fingerprint, accepted_at FROM request_bodies WHERE idempotency_key = ?", key).Scan(&before).Error
 	if err != nil {
 		return false, false, classify("looking up an idempotency key", err)
 	}
-	return subtle.ConstantTimeCompare(before, fingerprint[:]) == 1, false, nil
+	return subtle.ConstantTimeCompare(before.Fingerprint, fingerprint[:]) == 1, before.AcceptedAt.Valid, nil
+}
+
+// BodyAccepted writes down that all that came with an idempotency key is in the ledger.
+func (s *Store) BodyAccepted(ctx context.Context, key string) error {
+	err := s.gorm.WithContext(ctx).Exec("UPDATE request_bodies SET accepted_at = ? WHERE idempotency_key = ? AND accepted_at IS NULL", s.now(), key).Error
+	return classify("writing down that an idempotency key was accepted", err)
 }

@@ -91,6 +91,7 @@ CREATE TABLE request_bodies (
   idempotency_key VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
   fingerprint BINARY(32) NOT NULL,            -- SHA-256 of the body
   created_at DATETIME(6) NOT NULL,
+  accepted_at DATETIME(6) NULL,               -- from then on, the same call again is a replay
   PRIMARY KEY (idempotency_key)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
