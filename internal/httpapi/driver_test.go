@@ -245,6 +245,9 @@ func TestBodiesThatTheDriverFaceRefuses(t *testing.T) {
 			if h.accepts > 0 {
 				t.Error("something was accepted")
 			}
+			if !strings.Contains(h.log.String(), `"code":"`+tc.code) { // the driver throws the body away
+				t.Errorf("the log does not say why: %s", h.log)
+			}
 			for _, personal := range []string{"Ada", "ada@", "Bob", "äää", "aaa"} {
 				if strings.Contains(got.body+h.log.String(), personal) {
 					t.Errorf("the answer or the log holds %q:\n%s\n%s", personal, got.body, h.log)

@@ -44,6 +44,9 @@ func (p *problem) after(wait time.Duration) *problem {
 
 // write answers with the problem.
 func (p *problem) write(w http.ResponseWriter) {
+	if answered, ok := w.(*recorder); ok {
+		answered.code, answered.request = p.Code, p.Request
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")

@@ -174,6 +174,12 @@ func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Durat
 	level, attrs := slog.LevelInfo, []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Duration("took", took),
 	}
+	if answered.code != "" { // the driver records no bodies: this is where an operator finds what a 401 or 409 was about
+		attrs = append(attrs, slog.String("code", answered.code))
+	}
+	if answered.request != 0 {
+		attrs = append(attrs, slog.Int64("request_id", answered.request))
+	}
 	if failure != nil && !errors.Is(asError(failure), http.ErrAbortHandler) {
 		level, attrs = slog.LevelError, append(attrs, slog.Any("panic", failure))
 	}
@@ -189,9 +195,11 @@ func asError(v any) error {
 type recorder struct {
 	http.ResponseWriter
 
-	route  string // the pattern that matched
-	status int
-	began  bool
+	route   string // the pattern that matched
+	status  int
+	code    string // of a problem
+	request int64  // that a problem is about
+	began   bool
 }
 
 // WriteHeader implements http.ResponseWriter.
