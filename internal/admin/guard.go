@@ -46,6 +46,18 @@ func sameSite(next http.Handler) http.Handler {
 	}))
 }
 
+// strayed refuses a retirement driver whose base URL names this listener instead of serve.listen: it would take a 404 for a
+// learner who is gone, and complete the retirement without a purge.
+func strayed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/retire") {
+			http.Error(w, "This is the admin listener; the retirement driver belongs to serve.listen.", http.StatusBadRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // headers are those of every answer. A handler may replace the policy by one that fits its page.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -68,13 +68,13 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 		closed.Handle("/", parts.Overview)
 	}
 	guarded := sameSite(access.gate(log)(closed))
-	return headers(http.MaxBytesHandler(cutBase(access.BasePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return headers(strayed(http.MaxBytesHandler(cutBase(access.BasePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := free[r.URL.Path]; handler != nil {
 			handler.ServeHTTP(w, r)
 			return
 		}
 		guarded.ServeHTTP(w, r)
-	})), mostBody))
+	})), mostBody)))
 }
 
 // Probes makes the handler of a listener that answers probes only, and metrics where those are open.
@@ -85,7 +85,7 @@ func Probes(parts Parts, access Access) http.Handler {
 	if parts.Metrics != nil && access.MetricsOpen {
 		mux.Handle("GET /metrics", parts.Metrics)
 	}
-	return headers(mux)
+	return headers(strayed(mux))
 }
 
 // choose sends those who may change something to the one dashboard, all others to the other. Changes are logged, without
