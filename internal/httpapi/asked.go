@@ -22,7 +22,8 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run) *pro
 		hold = 0
 	}
 	until := time.Now().Add(hold)
-	for {
+	var asked purge.RequestID
+	for range mostAskings {
 		a, fresh, p := s.ask(ctx, user, by)
 		if p != nil || a.request == 0 {
 			return p
@@ -35,8 +36,14 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run) *pro
 		if a.isAnsweredBy(row, fresh, hold > 0) {
 			return answer(row)
 		}
+		asked = a.request
 	}
+	return stillRunning(asked)
 }
+
+// mostAskings bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which was
+// under way, and for the end that is told.
+const mostAskings = 3
 
 // isAnsweredBy reports whether the end of a request answers those who asked, or is old news.
 func (a asked) isAnsweredBy(r mysql.Request, fresh, held bool) bool {

@@ -115,3 +115,17 @@ func TestAnotherRunOfTheDriverBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestADateIsLookedAtByANewAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		time.AfterFunc(time.Second, func() { h.end(purge.Queued, purge.ReasonRetained) })
+		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusLocked, "retained")
+		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has taken the retention away
+		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusNoContent, "")
+		if h.accepts != 2 {
+			t.Errorf("got %d wishes, want one for each call", h.accepts)
+		}
+	})
+}
