@@ -1,7 +1,6 @@
 package queue_test
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,115 +13,102 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// benchRedis gives the benchmark a database of its own.
-func benchRedis(b *testing.B) redis.UniversalClient {
-	b.Helper()
-	rdb, err := queue.NewRedis(sandboxtest.Redis(b))
-	if err != nil {
-		b.Fatal(err)
+// BenchmarkEnqueue compares the ways to put tasks into a queue; an operation is one task. "EVALSHA" is what Redis and the
+// network allow: commands made beforehand, in a pipeline or not, and nothing made of the answers.
+func BenchmarkEnqueue(b *testing.B) {
+	for _, way := range []struct {
+		name string
+		run  func(*testing.B, redis.UniversalClient, []purge.Task)
+	}{
+		{"EVALSHA/pipeline=1", func(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+			b.Helper()
+			evalsha(b, rdb, tasks, 1)
+		}},
+		{"EVALSHA/pipeline=500", func(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+			b.Helper()
+			evalsha(b, rdb, tasks, 500)
+		}},
+		{"callers=1", func(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+			b.Helper()
+			oneByOne(b, rdb, tasks, 1)
+		}},
+		{"callers=32", func(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+			b.Helper()
+			oneByOne(b, rdb, tasks, 32)
+		}},
+		{"batches", together},
+		{"batches, all there", func(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+			b.Helper()
+			together(b, rdb, tasks)
+			b.ResetTimer()
+			together(b, rdb, tasks)
+		}},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			rdb, err := queue.NewRedis(sandboxtest.Redis(b))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer rdb.Close()
+			tasks := tasksOf(1, b.N, 0)
+			b.ResetTimer()
+			way.run(b, rdb, tasks)
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+		})
 	}
-	b.Cleanup(func() { _ = rdb.Close() })
-	return rdb
 }
 
-// evalsha is what asynq does to enqueue a task, as redis-benchmark would: nothing is encoded, nothing is made of the answer.
-const evalsha = `if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
+func together(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
+	b.Helper()
+	if err := queue.NewClient(rdb, clientConfig).Enqueue(b.Context(), tasks); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func oneByOne(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task, callers int) {
+	b.Helper()
+	client := queue.NewClient(rdb, clientConfig)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for n := next.Add(1) - 1; n < int64(len(tasks)); n = next.Add(1) - 1 {
+				if err := client.Enqueue(b.Context(), tasks[n:n+1]); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// enqueueScript does what asynq's does.
+const enqueueScript = `if redis.call("EXISTS", KEYS[1]) == 1 then return 0 end
 redis.call("HSET", KEYS[1], "msg", ARGV[1], "state", "pending", "pending_since", ARGV[3])
 redis.call("LPUSH", KEYS[2], ARGV[2])
 return 1`
 
-// BenchmarkEnqueue compares the ways to put new tasks into a queue; an operation is one task.
-func BenchmarkEnqueue(b *testing.B) {
-	newTask := func() func() purge.Task {
-		var last atomic.Int64
-		return func() purge.Task {
-			n := last.Add(1)
-			return purge.Task{Request: purge.RequestID(n), User: purge.UserID(n)}
+func evalsha(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task, pipeline int) {
+	b.Helper()
+	sha, err := rdb.ScriptLoad(b.Context(), enqueueScript).Result()
+	if err != nil {
+		b.Fatal(err)
+	}
+	message := make([]byte, 104)
+	commands := make([]redis.Cmder, len(tasks))
+	for i, task := range tasks {
+		id := queue.TaskID(task.User)
+		commands[i] = redis.NewCmd(b.Context(), "evalsha", sha, 2, "asynq:{purge}:t:"+id, "asynq:{purge}:pending", message, id, time.Now().UnixNano())
+	}
+	b.ResetTimer()
+	for first := 0; first < len(commands); first += pipeline {
+		p := rdb.Pipeline()
+		if err := p.BatchProcess(b.Context(), commands[first:min(first+pipeline, len(commands))]...); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := p.Exec(b.Context()); err != nil {
+			b.Fatal(err)
 		}
 	}
-	run := func(name string, f func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task)) {
-		b.Run(name, func(b *testing.B) {
-			rdb := benchRedis(b)
-			next := newTask()
-			b.ReportAllocs()
-			b.ResetTimer()
-			f(b, rdb, next)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
-		})
-	}
-	client := func(rdb redis.UniversalClient) *queue.Client { return queue.NewClient(rdb, clientConfig) }
-	run("one by one", func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task) {
-		b.Helper()
-		c := client(rdb)
-		for range b.N {
-			if err := c.Enqueue(b.Context(), []purge.Task{next()}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	run("32 goroutines", func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task) {
-		b.Helper()
-		c := client(rdb)
-		var wg sync.WaitGroup
-		var done atomic.Int64
-		for range 32 {
-			wg.Go(func() {
-				for done.Add(1) <= int64(b.N) {
-					if err := c.Enqueue(b.Context(), []purge.Task{next()}); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-	})
-	run("batched", func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task) {
-		b.Helper()
-		c := client(rdb)
-		tasks := make([]purge.Task, b.N)
-		for i := range tasks {
-			tasks[i] = next()
-		}
-		b.ResetTimer()
-		if err := c.Enqueue(b.Context(), tasks); err != nil {
-			b.Fatal(err)
-		}
-	})
-	run("batched, again", func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task) {
-		b.Helper()
-		c := client(rdb)
-		tasks := make([]purge.Task, b.N)
-		for i := range tasks {
-			tasks[i] = next()
-		}
-		if err := c.Enqueue(b.Context(), tasks); err != nil {
-			b.Fatal(err)
-		}
-		b.ResetTimer()
-		if err := c.Enqueue(b.Context(), tasks); err != nil {
-			b.Fatal(err)
-		}
-	})
-	run("EVALSHA pipelined", func(b *testing.B, rdb redis.UniversalClient, next func() purge.Task) {
-		b.Helper()
-		sha, err := rdb.ScriptLoad(b.Context(), evalsha).Result()
-		if err != nil {
-			b.Fatal(err)
-		}
-		msg := make([]byte, 104)
-		now := time.Now().UnixNano()
-		b.ResetTimer()
-		for left := b.N; left > 0; left -= 500 {
-			_, err := rdb.Pipelined(b.Context(), func(p redis.Pipeliner) error {
-				for range min(500, left) {
-					id := queue.TaskID(next().User)
-					p.EvalSha(context.Background(), sha, []string{"asynq:{purge}:t:" + id, "asynq:{purge}:pending"}, msg, id, now)
-				}
-				return nil
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }

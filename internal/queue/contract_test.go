@@ -137,3 +137,13 @@ func TestContractATimedOutHandlerIsAbandonedNotStopped(t *testing.T) {
 	<-runs
 	<-runs // a second copy, while the first still runs
 }
+
+// Hangs on it: lockstep. With any other command all would still be right, but each task would take a round trip.
+func TestContractATaskIsAskedForWithTheseCommands(t *testing.T) {
+	t.Parallel()
+	rdb, w := watch(t, newRedis(t))
+	enqueue(t, rdb, tasksOf(1, 500, 0)...)
+	w.expect(t, 1, 2) // EVALSHA; EVAL where Redis does not know the script
+	enqueue(t, rdb, tasksOf(1, 500, 0)...)
+	w.expect(t, 1, 5) // the same, SISMEMBER, and EVALSHA or EVAL of the state
+}

@@ -197,17 +197,6 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 	}
 }
 
-// TestContractATaskIsAskedForWithTheseCommands holds what lockstep stands on: with any other command of asynq's, all
-// would still be right, but each task would take a round trip.
-func TestContractATaskIsAskedForWithTheseCommands(t *testing.T) {
-	t.Parallel()
-	rdb, w := watch(t, newRedis(t))
-	enqueue(t, rdb, tasksOf(1, 500, 0)...)
-	w.expect(t, 1, 2) // EVALSHA; EVAL where Redis does not know the script
-	enqueue(t, rdb, tasksOf(1, 500, 0)...)
-	w.expect(t, 1, 5) // the same, SISMEMBER, and EVALSHA or EVAL of the state
-}
-
 func TestManyTasksFromManyAtOnce(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
