@@ -42,6 +42,17 @@ build: ## build bin/worker and bin/enqueuer
 	@mkdir -p bin
 	go build -o bin/ ./worker ./enqueuer
 
+# What is shipped is static, and the same bytes wherever it is built from the same commit by the same Go.
+OUT ?= bin
+.PHONY: binaries
+binaries: ## build the static binaries that are shipped into OUT (GOOS=linux GOARCH=arm64)
+	@mkdir -p '$(OUT)'
+	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='-s -w -buildid=' -o '$(OUT)/' ./worker ./enqueuer
+
+.PHONY: dist
+dist: ## build the archives of a release into dist/, with checksums
+	@.ci/dist
+
 .PHONY: demo
 demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json")
 	@bin/enqueuer demo $(ARGS)

@@ -26,7 +26,7 @@ Everything may be repeated: the same user is one request, whoever asks, and one 
 		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
 		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a), newMigrateCommand(a),
 		newPasswordCommand(a), newDemoCommand(a),
-		cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out),
+		cli.ConfigCommand(s.Out, load), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
 	)
 	return root
 }

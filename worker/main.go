@@ -45,7 +45,7 @@ under tasks at work fails those, visibly: it might have been one object's.)
 		cfg, _, err := load(path, s.Environ)
 		return cfg, err
 	}
-	root.AddCommand(cli.ConfigCommand(s.Out, loadAny), cli.VersionCommand(s.Out))
+	root.AddCommand(cli.ConfigCommand(s.Out, loadAny), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ))
 	return root
 }
 

@@ -1,0 +1,27 @@
+# One image with both binaries: worker and enqueuer. Static, without a shell, for a user without rights.
+#
+#   docker build -t certpurge .
+#   docker run --rm certpurge enqueuer --help
+#
+# .git must be part of the context: the version of the binaries comes from it.
+ARG GO_VERSION=1.26
+FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG TARGETOS TARGETARCH
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    make binaries OUT=/out GOOS=${TARGETOS} GOARCH=${TARGETARCH}
+
+FROM scratch
+# The certificate authorities that the Cloud Storage client and a rediss:// or TLS MySQL connection trust.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/worker /out/enqueuer /usr/local/bin/
+COPY configs/worker.yaml configs/enqueuer.yaml /etc/certpurge/examples/
+# What the image is made of: go version -m /usr/local/bin/worker lists every module with its version and hash.
+ENV PATH=/usr/local/bin
+USER 65532:65532
+LABEL org.opencontainers.image.title="certpurge" \
+      org.opencontainers.image.description="Purges the legacy PDF certificates of retiring Open edX users"
+CMD ["worker", "--help"]
