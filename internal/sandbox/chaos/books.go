@@ -10,6 +10,7 @@ import (
 // books are what is written down while the run goes on.
 type books struct {
 	commands atomic.Int64 // enqueuers started
+	lists    atomic.Int64 // of users, written for backfills
 	repeated atomic.Int64 // enqueue commands repeated because they failed, as an operator would
 	restarts atomic.Int64 // workers started again, for whatever reason
 

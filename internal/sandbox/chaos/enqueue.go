@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -13,6 +15,16 @@ func enqueueArguments(users []int) []string {
 		args = append(args, strconv.Itoa(user))
 	}
 	return args
+}
+
+// backfillArguments are those of the command that asks for users whom a file lists. It makes the file.
+func (r *run) backfillArguments(users []int) ([]string, error) {
+	var list bytes.Buffer
+	for _, user := range users {
+		_, _ = fmt.Fprintln(&list, user)
+	}
+	name := fmt.Sprintf("users-%d.txt", r.books.lists.Add(1))
+	return []string{"backfill", "--execute", "--users", r.house.Path(name)}, r.house.Write(name, list.Bytes())
 }
 
 // The exit codes of the enqueuer after which repeating the command is safe, by its own help.

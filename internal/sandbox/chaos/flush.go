@@ -6,10 +6,14 @@ import (
 	"time"
 )
 
-// flushed asks for everybody in one command, and empties Redis at random moments from then on until half of the requests
-// have ended. Nobody asks a second time: the ledger alone has to bring back what was lost.
+// flushed asks for everybody in one backfill, and empties Redis at random moments from its beginning until half of the
+// requests have ended. Nobody asks a second time: the ledger alone has to bring back what was lost.
 func (r *run) flushed(ctx context.Context) error {
 	users := r.data.Enqueued()
+	args, err := r.backfillArguments(users)
+	if err != nil {
+		return err
+	}
 	flush := r.faults[0]
 	r.books.begin([]string{flush.name}, users)
 	begun := time.Now()
@@ -18,14 +22,19 @@ func (r *run) flushed(ctx context.Context) error {
 	var flushing sync.WaitGroup
 	var failed error
 	flushing.Go(func() { failed = flush.inject(within, &episode{run: r, users: users, name: flush.name}) })
-	if r.enqueue(ctx, users) {
+	if err = r.enqueuer(r.house.DSN, args...).run(ctx); err == nil {
 		r.printf("  %6.1fs  %d users are asked for\n", time.Since(r.begun).Seconds(), len(users))
 		r.await(ctx, func(s standing) int { return r.unsettled(s) - len(users)/2 })
 	}
 	cancel()
 	flushing.Wait()
 	r.books.end(time.Since(begun))
-	if failed != nil {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		r.books.violate("the backfill failed: %v", err)
+	case failed != nil:
 		return &injectionError{flush.name, failed}
 	}
 	r.calm(ctx)

@@ -11,7 +11,7 @@ import (
 // The scenarios.
 const (
 	Storm       = "storm"        // each fault alone, then mixtures
-	Flush       = "flush"        // Redis emptied again and again under one large backfill
+	Flush       = "flush"        // Redis emptied again and again under one backfill of everybody
 	DeadLetters = "dead-letters" // everybody fails for a missing right, and is queued again once it is back
 )
 
