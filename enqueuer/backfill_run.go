@@ -68,9 +68,14 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 		Requests: store,
 		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
 	}
+	runner.Batch = backfillBatch
 	runner.Waiting = func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, o.queue, time.Now()) }
 	return a.execute(ctx, runner, store, users, o, show)
 }
+
+// backfillBatch is several of the intake's batches, so that one is written into the ledger while the tasks of another go
+// into the queue.
+const backfillBatch = 4 * purge.MaxBatch
 
 // execute runs, follows if asked to, prints the summary in any case, and judges.
 func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql.Store, users *list, o backfillOptions, show *progress) error {

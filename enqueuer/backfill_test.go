@@ -304,7 +304,7 @@ func (c *console) process(args ...string) (cmd *exec.Cmd, said *sandboxtest.Buff
 // TestAKilledBackfillGoesOn kills the process three times, each time in the middle of a batch, and lets it go on.
 func TestAKilledBackfillGoesOn(t *testing.T) {
 	t.Parallel()
-	const users = 2600
+	const users = 6600
 	for name, blocked := range map[string]func(n int) int{"retired": func(n int) int { return n }, "users": func(n int) int { return users + 1 - n }} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -320,12 +320,12 @@ func TestAKilledBackfillGoesOn(t *testing.T) {
 			}
 			checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
 			args := append([]string{"backfill", "--execute", "--checkpoint", checkpoint}, source...)
-			for _, n := range []int{700, 1400, 2100} {
+			for _, n := range []int{2700, 4400, 6100} {
 				release := c.block(purge.DefaultKey(purge.UserID(blocked(n))))
 				killed, said := c.process(args...)
 				sandboxtest.Eventually(t, "the batches before are written down", func() bool {
 					content, err := os.ReadFile(checkpoint)
-					return err == nil && strings.Contains(string(content), fmt.Sprintf(`"users":%d,`, n/500*500))
+					return err == nil && strings.Contains(string(content), fmt.Sprintf(`"users":%d,`, n/backfillBatch*backfillBatch))
 				})
 				if err := killed.Process.Kill(); err != nil {
 					t.Fatal(err)

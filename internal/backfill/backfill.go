@@ -8,6 +8,7 @@
 package backfill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type Runner struct {
 	HighWater  int                                    // nobody is asked for while this many tasks wait
 	MaxUsers   int                                    // in this run; 0 for all
 	Rate       float64                                // users a second; 0 for as fast as it goes
+	Batch      int                                    // users asked for at a time, at most; 0 for 500
 	Checkpoint *Checkpoint                            // nil for none
 	Status     *Status
 	Accepted   func([]purge.Accepted) // told of each batch; nil for nobody
@@ -120,10 +122,11 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 
 // pace returns how many users travel together, and what spaces the batches.
 func (r *Runner) pace() (size int, limiter *rate.Limiter) {
+	size = cmp.Or(r.Batch, batchSize)
 	if r.Rate <= 0 {
-		return batchSize, rate.NewLimiter(rate.Inf, 0)
+		return size, rate.NewLimiter(rate.Inf, 0)
 	}
-	size = max(1, min(batchSize, int(math.Ceil(r.Rate))))
+	size = max(1, min(size, int(math.Ceil(r.Rate))))
 	return size, rate.NewLimiter(rate.Limit(r.Rate), size)
 }
 

@@ -380,3 +380,36 @@ func TestStatusEstimatesWhatIsLeft(t *testing.T) {
 		}
 	})
 }
+
+// TestAnswersAreThoseOfTheFirstTry: the ledger fails behind a part of a batch, and the next try finds that part queued.
+func TestAnswersAreThoseOfTheFirstTry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := &desk{}
+		r := d.runner(numbers{n: 1000})
+		r.Batch = 1000
+		tries := 0
+		r.Intake = intakeFunc(func(_ context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+			tries++
+			accepted := make([]purge.Accepted, len(wishes))
+			for i, w := range wishes {
+				accepted[i] = purge.Accepted{User: w.User, Found: purge.FoundNew, Open: true}
+				if tries > 1 && i < 500 {
+					accepted[i].Found = "queued"
+				}
+			}
+			switch tries {
+			case 1:
+				return accepted[:500], &purge.Error{Class: purge.Unavailable, Text: "away"}
+			case 2:
+				return nil, &purge.Error{Class: purge.Unavailable, Text: "away"}
+			default:
+				return accepted, nil
+			}
+		})
+		sum, err := r.Run(t.Context())
+		if err != nil || tries != 3 || sum.Found[purge.FoundNew] != 1000 || len(sum.Found) != 1 {
+			t.Errorf("got %+v, %v after %d tries; want 1000 new", sum, err, tries)
+		}
+	})
+}

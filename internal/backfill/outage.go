@@ -39,7 +39,7 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 }
 
 // accept asks for users. What was begun is finished even when the run is told to stop, so that no request is left without
-// its task. The answers are those of the first try that reached the ledger.
+// its task. Each answer is that of the first try that brought its user into the ledger.
 func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, error) {
 	wishes := make([]purge.Wish, len(items))
 	for i, item := range items {
@@ -50,8 +50,8 @@ func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, er
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
 		accepted, err := r.Intake.Accept(ctx, wishes)
-		if first == nil {
-			first = accepted
+		if n := len(first); len(accepted) > n {
+			first = append(first, accepted[n:]...)
 		}
 		return err
 	})

@@ -22,7 +22,7 @@ type Intake struct {
 // come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted batch by
 // batch, as Stream does it: if the first step fails, the answers that come are those to the batches before.
 func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
-	all := make([]Accepted, 0, len(wishes))
+	var all []Accepted
 	queued := 0
 	err := in.Stream(ctx, slices.Chunk(wishes, MaxBatch), func(accepted []Accepted, err error) error {
 		all = append(all, accepted...)
