@@ -13,16 +13,16 @@ func (p *Page) Servers() telemetry.Servers {
 }
 
 func (p *Page) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok bool) {
-	l := p.ledger.get(ctx, p)
-	if l.Err != nil || !l.Known() {
+	l, t := p.ledger.get(ctx, p), p.tallies.get(ctx, p)
+	if l.Err != nil || !l.Known() || t.Err != nil || !t.Known() {
 		return f, false
 	}
 	f.Requests = map[purge.State]map[purge.Reason]int64{}
-	for _, t := range l.Value.tallies {
-		if f.Requests[t.State] == nil {
-			f.Requests[t.State] = map[purge.Reason]int64{}
+	for _, n := range t.Value {
+		if f.Requests[n.State] == nil {
+			f.Requests[n.State] = map[purge.Reason]int64{}
 		}
-		f.Requests[t.State][t.Reason] += t.Count
+		f.Requests[n.State][n.Reason] += n.Count
 	}
 	for _, o := range l.Value.oldest {
 		if !forDate(o.Reason) && (f.OldestDue.IsZero() || o.OpenedAt.Before(f.OldestDue)) {

@@ -37,6 +37,7 @@ type Page struct {
 	closed bool
 	under  sync.WaitGroup
 
+	tallies  *cached[[]mysql.Tally] // apart from the rest of the ledger, because they take longest
 	ledger   *cached[ledger]
 	queues   *cached[queues]
 	coverage *cached[[]Uncovered]
@@ -59,6 +60,7 @@ func New(about About, sources Sources, log *slog.Logger) *Page {
 	p.style, _ = files.ReadFile("overview.css") // it is embedded
 	p.tag = fmt.Sprintf("%x", sha256.Sum256(p.style))[:12]
 	const cheap, dear = 10 * time.Second, 5 * time.Minute
+	p.tallies = &cached[[]mysql.Tally]{load: sources.Ledger.Tallies, life: 5 * time.Second, limit: time.Minute, waiting: 3 * time.Second}
 	p.ledger = &cached[ledger]{load: p.readLedger, life: 5 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	p.queues = &cached[queues]{load: p.readQueues, life: 2 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	p.dates = &cached[dates]{load: p.readDates, life: time.Minute, limit: time.Minute, waiting: 2 * time.Second}
@@ -91,7 +93,6 @@ func (p *Page) end() { p.under.Done() }
 // ledger, queues and dates are what is read together.
 type (
 	ledger struct {
-		tallies  []mysql.Tally
 		progress mysql.Progress
 		oldest   []mysql.Oldest
 	}
@@ -104,9 +105,6 @@ type (
 )
 
 func (p *Page) readLedger(ctx context.Context) (l ledger, err error) {
-	if l.tallies, err = p.sources.Ledger.Tallies(ctx); err != nil {
-		return l, err
-	}
 	if l.progress, err = p.sources.Ledger.Progress(ctx); err != nil {
 		return l, err
 	}

@@ -264,7 +264,7 @@ func TestManyLooksReadOnce(t *testing.T) {
 		if got := w.reads.Load(); got != 1 {
 			t.Errorf("the ledger was read %d times, want once", got)
 		}
-		time.Sleep(30 * time.Second) //nolint:forbidigo // in a bubble
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
 		get(t, page, "/")
 		if got := w.reads.Load(); got != 2 {
 			t.Errorf("later the ledger was read %d times in all, want twice", got)

@@ -65,8 +65,10 @@ func (p *Page) look(ctx context.Context) view {
 		About: p.about, Style: p.about.Base + "/assets/overview.css?" + p.tag, Covers: p.sources.Coverage != nil, Doctors: p.sources.Doctor != nil,
 	}
 	var l reading[ledger]
+	var t reading[[]mysql.Tally]
 	var q reading[queues]
 	var reads sync.WaitGroup
+	reads.Go(func() { t = p.tallies.get(ctx, p) })
 	reads.Go(func() { l = p.ledger.get(ctx, p) })
 	reads.Go(func() { q = p.queues.get(ctx, p) })
 	reads.Go(func() { v.Dates = p.dates.get(ctx, p) })
@@ -82,8 +84,8 @@ func (p *Page) look(ctx context.Context) view {
 	if p.sources.Buckets != nil {
 		v.Buckets = p.sources.Buckets()
 	}
-	v.LedgerKnown, v.LedgerErr, v.LedgerAt = l.Known(), text(l.Err), l.At
-	v.addLedger(l.Value)
+	v.LedgerKnown, v.LedgerErr, v.LedgerAt = l.Known() && t.Known(), text(cmp.Or(l.Err, t.Err)), t.At
+	v.addLedger(l.Value, t.Value)
 	v.QueuesKnown, v.QueuesErr = q.Known(), text(q.Err)
 	v.Depths, v.Workers, v.Broken = q.Value.depths, q.Value.workers, q.Value.broken != nil
 	for _, u := range v.Coverage.Value {
@@ -101,7 +103,7 @@ func text(err error) string {
 }
 
 // addLedger sorts the tallies by what they mean to an operator.
-func (v *view) addLedger(l ledger) {
+func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 	v.Progress = l.progress
 	since := map[purge.Reason]*time.Time{}
 	for _, o := range l.oldest {
@@ -113,7 +115,7 @@ func (v *view) addLedger(l ledger) {
 		}
 	}
 	open := map[purge.Reason]int64{}
-	for _, t := range l.tallies {
+	for _, t := range tallies {
 		switch {
 		case !t.State.Ended():
 			v.Open += t.Count
