@@ -20,7 +20,7 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 	sources.Buckets = w.buckets
 	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := page.Servers()
-	servers.Buckets = w.rates
+	servers.Buckets, servers.Settings = w.rates, w.bucketSettings
 	if err := w.registry.Register(servers); err != nil {
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -38,12 +38,20 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 	return func() { stopServing(); page.Close() }, nil
 }
 
-// buckets are the settings that the latest check has read; none before the first.
+// buckets are the settings as the overview shows them.
 func (w *worker) buckets() []overview.Bucket {
-	settings, _ := w.settings.Load().([]gcs.Settings)
-	all := make([]overview.Bucket, len(settings))
-	for i, s := range settings {
-		all[i] = overview.Bucket{Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention, RequesterPays: s.RequesterPays}
+	var all []overview.Bucket
+	for _, s := range w.objects.Settings() {
+		all = append(all, overview.Bucket{Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention, RequesterPays: s.RequesterPays})
+	}
+	return all
+}
+
+// bucketSettings are the same for the metrics.
+func (w *worker) bucketSettings() []telemetry.BucketSettings {
+	var all []telemetry.BucketSettings
+	for _, s := range w.objects.Settings() {
+		all = append(all, telemetry.BucketSettings{Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention})
 	}
 	return all
 }

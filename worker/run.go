@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,7 +30,10 @@ type worker struct {
 	health  *telemetry.Health
 	suspect chan struct{} // somebody met a failure that may be everybody's
 
-	settings atomic.Value // of the buckets: []gcs.Settings, as the latest check has read them
+	said struct { // by the checks, which say each thing once
+		policy   string // of Redis's evictions
+		settings []gcs.Settings
+	}
 
 	registry *prometheus.Registry
 	metrics  *telemetry.Worker
@@ -55,7 +57,12 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
 	storage := newGCSConfig(cfg, locations, environ, log)
-	storage.Observe = w.metrics.Asked
+	storage.Observe = func(kind string, status int, took time.Duration) {
+		w.metrics.Asked(kind, status, took)
+		if status == 0 { // no answer: this one request, or the whole service
+			w.doubt()
+		}
+	}
 	if w.objects, err = gcs.Open(ctx, storage); err != nil {
 		return err
 	}
@@ -126,12 +133,15 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,
-		Suspect: func() {
-			select {
-			case w.suspect <- struct{}{}:
-			default: // it is being looked into
-			}
-		},
+		Suspect:  w.doubt,
+	}
+}
+
+// doubt has it looked into whether all that a purge needs is there.
+func (w *worker) doubt() {
+	select {
+	case w.suspect <- struct{}{}:
+	default: // it is being looked into
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
@@ -56,24 +58,52 @@ func (w *worker) check(ctx context.Context) error {
 	if err := queue.Ping(ctx, w.redis); err != nil {
 		return err
 	}
-	if policy := queue.EvictionPolicy(ctx, w.redis); policy != "" && policy != "noeviction" {
-		w.log.WarnContext(ctx, "Redis may drop tasks: set its maxmemory-policy to noeviction", slog.String("policy", policy))
-	}
+	w.sayPolicy(ctx, queue.EvictionPolicy(ctx, w.redis))
 	settings, err := w.objects.Probe(ctx)
 	if err != nil {
 		return err
 	}
-	w.settings.Store(settings)
-	for _, s := range settings {
-		w.log.InfoContext(ctx, "bucket", slog.String("bucket", s.Bucket), slog.Bool("versioning", s.Versioning),
-			slog.Duration("soft_delete", s.SoftDelete), slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays))
-	}
+	w.saySettings(ctx, settings)
 	return nil
 }
 
+// sayPolicy warns of an eviction policy, once.
+func (w *worker) sayPolicy(ctx context.Context, policy string) {
+	if policy != "" && policy != "noeviction" && policy != w.said.policy {
+		w.log.WarnContext(ctx, "Redis may drop tasks: set its maxmemory-policy to noeviction", slog.String("policy", policy))
+	}
+	w.said.policy = policy
+}
+
+// saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is worth.
+func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
+	if slices.Equal(settings, w.said.settings) {
+		return
+	}
+	for _, s := range settings {
+		if slices.Contains(w.said.settings, s) {
+			continue
+		}
+		figures := []slog.Attr{
+			slog.String("bucket", s.Bucket), slog.Bool("versioning", s.Versioning), slog.Duration("soft_delete", s.SoftDelete),
+			slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays),
+		}
+		if w.said.settings == nil {
+			w.log.LogAttrs(ctx, slog.LevelInfo, "bucket", figures...)
+		} else {
+			w.log.LogAttrs(ctx, slog.LevelWarn, "the settings of a bucket have changed", figures...)
+		}
+	}
+	w.said.settings = settings
+}
+
 // watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true. Until
-// then tasks that meet the trouble are put back without a counted failure.
+// then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does not answer.
+// Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nobody else would notice
+// while there is no work.
 func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
+	ticker := time.NewTicker(w.cfg.GCS.AttributesMaxAge)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,6 +112,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 			}
 			return
 		case <-w.suspect:
+		case <-ticker.C:
 		}
 		if err := w.check(ctx); err != nil && ctx.Err() == nil {
 			w.health.NotReady("paused: " + err.Error())

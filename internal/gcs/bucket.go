@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cloud.google.com/go/storage"
@@ -36,6 +37,7 @@ type bucket struct {
 	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
 	settings Settings
 	asked    time.Time
+	latest   atomic.Pointer[Settings] // as they were last read, for those who only look
 }
 
 func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
@@ -135,6 +137,7 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 			return Settings{}, err
 		}
 		b.settings, b.asked = readSettings(b.name, attrs), now
+		b.latest.Store(new(b.settings))
 	}
 	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
 		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(

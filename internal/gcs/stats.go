@@ -30,6 +30,18 @@ func (s *Store) Stats() []BucketStats {
 	return all
 }
 
+// Settings returns the settings of the buckets as they were last read, in the order of the locations, also of those in which
+// the store refuses to work. It asks nothing of the service; a bucket that was never read is left out.
+func (s *Store) Settings() []Settings {
+	var all []Settings
+	for _, name := range s.cfg.Locations.Buckets() {
+		if latest := s.buckets[name].latest.Load(); latest != nil {
+			all = append(all, *latest)
+		}
+	}
+	return all
+}
+
 func (p *pace) stats() PaceStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -217,6 +217,9 @@ func TestProbeNamesWhatIsWrong(t *testing.T) {
 func TestSettingsAreReadAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *gcs.Config) { c.AttributesMaxAge = time.Minute })
+	if all := w.Settings(); len(all) != 0 {
+		t.Errorf("before anything was read: got %+v", all)
+	}
 	if _, err := w.List(t.Context(), dirD); err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +230,9 @@ func TestSettingsAreReadAgain(t *testing.T) {
 	w.Advance(2 * time.Minute)
 	if _, err := w.List(t.Context(), dirD); purge.ClassOf(err) != purge.Misconfigured {
 		t.Errorf("after it: got %v, want the new soft delete to be noticed", err)
+	}
+	if all := w.Settings(); len(all) != 1 || all[0].SoftDelete != 168*time.Hour {
+		t.Errorf("got %+v, want the settings shown in which it refuses to work", all)
 	}
 }
 

@@ -27,6 +27,15 @@ type QueueFigures struct {
 	Paused bool
 }
 
+// RedisFigures is what Redis says of all queues.
+type RedisFigures struct {
+	Queues  []QueueFigures
+	Workers int
+	// Keeps is whether Redis drops nothing when its memory is full; nil if it does not tell.
+	Keeps  *bool
+	Broken bool // asynq's own statistics fail
+}
+
 // BucketFigures is how fast one bucket is worked on with requests of one kind.
 type BucketFigures struct {
 	Bucket, Kind          string
@@ -37,16 +46,26 @@ type BucketFigures struct {
 	InFlight, MaxInFlight int
 }
 
+// BucketSettings is what the settings of a bucket mean for an erasure.
+type BucketSettings struct {
+	Bucket                string
+	Versioning            bool
+	SoftDelete, Retention time.Duration // 0 for off
+}
+
 // Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server could
 // not be asked: then its figures are left out, because old ones would look like new ones.
 type Servers struct {
-	Ledger  func(context.Context) (f LedgerFigures, ok bool)
-	Queues  func(context.Context) (f []QueueFigures, workers int, ok bool)
-	Buckets func() []BucketFigures
-	Now     func() time.Time
+	Ready    func(context.Context) bool // the process itself
+	Ledger   func(context.Context) (f LedgerFigures, ok bool)
+	Queues   func(context.Context) (f RedisFigures, ok bool)
+	Buckets  func() []BucketFigures
+	Settings func() []BucketSettings // those that were read; none is no setting
+	Now      func() time.Time
 }
 
 var (
+	ready       = desc("certpurge_ready", "Whether the process is ready; 0 while it starts, is paused, stops, or misses a server.")
 	ledgerUp    = desc("certpurge_ledger_up", "Whether the ledger could be read.")
 	requests    = desc("certpurge_ledger_requests", "Requests in the ledger. Every process reports all of them: take the maximum, not the sum.", "state", "reason")
 	oldestDue   = desc("certpurge_ledger_oldest_due_age_seconds", "Age of the oldest open request that waits for no date; 0 if there is none.")
@@ -55,6 +74,8 @@ var (
 	queueTasks  = desc("certpurge_queue_tasks", "Tasks in a queue, by asynq's state; right also while a task is broken.", "queue", "state")
 	queuePaused = desc("certpurge_queue_paused", "Whether a queue is paused.", "queue")
 	workers     = desc("certpurge_queue_workers", "Workers that pull tasks.")
+	noeviction  = desc("certpurge_queue_noeviction", "Whether Redis drops nothing when its memory is full (maxmemory-policy noeviction); left out where it does not tell.")
+	statistics  = desc("certpurge_queue_statistics_up", "Whether asynq's own statistics can be read; 0 while a task is broken, and with it parts of the dashboard.")
 	rate        = desc("certpurge_gcs_rate_requests_per_second", "Requests that may be sent to a bucket in a second now; 0 for no limit.", "bucket", "kind")
 	ceiling     = desc("certpurge_gcs_rate_ceiling_requests_per_second", "Requests that may be sent to a bucket in a second at most; 0 for no limit.", "bucket", "kind")
 	waiting     = desc("certpurge_gcs_calls_waiting", "Calls that wait for their turn.", "bucket", "kind")
@@ -63,6 +84,9 @@ var (
 	waited      = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket", "kind")
 	inFlight    = desc("certpurge_gcs_calls_in_flight", "Calls to a bucket that are under way.", "bucket")
 	maxInFlight = desc("certpurge_gcs_calls_in_flight_limit", "Calls to a bucket that may be under way.", "bucket")
+	softDelete  = desc("certpurge_bucket_soft_delete_seconds", "How long a bucket keeps deleted objects restorable, as last read; 0 for not at all.", "bucket")
+	retention   = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be deleted, as last read; 0 for none.", "bucket")
+	versioning  = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All of them are deleted.", "bucket")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -72,14 +96,20 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (s Servers) Describe(out chan<- *prometheus.Desc) {
 	var all []*prometheus.Desc
+	if s.Ready != nil {
+		all = append(all, ready)
+	}
 	if s.Ledger != nil {
 		all = append(all, ledgerUp, requests, oldestDue, lastDone)
 	}
 	if s.Queues != nil {
-		all = append(all, queueUp, queueTasks, queuePaused, workers)
+		all = append(all, queueUp, queueTasks, queuePaused, workers, noeviction, statistics)
 	}
 	if s.Buckets != nil {
 		all = append(all, rate, ceiling, waiting, throttled, halved, waited, inFlight, maxInFlight)
+	}
+	if s.Settings != nil {
+		all = append(all, softDelete, retention, versioning)
 	}
 	for _, d := range all {
 		out <- d
@@ -90,6 +120,9 @@ func (s Servers) Describe(out chan<- *prometheus.Desc) {
 func (s Servers) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTime)
 	defer cancel()
+	if s.Ready != nil {
+		gauge(out, ready, one(s.Ready(ctx)))
+	}
 	if s.Ledger != nil {
 		f, ok := s.Ledger(ctx)
 		gauge(out, ledgerUp, one(ok))
@@ -98,20 +131,21 @@ func (s Servers) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	if s.Queues != nil {
-		queues, n, ok := s.Queues(ctx)
+		f, ok := s.Queues(ctx)
 		gauge(out, queueUp, one(ok))
 		if ok {
-			gauge(out, workers, float64(n))
-			for _, q := range queues {
-				gauge(out, queuePaused, one(q.Paused), q.Queue)
-				for state, tasks := range q.Tasks {
-					gauge(out, queueTasks, float64(tasks), q.Queue, state)
-				}
-			}
+			collectQueues(out, f)
 		}
 	}
 	if s.Buckets != nil {
 		collectBuckets(out, s.Buckets())
+	}
+	if s.Settings != nil {
+		for _, b := range s.Settings() {
+			gauge(out, softDelete, b.SoftDelete.Seconds(), b.Bucket)
+			gauge(out, retention, b.Retention.Seconds(), b.Bucket)
+			gauge(out, versioning, one(b.Versioning), b.Bucket)
+		}
 	}
 }
 
@@ -139,6 +173,20 @@ func (s Servers) collectLedger(out chan<- prometheus.Metric, f LedgerFigures) {
 	}
 	gauge(out, oldestDue, age)
 	gauge(out, lastDone, last)
+}
+
+func collectQueues(out chan<- prometheus.Metric, f RedisFigures) {
+	gauge(out, workers, float64(f.Workers))
+	gauge(out, statistics, one(!f.Broken))
+	if f.Keeps != nil {
+		gauge(out, noeviction, one(*f.Keeps))
+	}
+	for _, q := range f.Queues {
+		gauge(out, queuePaused, one(q.Paused), q.Queue)
+		for state, tasks := range q.Tasks {
+			gauge(out, queueTasks, float64(tasks), q.Queue, state)
+		}
+	}
 }
 
 func collectBuckets(out chan<- prometheus.Metric, all []BucketFigures) {

@@ -24,17 +24,20 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var scraped = time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
 
-// servers are all three, and well.
+// servers are all of them, and well.
 func servers() telemetry.Servers {
 	return telemetry.Servers{
+		Ready:  func(context.Context) bool { return true },
 		Ledger: func(context.Context) (telemetry.LedgerFigures, bool) { return telemetry.LedgerFigures{}, true },
-		Queues: func(context.Context) ([]telemetry.QueueFigures, int, bool) {
-			return []telemetry.QueueFigures{{Queue: "purge", Tasks: map[string]int{"pending": 0}}}, 0, true
+		Queues: func(context.Context) (telemetry.RedisFigures, bool) {
+			tasks := map[string]int{"pending": 0, "active": 0, "retry": 0, "scheduled": 0, "archived": 0, "completed": 0}
+			return telemetry.RedisFigures{Queues: []telemetry.QueueFigures{{Queue: "purge", Tasks: tasks}}, Keeps: new(true)}, true
 		},
 		Buckets: func() []telemetry.BucketFigures {
 			return []telemetry.BucketFigures{{Bucket: "certs", Kind: "delete"}, {Bucket: "certs", Kind: "read"}}
 		},
-		Now: func() time.Time { return scraped },
+		Settings: func() []telemetry.BucketSettings { return []telemetry.BucketSettings{{Bucket: "certs"}} },
+		Now:      func() time.Time { return scraped },
 	}
 }
 
@@ -200,8 +203,14 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 			OldestDue: scraped.Add(-90 * time.Second), LastDone: scraped.Add(-time.Second),
 		}, true
 	}
-	s.Queues = func(context.Context) ([]telemetry.QueueFigures, int, bool) {
-		return []telemetry.QueueFigures{{Queue: "backfill", Paused: true, Tasks: map[string]int{"pending": 7}}}, 2, true
+	s.Queues = func(context.Context) (telemetry.RedisFigures, bool) {
+		return telemetry.RedisFigures{
+			Queues: []telemetry.QueueFigures{{Queue: "backfill", Paused: true, Tasks: map[string]int{"pending": 7}}}, Workers: 2, Keeps: new(false), Broken: true,
+		}, true
+	}
+	s.Ready = func(context.Context) bool { return false }
+	s.Settings = func() []telemetry.BucketSettings {
+		return []telemetry.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour, Retention: time.Minute}}
 	}
 	s.Buckets = func() []telemetry.BucketFigures {
 		return []telemetry.BucketFigures{
@@ -219,6 +228,8 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 		`certpurge_gcs_calls_waiting{bucket="certs",kind="delete"} 4`, `certpurge_gcs_throttled_total{bucket="certs",kind="delete"} 5`,
 		`certpurge_gcs_rate_halved_total{bucket="certs",kind="delete"} 1`, `certpurge_gcs_waited_seconds_total{bucket="certs",kind="delete"} 1.5`,
 		`certpurge_gcs_calls_in_flight{bucket="certs"} 6`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`,
+		"certpurge_ready 0", "certpurge_queue_noeviction 0", "certpurge_queue_statistics_up 0", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 604800`,
+		`certpurge_bucket_retention_seconds{bucket="certs"} 60`, `certpurge_bucket_versioning{bucket="certs"} 1`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("missing: %s", want)
@@ -231,11 +242,11 @@ func TestServersThatAreAwayLeaveNoOldFigures(t *testing.T) {
 	t.Parallel()
 	s := servers()
 	s.Ledger = func(context.Context) (f telemetry.LedgerFigures, ok bool) { return f, false }
-	s.Queues = func(context.Context) ([]telemetry.QueueFigures, int, bool) { return nil, 0, false }
+	s.Queues = func(context.Context) (f telemetry.RedisFigures, ok bool) { return f, false }
 	registry, _, _ := newMetrics(t, s)
 	text := scrape(t, registry)
 	if !strings.Contains(text, "certpurge_ledger_up 0\n") || !strings.Contains(text, "certpurge_queue_up 0\n") ||
-		strings.Contains(text, "certpurge_ledger_requests{") || strings.Contains(text, "certpurge_queue_tasks{") {
+		strings.Contains(text, "certpurge_ledger_requests{") || strings.Contains(text, "certpurge_queue_tasks{") || strings.Contains(text, "certpurge_queue_noeviction ") {
 		t.Errorf("got\n%s", text)
 	}
 }

@@ -9,7 +9,10 @@ import (
 
 // Servers gives the metrics what the page knows of ledger and queues, so that both together read no more than one of them.
 func (p *Page) Servers() telemetry.Servers {
-	return telemetry.Servers{Ledger: p.ledgerFigures, Queues: p.queueFigures, Now: p.Now}
+	return telemetry.Servers{
+		Ready:  func(ctx context.Context) bool { return len(p.sources.Problems(ctx)) == 0 },
+		Ledger: p.ledgerFigures, Queues: p.queueFigures, Now: p.Now,
+	}
 }
 
 func (p *Page) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok bool) {
@@ -35,15 +38,19 @@ func (p *Page) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok
 	return f, true
 }
 
-func (p *Page) queueFigures(ctx context.Context) (f []telemetry.QueueFigures, workers int, ok bool) {
+func (p *Page) queueFigures(ctx context.Context) (f telemetry.RedisFigures, ok bool) {
 	q := p.queues.get(ctx, p)
 	if q.Err != nil || !q.Known() {
-		return nil, 0, false
+		return f, false
+	}
+	f.Workers, f.Broken = q.Value.workers, q.Value.broken != nil
+	if q.Value.policy != "" {
+		f.Keeps = new(q.Value.policy == "noeviction")
 	}
 	for _, d := range q.Value.depths {
-		f = append(f, telemetry.QueueFigures{Queue: d.Queue, Paused: d.Paused, Tasks: map[string]int{
+		f.Queues = append(f.Queues, telemetry.QueueFigures{Queue: d.Queue, Paused: d.Paused, Tasks: map[string]int{
 			"pending": d.Pending, "active": d.Active, "retry": d.Retry, "scheduled": d.Scheduled, "archived": d.Archived, "completed": d.Completed,
 		}})
 	}
-	return f, q.Value.workers, true
+	return f, true
 }

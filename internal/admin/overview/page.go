@@ -100,6 +100,7 @@ type (
 		depths  []queue.Depth
 		workers int
 		broken  error
+		policy  string // of eviction; empty if Redis does not tell
 	}
 	dates struct{ Retained, Recoverable mysql.Dates }
 )
@@ -116,7 +117,7 @@ func (p *Page) readQueues(ctx context.Context) (q queues, err error) {
 	if q.depths, err = p.sources.Queues.Backlog(ctx); err != nil {
 		return q, err
 	}
-	q.broken = p.sources.Queues.Statistics(ctx)
+	q.broken, q.policy = p.sources.Queues.Statistics(ctx), p.sources.Queues.EvictionPolicy(ctx)
 	q.workers, err = p.sources.Queues.Workers(ctx)
 	return q, err
 }

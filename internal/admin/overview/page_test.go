@@ -40,6 +40,7 @@ type world struct {
 	ledger   error
 	depths   []queue.Depth
 	stats    error
+	policy   string // of eviction
 	workers  int
 	redis    error
 	problems []string
@@ -62,6 +63,7 @@ func (w *world) Retained(context.Context) (mysql.Dates, error) { return w.retain
 func (w *world) Recoverable(context.Context) (mysql.Dates, error)       { return w.restore, w.ledger }
 func (w *world) Backlog(context.Context) ([]queue.Depth, error)         { return w.depths, w.redis }
 func (w *world) Statistics(context.Context) error                       { return w.stats }
+func (w *world) EvictionPolicy(context.Context) string                  { return w.policy }
 func (w *world) Workers(context.Context) (int, error)                   { return w.workers, w.redis }
 func (w *world) Coverage(context.Context) ([]overview.Uncovered, error) { return w.left, w.ledger }
 

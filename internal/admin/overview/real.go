@@ -54,6 +54,10 @@ func (a asynqs) Statistics(context.Context) error {
 	return err
 }
 
+func (a asynqs) EvictionPolicy(ctx context.Context) string {
+	return queue.EvictionPolicy(ctx, a.redis)
+}
+
 func (a asynqs) Workers(context.Context) (int, error) { return queue.Workers(a.redis) }
 
 // uncovered counts retiring users who still have links.

@@ -29,6 +29,8 @@ type Queues interface {
 	Backlog(ctx context.Context) ([]queue.Depth, error)
 	// Statistics fails where asynq's own statistics, and so the dashboard, fail.
 	Statistics(ctx context.Context) error
+	// EvictionPolicy is what Redis does when its memory is full; empty if it does not tell.
+	EvictionPolicy(ctx context.Context) string
 	// Workers counts those who pull tasks.
 	Workers(ctx context.Context) (int, error)
 }

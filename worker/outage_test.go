@@ -1,0 +1,205 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// stoppable serves a bucket at one address, again and again.
+type stoppable struct {
+	t       *testing.T
+	bucket  *gcstest.Server
+	address string
+	server  *http.Server
+}
+
+func (s *stoppable) start() {
+	s.t.Helper()
+	if s.address == "" {
+		s.address = "127.0.0.1:0"
+	}
+	var listener net.Listener
+	sandboxtest.Eventually(s.t, "the address of the bucket is free", func() (ok bool) {
+		var err error
+		listener, err = new(net.ListenConfig).Listen(s.t.Context(), "tcp", s.address)
+		return err == nil
+	})
+	s.address = listener.Addr().String()
+	s.server = &http.Server{Handler: s.bucket, ReadHeaderTimeout: time.Minute}
+	server := s.server
+	go func() { _ = server.Serve(listener) }() // ends with Close
+}
+
+func (s *stoppable) stop() { _ = s.server.Close() } // its connections are cut
+
+// TestEachOutageIsSaidEverywhere takes MySQL, Redis and Cloud Storage away one by one. Readiness, overview, metrics and log must
+// each say which it is, and users who come meanwhile must be purged afterwards without a counted failure.
+func TestEachOutageIsSaidEverywhere(t *testing.T) {
+	t.Parallel()
+	servers := sandboxtest.OwnServers(t)
+	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	bucket := &stoppable{t: t, bucket: s.bucket}
+	bucket.start()
+	t.Cleanup(func() { bucket.stop() })
+	s.cfg.GCS.Endpoint = "http://" + bucket.address
+	s.cfg.GCS.AttributesMaxAge = time.Second // how often the worker looks without a reason
+	s.cfg.Reconciler.Interval, s.cfg.Reconciler.Grace = 200*time.Millisecond, time.Second
+	worker := s.start()
+	base := worker.base(t)
+	page := func(path string) string {
+		_, body := visit(t, http.MethodGet, base+path, "")
+		return body
+	}
+	well := func() {
+		t.Helper()
+		sandboxtest.Eventually(t, "all is well", func() bool {
+			metrics := page("/metrics")
+			return page("/readyz") == "ok\n" && strings.Contains(page("/"), "No request is open.") && strings.Contains(metrics, "certpurge_ready 1\n") &&
+				strings.Contains(metrics, "certpurge_ledger_up 1\n") && strings.Contains(metrics, "certpurge_queue_up 1\n")
+		})
+	}
+	s.await(purge.Done, s.enqueue(s.addUser())...)
+	for _, tc := range []struct {
+		name        string
+		stop, start func()
+		ready       string // on /readyz
+		overview    string
+		metrics     []string
+		log         string
+		open        bool // whether requests can be made meanwhile
+	}{
+		{
+			"MySQL", servers.MariaDB.Stop, func() { must(t, servers.MariaDB.Start(t.Context())) },
+			"mysql: ", "The ledger in MySQL cannot be read",
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 0\n", "certpurge_queue_up 1\n"},
+			`msg="worker paused" error="`, false,
+		},
+		{
+			"Redis", servers.Redis.Stop, func() { must(t, servers.Redis.Start(t.Context())) },
+			"redis: connecting to Redis", "The queues in Redis cannot be read",
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 0\n"},
+			`msg="worker paused" error="connecting to Redis`, false,
+		},
+		{
+			"Cloud Storage", bucket.stop, bucket.start,
+			`paused: reading the settings of bucket "certs": the connection failed`, `This process is not ready: paused: reading the settings of bucket`,
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
+			`msg="worker paused" error="reading the settings of bucket`, true,
+		},
+	} {
+		well()
+		before := len(worker.log.String())
+		tc.stop()
+		var ready, overview, metrics string
+		missing := func() (all []string) {
+			ready, overview, metrics = page("/readyz"), strings.ReplaceAll(page("/"), "&#34;", `"`), page("/metrics")
+			for text, wants := range map[string][]string{ready: {tc.ready}, overview: {tc.overview}, metrics: tc.metrics, worker.log.String()[before:]: {tc.log}} {
+				for _, want := range wants {
+					if !strings.Contains(text, want) {
+						all = append(all, want)
+					}
+				}
+			}
+			return all
+		}
+		var left []string
+		sandboxtest.Eventually(t, tc.name+" is missed everywhere", func() bool {
+			left = missing()
+			if len(left) > 0 {
+				t.Logf("%s: missing %q; readiness says %q", tc.name, left, ready)
+			}
+			return len(left) == 0
+		})
+		if strings.Contains(metrics, "certpurge_ledger_requests{") != (tc.name != "MySQL") || strings.Contains(metrics, "certpurge_queue_tasks{") != (tc.name != "Redis") {
+			t.Errorf("%s: the figures of what is away are shown, or others are not:\n%s", tc.name, metrics)
+		}
+		var ids []purge.RequestID
+		user := purge.UserID(0)
+		if tc.open {
+			user = s.addUser()
+			ids = s.enqueue(user)
+		}
+		tc.start()
+		if !tc.open {
+			user = s.addUser()
+			ids = s.enqueue(user)
+		}
+		for _, r := range s.await(purge.Done, ids...) {
+			if r.Failures > 0 {
+				t.Errorf("%s: the outage was counted: %+v", tc.name, r)
+			}
+		}
+		s.checkErased(user)
+		well()
+	}
+}
+
+// TestIdleWorkerNoticesChangedSettings switches soft delete on, and off again, while nobody asks for anything.
+func TestIdleWorkerNoticesChangedSettings(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.GCS.AttributesMaxAge = time.Second
+	worker := s.start()
+	base := worker.base(t)
+	says := func(what, ready, metric string) {
+		t.Helper()
+		sandboxtest.Eventually(t, what, func() bool {
+			_, probe := visit(t, http.MethodGet, base+"/readyz", "")
+			_, metrics := visit(t, http.MethodGet, base+"/metrics", "")
+			return strings.Contains(probe, ready) && strings.Contains(metrics, metric+"\n")
+		})
+	}
+	set := func(change func(*gcstest.BucketConfig)) {
+		t.Helper()
+		must(t, s.bucket.UpdateBucket("certs", change))
+	}
+	says("it is ready", "ok", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`)
+	set(func(b *gcstest.BucketConfig) { b.SoftDelete = 168 * time.Hour })
+	says("soft delete is noticed", "gcs.accept_soft_delete", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 604800`)
+	set(func(b *gcstest.BucketConfig) { b.SoftDelete = 0 })
+	says("its end is noticed", "ok", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`)
+	set(func(b *gcstest.BucketConfig) { b.Versioning = true })
+	says("versioning is noticed", "ok", `certpurge_bucket_versioning{bucket="certs"} 1`)
+	if log := worker.log.String(); !strings.Contains(log, `level=WARN msg="the settings of a bucket have changed" bucket=certs versioning=true`) || strings.Count(log, "msg=bucket ") != 1 {
+		t.Error("the log does not warn of the change, or repeats what it has said")
+	}
+}
+
+// TestSilentCloudStoragePausesTheWorker has tasks at hand when no answer comes any more: those that meet it count a failure, and the
+// others wait.
+func TestSilentCloudStoragePausesTheWorker(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	bucket := &stoppable{t: t, bucket: s.bucket}
+	bucket.start()
+	t.Cleanup(func() { bucket.stop() })
+	s.cfg.GCS.Endpoint = "http://" + bucket.address
+	s.cfg.Queue.Concurrency = 2
+	worker := s.start()
+	var users []purge.UserID
+	for range 40 {
+		users = append(users, s.addUser())
+	}
+	s.await(purge.Done, s.enqueue(users[0])...)
+	bucket.stop()
+	ids := s.enqueue(users...)
+	sandboxtest.Eventually(t, "the worker pauses", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
+	bucket.start()
+	failures := 0
+	for _, r := range s.await(purge.Done, ids...) {
+		failures += r.Failures
+	}
+	if failures > len(users)/2 {
+		t.Errorf("got %d failures counted for %d users, want a few", failures, len(users))
+	}
+	t.Logf("%d failures", failures)
+	s.checkErased(users...)
+}
