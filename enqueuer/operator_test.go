@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -185,5 +186,23 @@ func TestReport(t *testing.T) {
 	}
 	for _, args := range [][]string{{}, {"--user", "x"}, {"--since", "yesterday"}, {"--until", "2026-13-01"}} {
 		c.run(cli.ExitUsage, append([]string{"report"}, args...)...)
+	}
+}
+
+// TestStatusWhileATaskIsBroken takes away a task's hash, at which asynq's own statistics die. Status is what one looks at then.
+func TestStatusWhileATaskIsBroken(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
+	if n, err := c.redis().Del(t.Context(), "asynq:{purge}:t:purge:"+strconv.Itoa(user)).Result(); n != 1 || err != nil {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	out, _ := c.run(cli.ExitOK, "status")
+	if !regexp.MustCompile(`(?m)^purge +1 +0 `).MatchString(out) || !strings.Contains(out, "workers that pull tasks: 0") {
+		t.Errorf("it says\n%s", out)
+	}
+	if out, _ := c.run(cli.ExitNotDone, "doctor", "--settle", "10ms"); !strings.Contains(out, "id_without_task") {
+		t.Errorf("the doctor says\n%s", out)
 	}
 }

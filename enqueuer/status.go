@@ -92,7 +92,7 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 	rdb, redisErr := openRedis(cmd, cfg)
 	if redisErr == nil {
 		defer rdb.Close()
-		if depths, redisErr = queue.Depths(rdb); redisErr == nil {
+		if depths, redisErr = queue.Backlog(cmd.Context(), rdb); redisErr == nil {
 			workers, redisErr = queue.Workers(rdb)
 		}
 	}
