@@ -65,6 +65,10 @@ test: compiler ## run all tests with the race detector, on private servers
 browser: chromium ## look at the admin pages through a headless Chromium (SCREENSHOTS=dir keeps pictures)
 	CERTPURGE_TEST_SCREENSHOTS=$(SCREENSHOTS) $(TESTENV) go test -tags=disable_grpc_modules,browser -run='^TestBrowser' -timeout=20m ./worker
 
+.PHONY: rules
+rules: ## check alert rules, dashboard and real metrics with Prometheus's promtool, and test the rules
+	promtool=$$(.ci/promtool) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' ./configs ./worker ./enqueuer
+
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)

@@ -27,6 +27,7 @@ type served struct {
 	*console
 
 	url    string
+	admin  string // where its pages are
 	client *http.Client
 	log    *sandboxtest.Buffer
 	stop   context.CancelFunc
@@ -34,16 +35,16 @@ type served struct {
 }
 
 // serve starts the command with a token that has all rights.
-func (c *console) serve(settings string) *served {
+func (c *console) serve() *served {
 	c.t.Helper()
 	sum := sha256.Sum256([]byte(someToken))
 	file := filepath.Join(c.t.TempDir(), "enqueuer.yaml")
 	err := os.WriteFile(file, []byte(fmt.Sprintf(`
-serve: {listen: "127.0.0.1:0"%s}
-admin: {listen: ""}
+serve: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0"}
 tokens:
   - {name: test, sha256: %s, rights: [enqueue, read, requeue], rate: 10000, burst: 100000}
-`, settings, hex.EncodeToString(sum[:]))), 0o600)
+`, hex.EncodeToString(sum[:]))), 0o600)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -57,12 +58,16 @@ tokens:
 	})
 	sandboxtest.Eventually(c.t, "the server listens: "+s.log.String(), func() bool {
 		for line := range strings.Lines(s.log.String()) {
-			var entry struct{ Msg, Address string }
-			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving" {
+			var entry struct{ Msg, Key, Address string }
+			switch err := json.Unmarshal([]byte(line), &entry); {
+			case err != nil:
+			case entry.Msg == "serving":
 				s.url = "http://" + entry.Address
+			case entry.Key == "admin.listen":
+				s.admin = "http://" + entry.Address
 			}
 		}
-		return s.url != ""
+		return s.url != "" && s.admin != ""
 	})
 	return s
 }
@@ -96,7 +101,7 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
-	s := c.serve("")
+	s := c.serve()
 	status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user))
 	if err != nil || status != http.StatusAccepted {
 		t.Fatalf("got %d %s, %v", status, body, err)
@@ -129,7 +134,7 @@ func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=nobody@tcp(127.0.0.1:1)/certpurge"
-	s := c.serve("")
+	s := c.serve()
 	for _, body := range []string{`{"lms_user_id": 1}`, `{"username": "Ada"}`} {
 		if status, answer, err := s.call(http.MethodPost, "/api/v1/retire_user/", body); err != nil || status != http.StatusServiceUnavailable {
 			t.Errorf("got %d %s, %v, want a 503 that the driver asks again after", status, answer, err)
@@ -149,7 +154,7 @@ func TestAThousandAtOnce(t *testing.T) {
 	for n := 1; n <= 1000; n++ {
 		c.db.AddUser(t, "learner"+strconv.Itoa(n))
 	}
-	s := c.serve("")
+	s := c.serve()
 	var wg sync.WaitGroup
 	begin := make(chan struct{})
 	for n := 1; n <= 1000; n++ {
