@@ -13,6 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -80,6 +81,8 @@ func TestWorkersPagesAreBehindALogin(t *testing.T) {
 		{http.MethodPost, "/monitoring/api/queues/purge:pause", "viewer", 403, "not change"},
 		{http.MethodPost, "/ops/monitoring/api/queues/purge:pause", "operator", 204, ""},
 		{http.MethodPost, "/monitoring/api/queues/purge:resume", "operator", 204, ""},
+		{http.MethodPost, "/monitoring/api/queues/purge/pending_tasks:archive_all", "operator", 409, "not archived"},
+		{http.MethodDelete, "/monitoring/api/queues/purge/pending_tasks:delete_all", "viewer", 403, "not change"},
 		{http.MethodGet, "/debug/pprof/cmdline", "viewer", 403, ""},
 		{http.MethodGet, "/debug/pprof/cmdline", "operator", 200, "worker.test"},
 	} {
@@ -155,4 +158,35 @@ func TestWorkersMetrics(t *testing.T) {
 		}
 		return len(missing) == 0 && !strings.Contains(text, `certpurge_reconciler_rounds_total{result="led"} 0`)
 	})
+}
+
+// TestABrokenTaskIsSaidOnThePages takes away the hash of one task of a paused queue. asynq's statistics die of it; the pages stay, and
+// say what is wrong and what mends it.
+func TestABrokenTaskIsSaidOnThePages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.withLogins()
+	s.cfg.Reconciler.Interval = time.Hour // it would mend it
+	base := s.start().base(t)
+	if status, body := visit(t, http.MethodPost, base+"/monitoring/api/queues/purge:pause", "operator"); status != http.StatusNoContent {
+		t.Fatalf("pausing: got %d %s", status, body)
+	}
+	broken := s.addUser()
+	s.enqueue(broken, s.addUser())
+	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	must(t, err)
+	t.Cleanup(func() { _ = rdb.Close() })
+	must(t, rdb.Del(t.Context(), fmt.Sprintf("asynq:{purge}:t:purge:%d", broken)).Err())
+	sandboxtest.Eventually(t, "the pages say it", func() bool {
+		_, overview := visit(t, http.MethodGet, base+"/", "viewer")
+		_, metrics := visit(t, http.MethodGet, base+"/metrics", "viewer")
+		_, queues := visit(t, http.MethodGet, base+"/monitoring/api/queues", "viewer")
+		return strings.Contains(overview, "asynq&#39;s own statistics fail") && strings.Contains(overview, "A list of the queue names a task that is gone.") &&
+			strings.Contains(overview, fmt.Sprintf("queue purge, user %d", broken)) && strings.Contains(overview, "Queue purge is paused: 2 tasks wait") &&
+			strings.Contains(metrics, "certpurge_queue_statistics_up 0\n") && strings.Contains(metrics, `certpurge_queue_tasks{queue="purge",state="pending"} 2`) &&
+			strings.Contains(queues, `"queue":"purge"`)
+	})
+	if status, page := visit(t, http.MethodGet, base+"/monitoring/", "viewer"); status != http.StatusOK || !strings.Contains(page, "<div id=\"root\">") {
+		t.Errorf("the dashboard: got %d %.200s", status, page)
+	}
 }

@@ -43,10 +43,18 @@ var (
 	foreign = regexp.MustCompile(`<link rel="(stylesheet" href="https://|manifest")[^>]*>`)
 )
 
+// narrow makes the page usable on a phone: its menu, which it would otherwise open over half of the screen, begins closed, and
+// what stands side by side comes one below the other. (Names of asynqmon v0.7.2 and its component library.)
+const narrow = `<style>@media (max-width: 700px) { .MuiGrid-item.MuiGrid-grid-xs-6 { max-width: 100%; flex-basis: 100%; } }</style>` +
+	`<script>try { if (innerWidth <= 700 && !localStorage.getItem("asynqmon:state")) ` +
+	`localStorage.setItem("asynqmon:state", '{"settings":{"isDrawerOpen":false}}') } catch (e) {}</script>`
+
 // rewrite takes out of the page what it would load from elsewhere, and lets its own scripts, and the styles that they make,
 // past the policy.
 func rewrite(page []byte, nonce string) []byte {
 	page = foreign.ReplaceAll(page, nil)
+	page = bytes.Replace(page, []byte("<head>"), []byte("<head>"+narrow), 1)
+	page = bytes.ReplaceAll(page, []byte("<style"), []byte(`<style nonce="`+nonce+`"`))
 	page = bytes.ReplaceAll(page, []byte("<script"), []byte(`<script nonce="`+nonce+`"`))
 	return bytes.Replace(page, []byte("<head>"), []byte(`<head><meta property="csp-nonce" content="`+nonce+`"/>`), 1)
 }

@@ -213,8 +213,8 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 			if strings.Contains(page, "//fonts") || strings.Contains(page, "manifest.json") || regexp.MustCompile(`(src|href)="https?:`).MatchString(page) {
 				t.Errorf("%s: the page loads from elsewhere:\n%s", path, page)
 			}
-			if got, want := strings.Count(page, `nonce="`+nonce[1]+`"`), strings.Count(page, "<script"); got != want || want < 2 {
-				t.Errorf("%s: %d of %d scripts have the nonce", path, got, want)
+			if got, want := strings.Count(page, `nonce="`+nonce[1]+`"`), strings.Count(page, "<script")+strings.Count(page, "<style"); got != want || want < 2 {
+				t.Errorf("%s: %d of %d scripts and styles have the nonce", path, got, want)
 			}
 			if want := fmt.Sprintf(`FLAG_READ_ONLY="%v"`, !write); path != "/settings.html" && !strings.Contains(page, want) {
 				t.Errorf("%s: the page lacks %s", path, want)

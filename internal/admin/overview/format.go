@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
 )
 
 var functions = template.FuncMap{
 	"number": number, "age": age, "stamp": stamp, "iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"period": period, "count": func(n int) string { return number(int64(n)) },
+	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 }
 
 // number writes 1234567 as 1,234,567.

@@ -201,14 +201,23 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w.finds = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "mend it"}}
 	text := w.read(t)
 	for _, want := range []string{
-		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge 3 2 0 0 0 runs", "backfill 1,000 48",
-		"retained 7 , oldest 30 d", "Protected by a date 7 first ends 2026-11-03 03:00 last ends 2026-11-05 03:00", "restorable (soft delete) 5",
+		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0", "backfill runs 1,000 48",
+		"retained 7 , oldest 30 d", "Protected by a date 7 the first until 2026-11-03 03:00 , the last until 2026-11-05 03:00", "restorable (soft delete) 5",
 		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d", "20 retiring users still have links", "never requested 17", "failed: held 3",
 		"queue purge: The queue is odd.", "enqueuer doctor --fix would: mend it.", "refused: not_retiring 12", "logged in as alice (view)", "certpurge v1",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got\n%s\nwant %q", text, want)
 		}
+	}
+}
+
+func TestPageSaysOneDateOnce(t *testing.T) {
+	t.Parallel()
+	w := busy()
+	w.retained = mysql.Dates{Count: 1, First: ago(-48 * time.Hour), Last: ago(-48 * time.Hour)}
+	if text := w.read(t); !strings.Contains(text, "Protected by a date 1 until 2026-11-03 03:00 Done") {
+		t.Errorf("got\n%s", text)
 	}
 }
 
@@ -228,7 +237,11 @@ func TestPageKnowsWhereItIs(t *testing.T) {
 	t.Parallel()
 	page := busy().open(t, "/ops/certpurge")
 	_, body := get(t, page, "/")
-	for _, match := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
+	const runbooks = `<a href="https://github.com/certpurge/certpurge/blob/main/docs/operations/README.md" rel="noreferrer">`
+	if strings.Count(body, runbooks) != 1 {
+		t.Error("the page does not lead to the runbooks")
+	}
+	for _, match := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(strings.Replace(body, runbooks, "", 1), -1) {
 		if link := match[1]; !strings.HasPrefix(link, "/ops/certpurge/") && !strings.HasPrefix(link, "#") && !strings.HasPrefix(link, "?") && link != "data:," {
 			t.Errorf("the page links to %s", link)
 		}

@@ -33,7 +33,7 @@ type Visitor struct {
 // patience is how long all that a visitor does may take. Machines that run tests are slow at times.
 const patience = 4 * time.Minute
 
-// New starts a browser that logs in with name and password where a page asks for it; an empty name does not.
+// New starts a browser that logs in with name and password where a page asks for it; with an empty name it presses Cancel there.
 func New(t *testing.T, name, password string) *Visitor {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
@@ -65,9 +65,7 @@ func New(t *testing.T, name, password string) *Visitor {
 			}
 		}
 	})
-	if name != "" {
-		v.logIn(&listening, name, password)
-	}
+	v.logIn(&listening, name, password)
 	return v
 }
 
@@ -85,7 +83,10 @@ func (v *Visitor) logIn(listening *sync.WaitGroup, name, password string) {
 	listening.Go(func() {
 		for e, err := range questions {
 			if err == nil {
-				answer := fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: name, Password: password}
+				answer := fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
+				if name != "" {
+					answer = fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: name, Password: password}
+				}
 				_, _ = chromedp.Call(v.ctx, fetch.ContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: &answer})
 			}
 		}
@@ -135,6 +136,9 @@ func Ask[T any](v *Visitor, what string, action chromedp.Action[T]) T {
 	}
 	return answer
 }
+
+// Try runs an action that may fail because the page is just going to another.
+func Try[T any](v *Visitor, action chromedp.Action[T]) (T, error) { return chromedp.Run(v.ctx, action) }
 
 // Problems returns the warnings and errors of the console since the last call, and forgets them.
 func (v *Visitor) Problems() []string {
