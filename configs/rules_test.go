@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // alert is one of the alert rules.
@@ -173,5 +176,49 @@ func TestEveryAlertIsTestedBothWays(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestScrapedIsWhatTheProcessesAreToldToServe sets what prometheus.yml asks for, and compares the ports.
+func TestScrapedIsWhatTheProcessesAreToldToServe(t *testing.T) {
+	t.Parallel()
+	var file struct {
+		Jobs []struct {
+			Name string `yaml:"job_name"`
+			DNS  []struct {
+				Names []string
+				Port  int
+			} `yaml:"dns_sd_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	readYAML(t, "prometheus/prometheus.yml", &file)
+	text, err := os.ReadFile("prometheus/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ := append(regexp.MustCompile(`CERTPURGE_[A-Z_]+=[^ \n]+`).FindAllString(string(text), -1), "CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge")
+	worker, err := config.LoadWorker("worker.yaml", environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enqueuer, err := config.LoadEnqueuer("enqueuer.yaml", environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := map[string]config.Admin{"worker": worker.Admin, "enqueuer": enqueuer.Admin}
+	for _, job := range file.Jobs {
+		name, ours := strings.CutPrefix(job.Name, "certpurge-")
+		admin, known := served[name]
+		if !ours || !known || len(job.DNS) != 1 || !slices.Equal(job.DNS[0].Names, []string{name}) {
+			t.Errorf("got the job %+v", job)
+			continue
+		}
+		if port := ":" + strconv.Itoa(job.DNS[0].Port); admin.ProbesListen != port || !admin.MetricsOpen {
+			t.Errorf("%s serves at %q, open: %v; it is scraped at %s", name, admin.ProbesListen, admin.MetricsOpen, port)
+		}
+		delete(served, name)
+	}
+	if len(served) > 0 {
+		t.Errorf("not scraped: %v", served)
 	}
 }

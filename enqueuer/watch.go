@@ -84,6 +84,10 @@ func (a *app) newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close(), store.Close())
 	}
+	rounds, err := telemetry.NewWatch(registry)
+	if err != nil {
+		return nil, errors.Join(err, rdb.Close(), store.Close())
+	}
 	return &watcher{cfg: cfg, store: store, redis: rdb, registry: registry, Watcher: &watch.Watcher{
 		Ledger: store,
 		Intake: purge.Intake{Requests: counted{store, intake}, Tasks: queue.NewClient(rdb, queue.ClientConfig{
@@ -93,6 +97,7 @@ func (a *app) newWatcher() (*watcher, error) {
 		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
 		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
 		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
+		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },
 	}}, nil
 }
 

@@ -277,13 +277,13 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.run(ctx, telemetry.NewLogger(&log, "info", "text")) }()
 	address := regexp.MustCompile(`address=(\S+)`)
-	ready := func(status int, why string) func() bool {
+	shows := func(path string, status int, want string) func() bool {
 		return func() bool {
 			match := address.FindStringSubmatch(log.String())
 			if match == nil {
 				return false
 			}
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+match[1]+"/readyz", http.NoBody)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+match[1]+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -293,9 +293,10 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
-			return err == nil && resp.StatusCode == status && strings.Contains(string(body), why)
+			return err == nil && resp.StatusCode == status && strings.Contains(string(body), want)
 		}
 	}
+	ready := func(status int, why string) func() bool { return shows("/readyz", status, why) }
 	sandboxtest.Eventually(t, "it says that MySQL is away", ready(http.StatusServiceUnavailable, "paused: MySQL cannot be reached"))
 	if got := strings.Count(log.String(), "watcher paused"); got != 1 {
 		t.Errorf("it said so %d times:\n%s", got, log.String())
@@ -314,6 +315,13 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	}
 	sandboxtest.Eventually(t, "it is ready again", ready(http.StatusOK, "ok"))
 	sandboxtest.Eventually(t, "the others are asked for", func() bool { return c.perUser() == 3 })
+	metrics := func(want string) func() bool { return shows("/metrics", http.StatusOK, want) }
+	sandboxtest.Eventually(t, "its metrics say so", metrics("certpurge_ready 1\n"))
+	for _, unwanted := range []string{`certpurge_watch_rounds_total{result="led"} 0`, `certpurge_watch_rounds_total{result="failed"} 0`, "certpurge_watch_last_round_timestamp_seconds 0\n"} {
+		if metrics(unwanted)() {
+			t.Errorf("its metrics say %q", unwanted)
+		}
+	}
 	cancel()
 	if err := <-done; err != nil || !strings.Contains(log.String(), "watcher stopped") {
 		t.Errorf("stopping: got %v", err)

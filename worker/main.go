@@ -24,8 +24,8 @@ func newCommand(s cli.Streams) *cobra.Command {
 generation of the user's certificate files from Google Cloud Storage, proves by listing that they are gone, and
 only then clears the two link columns and writes the evidence, in one transaction.
 
-It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis or MySQL is down it waits, and says so. A wrong
-bucket, a missing right or an old ledger ends it at the start with exit code 5; when that happens later, it stops
+It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis, MySQL or Cloud Storage cannot be reached it
+waits, and says so. A wrong bucket, a missing right or an old ledger ends it at the start with exit code 5; when that happens later, it stops
 pulling tasks, turns unready on /readyz, and goes on once it is mended; requests wait. (A right that is withdrawn from
 under tasks at work fails those, visibly: it might have been one object's.)
 

@@ -124,7 +124,8 @@ type GCS struct {
 	ReadRate Rate `yaml:"read_rate" envPrefix:"READ_RATE_"`
 
 	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention) before
-	// it asks again. A longer time means that a changed policy is reported wrongly for longer.
+	// it asks again. Without work it asks as often, and looks at MySQL and Redis on the occasion. A longer time means that a
+	// changed policy is reported wrongly for longer.
 	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
 
 	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a path,

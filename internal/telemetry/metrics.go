@@ -11,7 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// All metrics of ours are declared in this file and in metrics_servers.go. They have no label that could name a user, and each
+// All metrics of ours are declared in this file, in metrics_servers.go and in metrics_watch.go. They have no label that could name a user, and each
 // exists, at zero, from the start: a series that appears only with the first failure cannot be alerted on.
 
 // Worker is what a worker counts. It implements the observers of the packages that it is handed to.

@@ -56,6 +56,9 @@ func newMetrics(t *testing.T, s telemetry.Servers) (*prometheus.Registry, *telem
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := telemetry.NewWatch(registry); err != nil {
+		t.Fatal(err)
+	}
 	if err := registry.Register(s); err != nil {
 		t.Fatal(err)
 	}
@@ -191,6 +194,33 @@ func TestWorkerCounts(t *testing.T) {
 	w.Attempted(purge.Result{State: purge.Done, Again: true}, nil, time.Second)
 	if !strings.Contains(scrape(t, registry), "certpurge_last_done_timestamp_seconds 0\n") {
 		t.Error("a repeated task counts as a success")
+	}
+}
+
+func TestWatchCounts(t *testing.T) {
+	t.Parallel()
+	registry, err := telemetry.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := telemetry.NewWatch(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Watched(false, nil)
+	w.Watched(true, errors.New("MySQL is away"))
+	if text := scrape(t, registry); !strings.Contains(text, "certpurge_watch_last_round_timestamp_seconds 0\n") {
+		t.Errorf("a round of another watcher, or one that failed, counts as finished:\n%s", text)
+	}
+	w.Watched(true, nil)
+	text := scrape(t, registry)
+	for _, result := range []string{"led", "followed", "failed"} {
+		if !strings.Contains(text, fmt.Sprintf("certpurge_watch_rounds_total{result=%q} 1\n", result)) {
+			t.Errorf("%s is not counted:\n%s", result, text)
+		}
+	}
+	if strings.Contains(text, "certpurge_watch_last_round_timestamp_seconds 0\n") {
+		t.Error("the round has no time")
 	}
 }
 

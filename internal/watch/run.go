@@ -19,6 +19,9 @@ func (w *Watcher) Run(ctx context.Context, interval time.Duration, log *slog.Log
 	for {
 		begun := w.Now()
 		sum, err := w.Once(ctx, time.Duration(rest*float64(interval)))
+		if w.Observe != nil && ctx.Err() == nil {
+			w.Observe(sum, err)
+		}
 		sum.log(ctx, log, w.Now().Sub(begun))
 		if err != nil && ctx.Err() == nil {
 			return err

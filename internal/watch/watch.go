@@ -47,6 +47,7 @@ type Watcher struct {
 	HighWater     int           // nobody is asked for while this many tasks wait
 	AskAgainAfter time.Duration // since the end of a request that was refused, or done
 	Now           func() time.Time
+	Observe       func(Summary, error) // told of every round of Run; nil for nobody
 }
 
 // Summary is what one round did.
