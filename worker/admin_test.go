@@ -140,6 +140,7 @@ func TestWorkersMetrics(t *testing.T) {
 		`certpurge_gcs_requests_total{code="204",kind="delete"} 8`, `certpurge_gcs_request_duration_seconds_count{kind="list"} 8`,
 		`certpurge_ledger_up 1`, `certpurge_ledger_requests{reason="none",state="done"} 1`, `certpurge_queue_up 1`, "certpurge_queue_workers 1",
 		`certpurge_queue_tasks{queue="purge",state="pending"} 0`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`, "certpurge_build_info{",
+		"certpurge_ready 1", "certpurge_queue_noeviction 1", "certpurge_queue_statistics_up 1", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`,
 	}
 	for _, step := range purge.Steps() {
 		want = append(want, fmt.Sprintf(`certpurge_step_duration_seconds_count{step=%q} 1`, step))

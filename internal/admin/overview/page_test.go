@@ -221,6 +221,26 @@ func TestPageSaysOneDateOnce(t *testing.T) {
 	}
 }
 
+// TestMetricsSayWhatThePageKnows looks at what is not a mere copy.
+func TestMetricsSayWhatThePageKnows(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]*bool{"noeviction": new(true), "allkeys-lru": new(false), "": nil} {
+		w := busy()
+		w.policy, w.stats, w.problems = policy, errors.New("a task is broken"), []string{"paused"}
+		servers := w.open(t, "").Servers()
+		f, ok := servers.Queues(t.Context())
+		if !ok || !f.Broken || f.Workers != 4 || (f.Keeps == nil) != (want == nil) || want != nil && *f.Keeps != *want {
+			t.Errorf("policy %q: got %+v, %v", policy, f, ok)
+		}
+		if servers.Ready(t.Context()) {
+			t.Error("a process with problems is ready")
+		}
+	}
+	if !busy().open(t, "").Servers().Ready(t.Context()) {
+		t.Error("a process without problems is not ready")
+	}
+}
+
 // TestPageEscapesWhatItShows puts markup where a broken server could put it.
 func TestPageEscapesWhatItShows(t *testing.T) {
 	t.Parallel()
