@@ -16,6 +16,8 @@ import (
 type backfillOptions struct {
 	retired      bool
 	users        string
+	certificates []string
+	fromDatabase bool
 	since, until string
 	execute      bool
 	rate         float64
@@ -45,6 +47,13 @@ Sources, exactly one:
                 user_id, lms_user_id or edx_lms_user_id), or JSON lines (objects with one of these keys). A file is checked whole
                 before anybody is asked for: every line must hold an id that the LMS has. A pipe is checked as it is
                 read. Users listed twice count once.
+  --certificate-ids ID,...
+                single certificates, and nothing else of their users. A certificate that the LMS does not have is an error,
+                before any is asked for. Its user must be retiring all the same.
+  --args-from-database
+                the certificates that the LMS's own command would take from its table of arguments, the newest row of
+                PurgeReferencestoPDFCertificatesCommandConfiguration: "--certificate_ids 1 2 3". The row must be enabled.
+                If it says --dry-run, --execute is refused.
 
 How fast: --rate users a second; without it as fast as the databases take it. Never more than --high-water tasks wait in Redis,
 however many users there are: above it, backfill waits for the workers. Tasks go into a queue of their own, so requests that
@@ -62,6 +71,7 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 		Example: `  enqueuer backfill --retired
   enqueuer backfill --retired --until 2024-01-01 --rate 50 --checkpoint backfill.json --execute --wait
   enqueuer backfill --users users.csv --execute
+  enqueuer backfill --certificate-ids 17,18 --execute --wait
   mysql -N -e 'SELECT user_id FROM …' | enqueuer backfill --users - --execute -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -74,6 +84,8 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 	f := cmd.Flags()
 	f.BoolVar(&o.retired, "retired", false, "all users who may be purged and have references")
 	f.StringVar(&o.users, "users", "", "the users that `FILE` lists; - for standard input")
+	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by their `ID`s")
+	f.BoolVar(&o.fromDatabase, "args-from-database", false, "the certificates in the LMS's table of arguments")
 	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
@@ -90,17 +102,17 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 // check looks for flags that do not fit each other.
 func (o *backfillOptions) check(changed func(string) bool) error {
 	var sources []string
-	for _, name := range []string{"retired", "users"} {
+	for _, name := range []string{"retired", "users", "certificate-ids", "args-from-database"} {
 		if changed(name) {
 			sources = append(sources, "--"+name)
 		}
 	}
-	if len(sources) != 1 || changed("retired") && !o.retired {
+	if len(sources) != 1 || changed("retired") && !o.retired || changed("args-from-database") && !o.fromDatabase {
 		given := "none was given"
 		if len(sources) > 1 {
 			given = strings.Join(sources, " and ") + " were given"
 		}
-		return cli.Usage("expected exactly one of --retired and --users FILE, but %s (see enqueuer backfill --help)", given)
+		return cli.Usage("expected exactly one of --retired, --users FILE, --certificate-ids ID,... and --args-from-database, but %s (see enqueuer backfill --help)", given)
 	}
 	var err error
 	if o.sinceTime, err = parseTime("--since", o.since); err != nil {

@@ -19,6 +19,7 @@ import (
 type backfilled struct {
 	Executed bool   `json:"executed"`
 	Source   string `json:"source"`
+	Unit     string `json:"unit"` // what is counted: users, or certificates
 	backfill.Summary
 	Capped     bool             `json:"capped"`
 	Duplicates int              `json:"duplicates,omitempty"`
@@ -29,11 +30,14 @@ type backfilled struct {
 
 // describe adds what only this kind of source knows.
 func (b *backfilled) describe(source backfill.Source) {
+	b.Unit = "users"
 	switch s := source.(type) {
 	case *backfill.Retired:
 		b.Passed = &s.Passed
 	case *backfill.UserList:
 		b.Duplicates = s.Duplicates
+	case *backfill.Certificates:
+		b.Duplicates, b.Unit = s.Duplicates, "certificates"
 	}
 }
 
@@ -45,10 +49,10 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 		return a.printJSON(b)
 	}
 	if b.Complete && b.Users == 0 && b.Earlier > 0 {
-		a.printf("%s users were asked for by earlier runs; nothing is left\n", numbers.Sprint(b.Earlier))
+		a.printf("%s %s were asked for by earlier runs; nothing is left\n", numbers.Sprint(b.Earlier), b.Unit)
 		return nil
 	}
-	a.printf("%s users asked for in %v%s\n", numbers.Sprint(b.Users), time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
+	a.printf("%s %s asked for in %v%s\n", numbers.Sprint(b.Users), b.Unit, time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
 	if b.Earlier > 0 {
 		a.printf("%s were asked for by earlier runs\n", numbers.Sprint(b.Earlier))
 	}
@@ -96,6 +100,7 @@ func met(found map[purge.Found]int, closed int) string {
 type planned struct {
 	Executed bool   `json:"executed"`
 	Source   string `json:"source"`
+	Unit     string `json:"unit"` // what is counted: users, or certificates
 	backfill.Plan
 	Duplicates int              `json:"duplicates,omitempty"`
 	Passed     *backfill.Passed `json:"passed_over,omitempty"`
@@ -106,7 +111,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 	p := planned{Source: source.Fingerprint(), Plan: plan}
 	var more backfilled
 	more.describe(source)
-	p.Passed, p.Duplicates = more.Passed, more.Duplicates
+	p.Unit, p.Passed, p.Duplicates = more.Unit, more.Passed, more.Duplicates
 	if o.rate > 0 {
 		p.Seconds = backfill.Estimate(plan.Users, o.rate).Seconds()
 	}
@@ -114,7 +119,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		return a.printJSON(p)
 	}
 	if plan.Complete {
-		a.printf("%s users were asked for by earlier runs; nothing is left\n", numbers.Sprint(plan.Earlier))
+		a.printf("%s %s were asked for by earlier runs; nothing is left\n", numbers.Sprint(plan.Earlier), p.Unit)
 		return nil
 	}
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
@@ -122,11 +127,11 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		fmt.Fprintf(w, "%s\t%s\n", name, numbers.Sprintf(format, args...))
 	}
 	row("source", "%s", p.Source)
-	row("users", "%d would be asked for%s", plan.Users, met(plan.Found, plan.Closed))
+	row(p.Unit, "%d would be asked for%s", plan.Users, met(plan.Found, plan.Closed))
 	if plan.Capped {
 		row("", "there are more than --max-users")
 	}
-	row("certificates", "%d, with up to %d files", plan.Certificates, plan.Files)
+	row("to purge", "%d certificates, with up to %d files", plan.Certificates, plan.Files)
 	if plan.Odd > 0 {
 		row("unrecognised", "%d references from which no file can be named; their users would fail", plan.Odd)
 	}

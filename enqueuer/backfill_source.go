@@ -54,6 +54,9 @@ func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, s
 		}
 		return s, cli.Unavailable(s.Open(ctx))
 	}
+	if users == nil {
+		return o.openCertificates(ctx, cfg, store)
+	}
 	s := &backfill.UserList{LMS: store, Database: cfg.LMS.Database, In: users}
 	if !users.file {
 		if o.checkpoint != "" {
@@ -67,6 +70,37 @@ func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, s
 		return nil, cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)
 	}
 	return s, cli.Unavailable(err)
+}
+
+// openCertificates makes the source of single certificates.
+func (o *backfillOptions) openCertificates(ctx context.Context, cfg config.Enqueuer, store *mysql.Store) (backfill.Source, error) {
+	from := "--certificate-ids"
+	ids, err := backfill.ParseCertificates(o.certificates)
+	if o.fromDatabase {
+		from = "--args-from-database"
+		ids, err = o.storedArguments(ctx, store)
+	}
+	s := &backfill.Certificates{LMS: store, Database: cfg.LMS.Database}
+	if err == nil {
+		err = s.Open(ctx, ids)
+	}
+	if errors.Is(err, backfill.ErrBadCertificates) || errors.Is(err, mysql.ErrNoArguments) {
+		return nil, cli.Usage("%s: %w; nothing was enqueued", from, err)
+	}
+	return s, cli.Unavailable(err)
+}
+
+// storedArguments reads the LMS's table of arguments.
+func (o *backfillOptions) storedArguments(ctx context.Context, store *mysql.Store) ([]purge.CertificateID, error) {
+	text, err := store.CommandArguments(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids, dryRun, err := backfill.ParseArguments(text)
+	if err == nil && dryRun && o.execute {
+		return nil, cli.Usage("--args-from-database: the arguments in the database say --dry-run, so --execute is refused; nothing was enqueued")
+	}
+	return ids, err
 }
 
 // badList is the error of a list that turned out to be bad on the way.

@@ -97,7 +97,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--rate", "2")
 	for _, want := range []string{
-		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4, with up to 12 files", "1 references from which no file",
+		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files", "1 references from which no file",
 		fmt.Sprintf("%d, %d, %d", due[0], due[1], due[2]), "2s at --rate 2", "of 6 retirement requests: 1 not eligible, 0 of other dates, 1 without references",
 		"nothing was changed (use --execute)",
 	} {
@@ -109,7 +109,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 	out, _ = c.run(cli.ExitOK, "backfill", "--users", list)
 	for _, want := range []string{
 		"4 would be asked for: 4 new", "2 as not_retiring, such as " + fmt.Sprintf("%d, %d", others["pending"], others["bystander"]), "nothing to purge  1",
-		"1, with up to 4 files", "1 ids were listed more than once",
+		"1 certificates, with up to 4 files", "1 ids were listed more than once",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("a list: it says\n%s\nwant %q", out, want)

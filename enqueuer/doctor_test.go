@@ -124,7 +124,7 @@ func (p *patient) script(text string) {
 
 func key(rest string) string { return "asynq:{purge}:" + rest }
 
-func task(user purge.UserID) string { return key("t:" + queue.TaskID(user)) }
+func task(user purge.UserID) string { return key("t:" + queue.TaskID(purge.Task{User: user})) }
 
 // begin claims a user's request as a worker would, and dequeues its task as asynq would.
 func (p *patient) begin(user purge.UserID) {
@@ -138,7 +138,7 @@ func (p *patient) begin(user purge.UserID) {
 func (p *patient) activate(user purge.UserID) {
 	p.t.Helper()
 	p.begin(user)
-	id := queue.TaskID(user)
+	id := queue.TaskID(purge.Task{User: user})
 	p.do("LREM", key("pending"), 0, id)
 	p.do("LPUSH", key("active"), id)
 	p.do("ZADD", key("lease"), time.Now().Add(time.Hour).Unix(), id)
@@ -158,17 +158,17 @@ func TestDoctor(t *testing.T) {
 		beside   int    // finds that the dry run shows after it, because one follows from the other
 	}{
 		"task_in_no_list": {spoil: func(p *patient, user purge.UserID) {
-			p.do("LREM", key("pending"), 0, queue.TaskID(user))
+			p.do("LREM", key("pending"), 0, queue.TaskID(purge.Task{User: user}))
 		}, severity: doctor.Severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true, after: "request_without_task"},
 		"active_without_lease": {spoil: func(p *patient, user purge.UserID) {
 			p.activate(user)
-			p.do("ZREM", key("lease"), queue.TaskID(user))
+			p.do("ZREM", key("lease"), queue.TaskID(purge.Task{User: user}))
 		}, severity: doctor.Severe, says: []string{"USER", "lease"}, fixes: true, after: "request_without_task"},
 		"id_without_task": {spoil: func(p *patient, user purge.UserID) {
 			// Of a finished task: otherwise the ledger would have something to say, too.
 			p.end(int(user), purge.Report{State: purge.Done})
-			p.do("LREM", key("pending"), 0, queue.TaskID(user))
-			p.do("ZADD", key("completed"), time.Now().Add(time.Hour).Unix(), queue.TaskID(user))
+			p.do("LREM", key("pending"), 0, queue.TaskID(purge.Task{User: user}))
+			p.do("ZADD", key("completed"), time.Now().Add(time.Hour).Unix(), queue.TaskID(purge.Task{User: user}))
 			p.do("DEL", task(user))
 		}, severity: doctor.Severe, says: []string{"USER", "dashboard"}, fixes: true},
 		"task_without_message": {spoil: func(p *patient, user purge.UserID) {

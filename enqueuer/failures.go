@@ -153,12 +153,12 @@ func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.
 		return err
 	}
 	w := csv.NewWriter(a.streams.Out)
-	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail"}) // Error tells
+	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail", "certificate_id"}) // Error tells
 	err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 		for _, r := range rows {
 			_ = w.Write([]string{
-				strconv.FormatInt(int64(r.ID), 10), strconv.FormatInt(int64(r.UserID), 10), string(r.Source), string(r.Reason),
-				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
+				number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
+				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail, number(r.CertificateID),
 			}) // Error tells
 		}
 		return w.Error()

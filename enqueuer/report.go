@@ -91,10 +91,9 @@ func (a *app) reportCSV(cmd *cobra.Command, store *mysql.Store, filter mysql.Evi
 		"size", "cache_control", "until", "references_cleared", "listed_at",
 	}) // Error tells
 	err := store.EachEvidence(cmd.Context(), filter, func(r mysql.EvidenceRecord) error {
-		number := func(n int64) string { return strconv.FormatInt(n, 10) }
 		_ = w.Write([]string{
-			r.Kind, formatTime(r.At), string(r.Outcome), number(int64(r.UserID)), number(int64(r.CertificateID)), string(r.SourceTable),
-			number(int64(r.RequestID)), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
+			r.Kind, formatTime(r.At), string(r.Outcome), number(r.UserID), number(r.CertificateID), string(r.SourceTable),
+			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
 			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt),
 		}) // Error tells
 		return w.Error()
@@ -107,3 +106,5 @@ func (a *app) reportCSV(cmd *cobra.Command, store *mysql.Store, filter mysql.Evi
 	}
 	return err
 }
+
+func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }

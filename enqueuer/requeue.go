@@ -85,7 +85,7 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		}
 		ids, open := make([]purge.RequestID, len(rows)), make([]purge.OpenRequest, len(rows))
 		for i, r := range rows {
-			ids[i], open[i] = r.ID, purge.OpenRequest{Request: r.ID, User: r.UserID, Source: r.Source}
+			ids[i], open[i] = r.ID, r.Open()
 		}
 		n, err := s.store.Reopen(cmd.Context(), ids)
 		sum.Requeued += n

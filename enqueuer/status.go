@@ -139,7 +139,11 @@ func (a *app) printRequests(rows []mysql.Request, out *output) error {
 		return a.printJSON(map[string]any{"requests": orEmpty(rows)})
 	}
 	for _, r := range rows {
-		a.printf("user %d: request %d %s", r.UserID, r.ID, r.State)
+		a.printf("user %d", r.UserID)
+		if r.CertificateID != 0 {
+			a.printf(", certificate %d only", r.CertificateID)
+		}
+		a.printf(": request %d %s", r.ID, r.State)
 		if r.Reason != "" {
 			a.printf(" (%s)", r.Reason)
 		}

@@ -28,6 +28,10 @@ GRANT SELECT (`id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), 
 GRANT SELECT (`id`, `history_id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), UPDATE (`download_uuid`, `download_url`)
   ON `openedx`.`certificates_historicalgeneratedcertificate` TO 'certpurge'@'%';
 
+-- Only for `enqueuer backfill --args-from-database`, and only where Open edX has this table (since 2022):
+-- GRANT SELECT (`id`, `change_date`, `enabled`, `arguments`)
+--   ON `openedx`.`certificates_purgereferencestopdfcertificatescommandconfigur95fa` TO 'certpurge'@'%';
+
 -- The ledger. No DELETE: evidence stays.
 GRANT SELECT, INSERT, UPDATE ON `certpurge`.* TO 'certpurge'@'%';
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -92,10 +93,10 @@ func (p *Plan) add(ctx context.Context, lms Foresight, policy purge.Policy, batc
 		case reason != purge.ReasonNone:
 			p.Refused[reason]++
 			p.NotSamples[reason] = sample(p.NotSamples[reason], a.User)
-		case len(user.References) == 0:
+		case len(user.Of(a.Certificate)) == 0:
 			p.NoReference++
 		default:
-			expected := purge.Expect(user.References)
+			expected := purge.Expect(user.Of(a.Certificate))
 			p.Certificates, p.Files, p.Odd = p.Certificates+expected.Certificates, p.Files+expected.Files, p.Odd+expected.Odd
 			p.Samples = sample(p.Samples, a.User)
 		}
@@ -104,7 +105,7 @@ func (p *Plan) add(ctx context.Context, lms Foresight, policy purge.Policy, batc
 }
 
 func sample(ids []purge.UserID, id purge.UserID) []purge.UserID {
-	if len(ids) < samples {
+	if len(ids) < samples && !slices.Contains(ids, id) {
 		ids = append(ids, id)
 	}
 	return ids

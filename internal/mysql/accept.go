@@ -19,11 +19,19 @@ const acceptBatch = 500
 // met is a request that a wish has met: there before it, or made for it.
 type met struct {
 	id       purge.RequestID
-	user     purge.UserID
+	scope    scope
 	state    purge.State
 	attempts int
 	fresh    bool // made for a wish that has not been answered yet
 }
+
+// scope is what a request is about.
+type scope struct {
+	user        purge.UserID
+	certificate purge.CertificateID // 0 for all of the user's
+}
+
+func scopeOf(w purge.Wish) scope { return scope{w.User, w.Certificate} }
 
 // Accept makes or finds a request for each wish: one look for what is there, one INSERT for what is not. An INSERT is
 // made whole or not at all, so a request that it makes is nobody else's, and whoever finds it found it.
@@ -37,16 +45,16 @@ func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 		return nil, err
 	}
 	var fresh []purge.Wish
-	users := map[string]purge.UserID{}
+	scopes := map[string]scope{}
 	for _, w := range wishes {
-		before, asked := users[w.Key]
-		if (asked && before != w.User) || (known[w.Key] != nil && known[w.Key].user != w.User) {
+		before, asked := scopes[w.Key]
+		if (asked && before != scopeOf(w)) || (known[w.Key] != nil && known[w.Key].scope != scopeOf(w)) {
 			return nil, keyTaken(w)
 		}
 		if !asked && known[w.Key] == nil {
 			fresh = append(fresh, w)
 		}
-		users[w.Key] = w.User
+		scopes[w.Key] = scopeOf(w)
 	}
 	for part := range slices.Chunk(fresh, acceptBatch) {
 		if err := s.insert(ctx, part, known); err != nil {
@@ -68,12 +76,12 @@ func (s *Store) lookUp(ctx context.Context, keys []string, known map[string]*met
 		err := each(ctx, s.sql, func(rows *sql.Rows) error {
 			var key string
 			var m met
-			if err := rows.Scan(&m.id, &key, &m.user, &m.state, &m.attempts); err != nil {
+			if err := rows.Scan(&m.id, &key, &m.scope.user, &m.scope.certificate, &m.state, &m.attempts); err != nil {
 				return err
 			}
 			known[key] = &m
 			return nil
-		}, "SELECT id, idempotency_key, user_id, state, attempts FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
+		}, "SELECT id, idempotency_key, user_id, certificate_id, state, attempts FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
 		if err != nil {
 			return classify("looking up requests", err)
 		}
@@ -106,7 +114,7 @@ func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known map[strin
 		for _, w := range wishes {
 			if other := known[w.Key]; other == nil {
 				left = append(left, w)
-			} else if other.user != w.User {
+			} else if other.scope != scopeOf(w) {
 				return keyTaken(w)
 			}
 		}
@@ -128,12 +136,12 @@ func lostRace(err error) bool {
 func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
 	now := s.now()
 	var q script
-	args := make([]any, 0, 6*len(wishes)+1)
+	args := make([]any, 0, 7*len(wishes)+1)
 	for _, w := range wishes {
-		args = append(args, w.Key, w.User, w.Source, now, now, now)
+		args = append(args, w.Key, w.User, w.Certificate, w.Source, now, now, now)
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES "+
-		tuples("(?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
+	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, state, requested_at, opened_at, updated_at) VALUES "+
+		tuples("(?, ?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
 	ids := make(map[string]purge.RequestID, len(wishes))
 	err := each(ctx, s.sql, func(rows *sql.Rows) error {
@@ -152,7 +160,7 @@ func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[st
 			missing = append(missing, w.Key)
 			continue
 		}
-		known[w.Key] = &met{id: ids[w.Key], user: w.User, state: purge.Queued, fresh: true}
+		known[w.Key] = &met{id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, fresh: true}
 	}
 	if err := s.lookUp(ctx, missing, known); err != nil {
 		return err
@@ -176,12 +184,12 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 	var again []purge.RequestID
 	for i, w := range wishes {
 		m := known[w.Key]
-		a := purge.Accepted{Request: m.id, User: w.User, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
+		a := purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
 		switch {
 		case m.fresh:
 			a.Found, m.fresh = purge.FoundNew, false
 		case !m.state.Ended():
-		case w.Replay, m.state == purge.Done && !left[w.User]:
+		case w.Replay, m.state == purge.Done && !left[m.scope]:
 			a.Open = false
 		default:
 			again = append(again, m.id)
@@ -194,23 +202,55 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 	return accepted, err
 }
 
-// leftToDo asks which users still have references, of those whose requests are done.
-func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known map[string]*met) (map[purge.UserID]bool, error) {
+// leftToDo asks what still has references, of that whose requests are done.
+func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known map[string]*met) (map[scope]bool, error) {
 	var users []purge.UserID
+	var certificates []scope
 	for _, w := range wishes {
-		if known[w.Key].state == purge.Done && !w.Replay {
+		switch {
+		case known[w.Key].state != purge.Done || w.Replay:
+		case w.Certificate != 0:
+			certificates = append(certificates, scopeOf(w))
+		default:
 			users = append(users, w.User)
 		}
 	}
-	left := map[purge.UserID]bool{}
+	left := map[scope]bool{}
 	for part := range slices.Chunk(users, acceptBatch) {
 		some, err := s.withReferences(ctx, part)
 		if err != nil {
 			return nil, classify("asking the LMS database", err)
 		}
 		for id := range some {
-			left[id] = true
+			left[scope{user: id}] = true
+		}
+	}
+	for part := range slices.Chunk(certificates, acceptBatch) {
+		if err := s.leftOf(ctx, part, left); err != nil {
+			return nil, classify("asking the LMS database", err)
 		}
 	}
 	return left, nil
+}
+
+// leftOf adds those certificates that have a reference that counts as left.
+func (s *Store) leftOf(ctx context.Context, certificates []scope, left map[scope]bool) error {
+	ids := make([]purge.CertificateID, len(certificates))
+	for i, c := range certificates {
+		ids[i] = c.certificate
+	}
+	for _, table := range s.counting() {
+		var rows []struct {
+			ID     purge.CertificateID
+			UserID purge.UserID
+		}
+		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT id, user_id FROM "+table+" WHERE id IN ? AND user_id IS NOT NULL AND "+hasReference, ids).Scan(&rows).Error
+		if err != nil {
+			return fmt.Errorf("looking for references: %w", err)
+		}
+		for _, row := range rows {
+			left[scope{row.UserID, row.ID}] = true
+		}
+	}
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 
 // tables are the quoted, qualified names of the LMS tables (upstream migrations of the apps certificates and user_api).
 type tables struct {
-	users, requests, statuses, states, certificates, history string
+	users, requests, statuses, states, certificates, history, arguments string
 }
 
 func newTables(database string) tables {
@@ -23,6 +23,7 @@ func newTables(database string) tables {
 		states:       name("user_api_retirementstate"),
 		certificates: name("certificates_generatedcertificate"),
 		history:      name("certificates_historicalgeneratedcertificate"),
+		arguments:    name("certificates_purgereferencestopdfcertificatescommandconfigur95fa"), // cut to 64 characters by upstream
 	}
 }
 
@@ -116,25 +117,32 @@ func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition str
 	return table, "user_id = ? AND id = ? AND (" + strings.Join(guards, " OR ") + ")", args
 }
 
-// noReferenceLeft is a condition on one user: it takes the user's id once, or twice where history counts.
-func (s *Store) noReferenceLeft(user purge.UserID) (condition string, args []any) {
-	condition = "NOT EXISTS (SELECT 1 FROM " + s.tables.certificates + " WHERE user_id = ? AND " + hasReference + ")"
-	args = []any{user}
+// counting are the tables whose references count as left.
+func (s *Store) counting() []string {
 	if s.clear {
-		condition += " AND NOT EXISTS (SELECT 1 FROM " + s.tables.history + " WHERE user_id = ? AND " + hasReference + ")"
-		args = append(args, user)
+		return []string{s.tables.certificates, s.tables.history}
 	}
-	return condition, args
+	return []string{s.tables.certificates}
+}
+
+// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user.
+func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID) (condition string, args []any) {
+	which, scope := "user_id = ?", []any{user}
+	if certificate != 0 {
+		which, scope = "user_id = ? AND id = ?", []any{user, certificate}
+	}
+	var none []string
+	for _, table := range s.counting() {
+		none = append(none, "NOT EXISTS (SELECT 1 FROM "+table+" WHERE "+which+" AND "+hasReference+")")
+		args = append(args, scope...)
+	}
+	return strings.Join(none, " AND "), args
 }
 
 // withReferences returns those of the users that have a reference that counts as left.
 func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
-	sources := []string{s.tables.certificates}
-	if s.clear {
-		sources = append(sources, s.tables.history)
-	}
-	for _, table := range sources {
+	for _, table := range s.counting() {
 		ids, err := s.referring(ctx, table, users)
 		if err != nil {
 			return nil, fmt.Errorf("looking for references: %w", err)
@@ -157,11 +165,7 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.checkBinlog(ctx); err != nil {
 		return err
 	}
-	updates := []string{s.tables.certificates}
-	if s.clear {
-		updates = append(updates, s.tables.history)
-	}
-	for _, table := range updates {
+	for _, table := range s.counting() {
 		statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' WHERE 1 = 0" //nolint:gosec // a quoted name of our own
 		_, err := s.sql.ExecContext(ctx, statement)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 // Uncovered is a retiring user who still has references, with the request that is, or was, to erase them.
 type Uncovered struct {
 	User    purge.UserID
-	Request purge.RequestID // 0: never requested
+	Request purge.RequestID // 0: never requested, but perhaps for single certificates
 	State   purge.State     // empty: never requested
 	Reason  purge.Reason
 }
@@ -45,7 +45,7 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		return classify("asking the LMS database", err)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ?", users).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ? AND certificate_id = 0", users).Order("id").Find(&rows).Error; err != nil {
 		return classify("looking up requests", err)
 	}
 	latest := map[purge.UserID]Request{}

@@ -15,22 +15,23 @@ import (
 // requestColumns are what a purge needs to know of its request.
 const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
 
-// Begin claims a request: the task's own, if it is open, or the oldest open one of the same user. LAST_INSERT_ID(n) hands
+// Begin claims a request: the task's own, if it is open, or the oldest open one that goes as far. LAST_INSERT_ID(n) hands
 // the new attempt number to this connection alone, so two workers that claim at the same time never share one.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
 	q.add("SET @id = (SELECT r.id FROM requests r WHERE r.user_id = ? AND r.state IN ('queued', 'running')"+
-		" AND EXISTS (SELECT 1 FROM requests own WHERE own.id = ? AND own.user_id = ?) ORDER BY r.id = ? DESC, r.id LIMIT 1)",
+		" AND EXISTS (SELECT 1 FROM requests own WHERE own.id = ? AND own.user_id = ? AND own.certificate_id = r.certificate_id)"+
+		" ORDER BY r.id = ? DESC, r.id LIMIT 1)",
 		task.User, task.Request, task.User, task.Request)
 	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), unfinished = unfinished + 1, not_before = NULL,"+
 		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), id, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), id, certificate_id, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
 		task.Request, task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Unfinished, &attempt.OpenedAt, &attempt.Counts.Certificates,
+		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.Certificate, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Unfinished, &attempt.OpenedAt, &attempt.Counts.Certificates,
 			&attempt.Counts.ObjectsErased, &attempt.Counts.ObjectsAbsent, &attempt.Counts.ObjectsSoftDeleted, &attempt.Counts.ReferencesCleared)
 	})
 	switch {
@@ -67,8 +68,8 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	s.addOutcomes(&q, attempt, report, now)
 	s.addEnd(&q, attempt, report, now)
 	q.add("COMMIT")
-	q.add("SELECT "+requestColumns+", EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running'))"+
-		" FROM requests WHERE id = ?", attempt.User, attempt.Request, attempt.Request)
+	q.add("SELECT "+requestColumns+", EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running')"+
+		" AND other.certificate_id = requests.certificate_id) FROM requests WHERE id = ?", attempt.User, attempt.Request, attempt.Request)
 	var recorded purge.Recorded
 	found, skipped := false, purge.Attempt{}
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
@@ -124,7 +125,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 }
 
 // addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
-// whoever says it, once the LMS database shows no reference, and then it is true for every open request of the user.
+// whoever says it, once the LMS database shows no reference, and then it is true for every open request of the user, or, if
+// the attempt was about one certificate, for those about that one.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
 	if report.State.Ended() {
@@ -140,8 +142,8 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, finished, now,
 	}
 	if report.State == purge.Done {
-		condition, users := s.noReferenceLeft(attempt.User)
-		q.add(text+" AND user_id = ? AND "+condition, append(append(args, attempt.User), users...)...)
+		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate)
+		q.add(text+" AND user_id = ? AND ? IN (0, certificate_id) AND "+condition, append(append(args, attempt.User, attempt.Certificate), scope...)...)
 	} else {
 		q.add(text+" AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Number)...)
 	}

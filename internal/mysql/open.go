@@ -13,11 +13,11 @@ import (
 // nobody has touched since a moment, and that do not wait for a date. It returns at most limit of each state.
 func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest, error) {
 	// Two ranges of one index; an IN would sort all open requests of a backfill for each page.
-	const one = "(SELECT id, user_id, source FROM requests WHERE state = ? AND id > ? AND updated_at < ?" +
+	const one = "(SELECT id, user_id, certificate_id, source FROM requests WHERE state = ? AND id > ? AND updated_at < ?" +
 		" AND (not_before IS NULL OR not_before < ?) ORDER BY id LIMIT ?)"
 	var open []purge.OpenRequest
 	now := s.now()
-	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, source FROM ("+one+" UNION ALL "+one+") o ORDER BY id LIMIT ?",
+	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, certificate_id AS certificate, source FROM ("+one+" UNION ALL "+one+") o ORDER BY id LIMIT ?",
 		purge.Queued, after, untouchedSince, now, limit, purge.Running, after, untouchedSince, now, limit, limit).Scan(&open).Error
 	return open, classify("looking for open requests", err)
 }

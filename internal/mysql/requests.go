@@ -12,28 +12,34 @@ import (
 
 // Request is a row of the ledger's table requests.
 type Request struct {
-	ID                 purge.RequestID `gorm:"primaryKey" json:"request_id"`
-	IdempotencyKey     string          `json:"-"` // the caller's; it may hold anything
-	UserID             purge.UserID    `json:"user_id"`
-	Source             purge.Source    `json:"source"`
-	State              purge.State     `json:"state"`
-	Reason             purge.Reason    `json:"reason,omitempty"`
-	Detail             string          `json:"detail,omitempty"`
-	Attempts           int             `json:"attempts"`
-	Failures           int             `json:"failures"`
-	Certificates       int             `json:"certificates"`
-	ObjectsErased      int             `json:"objects_erased"`
-	ObjectsAbsent      int             `json:"objects_absent"`
-	ObjectsSoftDeleted int             `json:"objects_soft_deleted"`
-	ReferencesCleared  int             `json:"references_cleared"`
-	RecoverableUntil   *time.Time      `json:"recoverable_until,omitempty"`
-	NotBefore          *time.Time      `json:"not_before,omitempty"`
-	Unfinished         int             `json:"-"`
-	RequestedAt        time.Time       `json:"requested_at"`
-	OpenedAt           time.Time       `json:"opened_at"`
-	StartedAt          *time.Time      `json:"started_at,omitempty"`
-	FinishedAt         *time.Time      `json:"finished_at,omitempty"`
-	UpdatedAt          time.Time       `gorm:"autoUpdateTime:false" json:"-"`
+	ID                 purge.RequestID     `gorm:"primaryKey" json:"request_id"`
+	IdempotencyKey     string              `json:"-"` // the caller's; it may hold anything
+	UserID             purge.UserID        `json:"user_id"`
+	CertificateID      purge.CertificateID `json:"certificate_id,omitempty"` // this one only; 0: all of the user's
+	Source             purge.Source        `json:"source"`
+	State              purge.State         `json:"state"`
+	Reason             purge.Reason        `json:"reason,omitempty"`
+	Detail             string              `json:"detail,omitempty"`
+	Attempts           int                 `json:"attempts"`
+	Failures           int                 `json:"failures"`
+	Certificates       int                 `json:"certificates"`
+	ObjectsErased      int                 `json:"objects_erased"`
+	ObjectsAbsent      int                 `json:"objects_absent"`
+	ObjectsSoftDeleted int                 `json:"objects_soft_deleted"`
+	ReferencesCleared  int                 `json:"references_cleared"`
+	RecoverableUntil   *time.Time          `json:"recoverable_until,omitempty"`
+	NotBefore          *time.Time          `json:"not_before,omitempty"`
+	Unfinished         int                 `json:"-"`
+	RequestedAt        time.Time           `json:"requested_at"`
+	OpenedAt           time.Time           `json:"opened_at"`
+	StartedAt          *time.Time          `json:"started_at,omitempty"`
+	FinishedAt         *time.Time          `json:"finished_at,omitempty"`
+	UpdatedAt          time.Time           `gorm:"autoUpdateTime:false" json:"-"`
+}
+
+// Open is what a task needs to know of the request.
+func (r Request) Open() purge.OpenRequest {
+	return purge.OpenRequest{Request: r.ID, User: r.UserID, Certificate: r.CertificateID, Source: r.Source}
 }
 
 // Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.

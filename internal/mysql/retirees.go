@@ -38,7 +38,7 @@ func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]
 }
 
 // Standings tells those of the users apart that have a reference, live or in the history, and how each stands. Users without
-// one are missing.
+// one are missing. Requests about single certificates say nothing about the rest of a user, and do not count.
 func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -61,7 +61,7 @@ func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.
 		left = append(left, id)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at").Where("user_id IN ?", left).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at").Where("user_id IN ? AND certificate_id = 0", left).Order("id").Find(&rows).Error; err != nil {
 		return nil, classify("looking up requests", err)
 	}
 	for _, r := range rows {

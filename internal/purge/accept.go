@@ -9,9 +9,10 @@ import (
 
 // Wish is somebody's wish that a user be purged, before it is accepted.
 type Wish struct {
-	User   UserID
-	Key    string // idempotency key; DefaultKey unless the caller gave one
-	Source Source
+	User        UserID
+	Certificate CertificateID // this one only; 0 for all of the user's
+	Key         string        // idempotency key; DefaultKey or CertificateKey unless the caller gave one
+	Source      Source
 	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
 	// it stands, and is not opened again.
 	Replay bool
@@ -25,9 +26,10 @@ const FoundNew Found = "new"
 
 // Accepted is the answer to a wish.
 type Accepted struct {
-	Request RequestID `json:"request_id"`
-	User    UserID    `json:"user_id"`
-	Found   Found     `json:"found"`
+	Request     RequestID     `json:"request_id"`
+	User        UserID        `json:"user_id"`
+	Certificate CertificateID `json:"certificate_id,omitempty"`
+	Found       Found         `json:"found"`
 	// Open means queued or running now. Otherwise the request was done before and no reference is left, or it had ended
 	// and the wish was a replay.
 	Open bool `json:"open"`
@@ -37,18 +39,24 @@ type Accepted struct {
 
 // OpenRequest is a request that has not ended.
 type OpenRequest struct {
-	Request RequestID
-	User    UserID
-	Source  Source
+	Request     RequestID
+	User        UserID
+	Certificate CertificateID
+	Source      Source
+}
+
+// Task is the task that a request needs.
+func (r OpenRequest) Task() Task {
+	return Task{Request: r.Request, User: r.User, Certificate: r.Certificate}
 }
 
 // Requests is the part of the ledger that takes wishes.
 type Requests interface {
 	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
 	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. A
-	// request that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or
-	// unless the wish is a replay. A key that belongs to another user's request, or to another user's wish in the same
-	// call, is ErrKeyTaken; then nothing is accepted.
+	// request that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or of the
+	// request's certificate, or unless the wish is a replay. A key that belongs to a request, or to a wish in the same call,
+	// about another user or another certificate is ErrKeyTaken; then nothing is accepted.
 	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
 }
 
@@ -59,7 +67,7 @@ type Tasks interface {
 	Enqueue(ctx context.Context, tasks []Task) error
 }
 
-// ErrKeyTaken means that an idempotency key was used for another user before.
+// ErrKeyTaken means that an idempotency key was used for another user, or for another certificate, before.
 var ErrKeyTaken = errors.New("the idempotency key belongs to another user's request")
 
 // ErrNotQueued means that requests are in the ledger, but their tasks could not be put into the queue. Nothing is lost:
@@ -87,6 +95,11 @@ func (e *NotQueuedError) Unwrap() error { return e.Cause }
 
 // DefaultKey is the idempotency key of a wish whose caller gave none.
 func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
+
+// CertificateKey is DefaultKey of a wish that is about one certificate.
+func CertificateKey(certificate CertificateID) string {
+	return fmt.Sprintf("certificate:%d", certificate)
+}
 
 const (
 	maxKeyLength = 255 // of what callers may send, in bytes

@@ -83,7 +83,7 @@ func openTasks(accepted []Accepted) []Task {
 	for _, a := range accepted {
 		if a.Open && !seen[a.Request] {
 			seen[a.Request] = true
-			tasks = append(tasks, Task{Request: a.Request, User: a.User})
+			tasks = append(tasks, Task{Request: a.Request, User: a.User, Certificate: a.Certificate})
 		}
 	}
 	return tasks

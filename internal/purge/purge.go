@@ -18,16 +18,17 @@ type Users interface {
 
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
 type Ledger interface {
-	// Begin claims the task's request for one attempt, or, if that has ended, another open request of the same user, so
-	// that a task is never wasted on the past. If none is open, the task's request is returned as it is, without a claim.
-	// ErrUnknownRequest means that there is no such request, or that it is another user's.
+	// Begin claims the task's request for one attempt, or, if that has ended, another open request that goes exactly as far:
+	// of the same user and, if it is about one, of the same certificate. So a task is never wasted on the past. If none is open,
+	// the task's request is returned as it is, without a claim. ErrUnknownRequest means that there is no such request, or that
+	// it is another user's. How far the attempt goes is what the ledger says, whatever the task does.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
 	// the user's eligibility once more. intents may be empty.
 	Intend(ctx context.Context, attempt Attempt, intents []Evidence) (Retirement, error)
 	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
-	// Done only if the LMS database shows no reference of the user any more, and it lets an attempt that another one has
-	// overtaken clear and add evidence, but not end the request as refused or failed.
+	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, and it lets an
+	// attempt that another one has overtaken clear and add evidence, but not end the request as refused or failed.
 	Record(ctx context.Context, attempt Attempt, report Report) (Recorded, error)
 }
 
@@ -46,10 +47,11 @@ type Objects interface {
 // ledger restored from a backup.
 var ErrUnknownRequest = errors.New("the ledger has no such request of this user")
 
-// Task is what a queue hands over: a request and the user whom it is about.
+// Task is what a queue hands over: a request, the user whom it is about, and how far it goes.
 type Task struct {
-	Request RequestID
-	User    UserID
+	Request     RequestID
+	User        UserID
+	Certificate CertificateID // this one only; 0 for all of the user's
 }
 
 // Attempt is one try at a request.
@@ -77,13 +79,13 @@ type Policy struct {
 
 // Result is what became of a request in one attempt.
 type Result struct {
-	Request RequestID // the task's, or another open one of the same user
+	Request RequestID // the task's, or another open one that goes as far
 	State   State
 	Reason  Reason
 	Detail  string
 	Attempt int
 	Again   bool // the request had ended before; nothing was done
-	More    bool // the user has another open request, which needs a look of its own
+	More    bool // another open request goes exactly as far, and needs a look of its own
 	Counts  Counts
 }
 
@@ -165,10 +167,11 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	if refused := p.Policy.Refusal(user.Retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
-	if len(user.References) == 0 {
+	references := user.Of(attempt.Certificate)
+	if len(references) == 0 {
 		return Report{State: Done, Reason: ReasonNothingToPurge}, nil
 	}
-	work, problems := p.plan(user.References)
+	work, problems := p.plan(references)
 	crew := newCrew()
 	defer crew.leave()
 	begun = time.Now()

@@ -142,6 +142,40 @@ func TestPurgeErasesThenClears(t *testing.T) {
 	s.checkPurged(t, result, err)
 }
 
+// TestPurgeOfOneCertificate purges the first of two, whose links the history knows, too.
+func TestPurgeOfOneCertificate(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: userA, Certificate: 1, Key: purge.CertificateKey(1), Source: purge.SourceBackfill}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := s.purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: userA, Certificate: 1})
+	want := purge.Counts{Certificates: 1, ObjectsErased: 8, ReferencesCleared: 2}
+	if err != nil || result.State != purge.Done || result.Counts != want {
+		t.Errorf("got %s %+v, error %v; want done %+v", result.State, result.Counts, err, want)
+	}
+	left := s.books.References(userA)
+	if len(left) != 1 || left[0].CertificateID != 2 || len(s.cloud.Stored()) != 8 {
+		t.Errorf("got references %v and %d objects, want those of certificate 2 and of the other user", left, len(s.cloud.Stored()))
+	}
+	s.checkOthers(t)
+	result, err = s.purge(t.Context()) // the whole user is a request of its own, still open
+	if err != nil || result.State != purge.Done || result.Counts.ObjectsErased != 4 {
+		t.Errorf("the rest: got %+v, error %v", result, err)
+	}
+	s.checkClean(t)
+	accepted, err = s.books.Accept(t.Context(), []purge.Wish{{User: userA, Certificate: 9, Key: purge.CertificateKey(9), Source: purge.SourceBackfill}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err = s.purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: userA, Certificate: 9})
+	if err != nil || result.Reason != purge.ReasonNothingToPurge {
+		t.Errorf("a certificate of another user: got %+v, error %v, want nothing to purge", result, err)
+	}
+	s.checkOthers(t)
+}
+
 func TestPurgeTwiceDoesNothingMore(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -10,31 +10,44 @@ import (
 // UserID is the numeric id of an LMS user, auth_user.id: 1 to 2,147,483,647.
 type UserID int64
 
-// maxUserID is the largest value of auth_user.id, a signed 32-bit AutoField (Open edX migrations).
-const maxUserID = 1<<31 - 1
+// maxID is the largest value of auth_user.id and of certificates_generatedcertificate.id, signed 32-bit AutoFields (Open
+// edX migrations).
+const maxID = 1<<31 - 1
 
 // ParseUserID reads a user id from decimal digits; no sign, no spaces, no leading zero. Its error
 // shows the input only if that holds no letters, which may be a name.
 func ParseUserID(s string) (UserID, error) {
+	n, err := parseID(s, "a user id: expected the LMS's numeric id")
+	return UserID(n), err
+}
+
+func parseID(s, expected string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 1 || n > maxUserID || strconv.FormatInt(n, 10) != s {
+	if err != nil || n < 1 || n > maxID || strconv.FormatInt(n, 10) != s {
 		what := "this (not shown, it may be a name)"
 		if strings.Trim(s, "0123456789+-., ") == "" { // letters may be a name or an address
 			what = fmt.Sprintf("%.40q", s)
 		}
-		return 0, fmt.Errorf("%s is not a user id: expected the LMS's numeric id, 1 to %d", what, maxUserID)
+		return 0, fmt.Errorf("%s is not %s, 1 to %d", what, expected, maxID)
 	}
-	return UserID(n), nil
+	return n, nil
 }
 
 // Valid reports whether the id can be one of the LMS's.
-func (id UserID) Valid() bool { return id >= 1 && id <= maxUserID }
+func (id UserID) Valid() bool { return id >= 1 && id <= maxID }
 
 // RequestID is the ledger's id of a request; positive.
 type RequestID int64
 
-// CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row.
+// CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row. Where
+// it says how far a request goes, 0 stands for all certificates of the user.
 type CertificateID int64
+
+// ParseCertificateID reads the id of a certificate as ParseUserID reads a user's.
+func ParseCertificateID(s string) (CertificateID, error) {
+	n, err := parseID(s, "a certificate id: expected the number in the LMS's column id")
+	return CertificateID(n), err
+}
 
 // Source says who wished for a purge.
 type Source string
@@ -168,4 +181,18 @@ const StateUnknown = "(unknown)"
 type User struct {
 	Retirement Retirement
 	References []Reference // live rows first
+}
+
+// Of returns the references that a request is about: those of one certificate, or all where that is 0.
+func (u User) Of(certificate CertificateID) []Reference {
+	if certificate == 0 {
+		return u.References
+	}
+	var refs []Reference
+	for _, ref := range u.References {
+		if ref.CertificateID == certificate {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }

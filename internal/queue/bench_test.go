@@ -98,7 +98,7 @@ func evalsha(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task, pipeli
 	message := make([]byte, 104)
 	commands := make([]redis.Cmder, len(tasks))
 	for i, task := range tasks {
-		id := queue.TaskID(task.User)
+		id := queue.TaskID(task)
 		commands[i] = redis.NewCmd(b.Context(), "evalsha", sha, 2, "asynq:{purge}:t:"+id, "asynq:{purge}:pending", message, id, time.Now().UnixNano())
 	}
 	b.ResetTimer()

@@ -43,7 +43,7 @@ func NewClient(rdb redis.UniversalClient, cfg ClientConfig) *Client {
 const enqueueTries = 3
 
 func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
-	id := TaskID(task.User)
+	id := TaskID(task)
 	for range enqueueTries {
 		if err := c.put(ctx, id, task); !errors.Is(err, asynq.ErrTaskIDConflict) {
 			return err
@@ -87,7 +87,7 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 		return false, ignoreGone(c.inspector.RunTask(c.cfg.Queue, id))
 	case asynq.TaskStateActive:
 		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
-		err := c.put(ctx, followUpID(task.User, task.Request), task, asynq.ProcessIn(followUpDelay))
+		err := c.put(ctx, followUpID(task), task, asynq.ProcessIn(followUpDelay))
 		if errors.Is(err, asynq.ErrTaskIDConflict) {
 			return false, nil // there is one already
 		}

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -86,7 +85,7 @@ func formatPayload(_ string, data []byte) string {
 	if err != nil {
 		return "(not shown: no payload of this version)"
 	}
-	text, err := json.Marshal(payload{Version: payloadVersion, Request: task.Request, User: task.User})
+	text, err := encode(task)
 	if err != nil {
 		return "(not shown)"
 	}

@@ -61,12 +61,22 @@ func (b Broken) Users() (users []purge.UserID, foreign int) {
 // userOf reads the user from the id of a task or of a follow-up.
 func userOf(id string) (purge.UserID, bool) {
 	numbers, ours := strings.CutPrefix(id, "purge:")
-	text, request, follows := strings.Cut(numbers, ":")
+	text, more, _ := strings.Cut(numbers, ":")
 	user, err := purge.ParseUserID(text)
-	if follows && err == nil {
-		_, err = strconv.ParseInt(request, 10, 64)
+	if err != nil || !ours {
+		return 0, false
 	}
-	return user, ours && err == nil
+	task := purge.Task{User: user}
+	if text, certificate := strings.CutPrefix(more, "c"); certificate {
+		text, _, _ = strings.Cut(text, ":")
+		task.Certificate, err = purge.ParseCertificateID(text)
+	}
+	if request, follows := strings.CutPrefix(id, TaskID(task)+":"); follows && err == nil {
+		_, err = strconv.ParseInt(request, 10, 64)
+	} else if id != TaskID(task) {
+		return 0, false
+	}
+	return user, err == nil
 }
 
 // Examine finds broken tasks in our queues. Tasks move while it looks, so only what two exact looks agree on counts.

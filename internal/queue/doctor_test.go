@@ -105,6 +105,8 @@ func TestDoctorFindsAndMendsEachAilment(t *testing.T) {
 		"an active hash is evicted":        {42, func(w ward) { w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
 		"a lease is left of an active one": {42, func(w ward) { w.do("LREM", w.key("active"), 0, id); w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
 		"a hash loses its message":         {42, func(w ward) { w.do("HDEL", w.key("t:"+id), "msg") }, queue.Stump},
+		"a stump of one certificate":       {78, func(w ward) { w.do("HSET", w.key("t:purge:78:c9"), "result", "x") }, queue.Stump},
+		"a stump of its follow-up":         {79, func(w ward) { w.do("HSET", w.key("t:purge:79:c9:5"), "result", "x") }, queue.Stump},
 		"a stump is in no list":            {77, func(w ward) { w.do("HSET", w.key("t:purge:77"), "result", "x") }, queue.Stump},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +231,7 @@ func TestContractTheInspectorLeavesOrphans(t *testing.T) {
 	rdb := newRedis(t)
 	client := asynq.NewClientFromRedisClient(rdb)
 	for n := range tasks {
-		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(queue.Live), asynq.TaskID(queue.TaskID(purge.UserID(n+1)))); err != nil {
+		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(queue.Live), asynq.TaskID(queue.TaskID(purge.Task{User: purge.UserID(n + 1)}))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -94,7 +94,7 @@ func fail(cmds []redis.Cmder, err error, users ...purge.UserID) {
 	for _, cmd := range cmds {
 		hit := len(users) == 0
 		for _, user := range users {
-			hit = hit || slices.Contains(cmd.Args(), any("asynq:{purge}:t:"+queue.TaskID(user)))
+			hit = hit || slices.Contains(cmd.Args(), any("asynq:{purge}:t:"+queue.TaskID(purge.Task{User: user})))
 		}
 		if hit {
 			cmd.SetErr(err)
@@ -130,7 +130,7 @@ func TestManyTasksAreEnqueuedInOrder(t *testing.T) {
 	}
 	slices.Reverse(ids) // workers pull from the tail
 	for i, task := range first {
-		if want := queue.TaskID(task.User); ids[i] != want {
+		if want := queue.TaskID(task); ids[i] != want {
 			t.Fatalf("task %d is %s, want %s", i, ids[i], want)
 		}
 	}

@@ -37,8 +37,8 @@ type Observer interface {
 	Refused()
 }
 
-// ProcessTask makes one attempt at the task's request, and at each other open one of the same user that the first leaves
-// open. It returns nil once they have ended, well or not: the ledger has the outcome, and asynq's archive would only drop
+// ProcessTask makes one attempt at the task's request, and at each other open one that goes as far and that the first
+// leaves open. It returns nil once they have ended, well or not: the ledger has the outcome, and asynq's archive would only drop
 // it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	id, _ := asynq.GetTaskID(ctx)
@@ -62,7 +62,7 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	return nil
 }
 
-// maxRequests bounds the open requests of one user that one task serves. Each has a task or a key of its own.
+// maxRequests bounds the open requests that one task serves. Each has a task or a key of its own.
 const maxRequests = 10
 
 // attempt makes one attempt and writes its summary line.
@@ -71,6 +71,9 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 	result, err := h.Purger.Purge(ctx, task)
 	request := cmp.Or(result.Request, task.Request)
 	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(request)))
+	if task.Certificate != 0 {
+		log = log.With(slog.Int64("certificate_id", int64(task.Certificate)))
+	}
 	figures := []slog.Attr{
 		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
 		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),

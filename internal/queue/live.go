@@ -50,7 +50,7 @@ func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge
 	_, err := k.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, r := range open {
 			for _, name := range Queues() {
-				for _, key := range []string{taskKey(name, TaskID(r.User)), taskKey(name, followUpID(r.User, r.Request))} {
+				for _, key := range []string{taskKey(name, TaskID(r.Task())), taskKey(name, followUpID(r.Task()))} {
 					looks[i] = append(looks[i], look{p.HGet(ctx, key, "state"), p.HExists(ctx, key, "msg")})
 				}
 			}
@@ -87,7 +87,7 @@ func (k *Keeper) Restore(ctx context.Context, requests []purge.OpenRequest) erro
 	tasks := map[string][]purge.Task{}
 	for _, r := range requests {
 		name := queueOf(r.Source)
-		tasks[name] = append(tasks[name], purge.Task{Request: r.Request, User: r.User})
+		tasks[name] = append(tasks[name], r.Task())
 	}
 	for _, name := range Queues() {
 		if err := k.clients[name].Enqueue(ctx, tasks[name]); err != nil {

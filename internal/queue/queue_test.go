@@ -344,7 +344,7 @@ func TestANewerPayloadWaitsForANewerWorker(t *testing.T) {
 		t.Error("reached the purge")
 		return purge.Result{}, nil
 	})}
-	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":2,"request_id":1,"user_id":42,"new":true}`)))
+	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":3,"request_id":1,"user_id":42,"new":true}`)))
 	if err == nil || errors.Is(err, asynq.SkipRetry) || purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "deploy the worker") {
 		t.Errorf("got %v, want a retry that is not counted", err)
 	}
@@ -403,6 +403,7 @@ func TestMalformedPayloadsAreRefusedWithoutQuotingThem(t *testing.T) {
 	for _, payload := range []string{
 		"", "alice@example.org", "{}", `{"v":0,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`, `{"v":1,"request_id":0,"user_id":42}`,
 		`{"v":1,"request_id":1,"user_id":-4}`, `{"v":1,"request_id":1,"user_id":42,"username":"alice"}`, `{"v":1,"request_id":1,"user_id":42}{}`,
+		`{"v":1,"request_id":1,"user_id":42,"certificate_id":7}`, `{"v":2,"request_id":1,"user_id":42}`, `{"v":2,"request_id":1,"user_id":42,"certificate_id":-7}`,
 		`{"v":1,"request_id":"alice","user_id":42}`, `{"v":1,"request_id":1,"user_id":99999999999}`,
 	} {
 		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {

@@ -23,32 +23,48 @@ const (
 // Queues returns the names of all queues.
 func Queues() []string { return []string{Live, Backfill} }
 
-// payloadVersion is raised when the meaning of a payload changes. A worker refuses versions that it does not know.
-const payloadVersion = 1
+// A payload has the lowest version that can say what it says, so that older workers run what they understand, and leave the
+// rest to newer ones: one that did not know of certificates would purge the whole user.
+const (
+	wholeUser      = 1
+	oneCertificate = 2
+	newestPayload  = oneCertificate
+)
 
 // payload is what travels through Redis: numbers, nothing personal. The dashboard shows it to everybody who may look.
 type payload struct {
-	Version int             `json:"v"`
-	Request purge.RequestID `json:"request_id"`
-	User    purge.UserID    `json:"user_id"`
+	Version     int                 `json:"v"`
+	Request     purge.RequestID     `json:"request_id"`
+	User        purge.UserID        `json:"user_id"`
+	Certificate purge.CertificateID `json:"certificate_id,omitempty"` // of version 2
 }
 
-// TaskID is the id of a user's task: one user, one task in a queue. It has no "-", at which asynqmon cuts ids, and no
-// "/", on which its pages break.
-func TaskID(user purge.UserID) string { return "purge:" + strconv.FormatInt(int64(user), 10) }
+// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates that is asked for by
+// itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages break.
+func TaskID(task purge.Task) string {
+	id := "purge:" + strconv.FormatInt(int64(task.User), 10)
+	if task.Certificate != 0 {
+		id += ":c" + strconv.FormatInt(int64(task.Certificate), 10)
+	}
+	return id
+}
 
 // followUpID is the id of the task that follows an active one, for a request that came while it was ending.
-func followUpID(user purge.UserID, request purge.RequestID) string {
-	return TaskID(user) + ":" + strconv.FormatInt(int64(request), 10)
+func followUpID(task purge.Task) string {
+	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
 }
 
 func encode(task purge.Task) ([]byte, error) {
-	return json.Marshal(payload{Version: payloadVersion, Request: task.Request, User: task.User})
+	version := wholeUser
+	if task.Certificate != 0 {
+		version = oneCertificate
+	}
+	return json.Marshal(payload{Version: version, Request: task.Request, User: task.User, Certificate: task.Certificate})
 }
 
 // errNewerPayload is met in a deployment that upgraded the enqueuer first. The task waits for a worker that knows it.
 var errNewerPayload = &purge.Error{
-	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: deploy the worker before the enqueuer", payloadVersion),
+	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: deploy the worker before the enqueuer", newestPayload),
 }
 
 // decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
@@ -59,12 +75,11 @@ func decode(data []byte) (purge.Task, error) {
 	if err := json.Unmarshal(data, &version); err != nil || version.Version == nil {
 		return purge.Task{}, errors.New("the payload is not ours: expected a JSON object with a version")
 	}
-	if *version.Version > payloadVersion {
+	if *version.Version > newestPayload {
 		return purge.Task{}, errNewerPayload
 	}
-	if *version.Version != payloadVersion {
-		return purge.Task{}, fmt.Errorf("the payload has version %d, this worker knows version %d only",
-			*version.Version, payloadVersion)
+	if *version.Version < wholeUser {
+		return purge.Task{}, fmt.Errorf("the payload has version %d, expected %d to %d", *version.Version, wholeUser, newestPayload)
 	}
 	var p payload
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -78,5 +93,8 @@ func decode(data []byte) (purge.Task, error) {
 	if p.Request <= 0 || !p.User.Valid() {
 		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids")
 	}
-	return purge.Task{Request: p.Request, User: p.User}, nil
+	if (p.Version == oneCertificate) != (p.Certificate != 0) || p.Certificate < 0 {
+		return purge.Task{}, errors.New("the payload is malformed: certificate_id belongs to version 2, and is positive")
+	}
+	return purge.Task{Request: p.Request, User: p.User, Certificate: p.Certificate}, nil
 }

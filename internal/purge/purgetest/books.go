@@ -32,9 +32,9 @@ type row struct {
 }
 
 type request struct {
-	id       purge.RequestID
-	key      string
-	user     purge.UserID
+	id  purge.RequestID
+	key string
+	scope
 	state    purge.State
 	reason   purge.Reason
 	opened   time.Time
@@ -42,6 +42,12 @@ type request struct {
 	failures int
 	lost     int // claims in a row that recorded nothing
 	report   purge.Report
+}
+
+// scope is what a request is about.
+type scope struct {
+	user        purge.UserID
+	certificate purge.CertificateID // 0 for all of the user's
 }
 
 type evidenceKey struct {
@@ -108,8 +114,9 @@ func (b *Books) references(user purge.UserID) []purge.Reference {
 	return refs
 }
 
-func (b *Books) left(user purge.UserID) bool {
-	return slices.ContainsFunc(b.references(user), func(r purge.Reference) bool { return r.Table == purge.Live || b.ClearHistory })
+func (b *Books) left(s scope) bool {
+	user := purge.User{References: b.references(s.user)}
+	return slices.ContainsFunc(user.Of(s.certificate), func(r purge.Reference) bool { return r.Table == purge.Live || b.ClearHistory })
 }
 
 // User implements purge.Users.
@@ -134,11 +141,11 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 		return purge.Attempt{}, purge.ErrUnknownRequest
 	}
 	for _, other := range b.requests {
-		if r.state.Ended() && other.user == task.User && !other.state.Ended() {
+		if r.state.Ended() && other.scope == r.scope && !other.state.Ended() {
 			r = other
 		}
 	}
-	attempt := purge.Attempt{Task: purge.Task{Request: r.id, User: task.User}, Counts: b.counts(r)}
+	attempt := purge.Attempt{Task: purge.Task{Request: r.id, User: r.user, Certificate: r.certificate}, Counts: b.counts(r)}
 	if !r.state.Ended() {
 		r.state = purge.Running
 		r.attempts++
@@ -179,7 +186,7 @@ func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	b.settle(attempt, report)
 	b.end(r, attempt, report)
 	b.judge(r)
-	more := slices.ContainsFunc(b.requests, func(o *request) bool { return o != r && o.user == r.user && !o.state.Ended() })
+	more := slices.ContainsFunc(b.requests, func(o *request) bool { return o != r && o.scope == r.scope && !o.state.Ended() })
 	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r), More: more}, nil
 }
 
@@ -216,7 +223,8 @@ func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 	if report.State == purge.Done {
 		for _, open := range b.requests {
-			if open.user == attempt.User && !open.state.Ended() && !b.left(attempt.User) {
+			served := open.scope == r.scope || open.user == r.user && r.certificate == 0 // whoever is all clear is so in part, too
+			if served && !open.state.Ended() && !b.left(r.scope) {
 				open.move(report)
 			}
 		}
@@ -288,15 +296,16 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	users := map[string]purge.UserID{}
+	scopes := map[string]scope{}
 	for _, r := range b.requests {
-		users[r.key] = r.user
+		scopes[r.key] = r.scope
 	}
 	for _, w := range wishes {
-		if user, taken := users[w.Key]; taken && user != w.User {
+		s := scope{w.User, w.Certificate}
+		if other, taken := scopes[w.Key]; taken && other != s {
 			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
 		}
-		users[w.Key] = w.User
+		scopes[w.Key] = s
 	}
 	var accepted []purge.Accepted
 	for _, w := range wishes {
@@ -308,13 +317,13 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 func (b *Books) accept(w purge.Wish) purge.Accepted {
 	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key })
 	if i < 0 {
-		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, user: w.User, state: purge.Queued, opened: b.Now()}
+		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, scope: scope{w.User, w.Certificate}, state: purge.Queued, opened: b.Now()}
 		b.requests = append(b.requests, r)
-		return purge.Accepted{Request: r.id, User: w.User, Found: purge.FoundNew, Open: true}
+		return purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
 	}
 	r := b.requests[i]
-	a := purge.Accepted{Request: r.id, User: w.User, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
-	if w.Replay && r.state.Ended() || r.state == purge.Done && !b.left(w.User) {
+	a := purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
+	if w.Replay && r.state.Ended() || r.state == purge.Done && !b.left(r.scope) {
 		a.Open = false
 	} else if r.state.Ended() {
 		r.state, r.reason, r.failures, r.lost, r.opened = purge.Queued, purge.ReasonNone, 0, 0, b.Now()

@@ -146,7 +146,7 @@ func TestDoneIsRecognised(t *testing.T) {
 	slices.Sort(done)
 	// A script that the server does not know yet is sent twice: by its name, and in full.
 	done = slices.Compact(done)
-	if want := []string{queue.TaskID(forgotten), queue.TaskID(retained), queue.TaskID(retried)}; !slices.Equal(done, want) {
+	if want := []string{queue.TaskID(purge.Task{User: forgotten}), queue.TaskID(purge.Task{User: retained}), queue.TaskID(purge.Task{User: retried})}; !slices.Equal(done, want) {
 		t.Errorf("got %v, want %v: what ended well, and nothing else", done, want)
 	}
 }
@@ -174,7 +174,7 @@ func TestTheStopIsAimedAtDone(t *testing.T) {
 	defer straight.Close()
 	// The task's hash goes with the report, which the server reads when it goes on.
 	sandboxtest.Eventually(t, "the task is done", func() bool {
-		return straight.Exists(t.Context(), "asynq:{"+queue.Live+"}:t:"+queue.TaskID(1)).Val() == 0
+		return straight.Exists(t.Context(), "asynq:{"+queue.Live+"}:t:"+queue.TaskID(purge.Task{User: 1})).Val() == 0
 	})
 	if took := time.Since(at); took < standstill-time.Second {
 		t.Errorf("the task was done after %v: the server did not stand still for %v", took, standstill)

@@ -1,0 +1,71 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+)
+
+// TestPayloads holds payloads as they are in queues out there. Old ones must mean what they meant.
+func TestPayloads(t *testing.T) {
+	t.Parallel()
+	for payload, want := range map[string]purge.Task{
+		`{"v":1,"request_id":17,"user_id":42}`:                    {Request: 17, User: 42},
+		`{"v":2,"request_id":17,"user_id":42,"certificate_id":9}`: {Request: 17, User: 42, Certificate: 9},
+	} {
+		var got purge.Task
+		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+			got = task
+			return purge.Result{State: purge.Done}, nil
+		})}
+		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(payload))); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", payload, got, err, want)
+		}
+		rdb := newRedis(t)
+		enqueue(t, rdb, want)
+		info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, queue.TaskID(want))
+		if err != nil || string(info.Payload) != payload {
+			t.Errorf("%+v: got %+v, %v; want the payload %s", want, info, err, payload)
+		}
+	}
+}
+
+func TestACertificateHasATaskOfItsOwn(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	tasks := []purge.Task{{Request: 1, User: 42}, {Request: 2, User: 42, Certificate: 7}, {Request: 3, User: 42, Certificate: 8}, {Request: 4, User: 427}}
+	enqueue(t, rdb, tasks...)
+	if got := depth(t, rdb); got.Pending != len(tasks) {
+		t.Errorf("got %+v, want %d tasks", got, len(tasks))
+	}
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{
+		{Request: 2, User: 42, Certificate: 7, Source: purge.SourceBackfill}, {Request: 5, User: 42, Certificate: 9, Source: purge.SourceBackfill},
+	})
+	if err != nil || len(missing) != 1 || missing[0].Request != 5 {
+		t.Errorf("got %+v, %v; want request 5, whose certificate has no task", missing, err)
+	}
+}
+
+func TestALogLineNamesTheCertificate(t *testing.T) {
+	t.Parallel()
+	for payload, want := range map[string]bool{
+		`{"v":1,"request_id":17,"user_id":42}`: false, `{"v":2,"request_id":17,"user_id":42,"certificate_id":9}`: true,
+	} {
+		for _, fails := range []error{nil, errors.New("later")} {
+			var lines strings.Builder
+			h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&lines, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return purge.Result{State: purge.Done}, fails })}
+			_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(payload))) // the line is looked at
+			if got := strings.Contains(lines.String(), "certificate_id=9"); got != want || !strings.Contains(lines.String(), "user_id=42") {
+				t.Errorf("%s: got %s", payload, lines.String())
+			}
+		}
+	}
+}
