@@ -14,6 +14,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
 // enqueueOptions are the flags of enqueue.
@@ -90,10 +91,15 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 			wishes[i].Key = o.key
 		}
 	}
-	intake := purge.Intake{
-		Requests: store,
-		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
+	tracing, err := newTracing(ctx, cfg, telemetry.NewLogger(a.streams.Err, cfg.Log.Level, cfg.Log.Format))
+	if err != nil {
+		return err
 	}
+	defer tracing.Close()
+	intake := tracing.Follow(purge.Intake{
+		Requests: tracing.Requests(store),
+		Tasks:    tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})),
+	})
 	accepted, err := intake.Accept(ctx, wishes)
 	if errors.Is(err, purge.ErrKeyTaken) {
 		return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -33,4 +36,15 @@ func newMetrics(sources ...purge.Source) (*prometheus.Registry, *telemetry.Intak
 	}
 	intake, err := telemetry.NewIntake(registry, sources...)
 	return registry, intake, err
+}
+
+// newTracing follows what this process accepts.
+func newTracing(ctx context.Context, cfg config.Enqueuer, log *slog.Logger) (*telemetry.Tracing, error) {
+	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{
+		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.SampleRatio, Service: "certpurge-enqueuer", Log: log,
+	})
+	if err != nil {
+		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	return tracing, nil
 }

@@ -61,6 +61,7 @@ type service struct {
 
 	registry *prometheus.Registry
 	accepted *telemetry.Intake
+	tracing  *telemetry.Tracing
 }
 
 // run serves until ctx ends.
@@ -70,6 +71,10 @@ func (s *service) run(ctx context.Context) (err error) {
 	if err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
+	if s.tracing, err = newTracing(ctx, s.cfg, s.log); err != nil {
+		return err
+	}
+	defer s.tracing.Close()
 	if s.redis, err = queue.NewRedis(s.cfg.Redis.URL.Reveal()); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
@@ -107,7 +112,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		s.health.NotReady("draining")
 		api.Stop()
 	}
-	if err := httpapi.Serve(ctx, listen, api.Handler(), started, stopping); err != nil {
+	if err := httpapi.Serve(ctx, listen, s.tracing.Handler(api.Handler()), started, stopping); err != nil {
 		return err
 	}
 	s.log.InfoContext(ctx, "server stopped")
@@ -135,7 +140,9 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 
 func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Limiter) *httpapi.Server {
 	intake := func(name string) httpapi.Intake {
-		return purge.NewGather(purge.Intake{Requests: counted{s.store, s.accepted}, Tasks: queue.NewClient(s.redis, s.clientConfig(name))})
+		return s.tracing.Follow(purge.NewGather(purge.Intake{
+			Requests: s.tracing.Requests(counted{s.store, s.accepted}), Tasks: s.tracing.Tasks(queue.NewClient(s.redis, s.clientConfig(name))),
+		}))
 	}
 	return &httpapi.Server{
 		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,

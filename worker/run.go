@@ -37,6 +37,7 @@ type worker struct {
 
 	registry *prometheus.Registry
 	metrics  *telemetry.Worker
+	tracing  *telemetry.Tracing
 }
 
 // run opens everything, serves until ctx ends, and closes everything.
@@ -48,6 +49,13 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	if w.metrics, err = telemetry.NewWorker(w.registry); err != nil {
 		return err
 	}
+	w.tracing, err = telemetry.NewTracing(ctx, telemetry.TracingConfig{
+		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.SampleRatio, Service: "certpurge-worker", Log: log,
+	})
+	if err != nil {
+		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	defer w.tracing.Close()
 	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
@@ -57,6 +65,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
 	storage := newGCSConfig(cfg, locations, environ, log)
+	storage.Trace = w.tracing.Asked
 	storage.Observe = func(kind string, status int, took time.Duration) {
 		w.metrics.Asked(kind, status, took)
 		if status == 0 { // no answer: this one request, or the whole service
@@ -125,7 +134,7 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 	return &queue.Handler{
 		Log: w.log,
 		Purger: &purge.Purger{
-			Users: w.store, Ledger: w.store, Objects: w.objects, Locations: locations,
+			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects), Locations: locations,
 			Policy: purge.Policy{
 				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
 				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
@@ -133,6 +142,7 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,
+		Tracer:   w.tracing,
 		Suspect:  w.doubt,
 	}
 }

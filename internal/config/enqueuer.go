@@ -4,16 +4,17 @@ import "time"
 
 // Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
 type Enqueuer struct {
-	Log    Log     `yaml:"log" envPrefix:"LOG_"`
-	MySQL  MySQL   `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS    LMS     `yaml:"lms" envPrefix:"LMS_"`
-	Redis  Redis   `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks  Tasks   `yaml:"tasks" envPrefix:"TASKS_"`
-	Serve  Serve   `yaml:"serve" envPrefix:"SERVE_"`
-	JWT    JWT     `yaml:"jwt" envPrefix:"JWT_"`
-	Tokens []Token `yaml:"tokens" env:"-" validate:"dive"`
-	Watch  Watch   `yaml:"watch" envPrefix:"WATCH_"`
-	Admin  Admin   `yaml:"admin" envPrefix:"ADMIN_"`
+	Log     Log     `yaml:"log" envPrefix:"LOG_"`
+	MySQL   MySQL   `yaml:"mysql" envPrefix:"MYSQL_"`
+	LMS     LMS     `yaml:"lms" envPrefix:"LMS_"`
+	Redis   Redis   `yaml:"redis" envPrefix:"REDIS_"`
+	Tasks   Tasks   `yaml:"tasks" envPrefix:"TASKS_"`
+	Serve   Serve   `yaml:"serve" envPrefix:"SERVE_"`
+	JWT     JWT     `yaml:"jwt" envPrefix:"JWT_"`
+	Tokens  []Token `yaml:"tokens" env:"-" validate:"dive"`
+	Watch   Watch   `yaml:"watch" envPrefix:"WATCH_"`
+	Admin   Admin   `yaml:"admin" envPrefix:"ADMIN_"`
+	Tracing Tracing `yaml:"tracing" envPrefix:"TRACING_"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
@@ -44,8 +45,9 @@ func DefaultEnqueuer() Enqueuer {
 			JWKSRefresh: 10 * time.Minute, Audiences: []string{}, Issuers: []string{}, ServiceUser: "retirement_service_worker",
 			Rate: 50, Burst: 100,
 		},
-		Tokens: []Token{},
-		Admin:  defaultAdmin("127.0.0.1:8082"),
+		Tokens:  []Token{},
+		Admin:   defaultAdmin("127.0.0.1:8082"),
+		Tracing: Tracing{SampleRatio: 0.01},
 	}
 }
 

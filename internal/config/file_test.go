@@ -23,7 +23,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"key in capitals": {
 			"Redis:\n  url: redis://a\n",
-			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, admin`},
+			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, gcs, admin, tracing`},
 		},
 		"merge key": {
 			"log:\n  <<: {level: info}\n",
@@ -189,5 +189,5 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	t.Parallel()
 	path := write(t, "enqueuer.yaml", "queue:\n  concurrency: 5\n")
 	_, err := config.LoadEnqueuer(path, []string{dsnVariable})
-	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin`)
+	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin, tracing`)
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -104,6 +105,8 @@ func defaultText(value reflect.Value) string {
 		return value
 	case []string:
 		return "[" + strings.Join(value, ", ") + "]"
+	case float64:
+		return strconv.FormatFloat(value, 'g', -1, 64)
 	case bool:
 		if value {
 			return "true"

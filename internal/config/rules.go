@@ -140,6 +140,11 @@ func onText(holds func(string) bool) func(reflect.Value, string) bool {
 // isBetween checks a number or a duration against two bounds, both included.
 func isBetween(value reflect.Value, param string) bool {
 	low, high, _ := strings.Cut(param, " ")
+	if value.Kind() == reflect.Float64 {
+		least, errLow := strconv.ParseFloat(low, 64)
+		most, errHigh := strconv.ParseFloat(high, 64)
+		return errLow == nil && errHigh == nil && least <= value.Float() && value.Float() <= most
+	}
 	parse := func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
 	if value.Type() == reflect.TypeFor[time.Duration]() {
 		parse = func(s string) (int64, error) {

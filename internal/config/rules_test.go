@@ -118,6 +118,11 @@ var ruleTests = map[string]struct {
 			"-1s":   "must be whole seconds between 0s and 24h, is -1s",
 		},
 	},
+	"tracing.sample_ratio": betweenTest("0", "1", "-0.1", "1.1"),
+	"tracing.endpoint": {
+		good: []string{`""`, "http://collector:4318/v1/traces", "https://otel.example.org"},
+		bad:  map[string]string{"collector:4318": endpointProblem("collector:4318"), "http://u:p@host/v1": endpointProblem("http://REDACTED@host/v1")},
+	},
 	"queue.concurrency":      betweenTest("1", "1000", "0", "1001"),
 	"queue.weights.purge":    betweenTest("1", "100", "0", "101"),
 	"queue.weights.backfill": betweenTest("1", "100", "0", "101"),

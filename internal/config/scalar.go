@@ -35,6 +35,8 @@ func kindOf(t reflect.Type) kind {
 	switch t.Kind() {
 	case reflect.Int:
 		return kind{name: "whole number", sample: "a whole number"}
+	case reflect.Float64:
+		return kind{name: "number", sample: "a number"}
 	case reflect.Bool:
 		return kind{name: "true or false", sample: "true or false"}
 	default:
@@ -72,6 +74,8 @@ func trySetScalar(node *yaml.Node, v reflect.Value) bool {
 		return node.Decode(target) == nil
 	case *int:
 		return node.ShortTag() == "!!int" && node.Decode(target) == nil
+	case *float64:
+		return (node.ShortTag() == "!!int" || node.ShortTag() == "!!float") && node.Decode(target) == nil
 	case *time.Duration:
 		duration, err := time.ParseDuration(node.Value)
 		return set(target, duration, err == nil && node.ShortTag() == "!!str") // A bare number would leave its unit to guesswork.
@@ -113,6 +117,8 @@ func describe(value any) string {
 	switch value := value.(type) {
 	case int:
 		return strconv.Itoa(value)
+	case float64:
+		return strconv.FormatFloat(value, 'g', -1, 64)
 	case time.Duration:
 		return formatDuration(value)
 	case string:

@@ -78,3 +78,15 @@ type Tasks struct {
 	// same user. The evidence is in the ledger, so this is a convenience that costs memory: 0.6 KiB a task, without a limit.
 	Retention time.Duration `yaml:"retention" env:"RETENTION" validate:"whole_seconds=0s 24h"`
 }
+
+// Tracing says where traces go. Headers that a collector asks for, such as a key, are taken from the environment variable
+// OTEL_EXPORTER_OTLP_HEADERS of OpenTelemetry.
+type Tracing struct {
+	// Endpoint is the URL of an OpenTelemetry collector that takes OTLP by HTTP, such as http://collector:4318/v1/traces; the path
+	// belongs to it. Empty switches tracing off. A collector that is slow or away loses spans, and delays no purge.
+	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
+
+	// SampleRatio is the part of the traces that begin here and are kept, 0 to 1. Those that a caller began are kept if the caller
+	// says so. A purge is some 15 spans, and one more for each request to Cloud Storage.
+	SampleRatio float64 `yaml:"sample_ratio" env:"SAMPLE_RATIO" validate:"between=0 1"`
+}

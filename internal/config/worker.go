@@ -14,6 +14,7 @@ type Worker struct {
 	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
 	GCS        GCS        `yaml:"gcs" envPrefix:"GCS_"`
 	Admin      Admin      `yaml:"admin" envPrefix:"ADMIN_"`
+	Tracing    Tracing    `yaml:"tracing" envPrefix:"TRACING_"`
 }
 
 // DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the locations
@@ -44,7 +45,8 @@ func DefaultWorker() Worker {
 			ReadRate:         Rate{Start: 5000, Ceiling: 20_000},
 			AttributesMaxAge: time.Minute,
 		},
-		Admin: defaultAdmin("127.0.0.1:8081"),
+		Admin:   defaultAdmin("127.0.0.1:8081"),
+		Tracing: shared.Tracing,
 	}
 }
 

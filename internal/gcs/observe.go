@@ -1,6 +1,7 @@
 package gcs
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -9,6 +10,9 @@ import (
 // Observe is told of every request that was sent to the service, also of new tries and further pages: its kind, the status of
 // the answer or 0 if none came, and the time until then. It is called by many at a time and must be quick.
 type Observe func(kind string, status int, took time.Duration)
+
+// Trace is told that a request is sent, with the context of whoever asked for it, and then, like Observe, of the status.
+type Trace func(ctx context.Context, kind string) (answered func(status int))
 
 // The kinds of requests.
 const (
@@ -21,12 +25,14 @@ const (
 type observed struct {
 	next    http.RoundTripper
 	observe Observe
+	trace   Trace
 }
 
 // RoundTrip sends the request.
 func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
-	if o.observe == nil {
-		return o.next.RoundTrip(r)
+	kind, answered := kindOf(r), func(int) {}
+	if o.trace != nil {
+		answered = o.trace(r.Context(), kind)
 	}
 	sent := time.Now()
 	resp, err := o.next.RoundTrip(r)
@@ -34,7 +40,10 @@ func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		status = resp.StatusCode
 	}
-	o.observe(kindOf(r), status, time.Since(sent))
+	if o.observe != nil {
+		o.observe(kind, status, time.Since(sent))
+	}
+	answered(status)
 	return resp, err
 }
 

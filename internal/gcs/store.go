@@ -36,6 +36,7 @@ type Config struct {
 	Now              func() time.Time
 	Log              *slog.Logger      // told when a rate changes; nil for nobody
 	Observe          Observe           // told of every request; nil for nobody
+	Trace            Trace             // follows every request; nil for nobody
 	Transport        http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 

@@ -49,7 +49,7 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		}
 	}
 	return &http.Client{
-		Transport:     pacer{listingChecker{observed{transport, cfg.Observe}}},
+		Transport:     pacer{listingChecker{observed{transport, cfg.Observe, cfg.Trace}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }

@@ -194,7 +194,7 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		s.unavailable(ctx, err).write(w)
 		return
 	}
-	if err := s.Queue.Restore(ctx, []purge.OpenRequest{{Request: row.ID, User: row.UserID, Source: row.Source}}); err != nil {
+	if err := s.Queue.Restore(ctx, []purge.OpenRequest{row.Open()}); err != nil {
 		s.Log.WarnContext(ctx, "opened again, but not yet queued: a worker will do that", slog.Any("error", err))
 	}
 	if row, p = s.find(r); p != nil {

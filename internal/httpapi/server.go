@@ -119,11 +119,12 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 			unknownPath().write(w)
 			return
 		}
-		own := *r.URL
+		given, own := r, *r.URL
 		own.Path, own.RawPath = path.Clean("/"+rest), ""
 		r = r.Clone(r.Context())
 		r.URL = &own
 		if _, pattern := mux.Handler(r); pattern != "" {
+			given.Pattern = pattern // whoever stands before us names the request by it
 			if answered, ok := w.(*recorder); ok {
 				answered.route = pattern
 			}

@@ -13,6 +13,7 @@ type Wish struct {
 	Certificate CertificateID // this one only; 0 for all of the user's
 	Key         string        // idempotency key; DefaultKey or CertificateKey unless the caller gave one
 	Source      Source
+	Trace       string // of whoever asks, as a W3C traceparent; empty for none
 	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
 	// it stands, and is not opened again.
 	Replay bool

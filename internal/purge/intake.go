@@ -46,7 +46,7 @@ func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) 
 func alsoNotQueued(err error, accepted []Accepted) error {
 	batch, _ := errors.AsType[*NotQueuedError](err)
 	missing := slices.Clone(batch.Requests)
-	for _, task := range openTasks(accepted[min(MaxBatch, len(accepted)):]) {
+	for _, task := range openTasks(accepted[min(MaxBatch, len(accepted)):], nil) {
 		missing = append(missing, task.Request)
 	}
 	return fmt.Errorf("%w: %w", ErrNotQueued, &NotQueuedError{Requests: missing, Cause: batch.Cause})
@@ -70,27 +70,31 @@ func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered 
 			return fmt.Errorf("accepting %d requests: %w", len(wishes), err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- in.enqueue(ctx, accepted) }()
+		go func() { done <- in.enqueue(ctx, accepted, wishes) }()
 		finish = func() error { return answered(accepted, <-done) }
 	}
 	return finish()
 }
 
-// openTasks is one task for each request that is open.
-func openTasks(accepted []Accepted) []Task {
+// openTasks is one task for each request that is open. Its trace is that of the wish, if the wishes are given.
+func openTasks(accepted []Accepted, wishes []Wish) []Task {
 	tasks := make([]Task, 0, len(accepted))
 	seen := make(map[RequestID]bool, len(accepted))
-	for _, a := range accepted {
+	for i, a := range accepted {
 		if a.Open && !seen[a.Request] {
 			seen[a.Request] = true
-			tasks = append(tasks, Task{Request: a.Request, User: a.User, Certificate: a.Certificate})
+			task := Task{Request: a.Request, User: a.User, Certificate: a.Certificate}
+			if i < len(wishes) {
+				task.Trace = wishes[i].Trace
+			}
+			tasks = append(tasks, task)
 		}
 	}
 	return tasks
 }
 
-func (in Intake) enqueue(ctx context.Context, accepted []Accepted) error {
-	tasks := openTasks(accepted)
+func (in Intake) enqueue(ctx context.Context, accepted []Accepted, wishes []Wish) error {
+	tasks := openTasks(accepted, wishes)
 	err := in.Tasks.Enqueue(ctx, tasks)
 	if err == nil {
 		return nil

@@ -52,6 +52,7 @@ type Task struct {
 	Request     RequestID
 	User        UserID
 	Certificate CertificateID // this one only; 0 for all of the user's
+	Trace       string        // of whoever asked, as a W3C traceparent; empty for none. It decides nothing
 }
 
 // Attempt is one try at a request.

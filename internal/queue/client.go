@@ -62,9 +62,19 @@ func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...as
 		return err
 	}
 	// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
-	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(TaskType, data), append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
+	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(TaskType, data, headers(task)), append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
 		asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))...)
 	return err
+}
+
+// traceHeader is the header of tasks that holds the trace of whoever asked for it.
+const traceHeader = "traceparent"
+
+func headers(task purge.Task) map[string]string {
+	if task.Trace == "" {
+		return nil
+	}
+	return map[string]string{traceHeader: task.Trace}
 }
 
 // followUpDelay is how long after an active task its follow-up comes.

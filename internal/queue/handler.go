@@ -27,14 +27,23 @@ type Handler struct {
 	Suspect func()
 	// Observer is told what becomes of tasks. May be nil.
 	Observer Observer
+	// Tracer follows attempts. May be nil.
+	Tracer Tracer
 }
 
 // Observer is told what becomes of tasks. Its methods are called by many at a time and must be quick.
 type Observer interface {
 	// Attempted says what became of an attempt. With an error it will be tried again.
-	Attempted(result purge.Result, err error, took time.Duration)
+	Attempted(ctx context.Context, result purge.Result, err error, took time.Duration)
 	// Refused says that a task was none that any request stands behind.
 	Refused()
+}
+
+// Tracer follows attempts.
+type Tracer interface {
+	// Attempt begins the span of an attempt, a child of whoever asked for the task if there is a traceparent. ended is told what
+	// became of the attempt.
+	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
 // ProcessTask makes one attempt at the task's request, and at each other open one that goes as far and that the first
@@ -53,6 +62,7 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		h.refused()
 		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	}
+	task.Trace = t.Headers()[traceHeader]
 	for range maxRequests {
 		more, err := h.attempt(ctx, log, task)
 		if err != nil || !more {
@@ -68,7 +78,12 @@ const maxRequests = 10
 // attempt makes one attempt and writes its summary line.
 func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task) (more bool, err error) {
 	begun := time.Now()
+	ended := func(purge.Result, error) {}
+	if h.Tracer != nil {
+		ctx, ended = h.Tracer.Attempt(ctx, task.Trace)
+	}
 	result, err := h.Purger.Purge(ctx, task)
+	ended(result, err)
 	request := cmp.Or(result.Request, task.Request)
 	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(request)))
 	if task.Certificate != 0 {
@@ -81,7 +96,7 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
 	if h.Observer != nil && !errors.Is(err, purge.ErrUnknownRequest) {
-		h.Observer.Attempted(result, err, time.Since(begun))
+		h.Observer.Attempted(ctx, result, err, time.Since(begun))
 	}
 	switch {
 	case errors.Is(err, purge.ErrUnknownRequest):

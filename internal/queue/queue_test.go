@@ -423,7 +423,7 @@ type onlooker struct {
 	refused  int
 }
 
-func (o *onlooker) Attempted(r purge.Result, err error, took time.Duration) {
+func (o *onlooker) Attempted(_ context.Context, r purge.Result, err error, took time.Duration) {
 	o.attempts = append(o.attempts, fmt.Sprint(r.State, " ", r.Reason, " ", err != nil, " ", took >= 0))
 }
 

@@ -37,6 +37,20 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
+func TestATaskCarriesTheTraceOfWhoAsked(t *testing.T) {
+	t.Parallel()
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	rdb := newRedis(t)
+	enqueue(t, rdb, purge.Task{Request: 1, User: 42, Trace: parent}, purge.Task{Request: 2, User: 43})
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	for id, want := range map[string]string{"purge:42": parent, "purge:43": ""} {
+		info, err := inspector.GetTaskInfo(queue.Live, id)
+		if err != nil || info.Headers["traceparent"] != want || len(info.Headers) > 1 || strings.Contains(string(info.Payload), "trace") {
+			t.Errorf("%s: got %+v, %v", id, info, err)
+		}
+	}
+}
+
 func TestACertificateHasATaskOfItsOwn(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)

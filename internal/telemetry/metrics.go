@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strconv"
 	"time"
@@ -130,16 +131,26 @@ func (w *Worker) zero() {
 func none(s string) string { return cmp.Or(s, "none") }
 
 // Attempted counts an attempt.
-func (w *Worker) Attempted(result purge.Result, err error, took time.Duration) {
+func (w *Worker) Attempted(ctx context.Context, result purge.Result, err error, took time.Duration) {
 	state, reason := cmp.Or(result.State, purge.Queued), result.Reason
 	if err != nil && !slices.Contains(ends()[state], reason) {
 		reason = purge.ReasonNone
 	}
 	w.attempts.WithLabelValues(string(state), none(string(reason))).Inc()
-	w.attempt.Observe(took.Seconds())
+	observe(ctx, w.attempt, took.Seconds())
 	if state == purge.Done && !result.Again {
 		w.lastDone.SetToCurrentTime()
 	}
+}
+
+// observe adds the id of the trace as an exemplar, if there is one that is kept.
+func observe(ctx context.Context, h prometheus.Histogram, value float64) {
+	id := traceID(ctx)
+	if with, ok := h.(prometheus.ExemplarObserver); ok && id != "" {
+		with.ObserveWithExemplar(value, prometheus.Labels{"trace_id": id})
+		return
+	}
+	h.Observe(value)
 }
 
 // Refused counts a task that is none of ours.

@@ -154,10 +154,10 @@ func TestMetricsAreAtZeroFromTheStart(t *testing.T) {
 func TestWorkerCounts(t *testing.T) {
 	t.Parallel()
 	registry, w, in := newMetrics(t, servers())
-	w.Attempted(purge.Result{State: purge.Done, Reason: purge.ReasonNone}, nil, 300*time.Millisecond)
-	w.Attempted(purge.Result{State: purge.Failed, Reason: purge.ReasonHeld}, nil, time.Second)
-	w.Attempted(purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"), time.Second)
-	w.Attempted(purge.Result{}, errors.New("MySQL is away"), time.Second)
+	w.Attempted(t.Context(), purge.Result{State: purge.Done, Reason: purge.ReasonNone}, nil, 300*time.Millisecond)
+	w.Attempted(t.Context(), purge.Result{State: purge.Failed, Reason: purge.ReasonHeld}, nil, time.Second)
+	w.Attempted(t.Context(), purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"), time.Second)
+	w.Attempted(t.Context(), purge.Result{}, errors.New("MySQL is away"), time.Second)
 	w.Refused()
 	w.Took(purge.StepDelete, 200*time.Millisecond)
 	w.Saw(purge.Erased, 8)
@@ -191,7 +191,7 @@ func TestWorkerCounts(t *testing.T) {
 	}
 	// A request that had ended before is no success of now.
 	registry, w, _ = newMetrics(t, servers())
-	w.Attempted(purge.Result{State: purge.Done, Again: true}, nil, time.Second)
+	w.Attempted(t.Context(), purge.Result{State: purge.Done, Again: true}, nil, time.Second)
 	if !strings.Contains(scrape(t, registry), "certpurge_last_done_timestamp_seconds 0\n") {
 		t.Error("a repeated task counts as a success")
 	}

@@ -24,6 +24,7 @@ type site struct {
 	db        *sandboxtest.Database
 	store     *mysql.Store
 	redis     redis.UniversalClient
+	redisURL  string
 	storage   *emulator
 	locations purge.Locations
 	users     int // so far
@@ -54,7 +55,8 @@ func newSite(b *testing.B) *site {
 	if _, err := s.store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	if s.redis, err = queue.NewRedis(sandboxtest.Redis(b)); err != nil {
+	s.redisURL = sandboxtest.Redis(b)
+	if s.redis, err = queue.NewRedis(s.redisURL); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.redis.Close() }) // nothing to lose

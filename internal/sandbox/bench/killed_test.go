@@ -1,0 +1,98 @@
+package bench_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// BenchmarkKilled backfills with the real command, kills it three times in the middle, lets it go on each time, and waits for
+// the last purge. Each user must have exactly one request, and all must be done.
+func BenchmarkKilled(b *testing.B) {
+	users := 4_000
+	if full() {
+		users = 100_000
+	}
+	binary, _ := sandboxtest.Binaries(b)
+	for b.Loop() {
+		s := newSite(b)
+		s.add(b, users, 1)
+		l := load{concurrency: 50}
+		w := ours(b, s, l)
+		ctx, stop := context.WithCancel(b.Context())
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // as in run
+			cfg := queue.ServerConfig{
+				Concurrency: l.concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
+				Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
+			}
+			if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: w, Log: log}, log); err != nil {
+				b.Error(err)
+			}
+		})
+		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
+		command := func(more ...string) *exec.Cmd {
+			cmd := exec.CommandContext(b.Context(), binary, append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)...)
+			cmd.Env = []string{"CERTPURGE_MYSQL_DSN=" + s.db.RootDSN(s.db.Ledger), "CERTPURGE_LMS_DATABASE=" + s.db.LMS, "CERTPURGE_REDIS_URL=" + s.redisURL}
+			return cmd
+		}
+		for _, part := range []int{5, 3, 2} {
+			cmd := command()
+			if err := cmd.Start(); err != nil {
+				b.Fatal(err)
+			}
+			look := time.NewTicker(time.Millisecond)
+			for written(b, checkpoint) < users/part {
+				<-look.C
+			}
+			look.Stop()
+			if err := cmd.Process.Kill(); err != nil {
+				b.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil || written(b, checkpoint) >= users {
+				b.Fatalf("it was not killed in the middle: %v", err)
+			}
+		}
+		if out, err := command("--wait").CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		stop()
+		serving.Wait()
+		var requests, distinct, done int
+		query := "SELECT COUNT(*), COUNT(DISTINCT user_id), SUM(state = 'done') FROM " + s.db.Ledger + ".requests"
+		if err := s.db.Root.QueryRowContext(b.Context(), query).Scan(&requests, &distinct, &done); err != nil {
+			b.Fatal(err)
+		}
+		if left := s.left(b, true); requests != users || distinct != users || done != users || left > 0 {
+			b.Fatalf("got %d requests of %d users, %d done, and %d references and objects left; want %d of each, and nothing left", requests, distinct, done, left, users)
+		}
+		b.ReportMetric(float64(done), "done")
+	}
+}
+
+// written is how many users the checkpoint counts.
+func written(b *testing.B, checkpoint string) int {
+	b.Helper()
+	content, err := os.ReadFile(checkpoint)
+	match := regexp.MustCompile(`"users":(\d+)`).FindSubmatch(content)
+	if err != nil || match == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
