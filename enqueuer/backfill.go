@@ -84,7 +84,7 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 	f := cmd.Flags()
 	f.BoolVar(&o.retired, "retired", false, "all users who may be purged and have references")
 	f.StringVar(&o.users, "users", "", "the users that `FILE` lists; - for standard input")
-	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by their `ID`s")
+	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by their ids: `ID,...`")
 	f.BoolVar(&o.fromDatabase, "args-from-database", false, "the certificates in the LMS's table of arguments")
 	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
@@ -146,7 +146,10 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 
 // again is the command line without what names the program, for the sentence that says how to go on.
 func (o *backfillOptions) again() string {
-	if o.checkpoint == "" {
+	switch {
+	case o.checkpoint == "" && o.maxUsers > 0:
+		return "repeat the command with --checkpoint FILE; without one, each run begins at the start"
+	case o.checkpoint == "":
 		return "repeat the command: who was asked for already stays one request"
 	}
 	return fmt.Sprintf("repeat the command with --checkpoint %s: it goes on behind the last batch", o.checkpoint)

@@ -268,6 +268,9 @@ func TestBackfillInSlices(t *testing.T) {
 	c.addMany(1300)
 	checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
 	args := []string{"backfill", "--retired", "--execute", "--max-users", "600", "--checkpoint", checkpoint}
+	if _, said := c.run(cli.ExitCapped, args[:5]...); !strings.Contains(said, "with --checkpoint FILE; without one, each run begins at the start") {
+		t.Errorf("without a checkpoint it says %q", said)
+	}
 	for n, want := range []int{600, 1200} {
 		_, said := c.run(cli.ExitCapped, args...)
 		if got := c.perUser(); got != want || !strings.Contains(said, "there are more") || !strings.Contains(said, "--checkpoint "+checkpoint) {

@@ -74,7 +74,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	if s.tracing, err = newTracing(ctx, s.cfg, s.log); err != nil {
 		return err
 	}
-	defer s.tracing.Close()
+	defer s.tracing.Close() //nolint:contextcheck // ctx has ended by then
 	if s.redis, err = queue.NewRedis(s.cfg.Redis.URL.Reveal()); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}

@@ -55,7 +55,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	if err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
-	defer w.tracing.Close()
+	defer w.tracing.Close() //nolint:contextcheck // ctx has ended by then
 	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}

@@ -28,7 +28,7 @@ GRANT SELECT (`id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), 
 GRANT SELECT (`id`, `history_id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), UPDATE (`download_uuid`, `download_url`)
   ON `openedx`.`certificates_historicalgeneratedcertificate` TO 'certpurge'@'%';
 
--- Only for `enqueuer backfill --args-from-database`, and only where Open edX has this table (since 2022):
+-- Only for `enqueuer backfill --args-from-database`, and only where Open edX has this table: remove the dashes.
 -- GRANT SELECT (`id`, `change_date`, `enabled`, `arguments`)
 --   ON `openedx`.`certificates_purgereferencestopdfcertificatescommandconfigur95fa` TO 'certpurge'@'%';
 

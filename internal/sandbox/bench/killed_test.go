@@ -44,7 +44,7 @@ func BenchmarkKilled(b *testing.B) {
 		})
 		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
 		command := func(more ...string) *exec.Cmd {
-			cmd := exec.CommandContext(b.Context(), binary, append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)...)
+			cmd := exec.CommandContext(b.Context(), binary, append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)...) //nolint:gosec // our own binary
 			cmd.Env = []string{"CERTPURGE_MYSQL_DSN=" + s.db.RootDSN(s.db.Ledger), "CERTPURGE_LMS_DATABASE=" + s.db.LMS, "CERTPURGE_REDIS_URL=" + s.redisURL}
 			return cmd
 		}
