@@ -1,19 +1,14 @@
 package bench_test
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -29,19 +24,7 @@ func BenchmarkKilled(b *testing.B) {
 		s := newSite(b)
 		s.add(b, users, 1)
 		l := load{concurrency: 50}
-		w := ours(b, s, l)
-		ctx, stop := context.WithCancel(b.Context())
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // as in run
-			cfg := queue.ServerConfig{
-				Concurrency: l.concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
-				Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
-			}
-			if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: w, Log: log}, log); err != nil {
-				b.Error(err)
-			}
-		})
+		stop := s.serve(b, l.concurrency, ours(b, s, l))
 		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
 		command := func(more ...string) *exec.Cmd {
 			cmd := exec.CommandContext(b.Context(), binary, append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)...) //nolint:gosec // our own binary
@@ -69,7 +52,6 @@ func BenchmarkKilled(b *testing.B) {
 			b.Fatalf("%v: %s", err, out)
 		}
 		stop()
-		serving.Wait()
 		var requests, distinct, done int
 		query := "SELECT COUNT(*), COUNT(DISTINCT user_id), SUM(state = 'done') FROM " + s.db.Ledger + ".requests"
 		if err := s.db.Root.QueryRowContext(b.Context(), query).Scan(&requests, &distinct, &done); err != nil {

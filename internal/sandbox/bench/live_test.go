@@ -2,8 +2,6 @@ package bench_test
 
 import (
 	"context"
-	"io"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -26,18 +24,7 @@ func BenchmarkLive(b *testing.B) {
 		l := load{latency: 40 * time.Millisecond, concurrency: 50}
 		s.storage.order(b, "latency", map[string]int{"ms": int(l.latency.Milliseconds())})
 		w := &waiting{Purger: ours(b, s, l), ends: map[purge.UserID]chan error{}}
-		ctx, stop := context.WithCancel(b.Context())
-		var serving sync.WaitGroup
-		serving.Go(func() {
-			log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // as in run
-			cfg := queue.ServerConfig{
-				Concurrency: l.concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
-				Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
-			}
-			if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: w, Log: log}, log); err != nil {
-				b.Error(err)
-			}
-		})
+		stop := s.serve(b, l.concurrency, w)
 		idle := w.askAll(b, s, quiet)
 		var asking sync.WaitGroup
 		asking.Go(func() { s.accept(b, backfill) })
@@ -45,7 +32,6 @@ func BenchmarkLive(b *testing.B) {
 		asking.Wait()
 		waits, err := queue.Waiting(b.Context(), s.redis, queue.Backfill, time.Now())
 		stop()
-		serving.Wait()
 		if err != nil || waits == 0 {
 			b.Fatalf("%d tasks of the backfill were left, %v: the worker was not busy all the time", waits, err)
 		}

@@ -132,18 +132,7 @@ func (s *site) run(b *testing.B, l load) figures {
 	w := &window{
 		Purger: newPurger(b, s, l), site: s, begin: int64(before), end: int64(before + l.users), all: int64(total), over: make(chan struct{}),
 	}
-	log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // the worker's lines are part of what is measured
-	ctx, stop := context.WithCancel(b.Context())
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		cfg := queue.ServerConfig{
-			Concurrency: l.concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
-			Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
-		}
-		if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: w, Log: log}, log); err != nil {
-			b.Error(err)
-		}
-	})
+	stop := s.serve(b, l.concurrency, w)
 	select {
 	case <-w.over:
 	case <-b.Context().Done():
@@ -151,7 +140,6 @@ func (s *site) run(b *testing.B, l load) figures {
 		b.Errorf("%d of %d users were purged in 10 minutes", w.done.Load(), total)
 	}
 	stop()
-	serving.Wait()
 	if err := w.failed.Load(); err != nil {
 		b.Fatalf("a purge did not end as done: %v", *err)
 	}
@@ -162,6 +150,24 @@ func (s *site) run(b *testing.B, l load) figures {
 		users: l.users, objects: l.users * certificates * filesEach, took: w.last.at.Sub(w.first.at), cpu: w.last.cpu - w.first.cpu,
 		packets: w.last.packets - w.first.packets, commands: w.last.commands - w.first.commands,
 	}
+}
+
+// serve pulls tasks with the queue's own server until stop, which waits for those at work.
+func (s *site) serve(b *testing.B, concurrency int, purger queue.Purger) (stop func()) {
+	b.Helper()
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // the worker's lines are part of what is measured
+	ctx, cancel := context.WithCancel(b.Context())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		cfg := queue.ServerConfig{
+			Concurrency: concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
+			Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
+		}
+		if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: purger, Log: log}, log); err != nil {
+			b.Error(err)
+		}
+	})
+	return func() { cancel(); serving.Wait() }
 }
 
 // processorTime is what this process has used so far.
