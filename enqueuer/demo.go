@@ -51,6 +51,7 @@ Exit code 0 only if the check holds.
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the invented site: the same one makes the same site")
 	f.BoolVar(&o.Keep, "keep", false, "leave everything running until Ctrl-C, and say how to connect")
 	out = a.outputFlag(cmd)
+	cmd.AddCommand(newDemoSiteCommand(a))
 	return cmd
 }
 

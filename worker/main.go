@@ -45,7 +45,13 @@ under tasks at work fails those, visibly: it might have been one object's.)
 		cfg, _, err := load(path, s.Environ)
 		return cfg, err
 	}
-	root.AddCommand(cli.ConfigCommand(s.Out, loadAny), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ))
+	loadAdmin := func() (config.Admin, error) {
+		cfg, _, err := load(path, s.Environ)
+		return cfg.Admin, err
+	}
+	root.AddCommand(
+		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
+	)
 	return root
 }
 

@@ -77,9 +77,12 @@ func (s *Server) SetHook(hook func(op, bucket, name string)) {
 // is what option.WithEndpoint of the storage client takes. stop closes the listener and every connection, wakes requests
 // that wait for a fault's latency, and returns when the last connection is closed; it may be called more than once. The
 // only error is a port that could not be opened.
-func (s *Server) Start() (baseURL string, stop func(), err error) {
+func (s *Server) Start() (baseURL string, stop func(), err error) { return s.StartOn("127.0.0.1:0") }
+
+// StartOn is Start on another address, host:port.
+func (s *Server) StartOn(address string) (baseURL string, stop func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		cancel()
 		return "", nil, fmt.Errorf("opening a port for the storage emulator: %w", err)

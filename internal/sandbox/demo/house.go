@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -87,31 +84,14 @@ func openRoot(server *sandbox.MariaDB) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// sqlComment is a comment on a line of its own, as all of grants.sql are.
-var sqlComment = regexp.MustCompile(`(?m)^\s*--.*$`)
-
-// grant makes the ledger's schema and the two accounts as configs/mysql/grants.sql tells operators to, with passwords that
-// nobody has had before, for this machine only.
+// grant makes the ledger's schema and the two accounts, with passwords that nobody has had before, for this machine only.
 func (h *House) grant(ctx context.Context) error {
-	passwords := map[string]string{"'change-me-runtime'": rand.Text(), "'change-me-migrate'": rand.Text()}
-	script := sqlComment.ReplaceAllString(configs.Grants, "")
-	for placeholder, password := range passwords {
-		if !strings.Contains(script, placeholder) {
-			return fmt.Errorf("reading configs/mysql/grants.sql: expected %s in it", placeholder)
-		}
-		script = strings.ReplaceAll(script, placeholder, "'"+password+"'")
+	running, migrating := rand.Text(), rand.Text()
+	if err := grant(ctx, h.Root, "127.0.0.1", running, migrating); err != nil {
+		return err
 	}
-	script = strings.ReplaceAll(script, "@'%'", "@'127.0.0.1'")
-	for statement := range strings.SplitSeq(script, ";") {
-		if strings.TrimSpace(statement) == "" {
-			continue
-		}
-		if _, err := h.Root.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("granting rights as configs/mysql/grants.sql does: %w", err)
-		}
-	}
-	h.DSN = h.Servers.MariaDB.DSN("certpurge", passwords["'change-me-runtime'"], LedgerDatabase)
-	h.MigrateDSN = h.Servers.MariaDB.DSN("certpurge_migrate", passwords["'change-me-migrate'"], LedgerDatabase)
+	h.DSN = h.Servers.MariaDB.DSN("certpurge", running, LedgerDatabase)
+	h.MigrateDSN = h.Servers.MariaDB.DSN("certpurge_migrate", migrating, LedgerDatabase)
 	return nil
 }
 

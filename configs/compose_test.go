@@ -1,0 +1,125 @@
+package configs_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+// stack is what the tests look at of docker-compose.yml. Whether it is a compose file at all is for `make manifests` to say.
+type stack struct {
+	text     string
+	Services map[string]service
+	Configs  map[string]struct{ File string }
+	Secrets  map[string]struct{ File string }
+}
+
+type service struct {
+	Image       string
+	Command     []string
+	Profiles    []string
+	Environment map[string]string
+	Configs     []struct{ Source, Target string }
+	Secrets     []string
+	Healthcheck struct{ Test []string }
+	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+	Deploy      struct{ Replicas int }
+	Ports       []string
+}
+
+// ours is the image that is made from the Dockerfile.
+const ours = "${CERTPURGE_IMAGE:-certpurge:local}"
+
+const ownSettings = "${CERTPURGE_SETTINGS:-./configs/compose}"
+
+func readStack(t *testing.T) stack {
+	t.Helper()
+	text, err := os.ReadFile("../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := stack{text: string(text)}
+	if err := yaml.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// path is where a file of the stack is in this repository.
+func (s stack) path(file string) string {
+	return filepath.Join("..", strings.Replace(file, ownSettings, "./configs/compose", 1))
+}
+
+func TestStackHasEverything(t *testing.T) {
+	t.Parallel()
+	want := []string{"enqueuer", "grafana", "migrate", "mysql", "prometheus", "redis", "site", "worker"}
+	s := readStack(t)
+	if got := slices.Sorted(maps.Keys(s.Services)); !slices.Equal(got, want) {
+		t.Errorf("got services %v, want %v", got, want)
+	}
+	for name, service := range s.Services {
+		if len(service.Healthcheck.Test) == 0 && name != "migrate" { // which ends
+			t.Errorf("%s has no health check", name)
+		}
+		for _, port := range service.Ports {
+			if !strings.HasPrefix(port, "127.0.0.1:") {
+				t.Errorf("%s is open to the network: %s", name, port)
+			}
+		}
+		for other := range service.DependsOn {
+			if _, ok := s.Services[other]; !ok {
+				t.Errorf("%s waits for %s, which is not there", name, other)
+			}
+		}
+	}
+	if got := s.Services["worker"].Deploy.Replicas; got != 2 {
+		t.Errorf("got %d workers", got)
+	}
+}
+
+func TestStackNamesFilesThatExist(t *testing.T) {
+	t.Parallel()
+	s := readStack(t)
+	for _, all := range []map[string]struct{ File string }{s.Configs, s.Secrets} {
+		for name, entry := range all {
+			text, err := os.ReadFile(s.path(entry.File))
+			if err != nil || len(text) == 0 {
+				t.Errorf("%s: %d bytes, %v", name, len(text), err)
+			}
+		}
+	}
+	for name, service := range s.Services {
+		for _, secret := range service.Secrets {
+			if _, ok := s.Secrets[secret]; !ok {
+				t.Errorf("%s has a secret %s, which is nowhere", name, secret)
+			}
+		}
+		if service.Image != ours {
+			continue
+		}
+		// Everything that ours reads is mounted: as a secret, or as a config.
+		mounted := map[string]bool{}
+		for _, secret := range service.Secrets {
+			mounted["/run/secrets/"+secret] = true
+		}
+		for _, config := range service.Configs {
+			mounted[config.Target] = true
+		}
+		used := strings.Join(append(slices.Collect(maps.Values(service.Environment)), service.Command...), " ")
+		for _, path := range regexp.MustCompile(`/(run/secrets|etc)/[\w./]+`).FindAllString(used, -1) {
+			if !mounted[path] {
+				t.Errorf("%s reads %s, which is not mounted", name, path)
+			}
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package demo
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+)
+
+// SiteOptions of ServeSite. The DSNs are in go-sql-driver's form.
+type SiteOptions struct {
+	Users      int    // ordinary retiring users; awkward ones come on top
+	Seed       uint64 // the same seed makes the same site
+	Listen     string // address of the storage emulator
+	RootDSN    string // of an account that may do everything, without a database
+	DSN        string // of the account of worker and enqueuer, which is made
+	MigrateDSN string // of the account of the migration, which is made
+	Log        *slog.Logger
+}
+
+// ErrSiteExists is wrapped where the server has an LMS database already: it may be a real one, and if it is an invented one, its
+// files were in the memory of a process that has ended.
+var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " on this server already")
+
+// ServeSite invents an Open edX site on a MySQL server, for whoever runs the processes themselves: it makes the LMS's database and
+// the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its memory. It serves no file
+// before all of it is there.
+func ServeSite(ctx context.Context, o SiteOptions) (err error) {
+	if o.Users < 1 || o.Users > mostUsers {
+		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(mostUsers))
+	}
+	root, err := openSiteRoot(o.RootDSN)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	begun := time.Now()
+	storage := gcstest.New()
+	data, err := makeSite(ctx, root, storage, o)
+	if err != nil {
+		return err
+	}
+	url, stop, err := storage.StartOn(o.Listen) //nolint:contextcheck // it serves until it is stopped
+	if err != nil {
+		return err
+	}
+	defer stop()
+	o.Log.InfoContext(ctx, "the site is there", slog.Int("users", data.Users), slog.Int("certificates", data.Certificates), slog.Int("files", data.Files),
+		slog.Duration("took", time.Since(begun)), slog.String("storage", url))
+	<-ctx.Done()
+	return nil // told to stop: that is what it did
+}
+
+func openSiteRoot(dsn string) (*sql.DB, error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("reading the DSN of the administrator: %w", err)
+	}
+	cfg.InterpolateParams = true // one round trip for each of the large INSERTs
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connecting as administrator: %w", err)
+	}
+	return sql.OpenDB(connector), nil
+}
+
+func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o SiteOptions) (dataset.Figures, error) {
+	var databases int
+	err := root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?", LMSDatabase).Scan(&databases)
+	if err != nil {
+		return dataset.Figures{}, fmt.Errorf("looking for an LMS: %w", err)
+	}
+	if databases > 0 {
+		return dataset.Figures{}, ErrSiteExists
+	}
+	running, err := accountOf(o.DSN, "certpurge")
+	if err != nil {
+		return dataset.Figures{}, err
+	}
+	migrating, err := accountOf(o.MigrateDSN, "certpurge_migrate")
+	if err != nil {
+		return dataset.Figures{}, err
+	}
+	if err := lms.CreateLMS(ctx, root, LMSDatabase, lms.Mixed); err != nil {
+		return dataset.Figures{}, err
+	}
+	if err := grant(ctx, root, "%", running, migrating); err != nil {
+		return dataset.Figures{}, err
+	}
+	back, stop, err := storage.Start() //nolint:contextcheck // only until the files are in it
+	if err != nil {
+		return dataset.Figures{}, err
+	}
+	defer stop()
+	data := dataset.New(o.Seed, o.Users)
+	figures := data.Figures()
+	_, err = data.Seed(ctx, root, LMSDatabase, storage, back)
+	return figures, err
+}
+
+// accountOf finds the password in the DSN of an account that grants.sql makes.
+func accountOf(dsn, user string) (password string, err error) {
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return "", fmt.Errorf("reading the DSN of %s: %w", user, err)
+	}
+	if cfg.User != user || cfg.Passwd == "" || cfg.DBName != LedgerDatabase {
+		return "", fmt.Errorf("reading the DSN of %s: expected %s:PASSWORD@…/%s", user, user, LedgerDatabase)
+	}
+	return cfg.Passwd, nil
+}

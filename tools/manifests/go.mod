@@ -1,0 +1,3 @@
+module github.com/certpurge/certpurge/tools/manifests
+
+go 1.26.0
