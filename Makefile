@@ -69,6 +69,12 @@ browser: chromium ## look at the admin pages through a headless Chromium (SCREEN
 rules: ## check alert rules, dashboard and real metrics with Prometheus's promtool, and test the rules
 	promtool=$$(.ci/promtool) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' ./configs ./worker ./enqueuer
 
+.PHONY: manifests
+manifests: ## check compose, Kubernetes and Tutor with the libraries that read them
+	python=$$(.ci/python) && rendered=$$(mktemp -d) && trap 'rm -rf "$$rendered"' EXIT && \
+	"$$python" configs/tutor/tests/test_plugin.py && "$$python" configs/tutor/tests/test_plugin.py "$$rendered" && \
+	cd tools/manifests && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
+
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
