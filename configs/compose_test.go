@@ -18,7 +18,6 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
 // stack is what the tests look at of docker-compose.yml. Whether it is a compose file at all is for `make manifests` to say.
 type stack struct {
-	text     string
 	Services map[string]service
 	Configs  map[string]struct{ File string }
 	Secrets  map[string]struct{ File string }
@@ -48,7 +47,7 @@ func readStack(t *testing.T) stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := stack{text: string(text)}
+	var s stack
 	if err := yaml.Unmarshal(text, &s); err != nil {
 		t.Fatal(err)
 	}

@@ -23,12 +23,53 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 	if found := sandboxtest.CheckCommands(t, build, runbooks...); found < 40 {
 		t.Errorf("got %d commands in %d runbooks", found, len(runbooks))
 	}
-	others, err := filepath.Glob("../docs/*.md")
+	if found := sandboxtest.CheckCommands(t, build, append(pages(t), "../configs/prometheus/certpurge.rules.yml")...); found < 20 {
+		t.Errorf("got %d commands in the other pages", found)
+	}
+}
+
+// pages are all but the runbooks.
+func pages(t *testing.T) []string {
+	t.Helper()
+	files := []string{"../README.md", "../CHANGELOG.md"}
+	for _, pattern := range []string{"../docs/*.md", "../configs/*/README.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) < 2 {
+			t.Fatalf("got %d pages %s, %v", len(found), pattern, err)
+		}
+		files = append(files, found...)
+	}
+	return files
+}
+
+func TestPagesLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	all := pages(t)
+	deeper, err := filepath.Glob("../docs/*/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found := sandboxtest.CheckCommands(t, build, append(others, "../README.md", "../CHANGELOG.md", "../configs/prometheus/certpurge.rules.yml")...); found < 20 {
-		t.Errorf("got %d commands in the other pages", found)
+	all = append(all, deeper...)
+	if found := sandboxtest.CheckLinks(t, all...); found < 120 {
+		t.Errorf("got %d links in %d pages", found, len(all))
+	}
+}
+
+func TestLinksThatLeadNowhereAreFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page := filepath.Join(dir, "page.md")
+	for text, ok := range map[string]bool{
+		"[it](page.md)": true, "[it](#races-told-step-by-step)": true, "[it](page.md#races-told-step-by-step)": true, "[it](https://example.org/nowhere)": true,
+		"[it](pages.md)": false, "[it](#races)": false, "[it](../page.md)": false,
+	} {
+		if err := os.WriteFile(page, []byte("# Races, told step by step\n\n"+text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		quiet := &failures{TB: t}
+		if sandboxtest.CheckLinks(quiet, page); quiet.failed == ok {
+			t.Errorf("%s: failed %v", text, quiet.failed)
+		}
 	}
 }
 

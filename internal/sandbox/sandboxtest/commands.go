@@ -1,7 +1,6 @@
 package sandboxtest
 
 import (
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -25,11 +24,7 @@ func CheckCommands(tb testing.TB, build func() *cobra.Command, files ...string) 
 	tb.Helper()
 	name := build().Name()
 	for _, file := range files {
-		text, err := os.ReadFile(file) //nolint:gosec // pages of the project
-		if err != nil {
-			tb.Fatal(err)
-		}
-		for _, line := range commandLines(string(text), name) {
+		for _, line := range commandLines(read(tb, file), name) {
 			found++
 			if err := understands(build(), strings.Fields(line)[1:]); err != nil {
 				tb.Errorf("%s: %q: %v", file, line, err)

@@ -1,0 +1,118 @@
+package mysql_test
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// shipped are the migrations that ledgers out there have run, with their SHA-256. Add one for each new migration; a line that is here
+// never changes, because a ledger that has run a migration does not run it again.
+var shipped = map[string]string{
+	"00001_ledger.sql":       "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
+	"00002_certificates.sql": "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
+}
+
+func TestMigrationsAreNeverChanged(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("migrations/*.sql")
+	if err != nil || len(files) != len(shipped) {
+		t.Fatalf("got %d migrations, %v; %d are known", len(files), err, len(shipped))
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(text)
+		if got := hex.EncodeToString(sum[:]); got != shipped[filepath.Base(file)] {
+			t.Errorf("%s is %s: write a new migration instead of changing it", file, got)
+		}
+	}
+}
+
+// oldRequest writes a request as the first version did: with the columns of 00001 and no other.
+func (f *fixture) oldRequest(user purge.UserID, state, reason string) {
+	f.t.Helper()
+	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, reason, attempts, requested_at, opened_at, updated_at)"+
+		" VALUES (?, ?, 'cli', ?, ?, 1, NOW(6), NOW(6), NOW(6))", purge.DefaultKey(user), user, state, reason)
+}
+
+// oldLedger is a ledger at a version that was shipped.
+func oldLedger(t *testing.T, version int64) *fixture {
+	t.Helper()
+	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
+	f.grant()
+	db, err := sql.Open("mysql", f.migrateDSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	provider, err := goose.NewProvider(goose.DialectMySQL, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+	f.Store = f.open(f.dsn)
+	return f
+}
+
+// TestNewProgramOnAnOldLedger: it says what to do and touches nothing; migrated, every old request means what it meant.
+func TestNewProgramOnAnOldLedger(t *testing.T) {
+	t.Parallel()
+	f := oldLedger(t, 1)
+	open, done := f.NewUser(purge.Retirement{Requested: true}), f.NewUser(purge.Retirement{Requested: true})
+	f.NewReference(open, purge.Live, strings.Repeat("a", 32), strings.Repeat("b", 32), "")
+	f.oldRequest(open, "queued", "")
+	f.oldRequest(done, "done", "nothing_to_purge")
+
+	err := f.Check(t.Context())
+	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "has version 1") || !strings.Contains(err.Error(), "enqueuer migrate") {
+		t.Errorf("got %v", err)
+	}
+	applied, err := f.open(f.migrateDSN).Migrate(t.Context())
+	if err != nil || len(applied) != len(shipped)-1 {
+		t.Fatalf("got %v, %v", applied, err)
+	}
+	if err := f.Check(t.Context()); err != nil {
+		t.Fatalf("after the migration: %v", err)
+	}
+	accepted, err := f.Accept(t.Context(), []purge.Wish{
+		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI}, {User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},
+	})
+	if err != nil || accepted[0].Found != purge.Found(purge.Queued) || accepted[1].Found != purge.Found(purge.Done) || accepted[0].Certificate != 0 {
+		t.Fatalf("got %+v, %v", accepted, err)
+	}
+	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: open})
+	if err != nil || attempt.Number != 2 || attempt.Certificate != 0 {
+		t.Errorf("got %+v, %v; want attempt 2 at all of the user", attempt, err)
+	}
+}
+
+// TestOldProgramOnANewLedger: migrations only add, so what runs while the ledger is migrated goes on, and one step back is possible.
+func TestOldProgramOnANewLedger(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purge.Retirement{Requested: true})
+	f.oldRequest(user, "queued", "")
+	f.db.Exec(t, "INSERT INTO "+f.db.Ledger+".goose_db_version (version_id, is_applied) VALUES (99, 1)") // of a version that is to come
+	if err := f.Check(t.Context()); err != nil {
+		t.Errorf("on a newer ledger: %v", err)
+	}
+	applied, err := f.open(f.migrateDSN).Migrate(t.Context())
+	if err != nil || len(applied) != 0 {
+		t.Errorf("an older migration on a newer ledger: %v, %v", applied, err)
+	}
+}
