@@ -73,7 +73,7 @@ rules: ## check alert rules, dashboard and real metrics with Prometheus's promto
 manifests: ## check compose, Kubernetes and Tutor with the libraries that read them
 	python=$$(.ci/python) && rendered=$$(mktemp -d) && trap 'rm -rf "$$rendered"' EXIT && \
 	"$$python" configs/tutor/tests/test_plugin.py && "$$python" configs/tutor/tests/test_plugin.py "$$rendered" && \
-	cd tools/manifests && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
+	cd tools/manifests && go vet ./... && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
 
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")

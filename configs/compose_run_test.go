@@ -205,7 +205,9 @@ func TestStackWorksTogether(t *testing.T) {
 			t.Errorf("got %d commands in %s", len(lines), page.name)
 		}
 		for _, line := range lines {
-			n.run(enqueuer, line[1])
+			if !strings.HasPrefix(line[1], "enqueuer password") { // which is slow on purpose, and has tests of its own
+				n.run(enqueuer, line[1])
+			}
 		}
 	}
 	n.checkPurged(enqueuer)
@@ -229,10 +231,12 @@ func (n *native) run(c *container, line string) {
 	n.t.Helper()
 	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001").Replace(line) // the container's variable names the file
 	cmd := n.command(n.t.Context(), c, strings.Fields(line)...)
-	cmd.Stdin = strings.NewReader("a long enough password\n")
 	output, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 3) {
+	if errors.As(err, &exit) && exit.ExitCode() == 3 {
+		err = nil
+	}
+	if err != nil {
 		n.t.Errorf("%s: %v\n%s", line, err, output)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -55,7 +54,7 @@ run cannot go on with what a first one has made, since the files are gone with i
 	for flag, what := range map[string]string{
 		"root-dsn-file": "the administrator's DSN", "dsn-file": "the DSN of worker and enqueuer", "migrate-dsn-file": "the DSN of the migration",
 	} {
-		files[flag] = f.String(flag, "", fmt.Sprintf("`FILE` that holds %s", what))
+		files[flag] = f.String(flag, "", "`FILE` that holds "+what)
 		_ = cmd.MarkFlagRequired(flag)
 	}
 	return cmd

@@ -14,17 +14,19 @@ import (
 
 func TestHealthcheck(t *testing.T) {
 	t.Parallel()
-	status := http.StatusOK
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/readyz" {
-			w.WriteHeader(http.StatusTeapot)
-			return
-		}
-		w.WriteHeader(status)
-		_, _ = w.Write([]byte("mysql: it is away\n"))
-	}))
-	t.Cleanup(server.Close)
-	address := server.Listener.Addr().String()
+	serve := func(status int) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/readyz" {
+				w.WriteHeader(http.StatusTeapot)
+				return
+			}
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("mysql: it is away\n"))
+		}))
+		t.Cleanup(server.Close)
+		return server.Listener.Addr().String()
+	}
+	address, unready := serve(http.StatusOK), serve(http.StatusServiceUnavailable)
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -38,25 +40,24 @@ func TestHealthcheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct {
-		cfg    config.Admin
-		args   []string
-		status int
-		code   int
+		cfg  config.Admin
+		args []string
+		code int
 	}{
-		"ready":                     {cfg: config.Admin{Listen: address}, status: 200},
-		"ready on every interface":  {cfg: config.Admin{Listen: ":" + port}, status: 200},
-		"ready on 0.0.0.0":          {cfg: config.Admin{Listen: "0.0.0.0:" + port}, status: 200},
-		"probes before pages":       {cfg: config.Admin{Listen: away, ProbesListen: address}, status: 200},
-		"unready":                   {cfg: config.Admin{Listen: address}, status: 503, code: cli.ExitFailure},
+		"ready":                     {cfg: config.Admin{Listen: address}},
+		"ready on every interface":  {cfg: config.Admin{Listen: ":" + port}},
+		"ready on 0.0.0.0":          {cfg: config.Admin{Listen: "0.0.0.0:" + port}},
+		"probes before pages":       {cfg: config.Admin{Listen: away, ProbesListen: address}},
+		"unready":                   {cfg: config.Admin{Listen: unready}, code: cli.ExitFailure},
 		"nobody there":              {cfg: config.Admin{Listen: away}, code: cli.ExitFailure},
 		"no listener":               {code: cli.ExitConfiguration},
 		"a port that nobody knows":  {cfg: config.Admin{Listen: "127.0.0.1:0"}, code: cli.ExitConfiguration},
-		"another address":           {args: []string{"--url", server.URL + "/readyz"}, status: 200},
-		"another address, elsewise": {args: []string{"--url", server.URL + "/tea"}, status: 200, code: cli.ExitFailure},
+		"another address":           {args: []string{"--url", "http://" + address + "/readyz"}},
+		"another address, elsewise": {args: []string{"--url", "http://" + address + "/tea"}, code: cli.ExitFailure},
 		"no address":                {args: []string{"--url", "http://%"}, code: cli.ExitUsage},
 	} {
-		t.Run(name, func(t *testing.T) { // one after the other: they share the status
-			status = test.status
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var out, errs bytes.Buffer
 			cmd := cli.HealthcheckCommand(&out, func() (config.Admin, error) { return test.cfg, nil })
 			if code := cli.Run(t.Context(), cmd, test.args, &errs); code != test.code {

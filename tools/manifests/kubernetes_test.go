@@ -259,7 +259,7 @@ func TestEveryComponentStandsAlone(t *testing.T) {
 	base := len(build(t, filepath.Join(root, "configs/kubernetes/base")))
 	for _, component := range components {
 		disk := filesys.MakeFsOnDisk()
-		overlay, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"), ".test-") // kustomize wants it beside the others
+		overlay, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"), ".test-") //nolint:usetesting // kustomize wants it beside the others
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ var secrets = map[string]string{
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	binaries := t.TempDir()
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", "-o", binaries+"/", "./worker", "./enqueuer")
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", "-o", binaries+"/", "./worker", "./enqueuer") //nolint:gosec // our own
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -71,7 +71,7 @@ func validate(t *testing.T, binaries, file string) {
 		t.Fatal(err)
 	}
 	binary := strings.TrimSuffix(filepath.Base(file), ".yaml")
-	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config", "validate")
+	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config", "validate") //nolint:gosec // our own
 	if !strings.Contains(here, "dsn_file") { // compose gives it by the environment
 		command.Env = []string{"CERTPURGE_MYSQL_DSN=" + secrets["dsn"], "CERTPURGE_REDIS_URL=" + secrets["redis-url"]}
 	} else {

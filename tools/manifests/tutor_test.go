@@ -20,7 +20,7 @@ func TestTutor(t *testing.T) {
 			t.Fatal(err)
 		}
 		var all objects
-		for _, document := range bytes.Split(text, []byte("\n---\n")) {
+		for document := range bytes.SplitSeq(text, []byte("\n---\n")) {
 			all = append(all, decode(t, document))
 		}
 		checkPods(t, all)
