@@ -4,7 +4,7 @@
 //	source → batches → high-water mark → rate → intake → checkpoint → summary
 //
 // A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died in
-// between, is one request all the same.
+// between, is one request all the same. It purges nothing itself, and refuses nobody for the worker: who is not retiring is the worker's to say.
 package backfill
 
 import (

@@ -1,5 +1,5 @@
 // Package cli is what the commands of both binaries share: exit codes, the page that every main is, and the commands
-// config and version. It is the only package that ends the process or reads the environment.
+// config, version and healthcheck. It is the only package that ends the process or reads the environment.
 package cli
 
 import (

@@ -1,0 +1,198 @@
+package purgetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+func testErasedIsFinal(t *testing.T, s Shelf) {
+	t.Helper()
+	slow := begun(t, s)
+	fast := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
+	must[purge.Retirement](t)(s.Intend(t.Context(), fast, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Recorded](t)(s.Record(t.Context(), fast, purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
+	must[purge.Retirement](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{
+		State: purge.Queued, Reason: purge.ReasonTransient, Evidence: []purge.Evidence{seen("a", 1, purge.NotProven)},
+	}))
+	if got.State != purge.Done || got.Counts.ObjectsErased != 1 {
+		t.Errorf("got %+v, want it done with its object erased", got)
+	}
+}
+
+func testEvidenceOfTheUser(t *testing.T, s Shelf) {
+	t.Helper()
+	killed := begun(t, s)
+	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	other := accept(t, s, purge.Wish{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
+	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
+		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
+	}))
+	if got.State != purge.Done || got.Counts.ObjectsAbsent != 0 {
+		t.Errorf("the other request: got %+v, want done without an empty directory", got)
+	}
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Done || a.Counts.ObjectsErased != 1 {
+		t.Errorf("the killed request: got %+v, want done with its object erased", a)
+	}
+}
+
+func testNeighbours(t *testing.T, s Shelf) {
+	t.Helper()
+	var attempts []purge.Attempt
+	for range 32 {
+		attempts = append(attempts, begun(t, s))
+	}
+	var wg sync.WaitGroup
+	for _, a := range attempts {
+		wg.Go(func() {
+			d := purge.Directory{Bucket: Bucket, Prefix: fmt.Sprintf("cert/%032x/", int64(a.User))}
+			absent := purge.Evidence{CertificateID: 1, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: d, Name: d.Prefix}}
+			if _, err := s.Intend(t.Context(), a, []purge.Evidence{seen("a", 1, purge.Listed)}); err != nil {
+				t.Errorf("user %d: %v", a.User, err)
+			}
+			got, err := s.Record(t.Context(), a, purge.Report{State: purge.Done, Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent}})
+			if err != nil || got.Counts.ObjectsErased != 1 || got.Counts.ObjectsAbsent != 1 {
+				t.Errorf("user %d: got %+v, %v", a.User, got, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func testIntents(t *testing.T, s Shelf) {
+	t.Helper()
+	killed := begun(t, s)
+	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}))
+	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task))
+	for range 2 { // one object is still there, and is about to be deleted once more
+		must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("b", 1, purge.Listed)}))
+	}
+	absent := seen("", 0, purge.Absent)
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
+		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{absent},
+	}))
+	if got.Counts.ObjectsErased != 2 || got.Counts.ObjectsAbsent != 0 {
+		t.Errorf("got %+v, want the killed attempt's 2 objects erased and no empty directory", got.Counts)
+	}
+}
+
+func testHeldThenErased(t *testing.T, s Shelf) {
+	t.Helper()
+	attempt := begun(t, s)
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
+	soft := seen("c", 3, purge.SoftDeleted)
+	soft.Until = until
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
+		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until, Proven: []purge.Directory{directory(VerifyID)},
+		Evidence: []purge.Evidence{seen("a", 1, purge.HeldBack), seen("b", 2, purge.Erased), soft},
+	}))
+	if diff := cmp.Diff(purge.Counts{ObjectsErased: 1, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	// The directory is empty now, and nothing lists what is soft-deleted; but its date has not come.
+	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	proven := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Proven: []purge.Directory{directory(DownloadID)}}
+	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
+	if diff := cmp.Diff(purge.Counts{ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
+		t.Errorf("before the date, counts (-want +got):\n%s", diff)
+	}
+	soft.Until = time.Now().Add(-time.Hour)
+	proven.State, proven.Evidence = purge.Done, []purge.Evidence{soft}
+	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
+	if diff := cmp.Diff(purge.Counts{ObjectsErased: 3}, got.Counts); diff != "" {
+		t.Errorf("after the date, counts (-want +got):\n%s", diff)
+	}
+}
+
+func testFailures(t *testing.T, s Shelf) {
+	t.Helper()
+	attempt := begun(t, s)
+	for n := range 3 {
+		if attempt.Failures != n {
+			t.Errorf("attempt %d: got %d failures, want %d", attempt.Number, attempt.Failures, n)
+		}
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Counted: true, Detail: "größer"}))
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	}
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp, Counted: true}))
+	accept(t, s, wish(attempt.User))
+	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	if again.Failures != 0 || again.Number <= attempt.Number {
+		t.Errorf("got %+v, want no failures and a higher attempt number than %d", again, attempt.Number)
+	}
+}
+
+// testReason lets one attempt clear everything without ending the request, and the next find nothing.
+func testReason(t *testing.T, s Shelf) {
+	t.Helper()
+	for _, tc := range []struct {
+		erased bool
+		want   purge.Reason
+	}{{true, purge.ReasonNone}, {false, purge.ReasonFilesAbsent}} {
+		attempt := begun(t, s)
+		ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
+		report := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref)}
+		if tc.erased {
+			report.Evidence = []purge.Evidence{seen("a", 1, purge.Erased)}
+		}
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+		if got.State != purge.Done || got.Reason != tc.want {
+			t.Errorf("erased %v: got %s: %s, want done: %s", tc.erased, got.State, got.Reason, tc.want)
+		}
+	}
+	attempt := begun(t, s)
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+	if got.Reason != purge.ReasonNothingToPurge {
+		t.Errorf("nothing at all: got %s", got.Reason)
+	}
+}
+
+func testUnfinished(t *testing.T, s Shelf) {
+	t.Helper()
+	before := time.Now().Add(-time.Minute)
+	attempt := begun(t, s)
+	for n := 1; n <= 3; n++ {
+		if attempt.Unfinished != n || attempt.OpenedAt.Before(before) || attempt.OpenedAt.After(time.Now().Add(time.Minute)) {
+			t.Errorf("claim %d: got %+v", n, attempt)
+		}
+		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	}
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
+	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Unfinished != 1 {
+		t.Errorf("after a record: got %d unfinished, want this one only", attempt.Unfinished)
+	}
+}
+
+func testRecordTwice(t *testing.T, s Shelf) {
+	t.Helper()
+	attempt := begun(t, s)
+	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
+	must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	report := purge.Report{State: purge.Done, Certificates: 1, Clear: clearing(ref), Proven: []purge.Directory{directory(DownloadID)}}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, err := s.Record(t.Context(), attempt, report); err != nil && purge.ClassOf(err) != purge.Transient {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
+	want := purge.Recorded{State: purge.Done, Counts: purge.Counts{Certificates: 1, ObjectsErased: 1, ReferencesCleared: 1}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+}
