@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"math"
-	"strconv"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -42,11 +40,6 @@ func (l *Limiter) Take(c Caller) time.Duration {
 	}
 	missing := 1 - bucket.TokensAt(now)
 	return max(time.Millisecond, time.Duration(missing/float64(bucket.Limit())*float64(time.Second)))
-}
-
-// RetryAfter writes a wait as the header Retry-After takes it: whole seconds, and not too few.
-func RetryAfter(wait time.Duration) string {
-	return strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 }
 
 func clock(now func() time.Time) func() time.Time {

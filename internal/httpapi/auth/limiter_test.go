@@ -82,14 +82,3 @@ func TestBurstIsNotExceededByManyAtOnce(t *testing.T) {
 		t.Errorf("got %d requests through, want 50", got)
 	}
 }
-
-func TestRetryAfterIsNotTooShort(t *testing.T) {
-	t.Parallel()
-	for wait, want := range map[time.Duration]string{
-		0: "1", time.Millisecond: "1", time.Second: "1", time.Second + time.Nanosecond: "2", 90 * time.Second: "90",
-	} {
-		if got := auth.RetryAfter(wait); got != want {
-			t.Errorf("%s: got %s, want %s", wait, got, want)
-		}
-	}
-}
