@@ -153,6 +153,9 @@ func checkPods(t *testing.T, all objects) {
 			if volume.ConfigMap != nil && !strings.HasPrefix(volume.ConfigMap.Name, "certpurge-settings") && settings[volume.ConfigMap.Name] == nil {
 				t.Errorf("%s mounts %s, which is not there", p.name, volume.ConfigMap.Name)
 			}
+			if volume.Secret != nil && *volume.Secret.DefaultMode != 0o440 {
+				t.Errorf("%s mounts %s with mode %o", p.name, volume.Secret.SecretName, *volume.Secret.DefaultMode)
+			}
 		}
 		for _, c := range spec.Containers {
 			if len(c.Command) > 0 && c.Command[0] != "worker" && c.Command[0] != "enqueuer" {
