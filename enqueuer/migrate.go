@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
@@ -25,7 +27,7 @@ certpurge_migrate in configs/mysql/grants.sql; give it by CERTPURGE_MYSQL_DSN fo
 			defer store.Close()
 			applied, err := store.Migrate(cmd.Context())
 			for _, m := range applied {
-				a.printf("applied %s (%v)\n", m.File, m.Took)
+				a.printf("applied %s (%v)\n", m.File, m.Took.Round(time.Millisecond))
 			}
 			if err == nil && len(applied) == 0 {
 				a.printf("the ledger is up to date\n")

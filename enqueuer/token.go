@@ -56,7 +56,7 @@ The rights are enqueue (ask for purges), read (requests and evidence) and requeu
 			a.printf(`# The token, for the caller. It is not shown again.
 %s
 
-# Its entry in enqueuer.yaml.
+# Its entry in enqueuer.yaml, in place of "tokens: []" or below the tokens that are there.
 tokens:
   - name: %q
     sha256: %s
