@@ -32,7 +32,7 @@ help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
 .PHONY: setup
-setup: compiler ## download the modules, build the tools, install MariaDB and Redis
+setup: compiler curl ## download the modules, build the tools, install MariaDB and Redis
 	go mod download
 	$(TOOL) golangci-lint version
 	$(TESTENV) true
@@ -58,7 +58,7 @@ demo: build ## purge 1,000 users on private servers and check the result (ARGS="
 	@bin/enqueuer demo $(ARGS)
 
 .PHONY: test
-test: compiler ## run all tests with the race detector, on private servers
+test: compiler curl ## run all tests with the race detector, on private servers
 	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
 
 .PHONY: browser
@@ -122,8 +122,13 @@ clean: ## remove what was built
 # The race detector needs a C compiler, which a machine with only Go does not have.
 .PHONY: compiler
 compiler:
-	@set -- $${CC:-gcc}; command -v "$$1" >/dev/null || .ci/install-compiler
+	@set -- $${CC:-gcc}; command -v "$$1" >/dev/null || .ci/install "go test -race needs a C compiler (gcc, or CC)" gcc libc6-dev
+
+# The examples of the pages are run as they stand there.
+.PHONY: curl
+curl:
+	@command -v curl >/dev/null || .ci/install "a test of the examples needs curl" curl
 
 .PHONY: chromium
 chromium:
-	@command -v chromium google-chrome google-chrome-stable chrome >/dev/null || .ci/install-chromium
+	@command -v chromium google-chrome google-chrome-stable chrome >/dev/null || .ci/install "make browser needs Chromium (chromium, google-chrome or chrome)" chromium fonts-dejavu-core

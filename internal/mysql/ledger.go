@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -126,7 +127,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 
 // addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
 // whoever says it, once the LMS database shows no reference, and then it is true for every open request of the user, or, if
-// the attempt was about one certificate, for those about that one.
+// the attempt was about one certificate, for those about that one. Its own request goes first, by its id: other attempts claim
+// it and put it back meanwhile, which moves it in the index by user and state, and a scan of that could miss it.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
 	if report.State.Ended() {
@@ -143,7 +145,8 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	}
 	if report.State == purge.Done {
 		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate)
-		q.add(text+" AND user_id = ? AND ? IN (0, certificate_id) AND "+condition, append(append(args, attempt.User, attempt.Certificate), scope...)...)
+		q.add(text+" AND id = ? AND "+condition, slices.Concat(args, []any{attempt.Request}, scope)...)
+		q.add(text+" AND user_id = ? AND ? IN (0, certificate_id) AND "+condition, slices.Concat(args, []any{attempt.User, attempt.Certificate}, scope)...)
 	} else {
 		q.add(text+" AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Number)...)
 	}

@@ -72,7 +72,7 @@ func validate(t *testing.T, binaries, file string) {
 	}
 	binary := strings.TrimSuffix(filepath.Base(file), ".yaml")
 	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config", "validate") //nolint:gosec // our own
-	if !strings.Contains(here, "dsn_file") { // compose gives it by the environment
+	if !strings.Contains(here, "dsn_file") {                                                                                 // compose gives it by the environment
 		command.Env = []string{"CERTPURGE_MYSQL_DSN=" + secrets["dsn"], "CERTPURGE_REDIS_URL=" + secrets["redis-url"]}
 	} else {
 		command.Env = []string{}
