@@ -333,7 +333,7 @@ func (n *native) ask(method, url, body string, header http.Header) (status int, 
 	return got.StatusCode, string(bytes.TrimSpace(text))
 }
 
-// TestSiteLeavesARealSiteAlone: a server with an LMS is refused, whatever is in it.
+// TestSiteLeavesARealSiteAlone: a server with an LMS or a ledger is refused, whatever is in it.
 func TestSiteLeavesARealSiteAlone(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)
@@ -342,17 +342,24 @@ func TestSiteLeavesARealSiteAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if _, err := root.ExecContext(t.Context(), "CREATE DATABASE openedx"); err != nil {
-		t.Fatal(err)
-	}
-	c := n.container("site")
-	output, err := n.command(t.Context(), c, c.service.Command...).CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(output), "there is a database openedx") {
-		t.Errorf("got %v: %s", err, output)
-	}
-	var tables int
-	if err := root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('openedx', 'certpurge')").Scan(&tables); err != nil || tables > 0 {
-		t.Errorf("got %d tables, %v", tables, err)
+	for _, database := range []string{"openedx", "certpurge"} {
+		if _, err := root.ExecContext(t.Context(), "CREATE DATABASE "+database); err != nil {
+			t.Fatal(err)
+		}
+		c := n.container("site")
+		output, err := n.command(t.Context(), c, c.service.Command...).CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(output), "on this server already") {
+			t.Errorf("%s: got %v: %s", database, err, output)
+		}
+		var made int
+		const count = "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('openedx', 'certpurge'))" +
+			" + (SELECT COUNT(*) FROM mysql.user WHERE user LIKE 'certpurge%')"
+		if err := root.QueryRowContext(t.Context(), count).Scan(&made); err != nil || made > 0 {
+			t.Errorf("%s: got %d tables and accounts, %v", database, made, err)
+		}
+		if _, err := root.ExecContext(t.Context(), "DROP DATABASE "+database); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

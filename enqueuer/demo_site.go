@@ -22,7 +22,7 @@ func newDemoSiteCommand(a *app) *cobra.Command {
 the database openedx with the tables and users of an invented Open edX site, and the accounts of configs/mysql/grants.sql. Then
 it is Cloud Storage, with the files of that site in its memory, until SIGTERM or SIGINT.
 
-It wants a server without a database openedx, and ends with exit code 2 where there is one: a real site is not touched. A second
+It wants a server without databases openedx and certpurge, and ends with exit code 2 where there is one: a real site is not touched. A second
 run cannot go on with what a first one has made, since the files are gone with it: remove the server's data, too.
 
 ` + cli.ExitHelp,

@@ -16,20 +16,19 @@ var sqlComment = regexp.MustCompile(`(?m)^\s*--.*$`)
 // grant makes the ledger's schema and the two accounts as configs/mysql/grants.sql tells operators to, for clients on host.
 func grant(ctx context.Context, root *sql.DB, host, running, migrating string) error {
 	script := sqlComment.ReplaceAllString(configs.Grants, "")
-	values := map[string]string{"'change-me-runtime'": running, "'change-me-migrate'": migrating, "'%'": host}
-	for placeholder := range values {
+	var pairs []string
+	for placeholder, value := range map[string]string{"'change-me-runtime'": running, "'change-me-migrate'": migrating, "'%'": host} {
 		if !strings.Contains(script, placeholder) {
 			return fmt.Errorf("reading configs/mysql/grants.sql: expected %s in it", placeholder)
 		}
+		pairs = append(pairs, placeholder, literal(value))
 	}
+	replacer := strings.NewReplacer(pairs...)
 	for statement := range strings.SplitSeq(script, ";") { // before a password with a semicolon is in it
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		for placeholder, value := range values {
-			statement = strings.ReplaceAll(statement, placeholder, literal(value))
-		}
-		if _, err := root.ExecContext(ctx, statement); err != nil {
+		if _, err := root.ExecContext(ctx, replacer.Replace(statement)); err != nil {
 			return fmt.Errorf("granting rights as configs/mysql/grants.sql does: %w", err)
 		}
 	}

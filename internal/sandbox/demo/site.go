@@ -26,9 +26,9 @@ type SiteOptions struct {
 	Log        *slog.Logger
 }
 
-// ErrSiteExists is wrapped where the server has an LMS database already: it may be a real one, and if it is an invented one, its
+// ErrSiteExists is returned where the server has an LMS or a ledger already: they may be real ones, and if they are invented ones, the
 // files were in the memory of a process that has ended.
-var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " on this server already")
+var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " or " + LedgerDatabase + " on this server already")
 
 // ServeSite invents an Open edX site on a MySQL server, for whoever runs the processes themselves: it makes the LMS's database and
 // the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its memory. It serves no file
@@ -74,9 +74,9 @@ func openSiteRoot(dsn string) (*sql.DB, error) {
 
 func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o SiteOptions) (dataset.Figures, error) {
 	var databases int
-	err := root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = ?", LMSDatabase).Scan(&databases)
+	err := root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN (?, ?)", LMSDatabase, LedgerDatabase).Scan(&databases)
 	if err != nil {
-		return dataset.Figures{}, fmt.Errorf("looking for an LMS: %w", err)
+		return dataset.Figures{}, fmt.Errorf("looking for databases that are there: %w", err)
 	}
 	if databases > 0 {
 		return dataset.Figures{}, ErrSiteExists
