@@ -37,9 +37,9 @@ type service struct {
 }
 
 // ours is the image that is made from the Dockerfile.
-const ours = "${CERTPURGE_IMAGE:-certpurge:local}"
+const ours = "${COMPOSE_CERTPURGE_IMAGE:-certpurge:local}"
 
-const ownSettings = "${CERTPURGE_SETTINGS:-./configs/compose}"
+const ownSettings = "${COMPOSE_CERTPURGE_SETTINGS:-./configs/compose}"
 
 func readStack(t *testing.T) stack {
 	t.Helper()

@@ -133,7 +133,8 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 	}
 	row("to purge", "%d certificates, with up to %d files", plan.Certificates, plan.Files)
 	if plan.Odd > 0 {
-		row("unrecognised", "%d references from which no file can be named; their users would fail", plan.Odd)
+		row("unrecognised", "at least %d references from which no file can be named; their users would fail", plan.Odd)
+		row("", "(the workers know the locations, and may find more)")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(plan.Refused)) {
 		row("would be refused", "%d as %s, such as %s", plan.Refused[reason], reason, joinIDs(plan.NotSamples[reason]))

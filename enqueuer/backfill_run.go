@@ -111,7 +111,11 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 	case waitErr != nil:
 		return waitErr
 	case ended.All() > ended.Done:
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("not done: %d of %d", ended.All()-ended.Done, ended.All())}
+		more := ""
+		if capped {
+			more = fmt.Sprintf("; and %v; to go on, %s", err, o.again())
+		}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("not done: %d of %d%s", ended.All()-ended.Done, ended.All(), more)}
 	case capped:
 		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to go on, %s", err, o.again())}
 	}

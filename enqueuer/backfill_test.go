@@ -97,7 +97,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--rate", "2")
 	for _, want := range []string{
-		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files", "1 references from which no file",
+		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files", "at least 1 references from which no file",
 		fmt.Sprintf("%d, %d, %d", due[0], due[1], due[2]), "2s at --rate 2", "of 6 retirement requests: 1 not eligible, 0 of other dates, 1 without references",
 		"nothing was changed (use --execute)",
 	} {
@@ -418,6 +418,9 @@ func TestBackfillWaitsForTheEnds(t *testing.T) {
 			}
 		}
 	})
+	if _, said := c.run(cli.ExitNotDone, "backfill", "--retired", "--execute", "--wait", "--max-users", "1"); !strings.Contains(said, "there are more") {
+		t.Errorf("capped, and one has failed: it says %q", said)
+	}
 	out, said := c.run(cli.ExitNotDone, "backfill", "--retired", "--execute", "--wait", "-o", "json")
 	close(stop)
 	worker.Wait()

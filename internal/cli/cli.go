@@ -40,7 +40,7 @@ const ExitHelp = `Exit codes:
   4    Redis or MySQL cannot be reached; repeating the command is safe
   5    the configuration, a right, a bucket or the ledger's version is wrong
   6    --timeout was over before the requests had ended
-  7    --max-users was reached, and there are more
+  7    --max-users was reached, and there are more; 3 goes first
   130  interrupted; repeating the command is safe`
 
 // Error is an error with an exit code.

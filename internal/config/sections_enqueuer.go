@@ -10,7 +10,7 @@ type Serve struct {
 	// PathPrefix stands before every path, such as /certpurge, where a proxy in front passes it on. Empty for none.
 	PathPrefix string `yaml:"path_prefix" env:"PATH_PREFIX" validate:"path_prefix"`
 
-	// TLSCertificateFile and TLSKeyFile switch TLS on: a certificate with its chain, and its key, in PEM. They are read again
+	// TLSCertificateFile and tls_key_file switch TLS on: a certificate with its chain, and its key, in PEM. They are read again
 	// when they change. Set both or neither; without TLS, keep the server behind a proxy that has it: tokens travel in the
 	// clear.
 	TLSCertificateFile string `yaml:"tls_certificate_file" env:"TLS_CERTIFICATE_FILE"`

@@ -173,7 +173,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Duration, failure any) {
 	route := cmp.Or(answered.route, "(unknown)")
 	level, attrs := slog.LevelInfo, []slog.Attr{
-		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Duration("took", took),
+		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Int64("took_ms", took.Milliseconds()),
 	}
 	if answered.code != "" { // the driver records no bodies: this is where an operator finds what a 401 or 409 was about
 		attrs = append(attrs, slog.String("code", answered.code))

@@ -42,7 +42,7 @@ func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) 
 		slog.Int("requests", s.Requests), slog.Int("eligible", s.Eligible), slog.Int("cooling_off", s.CoolingOff),
 		slog.Int("with_references", s.WithReferences), slog.Int("open", s.Open), slog.Int("failed", s.Failed), slog.Int("too_soon", s.TooSoon),
 		slog.Int("asked", s.Asked), slog.Int("again", s.Again), slog.Bool("capped", s.Capped), slog.Bool("full", s.Full),
-		slog.Duration("took", took.Round(time.Millisecond)))
+		slog.Int64("took_ms", took.Milliseconds()))
 }
 
 // sleep waits and reports whether ctx is still alive.

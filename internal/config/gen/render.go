@@ -58,7 +58,11 @@ func writeSection(page *bytes.Buffer, found comments, section string, first conf
 	}
 	fmt.Fprintf(page, "\n## %s\n\n%s\n", title, about)
 	if first.Entry != "" {
-		fmt.Fprintf(page, "\n%s; %s; %s.\n", first.Kind, first.Rule, usedBy(first))
+		rule := first.Rule
+		if rule != "" {
+			rule += "; "
+		}
+		fmt.Fprintf(page, "\n%s; %s%s.\n", first.Kind, rule, usedBy(first))
 	}
 	return nil
 }

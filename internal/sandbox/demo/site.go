@@ -54,7 +54,7 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 	}
 	defer stop()
 	o.Log.InfoContext(ctx, "the site is there", slog.Int("users", data.Users), slog.Int("certificates", data.Certificates), slog.Int("files", data.Files),
-		slog.Duration("took", time.Since(begun)), slog.String("storage", url))
+		slog.Int64("took_ms", time.Since(begun).Milliseconds()), slog.String("storage", url))
 	<-ctx.Done()
 	return nil // told to stop: that is what it did
 }
