@@ -22,18 +22,30 @@ var errNoPort = errors.New("finding a free port: every one tried was taken")
 // take the port: then the next one is tried.
 func (p *process) startOnFreePort(ctx context.Context, last int, listenOn func(addr string)) error {
 	for range portTries {
-		port := firstPort + rand.IntN(last-firstPort+1) //nolint:gosec // spreads the ports, guards nothing
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if !canListen(ctx, addr) {
-			continue
+		addr, err := freeAddress(ctx, last)
+		if err != nil {
+			return err
 		}
 		listenOn(addr)
-		err := p.Start(ctx)
+		err = p.Start(ctx)
 		if err == nil || ctx.Err() != nil || canListen(ctx, addr) {
 			return err
 		}
 	}
 	return errNoPort
+}
+
+// FreeAddress returns an address 127.0.0.1:port on which nobody listens. Nothing keeps it free; only connections that go out do not take it.
+func FreeAddress(ctx context.Context) (string, error) { return freeAddress(ctx, lastPort) }
+
+func freeAddress(ctx context.Context, last int) (string, error) {
+	for range portTries {
+		port := firstPort + rand.IntN(last-firstPort+1) //nolint:gosec // spreads the ports, guards nothing
+		if addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)); canListen(ctx, addr) {
+			return addr, nil
+		}
+	}
+	return "", errNoPort
 }
 
 func canListen(ctx context.Context, addr string) bool {

@@ -58,7 +58,7 @@ func OpenHouse(ctx context.Context) (_ *House, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Root, err = openRoot(h.Servers.MariaDB); err != nil {
+	if h.Root, err = openRoot(h.Servers.MariaDB.SocketDSN("root", "", "")); err != nil {
 		return nil, err
 	}
 	if err := lms.CreateLMS(ctx, h.Root, LMSDatabase, lms.Mixed); err != nil {
@@ -70,8 +70,9 @@ func OpenHouse(ctx context.Context) (_ *House, err error) {
 	return h, h.writeSettings()
 }
 
-func openRoot(server *sandbox.MariaDB) (*sql.DB, error) {
-	cfg, err := mysql.ParseDSN(server.SocketDSN("root", "", ""))
+// openRoot opens a pool of connections that may do everything.
+func openRoot(dsn string) (*sql.DB, error) {
+	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("connecting as root: %w", err)
 	}

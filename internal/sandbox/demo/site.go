@@ -37,7 +37,7 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 	if o.Users < 1 || o.Users > mostUsers {
 		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(mostUsers))
 	}
-	root, err := openSiteRoot(o.RootDSN)
+	root, err := openRoot(o.RootDSN)
 	if err != nil {
 		return err
 	}
@@ -57,19 +57,6 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 		slog.Int64("took_ms", time.Since(begun).Milliseconds()), slog.String("storage", url))
 	<-ctx.Done()
 	return nil // told to stop: that is what it did
-}
-
-func openSiteRoot(dsn string) (*sql.DB, error) {
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return nil, fmt.Errorf("reading the DSN of the administrator: %w", err)
-	}
-	cfg.InterpolateParams = true // one round trip for each of the large INSERTs
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("connecting as administrator: %w", err)
-	}
-	return sql.OpenDB(connector), nil
 }
 
 func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o SiteOptions) (dataset.Figures, error) {
