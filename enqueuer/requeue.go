@@ -87,7 +87,7 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		for i, r := range rows {
 			ids[i], open[i] = r.ID, r.Open()
 		}
-		n, err := s.store.Reopen(cmd.Context(), ids)
+		n, err := s.store.Reopen(cmd.Context(), ids, "")
 		sum.Requeued += n
 		if err != nil {
 			return err

@@ -61,7 +61,7 @@ func load(path string, environ []string) (config.Worker, purge.Locations, error)
 	if err != nil {
 		return cfg, purge.Locations{}, err
 	}
-	locations, err := purge.NewLocations(newLocations(cfg.Locations))
+	locations, err := purge.NewLocations(newLocations(cfg.Locations), cfg.ExternalPrefixes...)
 	if err != nil {
 		return cfg, locations, &config.Error{Problems: []string{fmt.Sprintf("locations: %v", err)}}
 	}

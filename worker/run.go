@@ -28,7 +28,8 @@ type worker struct {
 	objects *gcs.Store
 	redis   redis.UniversalClient
 	health  *telemetry.Health
-	suspect chan struct{} // somebody met a failure that may be everybody's
+	suspect chan struct{} // an attempt met a failure that may be that of all users
+	misses  purge.Misses
 
 	said struct { // by the checks, which say each thing once
 		policy   string // of Redis's evictions
@@ -101,7 +102,16 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 func newLocations(all []config.Location) []purge.Location {
 	locations := make([]purge.Location, len(all))
 	for i, l := range all {
-		locations[i] = purge.Location(l)
+		accepts := func(setting string) bool { return setting == "accept" }
+		empty := func(kind purge.Kind) bool { return l.AllowEmpty == "true" || l.AllowEmpty == string(kind) }
+		locations[i] = purge.Location{
+			Name: l.Name, Bucket: l.Bucket, ObjectPrefix: l.ObjectPrefix, DownloadsDir: l.DownloadsDir, VerifyDir: l.VerifyDir,
+			URLPrefixes: l.URLPrefixes, Signed: l.Signed,
+			AllowEmpty: map[purge.Kind]bool{purge.Downloads: empty(purge.Downloads), purge.Verification: empty(purge.Verification)},
+			AcceptMissing: map[purge.Kind]bool{
+				purge.Downloads: accepts(l.MissingFiles.Downloads), purge.Verification: accepts(l.MissingFiles.Verification),
+			},
+		}
 	}
 	return locations
 }
@@ -137,9 +147,9 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects), Locations: locations,
 			Policy: purge.Policy{
 				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
-				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
+				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, ClearExternal: w.cfg.ExternalLinks == "clear", MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
 			},
-			Now: time.Now, Observer: w.metrics,
+			Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,
 		Tracer:   w.tracing,

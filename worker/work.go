@@ -64,7 +64,7 @@ func (w *worker) check(ctx context.Context) error {
 		return err
 	}
 	w.saySettings(ctx, settings)
-	return nil
+	return w.misses.Check(ctx, w.store.ErasedBelow)
 }
 
 // sayPolicy warns of an eviction policy, once.

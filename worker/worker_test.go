@@ -59,7 +59,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	}
 	t.Cleanup(stop)
 	location := config.DefaultLocation()
-	location.Name, location.Bucket, location.AllowEmpty = "main", "certs", true
+	location.Name, location.Bucket, location.AllowEmpty = "main", "certs", "true"
 	s.cfg.Locations = []config.Location{location}
 	s.cfg.MySQL.DSN = config.NewSecret(db.RootDSN(db.Ledger))
 	s.cfg.LMS.Database = db.LMS
@@ -351,7 +351,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		"no permission":   {func(s *site) { s.bucket.Deny("certs", "storage.objects.list") }, "storage.objects.list"},
 		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
 		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
-		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = false, "prod/" }, `"prod/downloads/"`},
+		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false", "prod/" }, `"prod/downloads/"`},
 		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
 		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
 	} {

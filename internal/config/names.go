@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 var bucketCharacters = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]+[a-z0-9]$`)
@@ -43,14 +45,14 @@ func isDirectory(s string) bool {
 	return !slices.Contains(segments, "") && !slices.Contains(segments, ".")
 }
 
-// isURLPrefix accepts the beginning of a download URL. The closing slash keeps one bucket's prefix from matching
-// another bucket with a longer name.
+// isURLPrefix accepts the beginning of a download URL, with or without scheme and host. The closing slash keeps one bucket's
+// prefix from matching another bucket with a longer name.
 func isURLPrefix(s string) bool {
-	if strings.HasPrefix(s, "//") {
-		s = "https:" + s
+	if _, err := purge.NormalLink(s); err != nil || strings.ContainsAny(s, "?# ") || !strings.HasSuffix(s, "/") {
+		return false
 	}
-	u, ok := plainURL(s)
-	return ok && slices.Contains([]string{"http", "https", "gs"}, u.Scheme) && strings.HasSuffix(s, "/")
+	_, err := url.PathUnescape(s) // a link may hold a % that is no escape; in a prefix it is a slip
+	return err == nil
 }
 
 // isEndpointURL accepts the base URL of a service.

@@ -88,7 +88,7 @@ var rules = map[string]rule{
 	},
 	"url_prefix": {
 		holds: onText(isURLPrefix),
-		must:  fixed(`start with https://, http://, // or gs:// and a host, and end with "/", without user, query and fragment`),
+		must:  fixed(`be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with "/", without user, query and fragment`),
 	},
 	"endpoint_url": {
 		holds: onText(isEndpointURL),

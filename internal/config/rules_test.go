@@ -14,7 +14,7 @@ import (
 
 const (
 	bucketRule     = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"
-	urlPrefixRule  = "must start with https://, http://, // or gs:// and a host, and end with \"/\", without user, query and fragment"
+	urlPrefixRule  = "must be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with \"/\", without user, query and fragment"
 	directoryRule  = "must be one or more names with \"/\" between them, and none at the start or the end"
 	dsnRule        = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
 	redisRule      = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"
@@ -210,14 +210,13 @@ var ruleTests = map[string]struct {
 	"locations[0].url_prefixes[0]": {
 		good: []string{
 			"https://s3.amazonaws.com/OLD/", "http://a/", "//s3.amazonaws.com/OLD/", "gs://bucket/", "https://cdn.example.com:8443/a%20b/",
-			"https://a/b@c/",
+			"https://a/b@c/", "/", "/b/", "certs.example.org/", "localhost:18090/", "https://s3.amazonaws.com/",
 		},
 		bad: map[string]string{
 			`""`:                      urlPrefixRule + ", is empty",
 			"https://a/b":             urlPrefixRule + `, is "https://a/b"`,
 			"https://a":               urlPrefixRule + `, is "https://a"`,
 			"https:///b/":             urlPrefixRule + `, is "https:///b/"`,
-			"/b/":                     urlPrefixRule + `, is "/b/"`,
 			"///b/":                   urlPrefixRule + `, is "///b/"`,
 			"s3://b/":                 urlPrefixRule + `, is "s3://b/"`,
 			"a/b/":                    urlPrefixRule + `, is "a/b/"`,
@@ -228,6 +227,26 @@ var ruleTests = map[string]struct {
 			"https://a/%zz/":          urlPrefixRule + `, is "https://a/%zz/"`,
 			`"https://a b/"`:          urlPrefixRule + `, is "https://a b/"`,
 		},
+	},
+	"locations[0].allow_empty": {
+		good: []string{"false", "true", "downloads", "verification"},
+		bad:  map[string]string{"both": `must be one of false, downloads, verification, true, is "both"`},
+	},
+	"locations[0].missing_files.downloads": {
+		good: []string{"refuse", "accept"},
+		bad:  map[string]string{"keep": `must be one of refuse, accept, is "keep"`},
+	},
+	"locations[0].missing_files.verification": {
+		good: []string{"refuse", "accept"},
+		bad:  map[string]string{"true": `must be one of refuse, accept, is "true"`},
+	},
+	"external_prefixes[0]": {
+		good: []string{"https://credentials.example.net/", "/badges/"},
+		bad:  map[string]string{"https://a/b": urlPrefixRule + `, is "https://a/b"`},
+	},
+	"external_links": {
+		good: []string{"keep", "clear"},
+		bad:  map[string]string{"ignore": `must be one of keep, clear, is "ignore"`},
 	},
 	"gcs.call_timeout":       betweenTest("1s", "5m", "999ms", "5m1s"),
 	"gcs.max_tries":          betweenTest("1", "10", "0", "11"),
@@ -453,6 +472,7 @@ func loadWith(t *testing.T, path, value string) []string {
 			map[string]any{"name": "first", "bucket": "example-certificates", "url_prefixes": []any{"https://first.example/"}},
 			map[string]any{"name": "second", "bucket": "other-certificates"},
 		}
+		file["external_prefixes"] = []any{"https://external.example/"}
 	} else {
 		file["jwt"] = map[string]any{"audiences": []any{"openedx"}, "issuers": []any{"https://lms.example/oauth2"}}
 		file["tokens"] = []any{map[string]any{"name": "first", "sha256": strings.Repeat("1", 64), "rights": []any{"read"}}}

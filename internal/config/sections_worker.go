@@ -83,12 +83,33 @@ type Location struct {
 	// gs://bucket/prefix, https://storage.googleapis.com/bucket/prefix and https://bucket.storage.googleapis.com/prefix are
 	// recognised without being listed. List the name of a CDN here, and the URLs of the S3 era whose files were moved to this
 	// bucket: https://s3.amazonaws.com/OLD-BUCKET/, https://OLD-BUCKET.s3.amazonaws.com/ and //s3.amazonaws.com/OLD-BUCKET/.
-	// A prefix may stand in one location only.
+	// The scheme may be left out (certs.example.org/), and so may the host, for links that are paths only (/). A bucket that is
+	// named after a host needs no entry for it. A prefix may stand in one location only.
 	URLPrefixes []string `yaml:"url_prefixes" validate:"dive,url_prefix"`
-	// AllowEmpty lets a worker start although there is nothing at all below the downloads directory. Without it that is taken
-	// for a misspelt bucket, prefix or directory, which would "prove" every file gone and clear the links to it. Set it once
-	// the last certificate of a location has been purged.
-	AllowEmpty bool `yaml:"allow_empty"`
+
+	// Signed says whether the site signed its certificates (CERT_KEY_ID was set), so that each with a verify_uuid had files in the
+	// verification directory. With false they are erased where there are some, but a reference is cleared without them.
+	Signed bool `yaml:"signed"`
+
+	// MissingFiles says what becomes of a reference whose directory is empty although nothing was ever erased there for the user.
+	MissingFiles MissingFiles `yaml:"missing_files"`
+
+	// AllowEmpty says which directories may hold nothing at all when a worker starts: false for none, downloads, verification,
+	// or true for both. An empty one is taken for a misspelt bucket, prefix or directory. Set it once the last certificate of a
+	// location has been purged.
+	AllowEmpty string `yaml:"allow_empty" validate:"oneof=false downloads verification true"`
+}
+
+// MissingFiles says, for each kind of directory, whether a reference is cleared although its files were never seen.
+type MissingFiles struct {
+	// Downloads is about the PDF. With refuse the request fails as files_missing and the reference is kept, because the file may be
+	// somewhere else; with accept the reference is cleared, and the request ends as done: files_missing. Accept only what you
+	// know to be gone: the link is the only thing that leads to the file. Single requests are accepted with
+	// enqueuer requeue --accept-missing.
+	Downloads string `yaml:"downloads" validate:"oneof=refuse accept"`
+
+	// Verification is about the signature and the two verification pages. Accept it where the site signed in some years only.
+	Verification string `yaml:"verification" validate:"oneof=refuse accept"`
 }
 
 // GCS says how the worker talks to Cloud Storage.

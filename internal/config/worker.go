@@ -12,9 +12,18 @@ type Worker struct {
 	Queue      Queue      `yaml:"queue" envPrefix:"QUEUE_"`
 	Reconciler Reconciler `yaml:"reconciler" envPrefix:"RECONCILER_"`
 	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
-	GCS        GCS        `yaml:"gcs" envPrefix:"GCS_"`
-	Admin      Admin      `yaml:"admin" envPrefix:"ADMIN_"`
-	Tracing    Tracing    `yaml:"tracing" envPrefix:"TRACING_"`
+	// ExternalPrefixes are the beginnings of download URLs that lead to no file of certpurge's, such as those of a credentials
+	// service, each ending with "/" and written like url_prefixes. Without an entry such a link is unrecognised, and its user
+	// fails. Where the row has a download_uuid as well, its directory is searched in all locations all the same.
+	ExternalPrefixes []string `yaml:"external_prefixes" env:"EXTERNAL_PREFIXES" validate:"dive,url_prefix"`
+
+	// ExternalLinks says what becomes of links that begin with an external prefix: keep leaves them in the LMS, clear clears them
+	// like all others. Either way the evidence says external, because nothing was erased.
+	ExternalLinks string `yaml:"external_links" env:"EXTERNAL_LINKS" validate:"oneof=keep clear"`
+
+	GCS     GCS     `yaml:"gcs" envPrefix:"GCS_"`
+	Admin   Admin   `yaml:"admin" envPrefix:"ADMIN_"`
+	Tracing Tracing `yaml:"tracing" envPrefix:"TRACING_"`
 }
 
 // DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the locations
@@ -36,7 +45,9 @@ func DefaultWorker() Worker {
 			DrainTimeout: 20 * time.Second,
 			MaxAge:       7 * 24 * time.Hour,
 		},
-		Reconciler: Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
+		ExternalPrefixes: []string{},
+		ExternalLinks:    "keep",
+		Reconciler:       Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
 		GCS: GCS{
 			CallTimeout:      30 * time.Second,
 			MaxTries:         4,
@@ -59,7 +70,10 @@ func defaultAdmin(listen string) Admin {
 
 // DefaultLocation returns what an entry of the list of locations starts from.
 func DefaultLocation() Location {
-	return Location{DownloadsDir: "downloads", VerifyDir: "cert"}
+	return Location{
+		DownloadsDir: "downloads", VerifyDir: "cert", Signed: true, AllowEmpty: "false",
+		MissingFiles: MissingFiles{Downloads: "refuse", Verification: "refuse"},
+	}
 }
 
 // LoadWorker reads the worker's configuration from the file at path, if path is not empty, and from environ, a list of

@@ -108,7 +108,8 @@ func (s *Store) CheckLocations(ctx context.Context) error {
 			errs = append(errs, classify("listing", dir.Bucket, err))
 		case !found:
 			errs = append(errs, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
-				"bucket %q holds nothing under %q: check the location's bucket, object_prefix and downloads_dir, or, if every file is gone, set its allow_empty",
+				"bucket %q holds nothing under %q: check the location's bucket, object_prefix, downloads_dir and verify_dir; if its certificates"+
+					" were never signed, set signed to false; if every file is gone, set allow_empty",
 				dir.Bucket, dir.Prefix)})
 		}
 	}

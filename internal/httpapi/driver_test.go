@@ -61,7 +61,7 @@ func TestEveryEndHasItsAnswer(t *testing.T) {
 	}{
 		{purge.Done, "", http.StatusNoContent, ""},
 		{purge.Done, purge.ReasonNothingToPurge, http.StatusNoContent, ""},
-		{purge.Done, purge.ReasonFilesAbsent, http.StatusNoContent, ""},
+		{purge.Done, purge.ReasonFilesMissing, http.StatusNoContent, ""},
 		{purge.Refused, purge.ReasonNotRetiring, http.StatusConflict, "not_retiring"},
 		{purge.Refused, purge.ReasonUnknownUser, http.StatusNotFound, "unknown_user"},
 		{purge.Failed, purge.ReasonUnrecognised, http.StatusUnprocessableEntity, "unrecognised_reference"},

@@ -81,7 +81,7 @@ func (s *Store) lookUp(ctx context.Context, keys []string, known map[string]*met
 			}
 			known[key] = &m
 			return nil
-		}, "SELECT id, idempotency_key, user_id, certificate_id, state, attempts FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
+		}, "SELECT id, idempotency_key, user_id, certificate_id, state, attempts_made FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
 		if err != nil {
 			return classify("looking up requests", err)
 		}
@@ -136,12 +136,12 @@ func lostRace(err error) bool {
 func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
 	now := s.now()
 	var q script
-	args := make([]any, 0, 7*len(wishes)+1)
+	args := make([]any, 0, 8*len(wishes)+1)
 	for _, w := range wishes {
-		args = append(args, w.Key, w.User, w.Certificate, w.Source, now, now, now)
+		args = append(args, w.Key, w.User, w.Certificate, w.Source, w.AcceptMissing, now, now, now)
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, state, requested_at, opened_at, updated_at) VALUES "+
-		tuples("(?, ?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
+	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, state, accept_missing_by, requested_at, opened_at, updated_at) VALUES "+
+		tuples("(?, ?, ?, ?, 'queued', ?, ?, ?, ?)", len(wishes)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
 	ids := make(map[string]purge.RequestID, len(wishes))
 	err := each(ctx, s.sql, func(rows *sql.Rows) error {
@@ -181,7 +181,7 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 		return nil, err
 	}
 	accepted := make([]purge.Accepted, len(wishes))
-	var again []purge.RequestID
+	again, open := map[string][]purge.RequestID{}, map[string][]purge.RequestID{} // by who accepts missing files
 	for i, w := range wishes {
 		m := known[w.Key]
 		a := purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
@@ -189,17 +189,28 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 		case m.fresh:
 			a.Found, m.fresh = purge.FoundNew, false
 		case !m.state.Ended():
+			if w.AcceptMissing != "" {
+				open[w.AcceptMissing] = append(open[w.AcceptMissing], m.id)
+			}
 		case w.Replay, m.state == purge.Done && !left[m.scope]:
 			a.Open = false
 		default:
-			again = append(again, m.id)
-			m.state, m.attempts = purge.Queued, m.attempts+1 // opening counts, see Reopen
-			a.Attempts = m.attempts
+			again[w.AcceptMissing] = append(again[w.AcceptMissing], m.id)
+			m.state = purge.Queued
 		}
 		accepted[i] = a
 	}
-	_, err = s.Reopen(ctx, again)
-	return accepted, err
+	for by, ids := range again {
+		if _, err := s.Reopen(ctx, ids, by); err != nil {
+			return accepted, err
+		}
+	}
+	for by, ids := range open {
+		if err := s.acceptMissing(ctx, ids, by); err != nil {
+			return accepted, err
+		}
+	}
+	return accepted, nil
 }
 
 // leftToDo asks what still has references, of that whose requests are done.

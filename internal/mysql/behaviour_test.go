@@ -499,7 +499,7 @@ func TestLongListsAreReadByPages(t *testing.T) {
 			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "x", Number: int64(i + 1)},
 		})
 	}
-	if _, err := f.Intend(t.Context(), attempt, intents); err != nil {
+	if _, err := f.Intend(t.Context(), attempt, intents, nil); err != nil {
 		t.Fatal(err)
 	}
 	count = 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -106,15 +107,20 @@ func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition str
 	if c.Table == purge.History {
 		table, id = t.history, "history_id"
 	}
-	guards := make([]string, 0, len(c.References))
-	args = []any{user, c.CertificateID}
-	for _, ref := range c.References {
+	unchanged, refs := rows(id, c.References)
+	return table, "user_id = ? AND id = ? AND " + unchanged, append([]any{user, c.CertificateID}, refs...)
+}
+
+// rows is true for rows that still hold exactly what was read. id is the column with the row's id.
+func rows(id string, refs []purge.Reference) (condition string, args []any) {
+	guards := make([]string, 0, len(refs))
+	for _, ref := range refs {
 		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
 			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY)"+
 			" AND CAST("+exact("verify_uuid")+" AS BINARY) = CAST(? AS BINARY))")
 		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL, ref.VerifyUUID)
 	}
-	return table, "user_id = ? AND id = ? AND (" + strings.Join(guards, " OR ") + ")", args
+	return "(" + strings.Join(guards, " OR ") + ")", args
 }
 
 // counting are the tables whose references count as left.
@@ -125,16 +131,27 @@ func (s *Store) counting() []string {
 	return []string{s.tables.certificates}
 }
 
-// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user.
-func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID) (condition string, args []any) {
+// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user. References to keep do
+// not count, as long as they are unchanged.
+func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID, keep []purge.Reference) (condition string, args []any) {
 	which, scope := "user_id = ?", []any{user}
 	if certificate != 0 {
 		which, scope = "user_id = ? AND id = ?", []any{user, certificate}
 	}
 	var none []string
 	for _, table := range s.counting() {
-		none = append(none, "NOT EXISTS (SELECT 1 FROM "+table+" WHERE "+which+" AND "+hasReference+")")
+		id, kept := "id", purge.Live
+		if table == s.tables.history {
+			id, kept = "history_id", purge.History
+		}
+		exception := ""
 		args = append(args, scope...)
+		refs := slices.DeleteFunc(slices.Clone(keep), func(ref purge.Reference) bool { return ref.Table != kept })
+		if len(refs) > 0 {
+			unchanged, guards := rows(id, refs)
+			exception, args = " AND NOT "+unchanged, append(args, guards...)
+		}
+		none = append(none, "NOT EXISTS (SELECT 1 FROM "+table+" WHERE "+which+" AND "+hasReference+exception+")")
 	}
 	return strings.Join(none, " AND "), args
 }

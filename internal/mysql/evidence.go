@@ -23,6 +23,7 @@ type EvidenceRecord struct {
 	CacheControl      string              `json:"cache_control,omitempty"`
 	Outcome           purge.Outcome       `json:"outcome"`
 	Until             *time.Time          `json:"until,omitempty"`
+	AcceptedBy        string              `json:"accepted_by,omitempty"` // of outcome missing_accepted
 	ReferencesCleared int                 `json:"references_cleared,omitempty"`
 	ListedAt          *time.Time          `json:"listed_at,omitempty"`
 	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that nobody settled yet
@@ -38,7 +39,7 @@ type EvidenceFilter struct {
 // of their ids. Only one page is in memory. Intents that are not settled appear for a user only.
 func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
 	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, name, generation, size," +
-		" cache_control, outcome, until, listed_at, settled_at AS at FROM evidence_objects WHERE id > ?"
+		" cache_control, outcome, until, accepted_by, listed_at, settled_at AS at FROM evidence_objects WHERE id > ?"
 	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, references_cleared," +
 		" 'cleared' AS outcome, cleared_at AS at FROM evidence WHERE id > ?"
 	for _, part := range []struct{ text, at string }{{objects, "settled_at"}, {links, "cleared_at"}} {

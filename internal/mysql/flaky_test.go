@@ -51,8 +51,10 @@ func (f *flaky) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	return call(f, func() (purge.Attempt, error) { return f.Store.Begin(ctx, task) })
 }
 
-func (f *flaky) Intend(ctx context.Context, a purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
-	return call(f, func() (purge.Retirement, error) { return f.Store.Intend(ctx, a, intents) })
+func (f *flaky) Intend(
+	ctx context.Context, a purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
+) (purge.Intended, error) {
+	return call(f, func() (purge.Intended, error) { return f.Store.Intend(ctx, a, intents, empty) })
 }
 
 func (f *flaky) Record(ctx context.Context, a purge.Attempt, r purge.Report) (purge.Recorded, error) {

@@ -13,11 +13,20 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// requestColumns are what a purge needs to know of its request.
-const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent, objects_soft_deleted, references_cleared"
+// requestColumns are what a purge needs to know of its request, in the order of requestFields.
+const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent," +
+	" objects_soft_deleted, directories_missing, references_cleared"
 
-// Begin claims a request: the task's own, if it is open, or the oldest open one that goes as far. LAST_INSERT_ID(n) hands
-// the new attempt number to this connection alone, so two workers that claim at the same time never share one.
+func requestFields(a *purge.Attempt) []any {
+	return []any{
+		&a.State, &a.Reason, &a.Failures, &a.Unfinished, &a.OpenedAt, &a.Counts.Certificates, &a.Counts.ObjectsErased,
+		&a.Counts.ObjectsAbsent, &a.Counts.ObjectsSoftDeleted, &a.Counts.DirectoriesMissing, &a.Counts.ReferencesCleared,
+	}
+}
+
+// Begin claims a request: the task's own, if it is open, or the oldest open one that has the same scope. The column attempts
+// is the fence. LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time
+// never share one.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
@@ -27,33 +36,77 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 		task.User, task.Request, task.User, task.Request)
 	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), unfinished = unfinished + 1, not_before = NULL,"+
 		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), id, certificate_id, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), id, certificate_id,"+
+		" accept_missing_by, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
 		task.Request, task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&attempt.Number, &attempt.Request, &attempt.Certificate, &attempt.State, &attempt.Reason, &attempt.Failures, &attempt.Unfinished, &attempt.OpenedAt, &attempt.Counts.Certificates,
-			&attempt.Counts.ObjectsErased, &attempt.Counts.ObjectsAbsent, &attempt.Counts.ObjectsSoftDeleted, &attempt.Counts.ReferencesCleared)
+		claim := []any{&attempt.Fence, &attempt.Number, &attempt.Request, &attempt.Certificate, &attempt.AcceptMissing}
+		return rows.Scan(append(claim, requestFields(&attempt)...)...)
 	})
 	switch {
 	case err != nil:
 		return purge.Attempt{}, classify("claiming in the ledger", err)
 	case !found:
 		return purge.Attempt{}, purge.ErrUnknownRequest
-	case attempt.Number == 0 && !attempt.State.Ended():
+	case attempt.Fence == 0 && !attempt.State.Ended():
 		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request changed while it was being claimed"}
 	}
 	return attempt, nil
 }
 
-// Intend writes the intents and reads the eligibility, in this order, in one round trip.
-func (s *Store) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
+// unseen are the outcomes that are not those of a file: purge.Outcome.Seen is false.
+const unseen = "('absent', 'missing', 'missing_accepted', 'external')"
+
+// Intend writes the intents, then reads the eligibility and which of the empty directories held files before, in this
+// order, in one round trip.
+func (s *Store) Intend(
+	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
+) (purge.Intended, error) {
 	var q script
 	s.addObjects(&q, attempt, intents, time.Time{})
-	q.add(s.tables.retirement("= ?"), attempt.User)
-	users := map[purge.UserID]purge.User{}
-	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, users) })
-	return users[attempt.User].Retirement, classify("writing down what will be deleted", err)
+	text, args := s.tables.retirement("= ?"), []any{attempt.User}
+	if len(empty) > 0 {
+		names, directories := directoryTuples(empty)
+		text += " UNION ALL SELECT DISTINCT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
+			" FROM evidence_objects WHERE user_id = ? AND (bucket, directory) IN (" + names + ") AND outcome NOT IN " + unseen
+		args = append(append(args, attempt.User), directories...)
+	}
+	q.add(text, args...)
+	var intended purge.Intended
+	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+		var kind, a, b, c string
+		var row, certificate, owner int64
+		if err := rows.Scan(&kind, &row, &certificate, &a, &b, &c, &owner); err != nil {
+			return err
+		}
+		if kind == "emptied" {
+			intended.Emptied = append(intended.Emptied, purge.Directory{Bucket: a, Prefix: b})
+		} else {
+			intended.Retirement = purge.Retirement{UserExists: true, Requested: row == 1, State: a}
+		}
+		return nil
+	})
+	return intended, classify("writing down what will be deleted", err)
+}
+
+// directoryTuples is the list for a condition (bucket, directory) IN (...).
+func directoryTuples(dirs []purge.Directory) (text string, args []any) {
+	for _, dir := range dirs {
+		args = append(args, dir.Bucket, dir.Prefix)
+	}
+	return tuples("(?, ?)", len(dirs)), args
+}
+
+// ErasedBelow reports whether the latest evidence shows that objects were erased below a directory, for any user. It reads
+// at most 10,000 rows.
+func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, error) {
+	var found bool
+	err := s.sql.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT bucket, directory, outcome FROM evidence_objects"+
+		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, CHAR_LENGTH(?)) = ?)",
+		dir.Bucket, dir.Prefix, dir.Prefix).Scan(&found)
+	return found, classify("reading what was erased", err)
 }
 
 // Record writes a report in one transaction and one round trip. Under READ COMMITTED, because the gap locks of the
@@ -69,18 +122,20 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	s.addOutcomes(&q, attempt, report, now)
 	s.addEnd(&q, attempt, report, now)
 	q.add("COMMIT")
-	q.add("SELECT "+requestColumns+", EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running')"+
-		" AND other.certificate_id = requests.certificate_id) FROM requests WHERE id = ?", attempt.User, attempt.Request, attempt.Request)
-	var recorded purge.Recorded
-	found, skipped := false, purge.Attempt{}
+	q.add("SELECT EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running')"+
+		" AND other.certificate_id = requests.certificate_id), "+requestColumns+" FROM requests WHERE id = ?",
+		attempt.User, attempt.Request, attempt.Request)
+	var after purge.Attempt
+	var more bool
+	found := false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(&recorded.State, &recorded.Reason, &skipped.Failures, &skipped.Unfinished, &skipped.OpenedAt, &recorded.Counts.Certificates, &recorded.Counts.ObjectsErased,
-			&recorded.Counts.ObjectsAbsent, &recorded.Counts.ObjectsSoftDeleted, &recorded.Counts.ReferencesCleared, &recorded.More)
+		return rows.Scan(append([]any{&more}, requestFields(&after)...)...)
 	})
 	if err == nil && !found {
 		err = purge.ErrUnknownRequest
 	}
+	recorded := purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts, More: more}
 	return recorded, classify("writing to the ledger", err)
 }
 
@@ -115,20 +170,23 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 	}
 	s.addObjects(q, attempt, seen, now)
 	if len(report.Proven) > 0 {
-		args := []any{attempt.Number, now, attempt.User, now}
-		for _, dir := range report.Proven {
-			args = append(args, dir.Bucket, dir.Prefix)
-		}
+		names, directories := directoryTuples(report.Proven)
 		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE user_id = ?"+
-			" AND outcome NOT IN ('erased', 'absent') AND NOT (outcome = 'soft_deleted' AND until > ?)"+
-			" AND (bucket, directory) IN ("+tuples("(?, ?)", len(report.Proven))+")", args...)
+			" AND outcome <> 'erased' AND outcome NOT IN "+unseen+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
+			" AND (bucket, directory) IN ("+names+")",
+			append([]any{attempt.Number, now, attempt.User, now}, directories...)...)
+	}
+	if report.State == purge.Done && attempt.Counts.DirectoriesMissing > 0 {
+		// The request is done all the same: what was missing there was found somewhere else, or has been accepted by now.
+		q.add("UPDATE evidence_objects SET outcome = 'absent' WHERE request_id = ? AND outcome = 'missing'", attempt.Request)
 	}
 }
 
 // addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
-// whoever says it, once the LMS database shows no reference, and then it is true for every open request of the user, or, if
-// the attempt was about one certificate, for those about that one. Its own request goes first, by its id: other attempts claim
-// it and put it back meanwhile, which moves it in the index by user and state, and a scan of that could miss it.
+// whoever says it, once the LMS database shows no reference, also if another attempt has failed the request meanwhile. It is
+// then true for every open request of the user, or, if the attempt was about one certificate, for those about that one. Its
+// own request goes first, by its id: other attempts claim it and put it back meanwhile, which moves it in the index by user
+// and state, and a scan of that could miss it.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
 	if report.State.Ended() {
@@ -139,36 +197,42 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 		counted = 1
 	}
 	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, not_before = ?," +
-		" certificates = GREATEST(certificates, ?), finished_at = ?, updated_at = ? WHERE state IN ('queued', 'running')"
+		" certificates = GREATEST(certificates, ?), references_kept = ?, finished_at = ?, updated_at = ? WHERE state IN "
 	args := []any{
-		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, finished, now,
+		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, len(report.Keep),
+		finished, now,
 	}
 	if report.State == purge.Done {
-		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate)
-		q.add(text+" AND id = ? AND "+condition, slices.Concat(args, []any{attempt.Request}, scope)...)
-		q.add(text+" AND user_id = ? AND ? IN (0, certificate_id) AND "+condition, slices.Concat(args, []any{attempt.User, attempt.Certificate}, scope)...)
+		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate, report.Keep)
+		q.add(text+"('queued', 'running', 'failed') AND id = ? AND "+condition,
+			slices.Concat(args, []any{attempt.Request}, scope)...)
+		q.add(text+"('queued', 'running') AND user_id = ? AND ? IN (0, certificate_id) AND "+condition,
+			slices.Concat(args, []any{attempt.User, attempt.Certificate}, scope)...)
 	} else {
-		q.add(text+" AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Number)...)
+		q.add(text+"('queued', 'running') AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Fence)...)
 	}
 	q.add(figures, attempt.User)
 }
 
 // figures counts what the evidence of a user's requests says, so that the requests can never say anything else.
 const figures = "UPDATE requests SET" +
+	" certificates = GREATEST(certificates, (SELECT COUNT(DISTINCT o.certificate_id) FROM evidence_objects o WHERE o.request_id = requests.id))," +
 	" objects_erased = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'erased')," +
 	" objects_absent = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'absent')," +
 	" objects_soft_deleted = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
+	" directories_missing = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome IN ('missing', 'missing_accepted'))," +
 	" recoverable_until = (SELECT MAX(o.until) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
 	" references_cleared = (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)," +
-	// From left to right: this one sees the figures above.
-	" reason = IF(state = 'done' AND reason IN ('', 'nothing_to_purge') AND references_cleared > 0," +
-	" IF(objects_erased + objects_soft_deleted = 0, 'files_absent', ''), reason)" +
+	// From left to right: these see the figures above. Whatever the last attempt met, all attempts have purged.
+	" reason = IF(state = 'done' AND reason = 'nothing_to_purge' AND references_cleared > 0, '', reason)," +
+	" reason = IF(state = 'done' AND directories_missing > 0 AND EXISTS (SELECT 1 FROM evidence_objects o WHERE o.request_id = requests.id" +
+	" AND o.outcome = 'missing_accepted'), 'files_missing', reason)" +
 	" WHERE user_id = ?"
 
 const (
 	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size," +
-		" cache_control, outcome, until, listed_at, settled_at, object_key"
-	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
+		" cache_control, outcome, until, accepted_by, listed_at, settled_at, object_key"
+	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
 )
 
 // addObjects writes evidence rows; a generation that the request has met before keeps its row. Erased is final, because a
@@ -179,13 +243,13 @@ func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidenc
 		return
 	}
 	now := s.now()
-	args := make([]any, 0, 16*len(all))
+	args := make([]any, 0, 17*len(all))
 	for _, e := range all {
 		args = append(args, objectArgs(attempt, e, now, settled)...)
 	}
 	q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(all))+
 		" ON DUPLICATE KEY UPDATE until = "+unlessFinal("until")+", attempt = "+unlessFinal("attempt")+
-		", settled_at = "+unlessFinal("settled_at")+", outcome = "+unlessFinal("outcome"), args...)
+		", settled_at = "+unlessFinal("settled_at")+", accepted_by = "+unlessFinal("accepted_by")+", outcome = "+unlessFinal("outcome"), args...)
 }
 
 func unlessFinal(column string) string {
@@ -197,7 +261,7 @@ func objectArgs(attempt purge.Attempt, e purge.Evidence, listed, settled time.Ti
 	key := sha256.Sum256([]byte(g.Directory.Bucket + "\x00" + g.Name + "\x00" + strconv.FormatInt(g.Number, 10)))
 	return []any{
 		attempt.Request, attempt.User, e.CertificateID, e.Table, attempt.Number, g.Directory.Bucket, g.Directory.Prefix, g.Name,
-		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), listed, nullTime(settled), hex.EncodeToString(key[:]),
+		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), cut(e.AcceptedBy, 128), listed, nullTime(settled), hex.EncodeToString(key[:]),
 	}
 }
 

@@ -20,13 +20,16 @@ type Request struct {
 	State              purge.State         `json:"state"`
 	Reason             purge.Reason        `json:"reason,omitempty"`
 	Detail             string              `json:"detail,omitempty"`
-	Attempts           int                 `json:"attempts"`
+	Attempts           int                 `gorm:"->;column:attempts_made" json:"attempts"`
 	Failures           int                 `json:"failures"`
 	Certificates       int                 `json:"certificates"`
 	ObjectsErased      int                 `json:"objects_erased"`
 	ObjectsAbsent      int                 `json:"objects_absent"`
 	ObjectsSoftDeleted int                 `json:"objects_soft_deleted"`
+	DirectoriesMissing int                 `json:"directories_missing"`
 	ReferencesCleared  int                 `json:"references_cleared"`
+	ReferencesKept     int                 `json:"references_kept"`
+	AcceptMissingBy    string              `json:"accept_missing_by,omitempty"`
 	RecoverableUntil   *time.Time          `json:"recoverable_until,omitempty"`
 	NotBefore          *time.Time          `json:"not_before,omitempty"`
 	Unfinished         int                 `json:"-"`
@@ -43,15 +46,17 @@ func (r Request) Open() purge.OpenRequest {
 }
 
 // Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.
-func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID) (int, error) {
+// acceptMissing says who accepts that files are missing in this run; empty if they are not accepted.
+func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, acceptMissing string) (int, error) {
 	reopened := 0
 	for part := range slices.Chunk(ids, acceptBatch) {
 		result := s.gorm.WithContext(ctx).Model(&Request{}).
 			Where("id IN ? AND state IN ?", part, []purge.State{purge.Done, purge.Refused, purge.Failed}).
 			Updates(map[string]any{
 				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "unfinished": 0, "opened_at": s.now(),
-				"attempts":   gorm.Expr("attempts + 1"), // an attempt from before the end must not end it again
-				"not_before": nil, "finished_at": nil, "updated_at": s.now(),
+				"attempts": gorm.Expr("attempts + 1"), // the fence: an attempt from before the end must not end it again
+				"reopened": gorm.Expr("reopened + 1"), "accept_missing_by": acceptMissing,
+				"not_before": nil, "started_at": nil, "finished_at": nil, "updated_at": s.now(),
 			})
 		if result.Error != nil {
 			return reopened, classify("opening requests again", result.Error)
@@ -59,6 +64,19 @@ func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID) (int, error) 
 		reopened += int(result.RowsAffected)
 	}
 	return reopened, nil
+}
+
+// acceptMissing notes at open requests who accepts that files are missing.
+func (s *Store) acceptMissing(ctx context.Context, ids []purge.RequestID, by string) error {
+	for part := range slices.Chunk(ids, acceptBatch) {
+		err := s.gorm.WithContext(ctx).Model(&Request{}).
+			Where("id IN ? AND state IN ?", part, []purge.State{purge.Queued, purge.Running}).
+			Updates(map[string]any{"accept_missing_by": by, "updated_at": s.now()}).Error
+		if err != nil {
+			return classify("accepting missing files", err)
+		}
+	}
+	return nil
 }
 
 // Filter chooses requests. Zero fields choose all.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,8 +20,9 @@ import (
 // shipped are the migrations that ledgers out there have run, with their SHA-256. Add one for each new migration; a line that is here
 // never changes, because a ledger that has run a migration does not run it again.
 var shipped = map[string]string{
-	"00001_ledger.sql":       "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
-	"00002_certificates.sql": "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
+	"00001_ledger.sql":        "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
+	"00002_certificates.sql":  "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
+	"00003_files_missing.sql": "952f85e2810e58dd485d2361165101b3bdf1f167ca9c68edfbffe3f585f1c39c",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {
@@ -74,9 +76,18 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	t.Parallel()
 	f := oldLedger(t, 1)
 	open, done := f.NewUser(purge.Retirement{Requested: true}), f.NewUser(purge.Retirement{Requested: true})
+	absent, partly := f.NewUser(purge.Retirement{Requested: true}), f.NewUser(purge.Retirement{Requested: true})
 	f.NewReference(open, purge.Live, strings.Repeat("a", 32), strings.Repeat("b", 32), "")
 	f.oldRequest(open, "queued", "")
 	f.oldRequest(done, "done", "nothing_to_purge")
+	f.oldRequest(absent, "done", "files_absent")
+	f.oldRequest(partly, "done", "")
+	for _, user := range []purge.UserID{absent, partly} {
+		f.exec("INSERT INTO "+f.db.Ledger+".evidence_objects (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name,"+
+			" generation, size, outcome, listed_at, object_key) SELECT id, user_id, 7, 'live', 1, 'certs', 'cert/x/', 'cert/x/', 0, 0, 'absent', NOW(6),"+
+			" REPEAT('x', 32) FROM "+f.db.Ledger+".requests WHERE user_id = ?", user)
+		f.exec("UPDATE "+f.db.Ledger+".requests SET objects_absent = 1 WHERE user_id = ?", user)
+	}
 
 	err := f.Check(t.Context())
 	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "has version 1") || !strings.Contains(err.Error(), "enqueuer migrate") {
@@ -88,6 +99,20 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	}
 	if err := f.Check(t.Context()); err != nil {
 		t.Fatalf("after the migration: %v", err)
+	}
+	// What an old version cleared without having seen a file is told apart from now on; of what it saw in part it kept no record.
+	for user, want := range map[purge.UserID]string{absent: "files_missing 0 1 missing_accepted", partly: " 1 0 absent"} {
+		var reason, outcome string
+		var empty, missing int
+		err := f.db.Root.QueryRowContext(t.Context(), "SELECT r.reason, r.objects_absent, r.directories_missing, o.outcome FROM "+
+			f.db.Ledger+".requests r JOIN "+f.db.Ledger+".evidence_objects o ON o.request_id = r.id WHERE r.user_id = ?", user).
+			Scan(&reason, &empty, &missing, &outcome)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%s %d %d %s", reason, empty, missing, outcome); got != want {
+			t.Errorf("user %d: got %q, want %q", user, got, want)
+		}
 	}
 	accepted, err := f.Accept(t.Context(), []purge.Wish{
 		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI}, {User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},

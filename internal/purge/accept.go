@@ -14,6 +14,8 @@ type Wish struct {
 	Key         string        // idempotency key; DefaultKey or CertificateKey unless the caller gave one
 	Source      Source
 	Trace       string // of whoever asks, as a W3C traceparent; empty for none
+	// AcceptMissing says who accepts that files of this request are missing; empty if they are not accepted.
+	AcceptMissing string
 	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
 	// it stands, and is not opened again.
 	Replay bool
@@ -56,7 +58,7 @@ type Requests interface {
 	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
 	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. A
 	// request that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or of the
-	// request's certificate, or unless the wish is a replay. A key that belongs to a request, or to a wish in the same call,
+	// request's certificate, or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to a wish in the same call,
 	// about another user or another certificate is ErrKeyTaken; then nothing is accepted.
 	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
 }

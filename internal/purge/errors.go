@@ -19,6 +19,7 @@ const (
 	Held                           // a hold protects an object until somebody releases it
 	NoPermission                   // the service account may not do it
 	Unrecognised                   // a reference from which no artifact can be named
+	FilesMissing                   // a directory that a reference names is empty, and nothing was ever erased there
 	Misconfigured                  // wrong bucket, missing grant: every user would meet it
 	Unavailable                    // a database of ours cannot be reached: every user meets it, and it passes
 	Stopped                        // the worker is stopping; nothing is wrong

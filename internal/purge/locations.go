@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 )
 
-// Location is one place in which certificate files are kept, and the URLs under which the LMS knows it.
+// Location is one place in which certificate files are kept, and the links by which the LMS knows it.
 type Location struct {
 	Name         string
 	Bucket       string
@@ -17,19 +16,49 @@ type Location struct {
 	DownloadsDir string   // "downloads" in edx-certificates (S3_CERT_PATH)
 	VerifyDir    string   // "cert" by default in edx-certificates (S3_VERIFY_PATH)
 	URLPrefixes  []string // each ends in "/"; what follows is relative to ObjectPrefix
-	AllowEmpty   bool     // whether the downloads directory may hold nothing when a worker starts
+	// Signed says whether the site signed its certificates: then a verify_uuid beside a reference means that there were
+	// verification files. Without it they are erased if there are some, but not expected.
+	Signed     bool
+	AllowEmpty map[Kind]bool // the directories that may hold nothing when a worker starts
+	// AcceptMissing says for which directories a reference is cleared although its directory is empty and nothing was ever
+	// erased there. Without it the files may be somewhere else.
+	AcceptMissing map[Kind]bool
 }
+
+// parent is the directory below which each certificate has a directory of a kind.
+func (l *Location) parent(kind Kind) string {
+	if kind == Verification {
+		return l.ObjectPrefix + l.VerifyDir + "/"
+	}
+	return l.ObjectPrefix + l.DownloadsDir + "/"
+}
+
+func (l *Location) directory(kind Kind, id string) Directory {
+	return Directory{l.Bucket, l.parent(kind) + id + "/"}
+}
+
+// Kind tells the two directories of a certificate apart.
+type Kind string
+
+// The kinds of directories.
+const (
+	Downloads    Kind = "downloads"    // of a download_uuid: the PDF
+	Verification Kind = "verification" // of a verify_uuid: the signature and two pages
+)
 
 // Locations names the artifacts of references. Make it with NewLocations.
 type Locations struct {
 	all      []Location
-	prefixes []urlPrefix // longest first, so that the most specific location wins
+	prefixes []urlPrefix // longest first, so that the most specific one wins
 }
 
 type urlPrefix struct {
-	prefix string // normalised
-	at     int    // index in all
+	prefix string // as NormalLink makes it
+	at     int    // index in all, or external
 }
+
+// external is the location of links that lead to no file of ours.
+const external = -1
 
 // maxURLLength is the width of the download_url column; a database that is not strict cut longer URLs there.
 const maxURLLength = 128
@@ -52,20 +81,27 @@ func isID(text string) bool {
 }
 
 // NewLocations checks the locations and prepares the look-up. The public Google Cloud Storage URLs of a bucket are
-// recognised without being listed.
-func NewLocations(all []Location) (Locations, error) {
+// recognised without being listed, and so is the host that a bucket is named after. Links that begin with one of
+// externalPrefixes lead to no file of ours, unless a longer prefix belongs to a location.
+func NewLocations(all []Location, externalPrefixes ...string) (Locations, error) {
 	l := Locations{all: all}
 	seen := map[string]int{} // normalised prefix → location
+	name := func(at int) string {
+		if at == external {
+			return "the external prefixes"
+		}
+		return "location " + all[at].Name
+	}
 	add := func(at int, prefix string) error {
-		norm, err := normaliseURL(prefix)
+		norm, err := NormalLink(prefix)
 		if err != nil || !strings.HasSuffix(norm, "/") {
-			return fmt.Errorf("location %s: URL prefix %q: expected an absolute URL that ends in \"/\"", all[at].Name, prefix)
+			return fmt.Errorf("%s: URL prefix %q: expected the beginning of a link that ends in \"/\"", name(at), prefix)
 		}
 		if other, taken := seen[norm]; taken {
 			if other == at {
 				return nil // listed in another spelling, or known anyway
 			}
-			return fmt.Errorf("location %s: URL prefix %q belongs to location %s already", all[at].Name, prefix, all[other].Name)
+			return fmt.Errorf("%s: URL prefix %q belongs to %s already", name(at), prefix, name(other))
 		}
 		seen[norm] = at
 		l.prefixes = append(l.prefixes, urlPrefix{norm, at})
@@ -75,7 +111,8 @@ func NewLocations(all []Location) (Locations, error) {
 	for i, loc := range all {
 		if loc.Bucket == "" || loc.DownloadsDir == "" || loc.VerifyDir == "" ||
 			(loc.ObjectPrefix != "" && !strings.HasSuffix(loc.ObjectPrefix, "/")) {
-			errs = append(errs, fmt.Errorf("location %s: needs a bucket, two directory names and an object prefix that ends in \"/\"", loc.Name))
+			errs = append(errs, fmt.Errorf(
+				"location %s: needs a bucket, two directory names and an object prefix that ends in \"/\"", loc.Name))
 			continue
 		}
 		path := loc.Bucket + "/" + loc.ObjectPrefix
@@ -85,6 +122,16 @@ func NewLocations(all []Location) (Locations, error) {
 		}
 		for _, prefix := range slices.Concat(own, loc.URLPrefixes) {
 			errs = append(errs, add(i, prefix))
+		}
+	}
+	for _, prefix := range externalPrefixes {
+		errs = append(errs, add(external, prefix))
+	}
+	for i, loc := range all {
+		// A bucket that is named after a host is served under it. What was listed for another location goes first.
+		host := loc.Bucket + "/" + loc.ObjectPrefix
+		if _, taken := seen[host]; !taken && strings.Contains(loc.Bucket, ".") {
+			errs = append(errs, add(i, host))
 		}
 	}
 	if len(all) == 0 {
@@ -105,27 +152,30 @@ func (l Locations) Buckets() []string {
 	return names
 }
 
-// Parents returns the directories of all locations that must hold something when a worker starts: a misspelt prefix would
-// find nothing anywhere, and "prove" that every file is gone.
+// Parents returns the directories that must hold something when a worker starts: a misspelt one would find nothing
+// anywhere, which looks like files that are gone.
 func (l Locations) Parents() []Directory {
 	var parents []Directory
 	for _, loc := range l.all {
-		if !loc.AllowEmpty {
-			parents = append(parents, Directory{loc.Bucket, loc.ObjectPrefix + loc.DownloadsDir + "/"})
+		for _, kind := range []Kind{Downloads, Verification} {
+			expected := kind == Downloads || loc.Signed
+			if expected && !loc.AllowEmpty[kind] {
+				parents = append(parents, Directory{loc.Bucket, loc.parent(kind)})
+			}
 		}
 	}
 	return parents
 }
 
-// Owns reports whether dir is a directory that Directories could have named: in a listed bucket, below a known
+// Owns reports whether dir is a directory that Resolve could have named: in a listed bucket, below a known
 // directory, one id of 32 hexadecimal digits, closing slash. The store asks it again before every call.
 func (l Locations) Owns(dir Directory) bool {
 	for _, loc := range l.all {
 		if loc.Bucket != dir.Bucket {
 			continue
 		}
-		for _, parent := range []string{loc.DownloadsDir, loc.VerifyDir} {
-			rest, ok := strings.CutPrefix(dir.Prefix, loc.ObjectPrefix+parent+"/")
+		for _, kind := range []Kind{Downloads, Verification} {
+			rest, ok := strings.CutPrefix(dir.Prefix, loc.parent(kind))
 			id, slash := strings.CutSuffix(rest, "/")
 			if ok && slash && isID(id) {
 				return true
@@ -135,63 +185,100 @@ func (l Locations) Owns(dir Directory) bool {
 	return false
 }
 
-// Directories names everything that a reference stands for: the directory of its download id (two, if the URL holds
-// another id than the column) and, beside a usable verify_uuid, the directory of its verification pages. A reference
-// without a URL may have its files in any location, so all are named. The error is of class Unrecognised and says
-// which part could not be understood, not what it was.
-func (l Locations) Directories(ref Reference) ([]Directory, error) {
-	fail := func(what string) ([]Directory, error) {
-		return nil, &Error{Class: Unrecognised, Text: fmt.Sprintf("%v: %s", ref, what)}
-	}
-	if ref.DownloadUUID == "" && ref.DownloadURL == "" {
-		return fail("there is no reference")
-	}
-	if ref.DownloadUUID != "" && !isID(ref.DownloadUUID) {
-		return fail("download_uuid is not 32 hexadecimal digits")
-	}
-	locations, ids := l.all, []string{ref.DownloadUUID}
-	if ref.DownloadURL != "" {
-		at, id, problem := l.locate(ref)
-		if problem != "" {
-			return fail(problem)
+// Target is where the files of one reference are.
+type Target struct {
+	Places []Place // one; or all locations, where the link does not say in which of them the files are
+	// External means that the link leads to no file of ours. Files may lie in the places all the same, but none is expected.
+	External bool
+}
+
+// Place is what a reference names in one location.
+type Place struct {
+	Location     *Location
+	Downloads    []Directory // of the download id; two, if the link holds another id than the column
+	Verification *Directory  // nil without a usable verify_uuid
+}
+
+// Directories returns all directories of the target.
+func (t Target) Directories() []Directory {
+	var dirs []Directory
+	for _, place := range t.Places {
+		dirs = append(dirs, place.Downloads...)
+		if place.Verification != nil {
+			dirs = append(dirs, *place.Verification)
 		}
-		locations = l.all[at : at+1]
-		if id != ref.DownloadUUID {
-			ids = append(ids, id)
-		}
+	}
+	return dirs
+}
+
+// Resolve says where the files of a reference are. The error is of class Unrecognised and says which part could not be
+// understood, not what it was.
+func (l Locations) Resolve(ref Reference) (Target, error) {
+	target, problem := l.resolve(ref)
+	if problem != "" {
+		return Target{}, &Error{Class: Unrecognised, Text: fmt.Sprintf("%v: %s", ref, problem)}
+	}
+	return target, nil
+}
+
+func (l Locations) resolve(ref Reference) (target Target, problem string) {
+	switch {
+	case ref.DownloadUUID == "" && ref.DownloadURL == "":
+		return Target{}, "there is no reference"
+	case ref.DownloadUUID != "" && !isID(ref.DownloadUUID):
+		return Target{}, "download_uuid is not 32 hexadecimal digits"
 	}
 	verify := ref.VerifyUUID
 	switch {
 	case verify == "" || verify == noVerification:
-		verify = "" // these certificates have no verification pages
+		verify = "" // these certificates have no verification files
 	case !isID(verify):
-		return fail("verify_uuid is not 32 hexadecimal digits")
+		return Target{}, "verify_uuid is not 32 hexadecimal digits"
+	case verify == ref.DownloadUUID:
+		return Target{}, "verify_uuid and download_uuid are the same" // edx-certificates made two random ids
 	}
-	var dirs []Directory
-	for _, loc := range locations {
+	locations, ids := l.all, []string{ref.DownloadUUID}
+	if ref.DownloadURL != "" {
+		at, id, problem := l.locate(ref)
+		switch {
+		case problem != "":
+			return Target{}, problem
+		case at == external:
+			target.External = true
+		default:
+			locations = l.all[at : at+1]
+		}
+		if id != "" && id != ref.DownloadUUID {
+			ids = append(ids, id)
+		}
+	}
+	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	for i := range locations {
+		place := Place{Location: &locations[i]}
 		for _, id := range ids {
-			if id != "" {
-				dirs = append(dirs, Directory{loc.Bucket, loc.ObjectPrefix + loc.DownloadsDir + "/" + id + "/"})
-			}
+			place.Downloads = append(place.Downloads, place.Location.directory(Downloads, id))
 		}
 		if verify != "" {
-			dirs = append(dirs, Directory{loc.Bucket, loc.ObjectPrefix + loc.VerifyDir + "/" + verify + "/"})
+			place.Verification = new(place.Location.directory(Verification, verify))
 		}
+		target.Places = append(target.Places, place)
 	}
-	return dirs, nil
+	return target, ""
 }
 
-// locate finds the location and the download id of a URL; problem says why it could not.
+// locate finds the location, or external, and the download id of a link; problem says why it could not.
 func (l Locations) locate(ref Reference) (at int, id, problem string) {
-	norm, err := normaliseURL(ref.DownloadURL)
-	if err != nil {
-		return 0, "", "download_url is not an absolute URL"
+	norm, err := NormalLink(ref.DownloadURL)
+	i := -1
+	if err == nil {
+		i = slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
 	}
-	i := slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
 	if i < 0 {
-		return 0, "", "download_url is under no configured location"
+		return l.guess(ref, err == nil && !strings.HasPrefix(norm, "/"))
 	}
-	at = l.prefixes[i].at
+	if at = l.prefixes[i].at; at == external {
+		return external, "", ""
+	}
 	path := strings.TrimPrefix(norm, l.prefixes[i].prefix)
 	dir := l.all[at].DownloadsDir + "/"
 	if len(ref.DownloadURL) == maxURLLength && ref.DownloadUUID != "" && strings.HasPrefix(dir+ref.DownloadUUID+"/", path) {
@@ -199,7 +286,7 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	}
 	rest, ok := strings.CutPrefix(path, dir)
 	id, name, slash := strings.Cut(rest, "/")
-	if !ok || !slash || !isID(id) {
+	if !ok || !isID(id) || !slash && id != ref.DownloadUUID {
 		return 0, "", "download_url does not lead to a file under the location's downloads directory"
 	}
 	// A name that climbs out of the directory would be another certificate's file.
@@ -211,24 +298,19 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	return at, id, ""
 }
 
-// normaliseURL reduces a URL to host and decoded path, so that http, https and protocol-relative forms, upper-case hosts
-// and default ports compare as equal. gs URLs keep their scheme: the bucket is no host name.
-func normaliseURL(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" {
-		return "", errors.New("not an absolute URL")
+// guess decides about a link that is under no prefix. One with a host of its own names another place. Any other is not
+// understood, and the download_uuid decides if there is only one location in which its files can be, and if the link names
+// no other id.
+func (l Locations) guess(ref Reference, elsewhere bool) (at int, id, problem string) {
+	switch {
+	case elsewhere:
+		return 0, "", "download_url is under no configured location"
+	case ref.DownloadUUID == "":
+		return 0, "", "download_url is no URL, and there is no download_uuid"
+	case len(l.all) > 1:
+		return 0, "", "download_url is no URL, and there are several locations"
+	case slices.ContainsFunc(idsIn(ref.DownloadURL), func(id string) bool { return id != ref.DownloadUUID }):
+		return 0, "", "download_url is no URL, and holds another id than download_uuid"
 	}
-	host := strings.ToLower(u.Host)
-	switch strings.ToLower(u.Scheme) {
-	case "gs":
-		return "gs://" + host + u.Path, nil
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "":
-	default:
-		return "", errors.New("not a web or bucket URL")
-	}
-	return host + u.Path, nil
+	return 0, ref.DownloadUUID, ""
 }

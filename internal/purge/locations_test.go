@@ -9,6 +9,12 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
+// resolved is what a reference names, as the list of its directories.
+func resolved(l purge.Locations, ref purge.Reference) ([]purge.Directory, error) {
+	target, err := l.Resolve(ref)
+	return target.Directories(), err
+}
+
 func twoLocations(tb testing.TB) purge.Locations {
 	tb.Helper()
 	l, err := purge.NewLocations([]purge.Location{
@@ -75,7 +81,13 @@ func TestDirectoriesOfAReference(t *testing.T) {
 		"odd verify id":               {purge.Reference{DownloadUUID: idD, VerifyUUID: "../" + idV[3:]}, nil},
 		"no verification, wrong case": {purge.Reference{DownloadUUID: idD, VerifyUUID: "no verification"}, nil},
 		"URL outside the directory":   {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/exports/" + idD + "/x.pdf"}, nil},
-		"URL without a file":          {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/downloads/" + idD}, nil},
+		"URL without a file":          {purge.Reference{VerifyUUID: idV, DownloadURL: "gs://certs/downloads/" + idD}, nil},
+		"same, beside its id":         {purge.Reference{DownloadUUID: idD, VerifyUUID: idV, DownloadURL: "gs://certs/downloads/" + idD}, main(idD)},
+		"URL of another, no file":     {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/downloads/" + idU}, nil},
+		"URL with a dot":              {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/downloads/" + idD + "/./x.pdf"}, nil},
+		"same ids":                    {purge.Reference{DownloadUUID: idD, VerifyUUID: idD, DownloadURL: "gs://certs/downloads/" + idD + "/x.pdf"}, nil},
+		"no escape in the file name":  {purge.Reference{DownloadUUID: idD, VerifyUUID: idV, DownloadURL: "gs://certs/downloads/" + idD + "/100%.pdf"}, main(idD)},
+		"no scheme":                   {purge.Reference{DownloadUUID: idD, VerifyUUID: idV, DownloadURL: "cdn.example.org/files/downloads/" + idD + "/x.pdf"}, main(idD)},
 		"URL that climbs":             {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/downloads/" + idD + "/../" + idU + "/x.pdf"}, nil},
 		"URL that climbs, encoded":    {purge.Reference{DownloadUUID: idD, DownloadURL: "gs://certs/downloads/" + idD + "/%2e%2e/" + idU + "/x.pdf"}, nil},
 		"relative URL":                {purge.Reference{DownloadUUID: idD, DownloadURL: "/downloads/" + idD + "/x.pdf"}, nil},
@@ -85,7 +97,7 @@ func TestDirectoriesOfAReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			locations := twoLocations(t)
-			dirs, err := locations.Directories(tc.ref)
+			dirs, err := resolved(locations, tc.ref)
 			if (err != nil) != (tc.want == nil) || err != nil && purge.ClassOf(err) != purge.Unrecognised {
 				t.Fatalf("got error %v, want unrecognised: %v", err, tc.want == nil)
 			}
@@ -103,6 +115,125 @@ func TestDirectoriesOfAReference(t *testing.T) {
 	}
 }
 
+// TestLinksThatAreOdd holds the table of docs/design.md: links that are no URL of a location, and what settles each.
+func TestLinksThatAreOdd(t *testing.T) {
+	t.Parallel()
+	location := func(prefixes ...string) purge.Location {
+		return purge.Location{Name: "main", Bucket: "certs.example.org", DownloadsDir: "downloads", VerifyDir: "cert", URLPrefixes: prefixes}
+	}
+	archive := purge.Location{Name: "archive", Bucket: "old-certs", DownloadsDir: "downloads", VerifyDir: "cert"}
+	const ours, outside, unrecognised = "ours", "external", "unrecognised"
+	for name, tc := range map[string]struct {
+		locations []purge.Location
+		external  []string
+		id        string // download_uuid
+		link      string
+		want      string
+	}{
+		"third party, listed":           {[]purge.Location{location()}, []string{"https://credentials.example.net/"}, "", "https://credentials.example.net/0f3c", outside},
+		"third party, other spelling":   {[]purge.Location{location()}, []string{"credentials.example.net/"}, "", "HTTP://Credentials.example.net:80/0f3c?a=b", outside},
+		"third party, not listed":       {[]purge.Location{location()}, nil, "", "https://credentials.example.net/0f3c", unrecognised},
+		"not listed, beside an id":      {[]purge.Location{location()}, nil, idD, "https://credentials.example.net/0f3c", unrecognised},
+		"third party, host alike":       {[]purge.Location{location()}, []string{"https://credentials.example.net/"}, "", "https://credentials.example.net.evil.example/0f3c", unrecognised},
+		"external beside a location":    {[]purge.Location{location("https://cdn.example.org/")}, []string{"https://cdn.example.org/badges/"}, "", "https://cdn.example.org/badges/1", outside},
+		"location below an external":    {[]purge.Location{location("https://cdn.example.org/pdf/")}, []string{"https://cdn.example.org/"}, idD, "https://cdn.example.org/pdf/downloads/" + idD + "/x.pdf", ours},
+		"path only, listed":             {[]purge.Location{location("/"), archive}, nil, idD, "/downloads/" + idD + "/Certificate.pdf", ours},
+		"path only, deeper":             {[]purge.Location{location("/static/"), archive}, nil, "", "/static/downloads/" + idD + "/Certificate.pdf", ours},
+		"path only, one location":       {[]purge.Location{location()}, nil, idD, "/downloads/" + idD + "/Certificate.pdf", ours},
+		"path only, several locations":  {[]purge.Location{location(), archive}, nil, idD, "/downloads/" + idD + "/Certificate.pdf", unrecognised},
+		"path only, another id":         {[]purge.Location{location()}, nil, idD, "/downloads/" + idU + "/Certificate.pdf", unrecognised},
+		"path only, no id":              {[]purge.Location{location()}, nil, "", "/downloads/" + idD + "/Certificate.pdf", unrecognised},
+		"no scheme, listed":             {[]purge.Location{location("cdn.example.org/"), archive}, nil, "", "cdn.example.org/downloads/" + idD + "/Certificate.pdf", ours},
+		"no scheme, listed with one":    {[]purge.Location{location("https://cdn.example.org/"), archive}, nil, "", "CDN.example.org/downloads/" + idD + "/Certificate.pdf", ours},
+		"relative, one location":        {[]purge.Location{location()}, nil, idD, "downloads/" + idD + "/Certificate.pdf", ours},
+		"no escape":                     {[]purge.Location{location("https://cdn.example.org/"), archive}, nil, "", "https://cdn.example.org/downloads/" + idD + "/100%.pdf", ours},
+		"escapes that climb beside it":  {[]purge.Location{location("https://cdn.example.org/")}, nil, idD, "https://cdn.example.org/downloads/" + idD + "/%2e%2E/100%.pdf", unrecognised},
+		"a text":                        {[]purge.Location{location()}, nil, idD, "n/a", ours},
+		"a text, no id":                 {[]purge.Location{location()}, nil, "", "n/a", unrecognised},
+		"another scheme":                {[]purge.Location{location()}, nil, "", "ftp://certs.example.org/downloads/" + idD + "/x.pdf", unrecognised},
+		"host named after the bucket":   {[]purge.Location{location(), archive}, nil, "", "https://certs.example.org/downloads/" + idD + "/Certificate.pdf", ours},
+		"host of S3, as a prefix":       {[]purge.Location{location("https://s3.amazonaws.com/"), archive}, nil, "", "https://s3.amazonaws.com/downloads/" + idD + "/Certificate.pdf", ours},
+		"a new line":                    {[]purge.Location{location()}, nil, "", "https://certs.example.org/downloads/" + idD + "/x\n.pdf", unrecognised},
+		"a user in front of the host":   {[]purge.Location{location()}, nil, "", "https://me@certs.example.org/downloads/" + idD + "/x.pdf", unrecognised},
+		"a port that is none":           {[]purge.Location{location()}, nil, "", "https://certs.example.org:x/downloads/" + idD + "/x.pdf", unrecognised},
+		"external, but with files' ids": {[]purge.Location{location(), archive}, []string{"https://credentials.example.net/"}, idD, "https://credentials.example.net/0f3c", outside},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := purge.NewLocations(tc.locations, tc.external...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, err := l.Resolve(purge.Reference{DownloadUUID: tc.id, DownloadURL: tc.link})
+			got := ours
+			switch {
+			case err != nil:
+				got = unrecognised
+			case target.External:
+				got = outside
+			case len(target.Places) != 1 || target.Places[0].Location.Name != "main" ||
+				target.Directories()[0] != (purge.Directory{Bucket: "certs.example.org", Prefix: "downloads/" + idD + "/"}):
+				t.Errorf("names %+v", target.Directories())
+			}
+			if got != tc.want {
+				t.Errorf("got %s (%v), want %s", got, err, tc.want)
+			}
+			if tc.want == outside && tc.id != "" && len(target.Directories()) != 2 {
+				t.Errorf("names %v, want the directory in both locations: it may hold something", target.Directories())
+			}
+		})
+	}
+}
+
+func TestNewLocationsPrefersWhatIsListed(t *testing.T) {
+	t.Parallel()
+	l, err := purge.NewLocations([]purge.Location{
+		{Name: "old", Bucket: "certs.example.org", DownloadsDir: "downloads", VerifyDir: "cert"},
+		{Name: "new", Bucket: "new-certs", DownloadsDir: "downloads", VerifyDir: "cert", URLPrefixes: []string{"https://certs.example.org/"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := l.Resolve(purge.Reference{DownloadURL: "http://certs.example.org/downloads/" + idD + "/x.pdf"})
+	if err != nil || len(target.Places) != 1 || target.Places[0].Location.Name != "new" {
+		t.Errorf("got %+v, %v; want the location that lists the host", target, err)
+	}
+	if _, err := purge.NewLocations([]purge.Location{{Name: "a", Bucket: "certs", DownloadsDir: "d", VerifyDir: "c", URLPrefixes: []string{"//x.example/"}}},
+		"https://x.example/"); err == nil {
+		t.Error("a prefix that is a location's and external was accepted")
+	}
+}
+
+func TestParentsAreBothDirectories(t *testing.T) {
+	t.Parallel()
+	base := purge.Location{Name: "a", Bucket: "certs", ObjectPrefix: "x/", DownloadsDir: "downloads", VerifyDir: "cert"}
+	downloads, verification := purge.Directory{Bucket: "certs", Prefix: "x/downloads/"}, purge.Directory{Bucket: "certs", Prefix: "x/cert/"}
+	for name, tc := range map[string]struct {
+		signed bool
+		empty  []purge.Kind
+		want   []purge.Directory
+	}{
+		"signed":                 {true, nil, []purge.Directory{downloads, verification}},
+		"unsigned":               {false, nil, []purge.Directory{downloads}},
+		"downloads may be empty": {true, []purge.Kind{purge.Downloads}, []purge.Directory{verification}},
+		"verification may be so": {true, []purge.Kind{purge.Verification}, []purge.Directory{downloads}},
+		"both may be empty":      {true, []purge.Kind{purge.Downloads, purge.Verification}, nil},
+	} {
+		loc := base
+		loc.Signed, loc.AllowEmpty = tc.signed, map[purge.Kind]bool{}
+		for _, kind := range tc.empty {
+			loc.AllowEmpty[kind] = true
+		}
+		l, err := purge.NewLocations([]purge.Location{loc})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tc.want, l.Parents()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // padded fills a URL with a long file name and cuts it, as the column's width would.
 func padded(s string, n int) string { return (s + strings.Repeat("x", n))[:n] }
 
@@ -114,10 +245,10 @@ func TestDirectoriesOfACutOffID(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := (prefix + "downloads/" + idD + "/Certificate.pdf")[:128]
-	if dirs, err := l.Directories(purge.Reference{DownloadUUID: idD, DownloadURL: cut}); err != nil || len(dirs) != 1 {
+	if dirs, err := resolved(l, purge.Reference{DownloadUUID: idD, DownloadURL: cut}); err != nil || len(dirs) != 1 {
 		t.Errorf("cut at 128 characters with the same id: got %v, %v", dirs, err)
 	}
-	if dirs, err := l.Directories(purge.Reference{DownloadUUID: idU, DownloadURL: cut[:127]}); err == nil {
+	if dirs, err := resolved(l, purge.Reference{DownloadUUID: idU, DownloadURL: cut[:127]}); err == nil {
 		t.Errorf("shorter than the column, so never cut: got %v", dirs)
 	}
 }
@@ -168,7 +299,7 @@ func FuzzDirectories(f *testing.F) {
 	f.Add(idD, "", padded("https://cdn.example.org/files/downloads/", 128))
 	l := twoLocations(f)
 	f.Fuzz(func(t *testing.T, download, verify, url string) {
-		dirs, err := l.Directories(purge.Reference{DownloadUUID: download, VerifyUUID: verify, DownloadURL: url})
+		dirs, err := resolved(l, purge.Reference{DownloadUUID: download, VerifyUUID: verify, DownloadURL: url})
 		if (err == nil) != (len(dirs) > 0) {
 			t.Fatalf("got %v and %v", dirs, err)
 		}

@@ -59,7 +59,9 @@ func TestObserverIsTold(t *testing.T) {
 			map[purge.Outcome]int{purge.SoftDeleted: 12},
 			3,
 		},
-		"one directory is empty": {func(s *stage) { s.cloud.Remove(held) }, purge.Steps(), map[purge.Outcome]int{purge.Erased: 11, purge.Absent: 1}, 3},
+		"one directory is empty": {
+			func(s *stage) { s.cloud.Remove(held) }, purge.Steps(), map[purge.Outcome]int{purge.Erased: 11, purge.Missing: 1}, 2,
+		},
 		"nothing can be listed": {
 			func(s *stage) { s.cloud.Trouble(purgetest.OpList, purgetest.ServerError503, -1) }, purge.Steps(), nil, 0,
 		},

@@ -5,24 +5,41 @@ import "time"
 // Outcome is what became of one object generation, or of one directory that held none.
 type Outcome string
 
-// The outcomes. Only Erased, Absent and, where the configuration accepts it, SoftDeleted let a reference be cleared.
+// The outcomes. Only Erased, Absent, MissingAccepted, External and, where the configuration accepts it, SoftDeleted let a
+// reference be cleared.
 const (
 	Listed      Outcome = "listed"       // seen and about to be deleted: the intent, replaced by one of the others
 	Erased      Outcome = "erased"       // was listed for this request; a later complete listing shows that it is gone
-	Absent      Outcome = "absent"       // the directory held nothing
 	SoftDeleted Outcome = "soft_deleted" // gone from the listing, restorable until a date
 	HeldBack    Outcome = "held"         // a hold protects it; not touched
 	KeptUntil   Outcome = "retained"     // a retention date protects it; not touched
 	NotProven   Outcome = "not_proven"   // nobody knows yet; the next attempt finds out
+
+	// Of directories.
+	Absent          Outcome = "absent"           // held nothing, and nothing was expected there
+	Missing         Outcome = "missing"          // held nothing, although files were expected: the reference was kept
+	MissingAccepted Outcome = "missing_accepted" // the same, but accepted: the reference was cleared
+
+	External Outcome = "external" // of a link that leads to no file of ours
 )
+
+// ofDirectory reports whether the outcome is that of a directory that held nothing, or of a link.
+func (o Outcome) ofDirectory() bool {
+	return o == Absent || o == Missing || o == MissingAccepted || o == External
+}
+
+// Seen reports whether the outcome is that of a file, so that there was something in its directory.
+func (o Outcome) Seen() bool { return !o.ofDirectory() }
 
 // Evidence is the outcome of one object generation for one certificate.
 type Evidence struct {
 	CertificateID CertificateID
 	Table         Table
-	Generation    Generation // Number 0 and Name equal to the prefix for a directory that is Absent
+	Generation    Generation // Number 0 and Name equal to the prefix for a directory
 	Outcome       Outcome
 	Until         time.Time // for SoftDeleted and KeptUntil
+	// AcceptedBy says for MissingAccepted who accepted it: an operator's account, or the setting.
+	AcceptedBy string
 }
 
 // Clearing asks for the references of one certificate in one table to be cleared, each guarded by its old values.
@@ -41,6 +58,7 @@ type Report struct {
 	NotBefore    time.Time // when the next attempt makes sense; zero means any time
 	Certificates int       // distinct certificates with a reference
 	Clear        []Clearing
+	Keep         []Reference // external links that stay by configuration: the request is done all the same
 	Proven       []Directory // shown empty by a complete listing of this attempt
 	Evidence     []Evidence  // outcomes that do not follow from Proven and the intents
 
@@ -53,6 +71,7 @@ type Counts struct {
 	ObjectsErased      int `json:"objects_erased"`
 	ObjectsAbsent      int `json:"objects_absent"`
 	ObjectsSoftDeleted int `json:"objects_soft_deleted"`
+	DirectoriesMissing int `json:"directories_missing"` // accepted or not
 	ReferencesCleared  int `json:"references_cleared"`
 }
 

@@ -24,11 +24,13 @@ type Ledger interface {
 	// it is another user's. How far the attempt goes is what the ledger says, whatever the task does.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
-	// the user's eligibility once more. intents may be empty.
-	Intend(ctx context.Context, attempt Attempt, intents []Evidence) (Retirement, error)
+	// the user's eligibility once more, and which of the empty directories held files of this user before. Both lists may be
+	// empty.
+	Intend(ctx context.Context, attempt Attempt, intents []Evidence, empty []Directory) (Intended, error)
 	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
-	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, and it lets an
-	// attempt that another one has overtaken clear and add evidence, but not end the request as refused or failed.
+	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, but for those
+	// of Report.Keep; then also if another attempt has failed it meanwhile. It lets an attempt that another one has overtaken
+	// clear and add evidence, but not end the request as refused or failed.
 	Record(ctx context.Context, attempt Attempt, report Report) (Recorded, error)
 }
 
@@ -55,16 +57,28 @@ type Task struct {
 	Trace       string        // of whoever asked, as a W3C traceparent; empty for none. It decides nothing
 }
 
+// Intended is Intend's answer.
+type Intended struct {
+	Retirement Retirement
+	// Emptied are those of the empty directories of which the evidence says that a file was seen there for this user, in this
+	// request or an earlier one.
+	Emptied []Directory
+}
+
 // Attempt is one try at a request.
 type Attempt struct {
 	Task
-	Number     int       // 1 for the first, never reused
-	Failures   int       // counted failures since the request was opened
-	Unfinished int       // attempts in a row, with this one, that recorded nothing
-	OpenedAt   time.Time // when the request was made, or opened again
-	State      State
-	Reason     Reason
-	Counts     Counts
+	Number int // 1 for the first
+	// Fence tells the newest attempt from older ones. It grows with each attempt, and when a request is opened again.
+	Fence int
+	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
+	AcceptMissing string
+	Failures      int       // counted failures since the request was opened
+	Unfinished    int       // attempts in a row, with this one, that recorded nothing
+	OpenedAt      time.Time // when the request was made, or opened again
+	State         State
+	Reason        Reason
+	Counts        Counts
 }
 
 // Policy holds what operators decide.
@@ -72,6 +86,7 @@ type Policy struct {
 	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
 	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
 	AcceptSoftDelete bool     // whether a restorable object counts as erased
+	ClearExternal    bool     // clear links that lead to no file of ours; otherwise they stay
 	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
 	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting
 	// for a date, for a mended configuration or for another worker is no failure. Zero is for ever.
@@ -97,6 +112,7 @@ type Purger struct {
 	Objects   Objects
 	Locations Locations
 	Policy    Policy
+	Misses    *Misses          // may be nil
 	Now       func() time.Time // needed with Policy.MaxAge
 	Observer  Observer         // may be nil
 }
@@ -180,16 +196,19 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	p.took(StepList, begun)
 
 	begun = time.Now()
-	retirement, err := p.Ledger.Intend(ctx, attempt, work.intents())
+	intended, err := p.Ledger.Intend(ctx, attempt, work.intents(), work.empty())
 	p.took(StepIntend, begun)
 	if err != nil {
 		return p.settle(attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
 	}
-	if refused := p.Policy.Refusal(retirement); refused != ReasonNone {
+	if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil
 	}
+	for _, d := range work.dirs {
+		d.emptied = slices.Contains(intended.Emptied, d.Directory)
+	}
 	begun = time.Now()
-	each(crew, work.deletable(), func(g *doomed) {
+	each(crew, work.deletions(), func(g *deletion) {
 		if g.err = Stopping(ctx); g.err == nil {
 			g.err = p.Objects.Delete(ctx, g.Generation)
 		}
@@ -236,10 +255,11 @@ func refusal(attempt Attempt, reason Reason) Report {
 func (p *Purger) settle(attempt Attempt, work *work, problems []error) (Report, error) {
 	var report Report
 	if work != nil {
-		problems = append(problems, work.settle(p.Policy, &report)...)
+		problems = append(problems, work.settle(p, attempt, &report)...)
 	}
 	if len(problems) == 0 {
 		report.State = Done
+		report.Reason, report.Detail = report.doneReason()
 		return report, nil
 	}
 	report.Detail = describe(problems)
@@ -293,10 +313,35 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return end(ReasonHeld)
 	case seen[Unrecognised]:
 		return end(ReasonUnrecognised)
+	case seen[FilesMissing]:
+		return end(ReasonFilesMissing)
 	case seen[Retained]:
 		return again(Retained, ReasonRetained)
 	default:
 		return again(SoftDeleting, ReasonSoftDeleted)
+	}
+}
+
+// doneReason says what was accepted, if the request is done with something missing, or whether there was nothing to do.
+func (r *Report) doneReason() (Reason, string) {
+	var accepters []string
+	missing := 0
+	for _, e := range r.Evidence {
+		if e.Outcome == MissingAccepted {
+			missing++
+			if !slices.Contains(accepters, e.AcceptedBy) {
+				accepters = append(accepters, e.AcceptedBy)
+			}
+		}
+	}
+	switch {
+	case missing > 0:
+		return ReasonFilesMissing, fmt.Sprintf("%d expected directories were empty, and nothing was ever erased there; accepted by %s",
+			missing, strings.Join(accepters, ", "))
+	case len(r.Keep) > 0 && len(r.Clear) == 0:
+		return ReasonNothingToPurge, fmt.Sprintf("%d links lead to no file of ours and stay", len(r.Keep))
+	default:
+		return ReasonNone, ""
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 
 // stage is a purger on fakes, with user 42 retiring and request 1 accepted.
 type stage struct {
+	t      *testing.T
 	cloud  *purgetest.Cloud
 	books  *purgetest.Books
 	purger *purge.Purger
@@ -43,7 +44,7 @@ func retiring() purge.Retirement {
 // one certificate of user 43, who is not retiring.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{cloud: purgetest.NewCloud(), books: purgetest.NewBooks()}
+	s := &stage{t: t, cloud: purgetest.NewCloud(), books: purgetest.NewBooks()}
 	s.books.SetUser(userA, retiring())
 	s.books.SetUser(userB, purge.Retirement{UserExists: true})
 	for n := 1; n <= 3; n++ {
@@ -82,6 +83,29 @@ func (s *stage) accept(t *testing.T) purge.Accepted {
 		t.Fatalf("accepting: %v", err)
 	}
 	return accepted[0]
+}
+
+// submit submits the stage's request once more.
+func (s *stage) submit(w purge.Wish) {
+	s.t.Helper()
+	w.User, w.Key, w.Source = userA, purge.DefaultKey(userA), purge.SourceCLI
+	if _, err := s.books.Accept(s.t.Context(), []purge.Wish{w}); err != nil {
+		s.t.Fatalf("accepting: %v", err)
+	}
+}
+
+// deleteAll deletes what is under a directory, as another program would.
+func (s *stage) deleteAll(prefix string) {
+	s.t.Helper()
+	found, err := s.cloud.List(s.t.Context(), purge.Directory{Bucket: purgetest.Bucket, Prefix: prefix})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, g := range found {
+		if err := s.cloud.Delete(s.t.Context(), g); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 func (s *stage) purge(ctx context.Context) (purge.Result, error) {

@@ -85,7 +85,7 @@ type Reason string
 // Reasons of requests.
 const (
 	ReasonNone           Reason = ""                       // queued or running for the first time, or simply done
-	ReasonNothingToPurge Reason = "nothing_to_purge"       // done: the user has no reference
+	ReasonNothingToPurge Reason = "nothing_to_purge"       // done: the user has no reference, or external links only
 	ReasonNotRetiring    Reason = "not_retiring"           // refused
 	ReasonUnknownUser    Reason = "unknown_user"           // refused: no such LMS user
 	ReasonHeld           Reason = "held"                   // failed: a hold protects an object
@@ -98,15 +98,15 @@ const (
 	ReasonSoftDeleted    Reason = "soft_deleted"           // queued until a soft delete can no longer be undone
 	ReasonMisconfigured  Reason = "misconfigured"          // queued until the configuration is mended
 	ReasonUnavailable    Reason = "unavailable"            // queued until a database is there again
-	ReasonFilesAbsent    Reason = "files_absent"           // done, but none of the files was ever seen: is the location right?
+	ReasonFilesMissing   Reason = "files_missing"          // failed: an expected directory is empty; done: that was accepted
 	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
 )
 
 // Reasons returns all reasons but the empty one.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonNothingToPurge, ReasonFilesAbsent, ReasonNotRetiring, ReasonUnknownUser, ReasonHeld, ReasonNoPermission, ReasonUnrecognised,
-		ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained, ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
+		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonHeld, ReasonNoPermission,
+		ReasonUnrecognised, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained, ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
 	}
 }
 

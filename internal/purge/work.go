@@ -1,7 +1,9 @@
 package purge
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -15,23 +17,38 @@ type work struct {
 // planned is a reference whose artifacts could be named.
 type planned struct {
 	Reference
-	dirs []*directory
+	places   []place
+	external bool // the link leads to no file of ours
+	// missing are the directories in which files were expected and never seen, by kind; settled.
+	missing map[Kind][]*directory
+	// refused is whether one of them is not accepted, so that the reference is kept.
+	refused bool
+}
+
+// place is a Place with the directories of this attempt.
+type place struct {
+	location     *Location
+	downloads    []*directory
+	verification *directory // nil if there is none
 }
 
 // directory is one directory on its way through the three waves.
 type directory struct {
 	Directory
-	owner  Reference // the first reference that leads here; the evidence is written under its certificate
-	found  []Generation
-	doomed []*doomed
-	left   []Generation
-	soft   []SoftDeletedObject
-	err    error // of either listing
-	clear  bool  // settled: nothing is left, references may go
+	owner     Reference // the first reference that leads here; the evidence is written under its certificate
+	found     []Generation
+	deletions []*deletion
+	left      []Generation
+	soft      []SoftDeletedObject
+	emptied   bool    // the evidence shows that there were files of this user here
+	missing   Outcome // Missing or MissingAccepted, if files were expected here and never seen
+	accepter  string  // of MissingAccepted
+	err       error   // of either listing
+	clear     bool    // settled: nothing is left, references may go
 }
 
-// doomed is a generation that nothing protects.
-type doomed struct {
+// deletion is a generation that nothing protects.
+type deletion struct {
 	Generation
 	err error
 }
@@ -42,20 +59,30 @@ func (p *Purger) plan(refs []Reference) (*work, []error) {
 	byName := map[Directory]*directory{}
 	for _, ref := range refs {
 		w.certificates[ref.CertificateID] = true
-		names, err := p.Locations.Directories(ref)
+		target, err := p.Locations.Resolve(ref)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		pl := &planned{Reference: ref}
-		for _, name := range names {
+		directoryOf := func(name Directory) *directory {
 			d := byName[name]
 			if d == nil {
 				d = &directory{Directory: name, owner: ref}
 				byName[name] = d
 				w.dirs = append(w.dirs, d)
 			}
-			pl.dirs = append(pl.dirs, d)
+			return d
+		}
+		pl := &planned{Reference: ref, external: target.External}
+		for _, t := range target.Places {
+			at := place{location: t.Location}
+			for _, name := range t.Downloads {
+				at.downloads = append(at.downloads, directoryOf(name))
+			}
+			if t.Verification != nil {
+				at.verification = directoryOf(*t.Verification)
+			}
+			pl.places = append(pl.places, at)
 		}
 		w.refs = append(w.refs, pl)
 	}
@@ -71,7 +98,7 @@ func (w *work) intents() []Evidence {
 		}
 		for _, g := range d.found {
 			if !g.Held && g.RetainedUntil.IsZero() {
-				d.doomed = append(d.doomed, &doomed{Generation: g})
+				d.deletions = append(d.deletions, &deletion{Generation: g})
 				intents = append(intents, d.evidence(g, Listed, time.Time{}))
 			}
 		}
@@ -79,24 +106,48 @@ func (w *work) intents() []Evidence {
 	return intents
 }
 
-// deletable returns the generations of the second wave.
-func (w *work) deletable() []*doomed {
-	var all []*doomed
+// empty returns the directories in which the first wave saw nothing.
+func (w *work) empty() []Directory {
+	var empty []Directory
 	for _, d := range w.dirs {
-		all = append(all, d.doomed...)
+		if d.err == nil && len(d.found) == 0 {
+			empty = append(empty, d.Directory)
+		}
+	}
+	return empty
+}
+
+// deletions returns the generations of the second wave.
+func (w *work) deletions() []*deletion {
+	var all []*deletion
+	for _, d := range w.dirs {
+		all = append(all, d.deletions...)
 	}
 	return all
 }
 
 // settle fills the report with outcomes and clearings and returns the problems.
-func (w *work) settle(policy Policy, report *Report) []error {
-	var problems []error
+func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
+	problems := w.settleMissing(p, attempt)
 	for _, d := range w.dirs {
-		problems = append(problems, d.settle(policy, report)...)
+		problems = append(problems, d.settle(p.Policy, report)...)
 	}
 	clearings := map[clearingKey]int{}
 	for _, ref := range w.refs {
-		if ref.Table == History && !policy.ClearHistory || !ref.erased() {
+		if !ref.erased() {
+			continue
+		}
+		if ref.external && !ref.seen() {
+			report.Evidence = append(report.Evidence, Evidence{
+				CertificateID: ref.CertificateID, Table: ref.Table, Outcome: External,
+				Generation: Generation{Name: fmt.Sprintf("link of certificate %d (%s)", ref.CertificateID, ref.Table)},
+			})
+			if !p.Policy.ClearExternal {
+				report.Keep = append(report.Keep, ref.Reference)
+				continue
+			}
+		}
+		if ref.Table == History && !p.Policy.ClearHistory {
 			continue
 		}
 		key := clearingKey{ref.CertificateID, ref.Table}
@@ -114,23 +165,39 @@ func (w *work) settle(policy Policy, report *Report) []error {
 
 // erased reports whether every artifact of the reference is proven to be gone.
 func (r *planned) erased() bool {
-	for _, d := range r.dirs {
+	for _, d := range r.directories() {
 		if !d.clear {
 			return false
 		}
 	}
-	return len(r.dirs) > 0
+	return !r.refused
+}
+
+// seen reports whether there is, or was, a file in any directory of the reference.
+func (r *planned) seen() bool { return slices.ContainsFunc(r.directories(), (*directory).seen) }
+
+func (r *planned) directories() []*directory {
+	var all []*directory
+	for _, at := range r.places {
+		all = append(all, at.downloads...)
+		if at.verification != nil {
+			all = append(all, at.verification)
+		}
+	}
+	return all
 }
 
 // evidence makes the record of one generation of the directory.
 func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evidence {
-	return Evidence{CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until}
+	return Evidence{
+		CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until,
+	}
 }
 
 // settle decides what became of one directory. Only a complete listing without a single generation lets it be clear.
 func (d *directory) settle(policy Policy, report *Report) []error {
 	if d.err != nil {
-		for _, g := range d.doomed {
+		for _, g := range d.deletions {
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, NotProven, time.Time{}))
 		}
 		return []error{fmt.Errorf("listing files of certificate %d: %w", d.owner.CertificateID, d.err)}
@@ -141,9 +208,10 @@ func (d *directory) settle(policy Policy, report *Report) []error {
 	}
 	report.Proven = append(report.Proven, d.Directory)
 	report.gone += max(0, len(d.found)-len(d.soft))
-	if len(d.found) == 0 && len(d.soft) == 0 {
-		nothing := Generation{Directory: d.Directory, Name: d.Prefix}
-		report.Evidence = append(report.Evidence, d.evidence(nothing, Absent, time.Time{}))
+	if !d.seen() {
+		nothing := d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, cmp.Or(d.missing, Absent), time.Time{})
+		nothing.AcceptedBy = d.accepter
+		report.Evidence = append(report.Evidence, nothing)
 	}
 	d.clear = len(problems) == 0
 	return problems
@@ -169,15 +237,15 @@ func (d *directory) settleLeft(report *Report) []error {
 		name   string
 		number int64
 	}
-	deletion := map[key]error{}
-	for _, g := range d.doomed {
-		deletion[key{g.Name, g.Number}] = g.err
+	deleted := map[key]error{}
+	for _, g := range d.deletions {
+		deleted[key{g.Name, g.Number}] = g.err
 	}
 	listed := map[key]bool{}
 	for _, g := range d.left {
 		listed[key{g.Name, g.Number}] = true
 	}
-	for _, g := range d.doomed {
+	for _, g := range d.deletions {
 		if !listed[key{g.Name, g.Number}] { // the rest of the directory does not make it less gone
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, Erased, time.Time{}))
 		}
@@ -185,7 +253,7 @@ func (d *directory) settleLeft(report *Report) []error {
 	var problems []error
 	for _, g := range d.left {
 		id := d.owner.CertificateID
-		err, tried := deletion[key{g.Name, g.Number}]
+		err, tried := deleted[key{g.Name, g.Number}]
 		outcome, until := NotProven, time.Time{}
 		var problem error
 		switch {

@@ -93,6 +93,7 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
 		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),
 		slog.Int("objects_absent", result.Counts.ObjectsAbsent), slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
+		slog.Int("directories_missing", result.Counts.DirectoriesMissing),
 		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
 	if h.Observer != nil && !errors.Is(err, purge.ErrUnknownRequest) {
@@ -110,15 +111,17 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
 		return false, err
 	}
-	if result.Reason == purge.ReasonNoPermission {
-		h.suspect() // one object's right, or everybody's: asking the bucket tells
+	switch result.Reason {
+	case purge.ReasonNoPermission, purge.ReasonFilesMissing: // one object's or one user's, or all users': a check tells
+		h.suspect()
+	default:
 	}
 	level := slog.LevelInfo
 	switch {
 	case result.State == purge.Failed:
 		level = slog.LevelError
-	case result.Reason == purge.ReasonFilesAbsent && !result.Again:
-		level = slog.LevelWarn // links were cleared, but no file was ever seen
+	case result.Reason == purge.ReasonFilesMissing && !result.Again:
+		level = slog.LevelWarn // accepted: links were cleared whose files were never seen
 	}
 	if result.Detail != "" {
 		figures = append(figures, slog.String("detail", result.Detail))

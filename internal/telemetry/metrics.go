@@ -52,7 +52,8 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 		}, []string{"step"}),
 		objects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "certpurge_objects_total",
-			Help: "Object generations, by what attempts have found out about them. Outcome absent counts directories that held none.",
+			Help: "Object generations, by what attempts have found out about them. Outcomes absent, missing and missing_accepted count" +
+				" directories that held none, external counts links.",
 		}, []string{"outcome"}),
 		references: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certpurge_references_cleared_total", Help: "References that attempts have cleared in the LMS.",
@@ -83,9 +84,11 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 // ends are the states and reasons that a request can have after an attempt.
 func ends() map[purge.State][]purge.Reason {
 	return map[purge.State][]purge.Reason{
-		purge.Done:    {purge.ReasonNone, purge.ReasonNothingToPurge, purge.ReasonFilesAbsent},
+		purge.Done:    {purge.ReasonNone, purge.ReasonNothingToPurge, purge.ReasonFilesMissing},
 		purge.Refused: {purge.ReasonNotRetiring, purge.ReasonUnknownUser},
-		purge.Failed:  {purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonGaveUp},
+		purge.Failed: {
+			purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonFilesMissing, purge.ReasonGaveUp,
+		},
 		purge.Queued: {
 			purge.ReasonNone, purge.ReasonTransient, purge.ReasonThrottled, purge.ReasonRetained, purge.ReasonSoftDeleted, purge.ReasonMisconfigured,
 			purge.ReasonUnavailable, purge.ReasonStopped,
@@ -95,7 +98,10 @@ func ends() map[purge.State][]purge.Reason {
 
 // outcomes are what may become of an object.
 func outcomes() []purge.Outcome {
-	return []purge.Outcome{purge.Erased, purge.Absent, purge.SoftDeleted, purge.HeldBack, purge.KeptUntil, purge.NotProven}
+	return []purge.Outcome{
+		purge.Erased, purge.Absent, purge.Missing, purge.MissingAccepted, purge.External, purge.SoftDeleted, purge.HeldBack,
+		purge.KeptUntil, purge.NotProven,
+	}
 }
 
 // codes are the answers of Cloud Storage that exist from the start; others are added when they come.

@@ -81,10 +81,12 @@ func (l tracedLedger) Begin(ctx context.Context, task purge.Task) (attempt purge
 	return l.next.Begin(ctx, task)
 }
 
-func (l tracedLedger) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (r purge.Retirement, err error) {
+func (l tracedLedger) Intend(
+	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
+) (intended purge.Intended, err error) {
 	ctx, end := l.t.mysqlSpan(ctx, "intend")
 	defer func() { end(err) }()
-	return l.next.Intend(ctx, attempt, intents)
+	return l.next.Intend(ctx, attempt, intents, empty)
 }
 
 func (l tracedLedger) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (r purge.Recorded, err error) {

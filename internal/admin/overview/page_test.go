@@ -178,11 +178,11 @@ func TestPageSaysWhatMendsEachFailure(t *testing.T) {
 	for _, r := range []purge.Reason{purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised} {
 		w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: r, Count: 41})
 	}
-	w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: purge.ReasonGaveUp, Count: 99}, mysql.Tally{State: purge.Done, Reason: purge.ReasonFilesAbsent, Count: 6})
+	w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: purge.ReasonGaveUp, Count: 99}, mysql.Tally{State: purge.Done, Reason: purge.ReasonFilesMissing, Count: 6})
 	text := w.read(t)
 	for _, want := range []string{
 		"enqueuer requeue --reason held --execute", "enqueuer requeue --reason no_permission --execute", "enqueuer requeue --reason unrecognised_reference --execute",
-		"enqueuer failures --reason gave_up", "done: files_absent 6",
+		"enqueuer failures --reason gave_up", "done: files_missing 6",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got\n%s\nwant %q", text, want)

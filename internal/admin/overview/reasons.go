@@ -21,6 +21,11 @@ var failures = map[purge.Reason]advice{
 		"No file can be named from a link: a foreign bucket, an odd id.", "Look them up, add the location or its URL prefix, restart the workers, then run them again.",
 		"enqueuer requeue --reason unrecognised_reference --execute",
 	},
+	purge.ReasonFilesMissing: {
+		"A directory in which files were expected is empty, and they may be somewhere else. What was found is erased, the links are kept.",
+		"Check the location and its verify_dir; then run them again, with --accept-missing if the files are known to be gone.",
+		"enqueuer failures --reason files_missing",
+	},
 	purge.ReasonGaveUp: {
 		"Failures for hours, or workers that died on them.", "The details say which. Mend it, then run them again.", "enqueuer failures --reason gave_up",
 	},
@@ -40,8 +45,8 @@ var waits = map[purge.Reason]advice{
 
 // odd are ends that somebody should know of although nothing failed.
 var odd = map[purge.Reason]advice{
-	purge.ReasonFilesAbsent: {
-		"Links were cleared, but none of the files was ever there.", "If you did not expect that, the location is wrong. The ids are in the evidence.",
+	purge.ReasonFilesMissing: {
+		"Links were cleared although some of their files were never seen: that was accepted.", "The evidence says which, and by whom.",
 		"enqueuer report --user USER_ID",
 	},
 }

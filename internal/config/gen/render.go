@@ -25,7 +25,7 @@ func render(dir string) ([]byte, error) {
 	previous := ""
 	for _, key := range keys {
 		section, _, _ := strings.Cut(strings.ReplaceAll(key.Path, "[]", ""), ".")
-		if section != previous {
+		if section != previous && (key.Entry != "" || section != key.Path) { // not a key of no section
 			if err := writeSection(page, found, section, key); err != nil {
 				return nil, err
 			}

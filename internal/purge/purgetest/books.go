@@ -38,7 +38,9 @@ type request struct {
 	state    purge.State
 	reason   purge.Reason
 	opened   time.Time
+	accepts  string // who accepts missing files
 	attempts int
+	fence    int
 	failures int
 	lost     int // claims in a row that recorded nothing
 	report   purge.Report
@@ -88,6 +90,13 @@ func (b *Books) AddReference(user purge.UserID, ref purge.Reference) {
 	b.rows = append(b.rows, &row{user, ref})
 }
 
+// Remove takes all rows of a user away.
+func (b *Books) Remove(user purge.UserID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows = slices.DeleteFunc(b.rows, func(r *row) bool { return r.user == user })
+}
+
 // References returns the user's rows that still hold a reference.
 func (b *Books) References(user purge.UserID) []purge.Reference {
 	b.mu.Lock()
@@ -114,9 +123,11 @@ func (b *Books) references(user purge.UserID) []purge.Reference {
 	return refs
 }
 
-func (b *Books) left(s scope) bool {
+func (b *Books) left(s scope, kept ...purge.Reference) bool {
 	user := purge.User{References: b.references(s.user)}
-	return slices.ContainsFunc(user.Of(s.certificate), func(r purge.Reference) bool { return r.Table == purge.Live || b.ClearHistory })
+	return slices.ContainsFunc(user.Of(s.certificate), func(r purge.Reference) bool {
+		return (r.Table == purge.Live || b.ClearHistory) && !slices.Contains(kept, r)
+	})
 }
 
 // User implements purge.Users.
@@ -149,22 +160,35 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	if !r.state.Ended() {
 		r.state = purge.Running
 		r.attempts++
+		r.fence++
 		r.lost++
-		attempt.Number, attempt.Unfinished, attempt.OpenedAt = r.attempts, r.lost, r.opened
+		attempt.Number, attempt.Fence, attempt.Unfinished, attempt.OpenedAt = r.attempts, r.fence, r.lost, r.opened
+		attempt.AcceptMissing = r.accepts
 	}
 	attempt.State, attempt.Reason, attempt.Failures = r.state, r.reason, r.failures
 	return attempt, nil
 }
 
 // Intend implements purge.Ledger.
-func (b *Books) Intend(ctx context.Context, attempt purge.Attempt, intents []purge.Evidence) (purge.Retirement, error) {
+func (b *Books) Intend(
+	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
+) (purge.Intended, error) {
 	if err := b.enter(ctx, "intend"); err != nil {
-		return purge.Retirement{}, err
+		return purge.Intended{}, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.write(attempt, intents)
-	return b.users[attempt.User], nil
+	intended := purge.Intended{Retirement: b.users[attempt.User]}
+	for _, dir := range empty {
+		for key, e := range b.evidence {
+			if b.find(key.request).user == attempt.User && e.Generation.Directory == dir && e.Outcome.Seen() {
+				intended.Emptied = append(intended.Emptied, dir)
+				break
+			}
+		}
+	}
+	return intended, nil
 }
 
 // Record implements purge.Ledger.
@@ -202,6 +226,12 @@ func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
 }
 
 func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
+	for key, e := range b.evidence {
+		if key.request == attempt.Request && e.Outcome == purge.Missing && report.State == purge.Done {
+			e.Outcome = purge.Absent // the files were somewhere else, and are erased there
+			b.evidence[key] = e
+		}
+	}
 	for _, e := range report.Evidence {
 		known := false
 		for key, other := range b.evidence {
@@ -213,7 +243,7 @@ func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 	}
 	for key, e := range b.evidence {
 		restorable := e.Outcome == purge.SoftDeleted && e.Until.After(b.Now())
-		if b.find(key.request).user == attempt.User && e.Outcome != purge.Absent && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
+		if b.find(key.request).user == attempt.User && e.Outcome.Seen() && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
 			e.Outcome, e.Until = purge.Erased, time.Time{}
 			b.evidence[key] = e
 		}
@@ -222,27 +252,41 @@ func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 
 func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 	if report.State == purge.Done {
-		for _, open := range b.requests {
-			served := open.scope == r.scope || open.user == r.user && r.certificate == 0 // whoever is all clear is so in part, too
-			if served && !open.state.Ended() && !b.left(r.scope) {
-				open.move(report)
+		if b.left(r.scope, report.Keep...) {
+			return
+		}
+		for _, other := range b.requests {
+			own := other == r && other.state == purge.Failed                               // another attempt gave up too early
+			served := other.scope == r.scope || other.user == r.user && r.certificate == 0 // all clear is clear in part, too
+			if own || served && !other.state.Ended() {
+				other.move(report)
 			}
 		}
-	} else if !r.state.Ended() && r.attempts == attempt.Number {
+	} else if !r.state.Ended() && r.fence == attempt.Fence {
 		r.move(report)
 	}
 }
 
-// judge marks a request that cleared references of which no file was ever seen.
+// judge says what a request that is done is worth, by all of its attempts.
 func (b *Books) judge(r *request) {
 	c := b.counts(r)
-	if r.state != purge.Done || r.reason != purge.ReasonNone && r.reason != purge.ReasonNothingToPurge || c.ReferencesCleared == 0 {
+	if r.state != purge.Done {
 		return
 	}
-	r.reason = purge.ReasonNone // whatever the last attempt met, the request has purged
-	if c.ObjectsErased+c.ObjectsSoftDeleted == 0 {
-		r.reason = purge.ReasonFilesAbsent
+	if b.accepted(r) {
+		r.reason = purge.ReasonFilesMissing
+	} else if r.reason == purge.ReasonNothingToPurge && c.ReferencesCleared > 0 {
+		r.reason = purge.ReasonNone // whatever the last attempt met, the request has purged
 	}
+}
+
+func (b *Books) accepted(r *request) bool {
+	for key, e := range b.evidence {
+		if key.request == r.id && e.Outcome == purge.MissingAccepted {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *request) move(report purge.Report) {
@@ -265,10 +309,12 @@ func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
 
 func (b *Books) counts(r *request) purge.Counts {
 	counts := purge.Counts{Certificates: r.report.Certificates, ReferencesCleared: b.cleared[r.id]}
+	certificates := map[purge.CertificateID]bool{}
 	for key, e := range b.evidence {
 		if key.request != r.id {
 			continue
 		}
+		certificates[e.CertificateID] = true
 		switch e.Outcome {
 		case purge.Erased:
 			counts.ObjectsErased++
@@ -276,9 +322,12 @@ func (b *Books) counts(r *request) purge.Counts {
 			counts.ObjectsAbsent++
 		case purge.SoftDeleted:
 			counts.ObjectsSoftDeleted++
+		case purge.Missing, purge.MissingAccepted:
+			counts.DirectoriesMissing++
 		default:
 		}
 	}
+	counts.Certificates = max(counts.Certificates, len(certificates))
 	return counts
 }
 
@@ -317,7 +366,7 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 func (b *Books) accept(w purge.Wish) purge.Accepted {
 	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key })
 	if i < 0 {
-		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, scope: scope{w.User, w.Certificate}, state: purge.Queued, opened: b.Now()}
+		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, scope: scope{w.User, w.Certificate}, state: purge.Queued, opened: b.Now(), accepts: w.AcceptMissing}
 		b.requests = append(b.requests, r)
 		return purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
 	}
@@ -326,9 +375,10 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 	if w.Replay && r.state.Ended() || r.state == purge.Done && !b.left(r.scope) {
 		a.Open = false
 	} else if r.state.Ended() {
-		r.state, r.reason, r.failures, r.lost, r.opened = purge.Queued, purge.ReasonNone, 0, 0, b.Now()
-		a.Attempts++
-		r.attempts++ // an attempt from before the end must not end it again
+		r.state, r.reason, r.failures, r.lost, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(), w.AcceptMissing
+		r.fence++ // an attempt from before the end must not end it again
+	} else if w.AcceptMissing != "" {
+		r.accepts = w.AcceptMissing
 	}
 	return a
 }

@@ -92,6 +92,12 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"counts failures until opened again":              testFailures,
 		"counts claims that recorded nothing":             testUnfinished,
 		"judges a request by all of its attempts":         testReason,
+		"knows which directories were emptied before":     testEmptied,
+		"keeps what is missing apart":                     testMissing,
+		"notes who accepts that files are missing":        testAcceptMissing,
+		"done is true also after another attempt gave up": testDoneAfterGivingUp,
+		"is done beside links that stay":                  testKeep,
+		"counts attempts, not fences":                     testAttemptNumbers,
 		"records twice with the same counts":              testRecordTwice,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,9 +15,9 @@ func testErasedIsFinal(t *testing.T, s Shelf) {
 	t.Helper()
 	slow := begun(t, s)
 	fast := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
-	must[purge.Retirement](t)(s.Intend(t.Context(), fast, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Intended](t)(s.Intend(t.Context(), fast, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	must[purge.Recorded](t)(s.Record(t.Context(), fast, purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
-	must[purge.Retirement](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Intended](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	got := must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{
 		State: purge.Queued, Reason: purge.ReasonTransient, Evidence: []purge.Evidence{seen("a", 1, purge.NotProven)},
 	}))
@@ -29,7 +29,7 @@ func testErasedIsFinal(t *testing.T, s Shelf) {
 func testEvidenceOfTheUser(t *testing.T, s Shelf) {
 	t.Helper()
 	killed := begun(t, s)
-	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	other := accept(t, s, purge.Wish{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
 	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
@@ -54,7 +54,7 @@ func testNeighbours(t *testing.T, s Shelf) {
 		wg.Go(func() {
 			d := purge.Directory{Bucket: Bucket, Prefix: fmt.Sprintf("cert/%032x/", int64(a.User))}
 			absent := purge.Evidence{CertificateID: 1, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: d, Name: d.Prefix}}
-			if _, err := s.Intend(t.Context(), a, []purge.Evidence{seen("a", 1, purge.Listed)}); err != nil {
+			if _, err := s.Intend(t.Context(), a, []purge.Evidence{seen("a", 1, purge.Listed)}, nil); err != nil {
 				t.Errorf("user %d: %v", a.User, err)
 			}
 			got, err := s.Record(t.Context(), a, purge.Report{State: purge.Done, Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent}})
@@ -69,10 +69,10 @@ func testNeighbours(t *testing.T, s Shelf) {
 func testIntents(t *testing.T, s Shelf) {
 	t.Helper()
 	killed := begun(t, s)
-	must[purge.Retirement](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}))
+	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}, nil))
 	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task))
 	for range 2 { // one object is still there, and is about to be deleted once more
-		must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("b", 1, purge.Listed)}))
+		must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("b", 1, purge.Listed)}, nil))
 	}
 	absent := seen("", 0, purge.Absent)
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
@@ -93,21 +93,21 @@ func testHeldThenErased(t *testing.T, s Shelf) {
 		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until, Proven: []purge.Directory{directory(VerifyID)},
 		Evidence: []purge.Evidence{seen("a", 1, purge.HeldBack), seen("b", 2, purge.Erased), soft},
 	}))
-	if diff := cmp.Diff(purge.Counts{ObjectsErased: 1, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
+	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 1, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
 		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 	// The directory is empty now, and nothing lists what is soft-deleted; but its date has not come.
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	proven := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Proven: []purge.Directory{directory(DownloadID)}}
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
-	if diff := cmp.Diff(purge.Counts{ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
+	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
 		t.Errorf("before the date, counts (-want +got):\n%s", diff)
 	}
 	soft.Until = time.Now().Add(-time.Hour)
 	proven.State, proven.Evidence = purge.Done, []purge.Evidence{soft}
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
-	if diff := cmp.Diff(purge.Counts{ObjectsErased: 3}, got.Counts); diff != "" {
+	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 3}, got.Counts); diff != "" {
 		t.Errorf("after the date, counts (-want +got):\n%s", diff)
 	}
 }
@@ -135,21 +135,20 @@ func testFailures(t *testing.T, s Shelf) {
 // testReason lets one attempt clear everything without ending the request, and the next find nothing.
 func testReason(t *testing.T, s Shelf) {
 	t.Helper()
+	accepted := seen("", 0, purge.MissingAccepted)
+	accepted.AcceptedBy = "alice@ops"
 	for _, tc := range []struct {
-		erased bool
-		want   purge.Reason
-	}{{true, purge.ReasonNone}, {false, purge.ReasonFilesAbsent}} {
+		evidence purge.Evidence
+		want     purge.Reason
+	}{{seen("a", 1, purge.Erased), purge.ReasonNone}, {accepted, purge.ReasonFilesMissing}} {
 		attempt := begun(t, s)
 		ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
-		report := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref)}
-		if tc.erased {
-			report.Evidence = []purge.Evidence{seen("a", 1, purge.Erased)}
-		}
+		report := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref), Evidence: []purge.Evidence{tc.evidence}}
 		must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
 		if got.State != purge.Done || got.Reason != tc.want {
-			t.Errorf("erased %v: got %s: %s, want done: %s", tc.erased, got.State, got.Reason, tc.want)
+			t.Errorf("%s: got %s: %s, want done: %s", tc.evidence.Outcome, got.State, got.Reason, tc.want)
 		}
 	}
 	attempt := begun(t, s)
@@ -179,7 +178,7 @@ func testRecordTwice(t *testing.T, s Shelf) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
-	must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}))
+	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	report := purge.Report{State: purge.Done, Certificates: 1, Clear: clearing(ref), Proven: []purge.Directory{directory(DownloadID)}}
 	var wg sync.WaitGroup
 	for range 4 {

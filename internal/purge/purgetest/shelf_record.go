@@ -66,9 +66,9 @@ func testRecordDone(t *testing.T, s Shelf) {
 	old := s.NewReference(attempt.User, purge.History, DownloadID, VerifyID, someURL)
 	other := s.NewUser(Retiring)
 	s.NewReference(other, purge.Live, DownloadID, VerifyID, someURL)
-	retirement := must[purge.Retirement](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed), seen("a", 2, purge.Listed)}))
-	if retirement != Retiring {
-		t.Errorf("got %+v, want %+v", retirement, Retiring)
+	intended := must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed), seen("a", 2, purge.Listed)}, nil))
+	if intended.Retirement != Retiring {
+		t.Errorf("got %+v, want %+v", intended.Retirement, Retiring)
 	}
 	empty := purge.Evidence{CertificateID: 7, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: directory(VerifyID), Name: directory(VerifyID).Prefix}}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{

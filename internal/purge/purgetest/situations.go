@@ -34,7 +34,7 @@ var neighbours = []string{
 func OneLocation(tb testing.TB) purge.Locations {
 	tb.Helper()
 	l, err := purge.NewLocations([]purge.Location{{
-		Name: "main", Bucket: Bucket, DownloadsDir: "downloads", VerifyDir: "cert",
+		Name: "main", Bucket: Bucket, DownloadsDir: "downloads", VerifyDir: "cert", Signed: true,
 		URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/"},
 	}})
 	if err != nil {
@@ -85,7 +85,19 @@ func table() []situation {
 	day := 24 * time.Hour
 	s := []situation{
 		{name: "deleted", state: purge.Done, cleared: true, erased: 4},
-		{name: "never existed", arrange: removeAll, state: purge.Done, reason: purge.ReasonFilesAbsent, cleared: true},
+		{name: "no file where the reference says", arrange: removeAll, state: purge.Failed, reason: purge.ReasonFilesMissing},
+		{
+			name: "no verification file where the reference says", arrange: func(w World) { w.Remove(sig); w.Remove(valid); w.Remove(verify) },
+			state: purge.Failed, reason: purge.ReasonFilesMissing, erased: 1,
+		},
+		{
+			name: "no PDF where the reference says", arrange: func(w World) { w.Remove(pdf) },
+			state: purge.Failed, reason: purge.ReasonFilesMissing, erased: 3,
+		},
+		{
+			name: "two of three verification files", arrange: func(w World) { w.Remove(sig) },
+			state: purge.Done, cleared: true, erased: 3,
+		},
 		{
 			name: "bucket missing", arrange: World.DropBucket,
 			state: purge.Queued, reason: purge.ReasonMisconfigured, class: purge.Misconfigured,

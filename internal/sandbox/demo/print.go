@@ -23,6 +23,8 @@ var meanings = map[dataset.End]string{
 	{State: purge.Refused, Reason: purge.ReasonUnknownUser}:  "the LMS has no such user",
 	{State: purge.Failed, Reason: purge.ReasonHeld}:          "a hold protects an object: its reference is kept, the rest is gone",
 	{State: purge.Failed, Reason: purge.ReasonUnrecognised}:  "a reference leads nowhere we know: it is kept, the rest is gone",
+	{State: purge.Failed, Reason: purge.ReasonFilesMissing}:  "a directory is empty that should not be: its reference is kept, the rest is gone",
+	{State: purge.Done, Reason: purge.ReasonFilesMissing}:    "the same, but the settings accept it: all references cleared",
 	{State: purge.Failed, Reason: purge.ReasonNoPermission}:  "the worker may not delete an object: its reference is kept",
 	{State: purge.Failed, Reason: purge.ReasonGaveUp}:        "attempts used up: what is not proven to be gone keeps its reference",
 	{State: purge.Queued, Reason: purge.ReasonRetained}:      "an object may not be deleted before a date: then, the rest is gone",

@@ -59,6 +59,14 @@ locations:
     {{- range .URLPrefixes}}
       - {{printf "%q" .}}
     {{- end}}
+    signed: {{.Signed}}
+    {{- range $kind, $accepted := .AcceptMissing}}
+    missing_files: { {{- $kind}}: accept}
+    {{- end}}
+{{- end}}
+external_prefixes:
+{{- range .ExternalPrefixes}}
+  - {{.}}
 {{- end}}
 gcs: # never like this in production
   endpoint: {{.Endpoint}}
@@ -74,9 +82,10 @@ func (h *House) writeSettings() error {
 	data := struct {
 		LMS, Endpoint, Anywhere, Audience, Issuer, TokenHash string
 		Locations                                            []purge.Location
+		ExternalPrefixes                                     []string
 	}{
 		LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer, h.Callers.tokenHash(),
-		dataset.Locations(),
+		dataset.Locations(), dataset.ExternalPrefixes(),
 	}
 	for _, name := range []string{WorkerFile, EnqueuerFile} {
 		var text bytes.Buffer

@@ -31,7 +31,7 @@ func (s Site) During(ctx context.Context, before *Snapshot, want dataset.Expecte
 func (s Site) newCheck(before *Snapshot, want dataset.Expected) *check {
 	return &check{
 		Site: s, before: before, want: want, Findings: Findings{Ends: map[dataset.End]int{}},
-		gone: map[dataset.Generation]int{}, erased: map[int]int{}, cleared: map[int]int{},
+		gone: map[dataset.Generation]int{}, erased: map[int]int{}, cleared: map[int]int{}, reported: map[finding]bool{},
 	}
 }
 
@@ -59,4 +59,12 @@ type check struct {
 	gone    map[dataset.Generation]int // user ids of the generations that are proven to be gone, until evidence is found
 	erased  map[int]int                // how many of them, by user id
 	cleared map[int]int                // how many references went, by user id
+
+	reported map[finding]bool // what the evidence says of directories and links
+}
+
+// finding is an outcome of a user's directory or link.
+type finding struct {
+	user    int
+	outcome string
 }

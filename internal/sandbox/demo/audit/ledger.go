@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
 
@@ -66,6 +67,8 @@ func (c *check) evidence(ctx context.Context) error {
 				c.count(&c.EvidenceGaps, "evidence %d: %v counts as %s for user %d, which it is not", id, k, outcome, user)
 			}
 		case "absent":
+		case "missing", "missing_accepted", "external":
+			c.reported[finding{user, outcome}] = true
 		default:
 			c.count(&c.EvidenceGaps, "evidence %d: %v is still %s", id, k, outcome)
 		}
@@ -73,6 +76,18 @@ func (c *check) evidence(ctx context.Context) error {
 	}, "SELECT id, user_id, bucket, name, generation, outcome FROM "+quoted(c.Ledger)+".evidence_objects ORDER BY id")
 	if err != nil {
 		return err
+	}
+	// What was not found, or is no file of ours, must be told for exactly the users of whom it is true.
+	for user, end := range c.want.Ends {
+		for outcome, want := range map[string]bool{
+			"missing":          end == dataset.End{State: purge.Failed, Reason: purge.ReasonFilesMissing},
+			"missing_accepted": end == dataset.End{State: purge.Done, Reason: purge.ReasonFilesMissing},
+			"external":         c.want.External[user],
+		} {
+			if c.reported[finding{user, outcome}] != want {
+				c.count(&c.EvidenceGaps, "user %d: the evidence says %s: %v, expected %v", user, outcome, !want, want)
+			}
+		}
 	}
 	for k, user := range c.gone {
 		c.count(&c.EvidenceGaps, "%v of user %d is gone without evidence", k, user)

@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 // purge makes one attempt for each user who is enqueued. wrap may put something between the purge and the store.
 func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 	w.t.Helper()
-	locations, err := purge.NewLocations(dataset.Locations())
+	locations, err := purge.NewLocations(dataset.Locations(), dataset.ExternalPrefixes()...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,13 +2,92 @@ package dataset
 
 import "strings"
 
-// absent gives a certificate whose files are gone, all or some, before the purge.
+// absent gives two certificates whose files are gone, all or some, before the purge. Their references are kept.
 func (b *builder) absent(u *User, turn int) {
 	b.ordinary(u, turn)
-	b.live(u, b.reference(cdn), goes)
+	b.live(u, b.reference(cdn), heldBack)
 	half := b.reference(cdn)
-	b.live(u, half, goes)
+	b.live(u, half, heldBack)
 	b.file(u, cdn, cdn.verify(half.verify)+"valid.html", validPage, goes)
+}
+
+// pagesElsewhere gives a certificate whose verification files lie in another directory than verify_dir says.
+func (b *builder) pagesElsewhere(u *User, turn int) {
+	b.ordinary(u, turn)
+	ref := b.reference(cdn)
+	id := b.live(u, ref, heldBack)
+	b.past(u, id, ref, "~", heldBack)
+	b.file(u, cdn, cdn.download(ref.download)+pdfName, pdf, goes)
+	for _, name := range []string{pdfName + ".sig", "valid.html", "verify.html"} {
+		b.file(u, cdn, "verify/"+ref.verify+"/"+name, validPage, stays)
+	}
+}
+
+// wrongBucket gives a certificate under a location whose bucket holds other files.
+func (b *builder) wrongBucket(u *User, turn int) {
+	b.ordinary(u, turn)
+	ref := b.reference(campus)
+	b.live(u, ref, heldBack)
+	b.files(u, foreign, ref, stays)
+}
+
+// historyLost gives a certificate that was made again before there was a history: no row knows its verification files.
+func (b *builder) historyLost(u *User, _ int) {
+	old := b.reference(cdn)
+	b.file(u, cdn, cdn.download(old.download)+pdfName, pdf, goes)
+	b.file(u, cdn, cdn.verify(old.verify)+"valid.html", validPage, stays)
+	b.live(u, reference{download: old.download, verify: b.id(), url: old.url}, heldBack)
+}
+
+// sameIDs gives a certificate with one id in both columns. Nothing makes such a row.
+func (b *builder) sameIDs(u *User, turn int) {
+	b.ordinary(u, turn)
+	ref := b.reference(cdn)
+	ref.verify = ref.download
+	b.live(u, ref, heldBack)
+	b.files(u, cdn, ref, heldBack)
+}
+
+// secondElsewhere gives a certificate whose files lie in another location than its link says.
+func (b *builder) secondElsewhere(u *User, turn int) {
+	b.ordinary(u, turn)
+	ref := b.reference(cdn)
+	b.live(u, ref, heldBack)
+	b.files(u, pathStyle, ref, stays)
+}
+
+// partlySigned gives an unsigned certificate of a location that accepts it.
+func (b *builder) partlySigned(u *User, turn int) {
+	b.ordinary(u, turn)
+	b.unsigned(u, early)
+}
+
+// neverSigned gives an unsigned certificate of a location that expects nothing else.
+func (b *builder) neverSigned(u *User, _ int) { b.unsigned(u, plain) }
+
+func (b *builder) unsigned(u *User, p place) {
+	ref := b.reference(p)
+	id := b.live(u, ref, goes)
+	b.past(u, id, ref, "~", goes)
+	b.file(u, p, p.download(ref.download)+pdfName, pdf, goes)
+}
+
+// external gives a certificate of another service, whose link is none of ours.
+func (b *builder) external(u *User, turn int) {
+	b.ordinary(u, turn)
+	b.live(u, reference{verify: b.id(), url: ExternalPrefixes()[0] + "credentials/" + b.id() + "/"}, stays)
+}
+
+// oddLink gives links that are no proper URLs, but lead to a file of ours.
+func (b *builder) oddLink(u *User, turn int) {
+	host := strings.TrimPrefix(cdn.url, "https://")
+	ref := b.reference(cdn)
+	ref.url = []string{
+		host + cdn.download(ref.download) + pdfName, "/" + cdn.download(ref.download) + pdfName,
+		cdn.url + cdn.download(ref.download) + "100%.pdf", cdn.url + strings.TrimSuffix(cdn.download(ref.download), "/"),
+	}[turn%4]
+	b.files(u, cdn, ref, goes)
+	b.live(u, ref, goes)
 }
 
 // unverified gives certificates of the renderers that made no verification pages. Their verify ids are no directory.

@@ -28,6 +28,8 @@ var (
 	refused = End{State: purge.Refused, Reason: purge.ReasonNotRetiring}
 	held    = End{State: purge.Failed, Reason: purge.ReasonHeld}
 	unknown = End{State: purge.Failed, Reason: purge.ReasonUnrecognised}
+	missing = End{State: purge.Failed, Reason: purge.ReasonFilesMissing}
+	accepts = End{State: purge.Done, Reason: purge.ReasonFilesMissing}
 	waiting = End{State: purge.Queued, Reason: purge.ReasonRetained}
 )
 
@@ -53,7 +55,6 @@ func roles(ordinary int) []role {
 		retiring("purged before", 2, nothing, (*builder).cleared),
 
 		// Odd, but understood.
-		retiring("files gone already", 2, done, (*builder).absent),
 		retiring("no verification pages", 4, done, (*builder).unverified),
 		retiring("regenerated", 4, done, (*builder).regenerated),
 		retiring("revoked", 2, done, (*builder).revoked),
@@ -65,11 +66,23 @@ func roles(ordinary int) []role {
 		retiring("S3 era, versioned bucket", 6, done, (*builder).s3Era),
 		retiring("further file", 2, done, (*builder).letter),
 		retiring("similar names beside", 3, done, (*builder).neighbours),
+		retiring("never signed", 2, done, (*builder).neverSigned),
+		retiring("link of another service", 2, done, (*builder).external),
+		retiring("link that is no URL", 4, done, (*builder).oddLink),
+
+		// Files that are not where they should be: a directory that is empty proves nothing.
+		retiring("files gone already", 2, missing, (*builder).absent),
+		retiring("verification files elsewhere", 2, missing, (*builder).pagesElsewhere),
+		retiring("bucket with other files", 2, missing, (*builder).wrongBucket),
+		retiring("regenerated, history lost", 2, missing, (*builder).historyLost),
+		retiring("second certificate elsewhere", 2, missing, (*builder).secondElsewhere),
+		retiring("signed in other years", 3, accepts, (*builder).partlySigned),
 
 		// Not to be erased, or not yet.
 		retiring("file under a hold", 3, held, (*builder).held),
 		retiring("foreign bucket", 2, unknown, (*builder).foreign),
 		retiring("odd download id", 2, unknown, (*builder).oddID),
+		retiring("one id in both columns", 2, unknown, (*builder).sameIDs),
 		retiring("file under retention", 2, waiting, (*builder).retained),
 	}
 }

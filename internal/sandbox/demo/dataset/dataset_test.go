@@ -137,6 +137,8 @@ func TestEveryEndIsExpectedOfSomebody(t *testing.T) {
 		{State: purge.Refused, Reason: purge.ReasonNotRetiring},
 		{State: purge.Failed, Reason: purge.ReasonHeld},
 		{State: purge.Failed, Reason: purge.ReasonUnrecognised},
+		{State: purge.Failed, Reason: purge.ReasonFilesMissing},
+		{State: purge.Done, Reason: purge.ReasonFilesMissing},
 		{State: purge.Queued, Reason: purge.ReasonRetained},
 	} {
 		n := 0
@@ -195,7 +197,7 @@ func values[K comparable](m map[K]int) []int {
 // TestTheLocationsNameEveryURL keeps the site and the worker's configuration for it together.
 func TestTheLocationsNameEveryURL(t *testing.T) {
 	t.Parallel()
-	locations, err := purge.NewLocations(dataset.Locations())
+	locations, err := purge.NewLocations(dataset.Locations(), dataset.ExternalPrefixes()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +211,7 @@ func TestTheLocationsNameEveryURL(t *testing.T) {
 			if r["download_url"] == "" && r["download_uuid"] == "" {
 				continue
 			}
-			_, err := locations.Directories(purge.Reference{
+			_, err := locations.Resolve(purge.Reference{
 				DownloadUUID: r["download_uuid"], VerifyUUID: r["verify_uuid"], DownloadURL: r["download_url"],
 			})
 			if err == nil {
@@ -219,9 +221,9 @@ func TestTheLocationsNameEveryURL(t *testing.T) {
 			}
 		}
 	}
-	// Two users with a foreign bucket (each in the history, too), and two with an odd id.
-	if understood == 0 || not != 6 {
-		t.Errorf("references: got %d understood and %d not, want some and 6", understood, not)
+	// Two users with a foreign bucket (each in the history, too), two with an odd id, and two with one id twice.
+	if understood == 0 || not != 8 {
+		t.Errorf("references: got %d understood and %d not, want some and 8", understood, not)
 	}
 }
 

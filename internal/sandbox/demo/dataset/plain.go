@@ -53,6 +53,10 @@ func (b *builder) strangers() {
 		b.file(nil, pathStyle, name, stranger, stays).overwritten = 1
 	}
 	b.file(nil, foreign, "index.html", stranger, stays)
+	for _, p := range []place{campus, early, plain} {
+		b.file(nil, p, p.download(b.id())+pdfName, stranger, stays)
+		b.file(nil, p, p.verify(b.id())+"valid.html", stranger, stays)
+	}
 	// The history does not always know whose certificate it was.
 	for range 3 {
 		ref := b.reference(cdn)

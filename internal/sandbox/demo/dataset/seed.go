@@ -36,6 +36,7 @@ type Expected struct {
 	HeldBack map[Generation]int // files of retiring users that must still be there
 	Cleared  map[Row]int        // references gone, all else in the row as before
 	Kept     map[Row]int        // references of retiring users that must still be there
+	External map[int]bool       // users with a link of another service, which stays
 }
 
 // retention is how long retained files are protected from now on.
@@ -46,6 +47,7 @@ const retention = 30 * 24 * time.Hour
 func (d *Dataset) Seed(ctx context.Context, db *sql.DB, database string, server *gcstest.Server, base string) (Expected, error) {
 	want := Expected{
 		Ends: map[int]End{}, Erased: map[Generation]int{}, HeldBack: map[Generation]int{}, Cleared: map[Row]int{}, Kept: map[Row]int{},
+		External: map[int]bool{},
 	}
 	for i := range d.Users {
 		if u := &d.Users[i]; u.Enqueued {
@@ -60,6 +62,9 @@ func (d *Dataset) Seed(ctx context.Context, db *sql.DB, database string, server 
 			case heldBack:
 				want.Kept[Row{table, int64(r.id)}] = r.user.ID
 			case stays:
+				if r.user != nil && r.user.Enqueued && r.user.Retiring && strings.HasPrefix(r.url, ExternalPrefixes()[0]) {
+					want.External[r.user.ID] = true
+				}
 			}
 		}
 	}

@@ -1,0 +1,154 @@
+package purge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// seen reports whether there is, or was, a file of this user in the directory. A directory that could not be listed counts
+// as seen: it has a problem of its own.
+func (d *directory) seen() bool {
+	return d.err != nil || d.emptied || len(d.found) > 0 || len(d.soft) > 0
+}
+
+// seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files may
+// be somewhere else. Where several locations could hold them, they are expected in one of these.
+func (r *planned) seek() {
+	r.missing = map[Kind][]*directory{}
+	if r.external || len(r.places) == 0 {
+		return
+	}
+	candidates := r.places // in which the verification files are expected: where the PDF is, or was
+	for i := range r.places[0].downloads {
+		holds := func(at place) bool { return at.downloads[i].seen() }
+		if !slices.ContainsFunc(r.places, holds) {
+			for _, at := range r.places {
+				r.missing[Downloads] = append(r.missing[Downloads], at.downloads[i])
+			}
+			continue
+		}
+		candidates = slices.DeleteFunc(slices.Clone(r.places), func(at place) bool { return !holds(at) })
+	}
+	verified := func(at place) bool { return at.verification != nil && at.verification.seen() }
+	if slices.ContainsFunc(r.places, verified) {
+		return
+	}
+	for _, at := range candidates {
+		if at.verification != nil && at.location.Signed {
+			r.missing[Verification] = append(r.missing[Verification], at.verification)
+		}
+	}
+}
+
+// settleMissing decides about directories in which files were expected and never seen: whether that is accepted, by whom,
+// and whether it is the location that is wrong.
+func (w *work) settleMissing(p *Purger, attempt Attempt) []error {
+	type group struct {
+		kind  Kind
+		where string
+	}
+	certificates := map[group][]CertificateID{}
+	var doubts []error
+	for _, ref := range w.refs {
+		ref.seek()
+		for _, kind := range []Kind{Downloads, Verification} {
+			missing := ref.missing[kind]
+			if len(missing) == 0 {
+				ref.confirm(p.Misses, kind, attempt.User)
+				continue
+			}
+			accepter := ref.accepter(kind, attempt)
+			for _, d := range missing {
+				switch {
+				case accepter == "":
+					d.missing, d.accepter = Missing, ""
+				case d.missing == "": // another reference may have refused it
+					d.missing, d.accepter = MissingAccepted, accepter
+				}
+			}
+			if accepter != "" {
+				continue
+			}
+			ref.refused = true
+			if len(ref.places) == 1 && p.Misses.observe(ref.places[0].location, kind, attempt.User, false) {
+				doubts = append(doubts, &Error{Class: Misconfigured, Text: fmt.Sprintf(
+					"location %s: the first users had no files in their %s directories", ref.places[0].location.Name, kind)})
+			}
+			g := group{kind, ref.where(kind)}
+			if !slices.Contains(certificates[g], ref.CertificateID) {
+				certificates[g] = append(certificates[g], ref.CertificateID)
+			}
+		}
+	}
+	if len(doubts) > 0 {
+		return doubts
+	}
+	var problems []error
+	for g, ids := range certificates {
+		problems = append(problems, &Error{Class: FilesMissing, Text: fmt.Sprintf(
+			"the %s directory of %s is empty in %s, and nothing was ever erased there for this user: the files may be somewhere else",
+			g.kind, listCertificates(ids), g.where)})
+	}
+	return problems
+}
+
+// confirm tells that the location of a reference is right, if a file was seen there.
+func (r *planned) confirm(misses *Misses, kind Kind, user UserID) {
+	if len(r.places) != 1 {
+		return
+	}
+	at := r.places[0]
+	dirs := at.downloads
+	if kind == Verification {
+		dirs = nil
+		if at.verification != nil {
+			dirs = []*directory{at.verification}
+		}
+	}
+	if slices.ContainsFunc(dirs, func(d *directory) bool { return d.err == nil && d.seen() }) {
+		misses.observe(at.location, kind, user, true)
+	}
+}
+
+// accepter says who accepted that files of a kind are missing: whoever did for this request, or the settings of all
+// locations that could hold them. It is empty if nobody did.
+func (r *planned) accepter(kind Kind, attempt Attempt) string {
+	if attempt.AcceptMissing != "" {
+		return attempt.AcceptMissing
+	}
+	for _, at := range r.places {
+		if !at.location.AcceptMissing[kind] {
+			return ""
+		}
+	}
+	return fmt.Sprintf("setting missing_files.%s", kind)
+}
+
+// where names the places in which files of a kind were expected, without an id.
+func (r *planned) where(kind Kind) string {
+	var names []string
+	for _, at := range r.places {
+		names = append(names, fmt.Sprintf("location %s (bucket %s, below %q)", at.location.Name, at.location.Bucket, at.location.parent(kind)))
+	}
+	return strings.Join(names, " and ")
+}
+
+// listCertificates names certificates for a sentence, no more than a line holds.
+func listCertificates(ids []CertificateID) string {
+	const most = 5
+	text := "certificate "
+	if len(ids) > 1 {
+		text = "certificates "
+	}
+	for i, id := range ids[:min(len(ids), most)] {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprint(id)
+	}
+	if len(ids) > most {
+		text += fmt.Sprintf(" and %d more", len(ids)-most)
+	}
+	return text
+}
