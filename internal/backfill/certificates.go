@@ -100,47 +100,109 @@ func ParseCertificates(texts []string) ([]purge.CertificateID, error) {
 	return ids, nil
 }
 
-// Options of upstream's command purge_references_to_pdf_certificates. Its parser also takes their beginnings.
+// The options of upstream's command purge_references_to_pdf_certificates that say something here.
 const (
-	upstreamIDs    = "--certificate_ids"
-	upstreamDryRun = "--dry-run"
+	upstreamIDs       = "--certificate_ids"
+	upstreamDryRun    = "--dry-run"
+	upstreamVerbosity = "--verbosity"
 )
 
-// ParseArguments reads what upstream's command would be started with, quoted as for a shell. Whatever does not say exactly which
-// certificates are meant is ErrBadCertificates. The arguments are never quoted: people write anything into them.
+// arity says how many values an option takes.
+type arity int
+
+const (
+	noValue arity = iota
+	oneValue
+	someValues // one at least
+	endsTheCommand
+)
+
+// upstreamOptions are the options that upstream's parser knows: the command's own, and those that Django gives every
+// command (django/core/management/base.py, 4.2). Those that are not named above change nothing about what is purged.
+var upstreamOptions = map[string]arity{
+	upstreamIDs: someValues, upstreamDryRun: noValue, "--args-from-database": noValue,
+	upstreamVerbosity: oneValue, "--settings": oneValue, "--pythonpath": oneValue,
+	"--traceback": noValue, "--no-color": noValue, "--force-color": noValue, "--skip-checks": noValue,
+	"--version": endsTheCommand, "--help": endsTheCommand,
+}
+
+var errArguments = fmt.Errorf("%w: expected %s ID ..., perhaps %s, and options that every Django command has; there is something else",
+	ErrBadCertificates, upstreamIDs, upstreamDryRun)
+
+// ParseArguments reads the arguments of upstream's command as its parser (shlex and argparse of Python) does: an option may be
+// shortened as long as it is unambiguous, and of one that is repeated the last counts. Whatever that parser refuses, and
+// every id that is none, is ErrBadCertificates. The arguments are never quoted: people write anything into them.
 func ParseArguments(text string) (ids []purge.CertificateID, dryRun bool, err error) {
 	words, err := shellquote.Split(text)
 	if err != nil {
 		return nil, false, fmt.Errorf("%w: a quote is not closed, or a backslash stands at the end", ErrBadCertificates)
 	}
 	var texts []string
-	given := false
 	for len(words) > 0 {
-		name, value, joined := strings.Cut(words[0], "=")
+		name, values, joined := splitOption(words[0])
 		words = words[1:]
-		switch {
-		case isOption(name, upstreamDryRun) && !joined:
+		takes, known := upstreamOptions[name]
+		if !known || takes == endsTheCommand || takes == noValue && joined {
+			return nil, false, errArguments
+		}
+		if takes != noValue && !joined {
+			n := 0
+			for n < len(words) && isValue(words[n]) && (takes == someValues || n == 0) {
+				n++
+			}
+			if n == 0 {
+				return nil, false, fmt.Errorf("%w: %s has no value", ErrBadCertificates, name)
+			}
+			values, words = words[:n], words[n:]
+		}
+		switch name {
+		case upstreamDryRun:
 			dryRun = true
-		case isOption(name, upstreamIDs) && !given:
-			given = true
-			if joined {
-				texts = []string{value}
-				continue
+		case upstreamIDs:
+			texts = values
+		case upstreamVerbosity:
+			if level, err := strconv.Atoi(strings.TrimSpace(values[0])); err != nil || level < 0 || level > 3 {
+				return nil, false, fmt.Errorf("%w: %s expects a number of 0 to 3", ErrBadCertificates, upstreamVerbosity)
 			}
-			end := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, "-") })
-			if end < 0 {
-				end = len(words)
-			}
-			texts, words = words[:end], words[end:]
-		default:
-			return nil, false, fmt.Errorf("%w: expected %s ID ..., once, and perhaps %s; there is something else", ErrBadCertificates, upstreamIDs, upstreamDryRun)
 		}
 	}
 	ids, err = ParseCertificates(texts)
 	return ids, dryRun, err
 }
 
-// isOption reports whether a word is an option, or a beginning of it that no other has.
-func isOption(word, option string) bool {
-	return len(word) > len("--") && strings.HasPrefix(option, word)
+// splitOption finds the full name of the option that a word is, and the value that is joined to it. The name is empty if
+// the word is no option, or might be several.
+func splitOption(word string) (name string, values []string, joined bool) {
+	if rest, short := strings.CutPrefix(word, "-v"); short {
+		return upstreamVerbosity, []string{strings.TrimPrefix(rest, "=")}, rest != ""
+	}
+	given, value, joined := strings.Cut(word, "=")
+	values = []string{value}
+	if _, known := upstreamOptions[given]; known {
+		return given, values, joined
+	}
+	if !strings.HasPrefix(given, "--") {
+		return "", values, joined
+	}
+	for option := range upstreamOptions {
+		if strings.HasPrefix(option, given) {
+			if name != "" {
+				return "", values, joined
+			}
+			name = option
+		}
+	}
+	return name, values, joined
+}
+
+// isValue reports whether the parser takes a word for the value of an option before it.
+func isValue(word string) bool {
+	if !strings.HasPrefix(word, "-") || word == "-" {
+		return true
+	}
+	if _, err := strconv.ParseFloat(word, 64); err == nil {
+		return true // a negative number
+	}
+	name, _, _ := splitOption(word)
+	return name == "" && strings.Contains(word, " ")
 }

@@ -73,31 +73,68 @@ func TestParseArguments(t *testing.T) {
 		ids    []purge.CertificateID
 		dryRun bool
 	}{
-		"--certificate_ids 1 2 3":                  {[]purge.CertificateID{1, 2, 3}, false},
-		"  --certificate_ids 1 2\n3 --dry-run ":    {[]purge.CertificateID{1, 2, 3}, true},
-		"--dry-run --certificate_ids=17":           {[]purge.CertificateID{17}, true},
-		`--certificate_ids "1" '2' 3\` + "\n 4":    {[]purge.CertificateID{1, 2, 3, 4}, false},
-		"--cert 5 --dry":                           {[]purge.CertificateID{5}, true},
-		"--certificate_ids 2147483647 1 2 1":       {[]purge.CertificateID{2147483647, 1, 2, 1}, false},
-		"":                                         {},
-		"--certificate_ids":                        {},
-		"--dry-run":                                {},
-		"1 2 3":                                    {},
-		"--certificate_ids 1 --certificate_ids 2":  {},
-		"--certificate_ids=1 2":                    {},
-		"--certificate_ids= ":                      {},
-		"--certificate_ids 1,2":                    {},
-		"--certificate_ids 1 -- 2":                 {},
-		"--certificate_ids 1 alice":                {},
-		"--certificate_ids 0":                      {},
-		"--certificate_ids 2147483648":             {},
-		"--certificate_ids 1 --args-from-database": {},
-		"--certificate_ids 1 --dry-run=1":          {},
-		"--certificate_idsx 1":                     {},
-		"-- 1":                                     {},
-		"--certificate_ids '1 2":                   {},
-		`--certificate_ids "1`:                     {},
-		`--certificate_ids 1\`:                     {},
+		"--certificate_ids 1 2 3":               {[]purge.CertificateID{1, 2, 3}, false},
+		"  --certificate_ids 1 2\n3 --dry-run ": {[]purge.CertificateID{1, 2, 3}, true},
+		"--dry-run --certificate_ids=17":        {[]purge.CertificateID{17}, true},
+		`--certificate_ids "1" '2' 3\` + "\n 4": {[]purge.CertificateID{1, 2, 3, 4}, false},
+		"--cert 5 --dry":                        {[]purge.CertificateID{5}, true},
+		"--certificate_ids 2147483647 1 2 1":    {[]purge.CertificateID{2147483647, 1, 2, 1}, false},
+		// As argparse takes them, with the options that Django gives every command.
+		"--certificate_ids 1 -v 2":                                               {[]purge.CertificateID{1}, false},
+		"-v2 --certificate_ids 1":                                                {[]purge.CertificateID{1}, false},
+		"-v=2 --certificate_ids 1":                                               {[]purge.CertificateID{1}, false},
+		"-v 2 -v 3 --certificate_ids 1":                                          {[]purge.CertificateID{1}, false},
+		"--verbosity=3 --certificate_ids 1":                                      {[]purge.CertificateID{1}, false},
+		"--verb 0 --certificate_ids 1 2 --dry-run":                               {[]purge.CertificateID{1, 2}, true},
+		"--certificate_ids 1 --no-color --traceback --force-color --skip-checks": {[]purge.CertificateID{1}, false},
+		"--no --t --certificate_ids 1":                                           {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 --settings lms --pythonpath=/edx":                   {[]purge.CertificateID{1}, false},
+		"--settings= --certificate_ids 1":                                        {[]purge.CertificateID{1}, false},
+		"--settings '-a b' --certificate_ids 1":                                  {[]purge.CertificateID{1}, false},
+		"--settings -1 --certificate_ids 1":                                      {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 --args-from-database":                               {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 2 --certificate_ids 3":                              {[]purge.CertificateID{3}, false}, // the last counts
+		"--certificate_ids=1 --certificate_ids 2 3":                              {[]purge.CertificateID{2, 3}, false},
+		"--certificate_ids alice --certificate_ids 3":                            {[]purge.CertificateID{3}, false},
+		"--dry-run --dry-run --certificate_ids 1":                                {[]purge.CertificateID{1}, true},
+		"":                                      {},
+		"--certificate_ids":                     {},
+		"--dry-run":                             {},
+		"1 2 3":                                 {},
+		"--certificate_ids 1 --certificate_ids": {},
+		"--certificate_ids=1 2":                 {},
+		"--certificate_ids= ":                   {},
+		"--certificate_ids 1,2":                 {},
+		"--certificate_ids 1 -- 2":              {},
+		"--certificate_ids -- 2":                {},
+		"--certificate_ids 1 --":                {},
+		"--certificate_ids 1 -":                 {},
+		"--certificate_ids -1":                  {},
+		"--certificate_ids 1 alice":             {},
+		"--certificate_ids 0":                   {},
+		"--certificate_ids 2147483648":          {},
+		"--certificate_ids 1 --dry-run=1":       {},
+		"--certificate_ids 1 --dry-run 5":       {},
+		"--certificate_idsx 1":                  {},
+		"--certificate_ids 1 -v":                {},
+		"-v --certificate_ids 1":                {},
+		"--certificate_ids 1 -v 4":              {},
+		"--certificate_ids 1 -v two":            {},
+		"--certificate_ids 1 -v 2 5":            {},
+		"-v1v2 --certificate_ids 1":             {},
+		"--ver 0 --certificate_ids 1":           {}, // --version or --verbosity
+		"--s lms --certificate_ids 1":           {},
+		"--settings -v --certificate_ids 1":     {},
+		"--no-color=1 --certificate_ids 1":      {},
+		"--certificate_ids 1 --version":         {}, // prints it, and purges nothing
+		"--certificate_ids 1 --help":            {},
+		"--certificate_ids 1 -h":                {},
+		"--certificate_ids 1 -t":                {},
+		"-- 1":                                  {},
+		"--certificate_ids '1 2":                {},
+		"--certificate_ids '1 2'":               {},
+		`--certificate_ids "1`:                  {},
+		`--certificate_ids 1\`:                  {},
 	} {
 		ids, dryRun, err := backfill.ParseArguments(text)
 		if want.ids == nil {
@@ -110,7 +147,7 @@ func TestParseArguments(t *testing.T) {
 			t.Errorf("%q: got %v, %v, %v; want %+v", text, ids, dryRun, err, want)
 		}
 	}
-	for _, text := range []string{"--certificate_ids 1 --settings=alice", "--certificate_ids 1 alice", "--certificate_ids 'alice"} {
+	for _, text := range []string{"--certificate_ids 1 --unknown=alice", "--certificate_ids 1 -v alice", "--certificate_ids 1 alice", "--certificate_ids 'alice"} {
 		if _, _, err := backfill.ParseArguments(text); err == nil || strings.Contains(err.Error(), "alice") {
 			t.Errorf("got %v, want an error that does not quote it", err)
 		}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -48,14 +50,19 @@ var (
 	errExpected = fmt.Errorf("expected a user id, a CSV header with a column %s, or a JSON object with one of these keys", strings.Join(idColumns, ", "))
 )
 
+// separators are what may stand between the columns of CSV: spreadsheets write semicolons where the comma is the decimal
+// mark, and tabs on request.
+const separators = ",;\t"
+
 // ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, told apart by the first
-// line that is not empty. Empty lines count as lines and hold nothing. A line without an id is a *LineError, behind
+// line that is not empty. CSV may have commas, semicolons or tabs between its columns, and a line "sep=;" before the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, behind
 // which the caller may go on; any other error is the last.
 func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		scanner := bufio.NewScanner(r)
 		scanner.Buffer(make([]byte, 0, 4096), maxLine)
 		var parse func([]byte) (purge.UserID, error)
+		allowed := separators
 		number := int64(0)
 		for scanner.Scan() {
 			number++
@@ -71,13 +78,21 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 				yield(Line{}, fmt.Errorf("line %d is not text; expected a text file", number))
 				return
 			}
-			if text = bytes.TrimSpace(text); len(text) == 0 {
+			if len(bytes.TrimSpace(text)) == 0 {
 				continue
 			}
+			text = bytes.Trim(text, " \r") // a tab may stand for an empty column
 			if parse == nil {
+				if given, ok := declaredSeparator(text); ok && allowed == separators {
+					if allowed = given; !strings.Contains(separators, given) {
+						yield(Line{}, &LineError{number, errors.New(`"sep=" names a separator that is not read: expected a comma, a semicolon or a tab`)})
+						return
+					}
+					continue
+				}
 				var header bool
 				var err error
-				if parse, header, err = detect(text); err != nil {
+				if parse, header, err = detect(text, allowed); err != nil {
 					yield(Line{}, &LineError{number, err})
 					return
 				}
@@ -102,38 +117,58 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
-// detect finds out from the first line of what kind a list is.
-func detect(text []byte) (parse func([]byte) (purge.UserID, error), header bool, err error) {
-	if text[0] == '{' {
+// declaredSeparator reads the line by which spreadsheets are told what separates the columns: "sep=;".
+func declaredSeparator(text []byte) (separator string, ok bool) {
+	line := strings.ToLower(strings.Trim(string(text), `"`))
+	separator, ok = strings.CutPrefix(line, "sep=")
+	return separator, ok && utf8.RuneCountInString(separator) == 1
+}
+
+// detect finds out from the first line of what kind a list is. separators are those that its columns may have.
+func detect(text []byte, separators string) (parse func([]byte) (purge.UserID, error), header bool, err error) {
+	trimmed := bytes.TrimSpace(text)
+	if trimmed[0] == '{' {
 		return parseJSON, false, nil
 	}
-	if len(bytes.Trim(text, "0123456789+-. ")) == 0 {
-		return func(text []byte) (purge.UserID, error) { return purge.ParseUserID(string(text)) }, false, nil
+	if len(bytes.Trim(trimmed, "0123456789+-. ")) == 0 {
+		return func(text []byte) (purge.UserID, error) { return purge.ParseUserID(string(bytes.TrimSpace(text))) }, false, nil
 	}
-	columns, err := fields(text)
-	if err != nil {
-		return nil, false, errExpected
+	for _, separator := range separators {
+		columns, readErr := fields(text, separator)
+		if readErr != nil {
+			continue
+		}
+		at, findErr := idColumn(columns)
+		if findErr != nil {
+			return nil, false, findErr
+		}
+		if at >= 0 {
+			return func(text []byte) (purge.UserID, error) { return parseCSV(text, separator, at, len(columns)) }, true, nil
+		}
 	}
+	return nil, false, errExpected
+}
+
+// idColumn finds the column of the user id in a header; -1 if there is none.
+func idColumn(columns []string) (int, error) {
 	at := -1
 	for i, column := range columns {
 		if !slices.Contains(idColumns, strings.ToLower(strings.TrimSpace(column))) {
 			continue
 		}
 		if at >= 0 {
-			return nil, false, fmt.Errorf("the header has two columns that may hold the user id (%s and %s): keep one of them", columns[at], column)
+			return -1, fmt.Errorf("the header has two columns that may hold the user id (%s and %s): keep one of them", columns[at], column)
 		}
 		at = i
 	}
-	if at < 0 {
-		return nil, false, errExpected
-	}
-	return func(text []byte) (purge.UserID, error) { return parseCSV(text, at, len(columns)) }, true, nil
+	return at, nil
 }
 
-func parseCSV(text []byte, at, columns int) (purge.UserID, error) {
-	row, err := fields(text)
+func parseCSV(text []byte, separator rune, at, columns int) (purge.UserID, error) {
+	row, err := fields(text, separator)
 	if err != nil {
-		return 0, errors.New("this is no row of CSV: expected commas between the columns, and every quote closed on its line")
+		return 0, fmt.Errorf("this is no row of CSV: expected %s between the columns, and every quote closed on its line",
+			map[rune]string{',': "commas", ';': "semicolons", '\t': "tabs"}[separator])
 	}
 	if len(row) != columns {
 		return 0, fmt.Errorf("got %d columns, expected %d as in the header", len(row), columns)
@@ -143,16 +178,21 @@ func parseCSV(text []byte, at, columns int) (purge.UserID, error) {
 
 // fields cuts a row of CSV. Each line is read by itself, so a quoted line break is an error, and an unclosed quote costs one
 // line, not the rest of the file.
-func fields(text []byte) ([]string, error) {
+func fields(text []byte, separator rune) ([]string, error) {
 	if bytes.IndexByte(text, '"') < 0 {
-		return strings.Split(string(text), ","), nil
+		return strings.Split(string(text), string(separator)), nil
 	}
-	return csv.NewReader(bytes.NewReader(text)).Read()
+	reader := csv.NewReader(bytes.NewReader(text))
+	reader.Comma = separator
+	return reader.Read()
 }
 
 func parseJSON(text []byte) (purge.UserID, error) {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(text, &object); err != nil {
+	var object map[string]jsontext.Value
+	switch err := json.Unmarshal(text, &object); {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return 0, errors.New("the object has a key twice: keep one of them")
+	case err != nil:
 		return 0, errors.New("this is no JSON object")
 	}
 	id := ""
