@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -21,26 +22,30 @@ import (
 // Exit codes of both binaries.
 const (
 	ExitOK            = 0
-	ExitFailure       = 1   // something unexpected
+	ExitFailure       = 1   // something unexpected, or the output could not be written in full
 	ExitUsage         = 2   // bad input: nothing was done
 	ExitNotDone       = 3   // at least one request was refused, failed, or waits for a date
 	ExitUnavailable   = 4   // Redis or MySQL cannot be reached; repeating the command is safe
 	ExitConfiguration = 5   // the configuration, a right, a bucket or the ledger's version is wrong
 	ExitTimeout       = 6   // --wait was over before the requests had ended
 	ExitCapped        = 7   // a cap was reached, and there is more to do; repeating the command goes on
+	ExitNotKnown      = 8   // the ledger holds no such request: it was never made
+	ExitNothing       = 9   // the request is known, but there is nothing of it to show or to do
 	ExitInterrupted   = 130 // SIGINT or SIGTERM; repeating the command is safe
 )
 
 // ExitHelp describes the exit codes for help texts.
 const ExitHelp = `Exit codes:
   0    all is well
-  1    something unexpected
+  1    something unexpected, or the output could not be written in full
   2    bad input; nothing was done
   3    at least one request was refused, failed, or waits for a date
   4    Redis or MySQL cannot be reached; repeating the command is safe
   5    the configuration, a right, a bucket or the ledger's version is wrong
   6    --timeout was over before the requests had ended
   7    --max-users was reached, and there are more; 3 goes first
+  8    the ledger holds no such request: it was never made
+  9    the request is known, but there is nothing of it to show or to do
   130  interrupted; repeating the command is safe`
 
 // Error is an error with an exit code.
@@ -59,9 +64,15 @@ func Usage(format string, args ...any) error {
 	return &Error{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
 }
 
-// Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it.
+// Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it, and
+// trouble with a local file is never trouble with a server.
 func Unavailable(err error) error {
 	if err == nil || ExitCode(err) != ExitFailure {
+		return err
+	}
+	_, file := errors.AsType[*fs.PathError](err)
+	_, rename := errors.AsType[*os.LinkError](err)
+	if _, output := errors.AsType[*outputError](err); output || file || rename {
 		return err
 	}
 	return &Error{Code: ExitUnavailable, Err: err}
@@ -94,9 +105,25 @@ type Streams struct {
 // Main runs a binary's root command until it ends or a signal comes, and exits.
 func Main(build func(Streams) *cobra.Command) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := Run(ctx, build(Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}), os.Args[1:], os.Stderr)
+	code := Execute(ctx, build, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Environ: os.Environ()}, os.Args[1:])
 	stop() // before os.Exit, which skips defers
 	os.Exit(code)
+}
+
+// Execute builds a root command, runs it and returns the exit code, which is ExitFailure if any part of the output was lost,
+// whatever else the command has to say: its reader does not have it. No command checks each of its writes.
+func Execute(ctx context.Context, build func(Streams) *cobra.Command, s Streams, args []string) int {
+	out := &output{w: s.Out}
+	s.Out = out
+	root := build(s)
+	root.SetOut(out) // help and completions
+	root.SetErr(s.Err)
+	code := Run(ctx, root, args, s.Err)
+	if err := out.close(); err != nil {
+		_, _ = fmt.Fprintf(s.Err, "%s: %v\n", root.Name(), err)
+		return ExitFailure
+	}
+	return code
 }
 
 // Run executes the root command, prints its error as one sentence, and returns the exit code.
@@ -109,6 +136,9 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	if err == nil {
 		return ExitOK
 	}
+	if _, ok := errors.AsType[*outputError](err); ok { // Execute reports it, once
+		return ExitFailure
+	}
 	if !started { // cobra itself did not understand the command line
 		err = Usage("%w (see %s --help)", err, root.Name())
 	}
@@ -118,6 +148,45 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 	return code
+}
+
+// output remembers the first write that failed. Nothing is written behind it, so that what there is has no gap.
+type output struct {
+	w    io.Writer
+	lost *outputError
+}
+
+// outputError is output that could not be written.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return fmt.Sprintf("the output is not complete: %v", e.err) }
+
+func (e *outputError) Unwrap() error { return e.err }
+
+// Write implements io.Writer.
+func (o *output) Write(data []byte) (int, error) {
+	if o.lost != nil {
+		return 0, o.lost
+	}
+	n, err := o.w.Write(data)
+	if err == nil {
+		return n, nil
+	}
+	o.lost = &outputError{err}
+	return n, o.lost
+}
+
+// close tells whether something was lost. Some file systems say only at the end that a file has no room.
+func (o *output) close() error {
+	if file, ok := o.w.(*os.File); ok && o.lost == nil {
+		if err := file.Close(); err != nil {
+			o.lost = &outputError{err}
+		}
+	}
+	if o.lost == nil {
+		return nil
+	}
+	return o.lost
 }
 
 // VersionCommand prints the version that the build recorded.
