@@ -12,7 +12,7 @@ import (
 // for up to ten minutes on a 5xx other than 504. Everything else puts the learner into ERRORED with the status and its
 // reason phrase, but not the body. (Measured: docs/integrations.md.) So each end that is not a success has a status of
 // its own kind, of those that are not retried, and no status that the driver would misunderstand is ever sent: no 202,
-// 429, 504, no redirect, no empty 200, and 404 for one thing only.
+// 429, 504, no redirect, no empty 200, and no 404.
 
 // stillRunning is the answer that the driver asks again after.
 func stillRunning(request purge.RequestID) *problem {
@@ -28,7 +28,7 @@ func answer(r mysql.Request) *problem {
 	case r.Reason == purge.ReasonNotRetiring:
 		status, code, text = http.StatusConflict, string(r.Reason), "the user has no retirement request, or is in a state in which nothing may be erased"
 	case r.Reason == purge.ReasonUnknownUser:
-		status, code, text = http.StatusNotFound, string(r.Reason), "the LMS has no such user"
+		status, code, text = http.StatusConflict, string(r.Reason), "the LMS database has no such user: does certpurge read the driver's LMS database?"
 	case r.Reason == purge.ReasonUnrecognised:
 		status, code, text = http.StatusUnprocessableEntity, string(r.Reason), "no file can be named from a link of the user"
 	case r.Reason == purge.ReasonHeld:

@@ -35,6 +35,12 @@ const maxNameLength = 150
 // redactedName is what the LMS writes over the name of a user whose retirement is complete, before it deletes the row.
 const redactedName = "redacted"
 
+// The codes of those whom the LMS does not know.
+const (
+	unknownUser = "unknown_user"
+	unknownName = "unknown_name"
+)
+
 // who finds the user that a body means.
 func (s *Server) who(ctx context.Context, data []byte) (purge.UserID, *problem) {
 	var body wanted
@@ -57,20 +63,40 @@ func (s *Server) who(ctx context.Context, data []byte) (purge.UserID, *problem) 
 		return s.byID(ctx, "edx_lms_user_id", *body.EdxLMSUserID)
 	}
 	user, p := s.byID(ctx, "lms_user_id", *body.LMSUserID)
-	if p != nil || body.OriginalName == nil || *body.OriginalName == redactedName {
+	if p != nil && p.Code != unknownUser || body.OriginalName == nil || *body.OriginalName == redactedName {
 		return user, p
 	}
-	// Two descriptions of one user that disagree are a mistake that would erase somebody else's files.
-	named, p := s.byName(ctx, "original_username", *body.OriginalName)
-	switch {
-	case p == nil && named != user:
-		return 0, newProblem(http.StatusConflict, "names_another_user", "original_username is the name of another user than lms_user_id")
-	case p != nil && p.Code != "unknown_name":
-		return 0, p
+	if other := s.sameUser(ctx, user, *body.OriginalName); other != nil {
+		return 0, other
 	}
-	return user, nil // a name that is in no row any more says nothing
+	return user, p
 }
 
+// sameUser compares the two descriptions of one user. If they disagree, somebody else's files would be erased, or the LMS
+// database is another than the driver's, where the same numbers are other people: then the driver's learner would be
+// complete with all links left.
+func (s *Server) sameUser(ctx context.Context, user purge.UserID, name string) *problem {
+	named, p := s.byName(ctx, "original_username", name)
+	if p == nil && named == user {
+		return nil
+	}
+	if p != nil {
+		if p.Code != unknownName {
+			return p
+		}
+		own, err := s.Users.OriginalName(ctx, user)
+		if err != nil {
+			return s.unavailable(ctx, err)
+		}
+		if own == "" || own == redactedName {
+			return nil // the row has been redacted or cleaned up: it says nothing about the name
+		}
+	}
+	return newProblem(http.StatusConflict, "names_another_user", "original_username is not the name of lms_user_id: does certpurge read the driver's LMS database?")
+}
+
+// byID finds the user of an id. Retirement keeps the user's row, so a missing one is a mistake in the configuration. It is no
+// 404, which the driver takes for success.
 func (s *Server) byID(ctx context.Context, member string, id int64) (purge.UserID, *problem) {
 	user, p := checkUser(member, id)
 	if p != nil {
@@ -81,7 +107,7 @@ func (s *Server) byID(ctx context.Context, member string, id int64) (purge.UserI
 		return 0, s.unavailable(ctx, err)
 	}
 	if len(unknown) > 0 {
-		return 0, newProblem(http.StatusNotFound, "unknown_user", "the LMS has no such user")
+		return user, newProblem(http.StatusConflict, unknownUser, "the LMS database has no such user: does certpurge read the driver's LMS database?")
 	}
 	return user, nil
 }
@@ -97,7 +123,7 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 	user, err := s.Users.UserByOriginalName(ctx, name)
 	switch {
 	case errors.Is(err, mysql.ErrNoSuchName):
-		return 0, newProblem(http.StatusConflict, "unknown_name", "no retirement row holds this user name (compared exactly)")
+		return 0, newProblem(http.StatusConflict, unknownName, "no retirement row holds this user name (compared exactly)")
 	case errors.Is(err, mysql.ErrAmbiguousName):
 		return 0, newProblem(http.StatusConflict, "ambiguous_name", "several retirement rows hold this user name")
 	case err != nil:

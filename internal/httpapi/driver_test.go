@@ -36,6 +36,9 @@ func TestEveryDriverPathTakesItsBody(t *testing.T) {
 				if strings.HasPrefix(path, "/certpurge") {
 					h.server.PathPrefix = "/certpurge"
 				}
+				if strings.Contains(body, "cleaned up") {
+					delete(h.names, "Ada") // with the row
+				}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go h.endOnceAsked(ctx, purge.Done, "")
@@ -63,7 +66,7 @@ func TestEveryEndHasItsAnswer(t *testing.T) {
 		{purge.Done, purge.ReasonNothingToPurge, http.StatusNoContent, ""},
 		{purge.Done, purge.ReasonFilesMissing, http.StatusNoContent, ""},
 		{purge.Refused, purge.ReasonNotRetiring, http.StatusConflict, "not_retiring"},
-		{purge.Refused, purge.ReasonUnknownUser, http.StatusNotFound, "unknown_user"},
+		{purge.Refused, purge.ReasonUnknownUser, http.StatusConflict, "unknown_user"},
 		{purge.Failed, purge.ReasonUnrecognised, http.StatusUnprocessableEntity, "unrecognised_reference"},
 		{purge.Failed, purge.ReasonHeld, http.StatusLocked, "held"},
 		{purge.Failed, purge.ReasonNoPermission, http.StatusFailedDependency, "no_permission"},
@@ -91,7 +94,7 @@ func TestNoEndIsAnswerThatTheDriverMisunderstands(t *testing.T) {
 			go h.endOnceAsked(ctx, state, reason)
 			got := h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`)
 			cancel()
-			if missing := got.status == http.StatusNotFound; missing != (reason == purge.ReasonUnknownUser) || !missing && !slices.Contains(final, got.status) {
+			if !slices.Contains(final, got.status) {
 				t.Errorf("%s: %s: got %d", state, reason, got.status)
 			}
 		}
@@ -225,7 +228,7 @@ func TestBodiesThatTheDriverFaceRefuses(t *testing.T) {
 		"twice, escaped":      {`{"lms_user_id": 42, "lms\u005fuser_id": 43}`, 400, "duplicate_member"},
 		"other case":          {`{"LMS_User_ID": 42}`, 400, "unknown_member"},
 		"unknown member":      {`{"lms_user_id": 42, "email": "ada@example.com"}`, 400, "unknown_member"},
-		"unknown user":        {`{"lms_user_id": 4711}`, 404, "unknown_user"},
+		"another database":    {`{"lms_user_id": 43, "original_username": "Bob"}`, 409, "names_another_user"},
 		"unknown name":        {`{"username": "Bob"}`, 409, "unknown_name"},
 		"name in other case":  {`{"username": "ada"}`, 409, "unknown_name"},
 		"name with spaces":    {`{"username": "Ada "}`, 409, "unknown_name"},
@@ -254,6 +257,33 @@ func TestBodiesThatTheDriverFaceRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The driver takes a 404 for success, so a user ID that the LMS database does not hold has to be an error: retirement
+// keeps the user's row, and a missing one means that certpurge reads another database than the driver.
+func TestAnUnknownUserIsNoSuccessForTheDriver(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ body, code string }{
+		{`{"lms_user_id": 4711}`, "unknown_user"},
+		{`{"edx_lms_user_id": 4711}`, "unknown_user"},
+		{`{"lms_user_id": 4711, "original_username": "redacted"}`, "unknown_user"},
+		{`{"lms_user_id": 4711, "original_username": "Bob"}`, "unknown_user"},
+		{`{"lms_user_id": 4711, "original_username": "Ada"}`, "names_another_user"}, // the name is that of user 42
+		{`{"username": "Bob"}`, "unknown_name"},
+	} {
+		for _, path := range []string{
+			"/api/v1/retire_user/", "/api/v2/user/retire/", "/user/retire/", "/demographics/api/v1/retire_demographics/", "/api/v1/retire/",
+		} {
+			t.Run(path+tc.body, func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t)
+				h.call(http.MethodPost, path, tc.body).is(t, http.StatusConflict, tc.code)
+				if h.accepts > 0 {
+					t.Error("a request was accepted")
+				}
+			})
+		}
 	}
 }
 
@@ -355,7 +385,7 @@ func FuzzDriverBody(f *testing.F) {
 			if h.accepts != 1 {
 				t.Errorf("got %d for %q", got.status, body)
 			}
-		case 400, 404, 409, 413:
+		case 400, 409, 413:
 			if h.accepts != 0 {
 				t.Errorf("got %d, but something was accepted of %q", got.status, body)
 			}

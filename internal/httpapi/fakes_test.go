@@ -52,7 +52,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{
 		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{}, bodies: map[string][32]byte{},
 		accepted: map[string]bool{},
-		names:    map[string]purge.UserID{"Ada": 42}, users: []purge.UserID{42, 43, 44}, links: map[purge.UserID]bool{},
+		names:    map[string]purge.UserID{"Ada": 42, "Cleo": 43}, users: []purge.UserID{42, 43, 44}, links: map[purge.UserID]bool{},
 	}
 	h.server = &httpapi.Server{
 		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h, Auth: h, Limiter: h,
@@ -210,6 +210,15 @@ func (h *house) UserByOriginalName(_ context.Context, name string) (purge.UserID
 		return user, nil
 	}
 	return 0, mysql.ErrNoSuchName
+}
+
+func (h *house) OriginalName(_ context.Context, user purge.UserID) (string, error) {
+	for name, id := range h.names {
+		if id == user {
+			return name, h.broken
+		}
+	}
+	return "", h.broken
 }
 
 func (h *house) Restore(_ context.Context, open []purge.OpenRequest) error {

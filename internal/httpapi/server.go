@@ -38,6 +38,8 @@ type Ledger interface {
 type Users interface {
 	UnknownUsers(ctx context.Context, ids []purge.UserID) ([]purge.UserID, error)
 	UserByOriginalName(ctx context.Context, name string) (purge.UserID, error)
+	// OriginalName returns the name in the retirement row of a user; empty if there is no row.
+	OriginalName(ctx context.Context, user purge.UserID) (string, error)
 }
 
 // Restorer puts tasks of open requests back into the queue.

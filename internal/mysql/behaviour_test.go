@@ -234,6 +234,11 @@ func TestUserByOriginalNameComparesExactly(t *testing.T) {
 					t.Errorf("%q: got %d, %v; want ErrNoSuchName", name, got, err)
 				}
 			}
+			for user, want := range map[purge.UserID]string{id: "Alice", purge.UserID(redacted): "redacted", 2_000_000_000: ""} {
+				if got, err := f.OriginalName(t.Context(), user); err != nil || got != want {
+					t.Errorf("user %d: got %q, %v; want %q", user, got, err, want)
+				}
+			}
 			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'Alice' WHERE user_id = ?", redacted)
 			if _, err := f.UserByOriginalName(t.Context(), "Alice"); !errors.Is(err, mysql.ErrAmbiguousName) {
 				t.Errorf("two rows: got %v, want ErrAmbiguousName", err)

@@ -57,3 +57,13 @@ func (s *Store) UserByOriginalName(ctx context.Context, name string) (purge.User
 		return 0, ErrAmbiguousName
 	}
 }
+
+// OriginalName returns the original user name in the retirement status row of a user; empty if there is no row.
+func (s *Store) OriginalName(ctx context.Context, user purge.UserID) (string, error) {
+	var names []string
+	err := s.gorm.WithContext(ctx).Raw("SELECT "+exact("original_username")+" FROM "+s.tables.statuses+" WHERE user_id = ?", user).Scan(&names).Error
+	if err != nil || len(names) == 0 {
+		return "", classify("looking up the name of a user", err)
+	}
+	return names[0], nil
+}
