@@ -56,6 +56,9 @@ Exit code 0 only if the check holds.
 }
 
 func isTerminal(w io.Writer) bool {
+	if out, ok := w.(interface{ Unwrap() io.Writer }); ok { // of internal/cli
+		w = out.Unwrap()
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -149,7 +149,9 @@ func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.
 			}
 			return nil
 		})
-		a.printf("]}\n")
+		if err == nil { // a list that was cut must look like one
+			a.printf("]}\n")
+		}
 		return err
 	}
 	w := csv.NewWriter(a.streams.Out)

@@ -116,6 +116,7 @@ func Execute(ctx context.Context, build func(Streams) *cobra.Command, s Streams,
 	out := &output{w: s.Out}
 	s.Out = out
 	root := build(s)
+	root.SetIn(s.In)
 	root.SetOut(out) // help and completions
 	root.SetErr(s.Err)
 	code := Run(ctx, root, args, s.Err)
@@ -175,6 +176,9 @@ func (o *output) Write(data []byte) (int, error) {
 	o.lost = &outputError{err}
 	return n, o.lost
 }
+
+// Unwrap returns what is written to, for those who ask whether it is a terminal.
+func (o *output) Unwrap() io.Writer { return o.w }
 
 // close tells whether something was lost. Some file systems say only at the end that a file has no room.
 func (o *output) close() error {
