@@ -117,10 +117,7 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 		return cli.Usage("expected exactly one of --retired, --users FILE, --certificate-ids ID,... and --args-from-database, but %s (see enqueuer backfill --help)", given)
 	}
 	var err error
-	if o.sinceTime, err = parseTime("--since", o.since); err != nil {
-		return err
-	}
-	if o.untilTime, err = parseTime("--until", o.until); err != nil {
+	if o.sinceTime, o.untilTime, err = parsePeriod(o.since, o.until); err != nil {
 		return err
 	}
 	switch {
@@ -128,8 +125,6 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 		return cli.Usage("--users: expected the name of a file, or - for standard input")
 	case !o.retired && (changed("since") || changed("until")):
 		return cli.Usage("--since and --until belong to --retired")
-	case !o.sinceTime.IsZero() && !o.untilTime.IsZero() && !o.sinceTime.Before(o.untilTime):
-		return cli.Usage("--since must be before --until")
 	case o.rate < 0 || o.rate > 0 && o.rate < 0.001:
 		return cli.Usage("--rate: expected users a second, at least 0.001, or 0 for as fast as it goes")
 	case o.maxUsers < 0 || changed("max-users") && o.maxUsers == 0:

@@ -75,7 +75,8 @@ func newFailuresCommand(a *app) *cobra.Command {
 		Use:   "failures",
 		Short: "List failed requests, with the reason of each",
 		Long: `failures lists the requests that ended as failed, from the ledger, oldest first; or counts them by reason. What each reason
-means and what mends it: README.md. After mending, enqueuer requeue makes them run again.
+means and what mends it: README.md. After mending, enqueuer requeue makes them run again. If a user has none, the exit code is 2 if
+the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer failures --user 42 -o json",
@@ -90,10 +91,15 @@ means and what mends it: README.md. After mending, enqueuer requeue makes them r
 				return err
 			}
 			defer store.Close()
+			show := a.listFailures
 			if group {
-				return cli.Unavailable(a.groupFailures(cmd, store, filter, out))
+				show = a.groupFailures
 			}
-			return cli.Unavailable(a.listFailures(cmd, store, filter, out))
+			found, err := show(cmd, store, filter, out)
+			if err == nil && found == 0 && filter.User != 0 {
+				return nothingOf(cmd.Context(), store, filter.User, "no request that failed")
+			}
+			return cli.Unavailable(err)
 		},
 	}
 	flags.add(cmd)
@@ -103,19 +109,20 @@ means and what mends it: README.md. After mending, enqueuer requeue makes them r
 }
 
 // groupFailures counts the chosen requests by reason.
-func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) error {
+func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) (found int, err error) {
 	counts := map[purge.Reason]int{}
-	err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+	err = store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 		for _, r := range rows {
 			counts[r.Reason]++
 		}
+		found += len(rows)
 		return nil
 	})
 	if err != nil {
-		return err
+		return found, err
 	}
 	if *out == "json" {
-		return a.printJSON(map[string]any{"failures": counts})
+		return found, a.printJSON(map[string]any{"failures": counts})
 	}
 	separator := "\t"
 	if *out == "csv" {
@@ -127,18 +134,25 @@ func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql
 			a.printf("%s%s%d\n", r, separator, counts[r])
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // listFailures prints the chosen requests as they are read; there may be many.
-func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) error {
+func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) (found int, err error) {
+	each := func(show func([]mysql.Request) error) error {
+		return store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+			found += len(rows)
+			return show(rows)
+		})
+	}
 	if *out == "text" {
-		return store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error { return a.printRequests(rows, out) })
+		err = each(func(rows []mysql.Request) error { return a.printRequests(rows, out) })
+		return found, err
 	}
 	if *out == "json" {
 		a.printf(`{"requests":[`)
 		separator := ""
-		err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+		err = each(func(rows []mysql.Request) error {
 			for _, r := range rows {
 				data, err := json.Marshal(r)
 				if err != nil {
@@ -152,11 +166,11 @@ func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.
 		if err == nil { // a list that was cut must look like one
 			a.printf("]}\n")
 		}
-		return err
+		return found, err
 	}
 	w := csv.NewWriter(a.streams.Out)
 	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail", "certificate_id"}) // Error tells
-	err := store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
+	err = each(func(rows []mysql.Request) error {
 		for _, r := range rows {
 			_ = w.Write([]string{
 				number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
@@ -169,7 +183,7 @@ func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.
 	if err == nil {
 		err = w.Error()
 	}
-	return err
+	return found, err
 }
 
 func formatTime(t *time.Time) string {

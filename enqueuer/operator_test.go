@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -184,8 +185,94 @@ func TestReport(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "report", "--until", "2020-01-01"); strings.Count(out, "\n") != 1 {
 		t.Errorf("an old period: got %q", out)
 	}
-	for _, args := range [][]string{{}, {"--user", "x"}, {"--since", "yesterday"}, {"--until", "2026-13-01"}} {
+	for _, args := range [][]string{
+		{}, {"--user", "x"}, {"--since", "yesterday"}, {"--until", "2026-13-01"}, {"--since", "2026-02-01", "--until", "2026-01-01"},
+		{"--user", "1", "--since", "2026-01-01T00:00:01Z", "--until", "2026-01-01"}, {"--since", "2026-01-01", "--until", "2026-01-01"},
+	} {
 		c.run(cli.ExitUsage, append([]string{"report"}, args...)...)
+	}
+}
+
+// TestNothingToShowIsNoSuccess: an ID that was mistyped, one that was never asked for, and one that has nothing, are three
+// answers, each with an exit code of its own.
+func TestNothingToShowIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	never, done := c.db.AddRetiringUser(t, "never", "RETIRING_LMS"), c.db.AddRetiringUser(t, "done", "RETIRING_LMS")
+	failed := c.failed(purge.ReasonHeld, 1)[0]
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(done))
+	c.end(done, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge})
+	gone := c.db.AddRetiringUser(t, "gone", "COMPLETE")
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(gone))
+	c.end(gone, purge.Report{State: purge.Done})
+	for _, table := range []string{"user_api_userretirementstatus", "user_api_userretirementrequest"} {
+		c.exec("DELETE FROM "+c.db.LMS+"."+table+" WHERE user_id = ?", gone)
+	}
+	c.exec("DELETE FROM "+c.db.LMS+".auth_user WHERE id = ?", gone)
+
+	users := map[string]struct {
+		id   string
+		code int
+		says string
+	}{
+		"mistyped":        {"2000000000", cli.ExitUsage, "the LMS has no user 2000000000"},
+		"never asked for": {strconv.Itoa(never), cli.ExitNotKnown, fmt.Sprintf("user %d: no request was ever made", never)},
+		"done":            {strconv.Itoa(done), cli.ExitNothing, "request 2 is done (nothing_to_purge)"},
+		"no longer there": {strconv.Itoa(gone), cli.ExitNothing, "request 3 is done"}, // the ledger still knows
+	}
+	commands := map[string][]string{
+		"report as CSV":       {"report", "--user"},
+		"report as JSON":      {"report", "-o", "json", "--user"},
+		"report of a period":  {"report", "--since", "2020-01-01", "--user"},
+		"failures":            {"failures", "--user"},
+		"failures as JSON":    {"failures", "-o", "json", "--user"},
+		"failures as CSV":     {"failures", "-o", "csv", "--user"},
+		"failures, counted":   {"failures", "--by-reason", "--user"},
+		"requeue":             {"requeue", "--user"},
+		"requeue, executed":   {"requeue", "--execute", "--user"},
+		"requeue as JSON":     {"requeue", "-o", "json", "--user"},
+		"requeue of a reason": {"requeue", "--reason", "held", "--user"},
+		"status":              {"status"},
+		"status as JSON":      {"status", "-o", "json"},
+	}
+	for command, args := range commands {
+		for name, user := range users {
+			code, says := user.code, user.says
+			if args[0] == "status" && code == cli.ExitNothing {
+				code, says = cli.ExitOK, "" // the request itself is shown
+			}
+			if out, said := c.run(code, append(slices.Clone(args), user.id)...); !strings.Contains(said, says) || code == cli.ExitOK && out == "" {
+				t.Errorf("%s, %s: got %q and %q, want %q", command, name, out, said, says)
+			}
+		}
+	}
+	if _, said := c.run(cli.ExitNothing, "report", "--user", failed); !strings.Contains(said, "no evidence; request 1 is failed (held)") {
+		t.Errorf("report of a failed one: got %q", said)
+	}
+
+	for name, tc := range map[string]struct {
+		args      []string
+		code      int
+		out, says string
+	}{
+		"unknown to the ledger": {[]string{"999", "1"}, cli.ExitNotKnown, "", "the ledger has no request 999; nothing was changed"},
+		"some did not fail":     {[]string{"1", "2"}, cli.ExitNothing, "1 requests would be queued again", "request 2 is done (nothing_to_purge)"},
+		"none failed":           {[]string{"2", "--execute"}, cli.ExitNothing, "0 requests queued again", "request 2 is done (nothing_to_purge)"},
+		"too young":             {[]string{"1", "--older-than", "1h"}, cli.ExitNothing, "0 requests would be", "none of the requests ended that long ago"},
+	} {
+		if out, said := c.run(tc.code, append([]string{"requeue"}, tc.args...)...); !strings.Contains(out, tc.out) || !strings.Contains(said, tc.says) || tc.out == "" && out != "" {
+			t.Errorf("requeue, %s: got %q and %q, want %q and %q", name, out, said, tc.out, tc.says)
+		}
+	}
+	if out, _ := c.run(cli.ExitNothing, "requeue", "1", "2", "--execute"); out != "1 requests queued again\n" {
+		t.Errorf("requeue, executed: got %q", out)
+	}
+}
+
+func (c *console) exec(statement string, args ...any) {
+	c.t.Helper()
+	if _, err := c.db.Root.ExecContext(c.t.Context(), statement, args...); err != nil {
+		c.t.Fatalf("%s: %v", statement, err)
 	}
 }
 

@@ -24,7 +24,8 @@ func newReportCommand(a *app) *cobra.Command {
 outcome, times) and one for each certificate whose links were cleared. There are numeric ids, bucket and object names in it,
 and nothing else of a person. Lines are printed as they are read, however many there are. json means one object on each line.
 
-Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not.
+Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not. If there is no evidence of a user, the exit code is
+2 if the LMS does not have the user, 8 if no request was ever made, and 9 if requests were made and left none.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer report --user 42\n  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",
@@ -39,11 +40,21 @@ Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not.
 				return err
 			}
 			defer store.Close()
+			show := a.reportCSV
 			if *out == "json" {
-				encoder := json.NewEncoder(a.streams.Out)
-				return cli.Unavailable(store.EachEvidence(cmd.Context(), filter, func(r mysql.EvidenceRecord) error { return encoder.Encode(r) }))
+				show = a.reportJSON
 			}
-			return cli.Unavailable(a.reportCSV(cmd, store, filter))
+			found := 0
+			err = show(func(do func(mysql.EvidenceRecord) error) error {
+				return store.EachEvidence(cmd.Context(), filter, func(r mysql.EvidenceRecord) error {
+					found++
+					return do(r)
+				})
+			})
+			if err == nil && found == 0 && filter.User != 0 {
+				return nothingOf(cmd.Context(), store, filter.User, "no evidence"+during(filter))
+			}
+			return cli.Unavailable(err)
 		},
 	}
 	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
@@ -64,11 +75,30 @@ func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
 			return f, cli.Usage("--user: %w", err)
 		}
 	}
-	if f.Since, err = parseTime("--since", since); err != nil {
-		return f, err
-	}
-	f.Until, err = parseTime("--until", until)
+	f.Since, f.Until, err = parsePeriod(since, until)
 	return f, err
+}
+
+// during says that only a period was asked for.
+func during(f mysql.EvidenceFilter) string {
+	if f.Since.IsZero() && f.Until.IsZero() {
+		return ""
+	}
+	return " of this period"
+}
+
+// parsePeriod reads --since and --until; either may be empty.
+func parsePeriod(since, until string) (from, to time.Time, err error) {
+	if from, err = parseTime("--since", since); err != nil {
+		return from, to, err
+	}
+	if to, err = parseTime("--until", until); err != nil {
+		return from, to, err
+	}
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return from, to, cli.Usage("--since must be before --until")
+	}
+	return from, to, nil
 }
 
 // parseTime reads an RFC 3339 time or a date; empty is the zero time.
@@ -84,13 +114,21 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, cli.Usage("%s: %.40q is no time: expected 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)
 }
 
-func (a *app) reportCSV(cmd *cobra.Command, store *mysql.Store, filter mysql.EvidenceFilter) error {
+// evidence calls do with each record that was asked for.
+type evidence func(do func(mysql.EvidenceRecord) error) error
+
+func (a *app) reportJSON(each evidence) error {
+	encoder := json.NewEncoder(a.streams.Out)
+	return each(func(r mysql.EvidenceRecord) error { return encoder.Encode(r) })
+}
+
+func (a *app) reportCSV(each evidence) error {
 	w := csv.NewWriter(a.streams.Out)
 	_ = w.Write([]string{
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object", "generation",
 		"size", "cache_control", "until", "references_cleared", "listed_at",
 	}) // Error tells
-	err := store.EachEvidence(cmd.Context(), filter, func(r mysql.EvidenceRecord) error {
+	err := each(func(r mysql.EvidenceRecord) error {
 		_ = w.Write([]string{
 			r.Kind, formatTime(r.At), string(r.Outcome), number(r.UserID), number(r.CertificateID), string(r.SourceTable),
 			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -20,6 +23,9 @@ func newRequeueCommand(a *app) *cobra.Command {
 		Short: "Run failed or refused requests again, once their cause is mended",
 		Long: `requeue opens requests again that ended as failed or refused, with a fresh budget of attempts, and queues their tasks. Choose
 them by id, by --reason, by --user, or with --all (every failed one). Without --execute it only says what it would do.
+
+If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are left alone, and the
+exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was ever made.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 --execute",
@@ -77,6 +83,10 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		return err
 	}
 	defer s.close()
+	leftAlone, err := s.leftAlone(cmd.Context(), filter)
+	if err != nil {
+		return err
+	}
 	sum := requeued{Executed: execute}
 	err = s.store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 		sum.Found += len(rows)
@@ -98,12 +108,48 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err, sum.Requeued))
 	}
 	if *out == "json" {
-		return a.printJSON(sum)
-	}
-	if !execute {
+		err = a.printJSON(sum)
+	} else if execute {
+		a.printf("%d requests queued again\n", sum.Requeued)
+	} else {
 		a.printf("%d requests would be queued again; nothing was changed (use --execute)\n", sum.Found)
-		return nil
 	}
-	a.printf("%d requests queued again\n", sum.Requeued)
+	switch {
+	case err != nil:
+		return err
+	case len(leftAlone) > 0:
+		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf("left alone, as only what failed or was refused can be queued again: %s", listed(leftAlone))}
+	case sum.Found == 0 && len(filter.IDs) > 0:
+		return &cli.Error{Code: cli.ExitNothing, Err: errors.New("left alone: none of the requests ended that long ago")}
+	case sum.Found == 0 && filter.User != 0:
+		return nothingOf(cmd.Context(), s.store, filter.User, "no such request that failed or was refused")
+	}
 	return nil
+}
+
+// leftAlone checks requests that were chosen by id: the ledger must hold all of them. It returns those in a state of which
+// there is nothing to queue again.
+func (s *servers) leftAlone(ctx context.Context, filter mysql.Filter) (states []string, err error) {
+	if len(filter.IDs) == 0 {
+		return nil, nil
+	}
+	rows, err := s.store.Requests(ctx, filter.IDs)
+	if err != nil {
+		return nil, cli.Unavailable(err)
+	}
+	unknown := slices.Clone(filter.IDs)
+	for _, r := range rows {
+		unknown = slices.DeleteFunc(unknown, func(id purge.RequestID) bool { return id == r.ID })
+		if !slices.Contains(filter.States, r.State) {
+			states = append(states, stateOf(r))
+		}
+	}
+	if len(unknown) > 0 {
+		var ids []string
+		for _, id := range unknown {
+			ids = append(ids, number(id))
+		}
+		return nil, &cli.Error{Code: cli.ExitNotKnown, Err: fmt.Errorf("the ledger has no request %s; nothing was changed", listed(ids))}
+	}
+	return states, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -20,7 +21,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status [USER_ID]",
 		Short: "Show the requests of all users by state and reason, or those of one user or key",
 		Long: `status reads the ledger: how many requests are in which state and why, and how deep the queues in Redis are; or, with
-a user id or an idempotency key, every request of that user, or with that key, with its figures.
+a user id or an idempotency key, every request of that user, or with that key, with its figures. If there is none, the exit code is
+2 for a user whom the LMS does not have, and 8 otherwise.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer status\n  enqueuer status 42 -o json",
@@ -69,11 +71,17 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *output) err
 	if err != nil {
 		return cli.Unavailable(err)
 	}
-	if len(rows) == 0 && *out == "text" {
-		a.printf("no such request was ever made\n")
-		return nil
+	if len(rows) > 0 || *out == "json" {
+		err = a.printRequests(rows, out)
 	}
-	return a.printRequests(rows, out)
+	switch {
+	case err != nil || len(rows) > 0:
+		return err
+	case filter.Key != "":
+		return &cli.Error{Code: cli.ExitNotKnown, Err: errors.New("no request was ever made with this key")}
+	default:
+		return nothingOf(cmd.Context(), store, filter.User, "no request")
+	}
 }
 
 // statusOfAll prints tallies and the depth of the queues. The ledger's part is shown even if Redis is away.
