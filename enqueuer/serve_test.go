@@ -17,6 +17,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -110,16 +111,26 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 		t.Errorf("got %+v, want a task", got)
 	}
 	for path, want := range map[string]string{
-		"/v1/requests/1":                           `"state":"queued"`,
-		"/v1/requests?state=queued":                `"request_id":1`,
-		fmt.Sprintf("/v1/users/%d/evidence", user): "",
-		"/v1/openapi.yaml":                         "openapi: 3.1.0",
-		"/v1/docs":                                 "swagger-ui",
-		"/v1/docs/swagger-ui-bundle.js":            "",
+		"/v1/requests/1":                `"state":"queued"`,
+		"/v1/requests?state=queued":     `"request_id":1`,
+		"/v1/openapi.yaml":              "openapi: 3.1.0",
+		"/v1/docs":                      "swagger-ui",
+		"/v1/docs/swagger-ui-bundle.js": "",
 	} {
 		if status, body, err := s.call(http.MethodGet, path, ""); err != nil || status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: got %d %.300s, %v, want %s", path, status, body, err, want)
 		}
+	}
+	evidence := fmt.Sprintf("/v1/users/%d/evidence", user)
+	if status, body, err := s.call(http.MethodGet, evidence, ""); err != nil || status != http.StatusNotFound || !strings.Contains(body, `"code":"no_evidence"`) {
+		t.Errorf("before the purge: got %d %s, %v", status, body, err)
+	}
+	c.end(user, purge.Report{State: purge.Done, Evidence: []purge.Evidence{{
+		CertificateID: 1, Table: purge.Live, Outcome: purge.Erased,
+		Generation: purge.Generation{Directory: purge.Directory{Bucket: "certs", Prefix: "downloads/"}, Name: "downloads/x", Number: 1, Size: 2},
+	}}})
+	if status, body, err := s.call(http.MethodGet, evidence, ""); err != nil || status != http.StatusOK || !strings.Contains(body, `"outcome":"erased"`) {
+		t.Errorf("after the purge: got %d %s, %v", status, body, err)
 	}
 	s.stop()
 	if code := <-s.code; code != cli.ExitOK {

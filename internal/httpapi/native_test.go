@@ -237,8 +237,12 @@ func TestEvidenceStreams(t *testing.T) {
 	if got.status != http.StatusOK || strings.Count(got.body, "\n") != 2 || !strings.Contains(got.body, `"bucket":"b"`) {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
-	if got := h.call(http.MethodGet, "/v1/users/44/evidence", ""); got.status != http.StatusOK || got.body != "" {
-		t.Errorf("nobody's: got %d %s", got.status, got.body)
+	h.call(http.MethodGet, "/v1/users/4711/evidence", "").is(t, http.StatusNotFound, "unknown_user")
+	h.call(http.MethodGet, "/v1/users/44/evidence", "").is(t, http.StatusNotFound, "never_requested")
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 44}`).is(t, http.StatusAccepted, "")
+	if got := h.call(http.MethodGet, "/v1/users/44/evidence", ""); got.status != http.StatusNotFound || !strings.Contains(got.body, `"code":"no_evidence"`) ||
+		!strings.Contains(got.body, `"request_id":1`) {
+		t.Errorf("a user without evidence: got %d %s", got.status, got.body)
 	}
 	h.call(http.MethodGet, "/v1/users/0/evidence", "").is(t, http.StatusBadRequest, "wrong_id")
 	h.broken = errors.New("gone away")

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -123,6 +124,26 @@ func (s *Server) evidence(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.unavailable(r.Context(), err).write(w)
 	case !begun:
-		begin() // no evidence is an answer, too
+		s.noEvidence(r.Context(), user).write(w)
+	}
+}
+
+// noEvidence says why there is none: an empty answer would hide a mistyped id.
+func (s *Server) noEvidence(ctx context.Context, user purge.UserID) *problem {
+	rows, err := s.Ledger.RequestsAfter(ctx, mysql.Filter{User: user}, 0, 1)
+	if err != nil {
+		return s.unavailable(ctx, err)
+	}
+	if len(rows) > 0 {
+		return newProblem(http.StatusNotFound, "no_evidence", "requests were made for this user, the first of which is %s, but there is no evidence", rows[0].State).of(rows[0].ID)
+	}
+	unknown, err := s.Users.UnknownUsers(ctx, []purge.UserID{user})
+	switch {
+	case err != nil:
+		return s.unavailable(ctx, err)
+	case len(unknown) > 0:
+		return newProblem(http.StatusNotFound, unknownUser, "the LMS has no such user, and no request was ever made for one")
+	default:
+		return newProblem(http.StatusNotFound, "never_requested", "no request was ever made for this user")
 	}
 }
