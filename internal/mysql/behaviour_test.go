@@ -217,6 +217,52 @@ func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 	}
 }
 
+// TestAMigrationOutlastsTheQueryTimeout: query_timeout bounds what the running programs read. A migration waits for another one,
+// and for the server's work on a large table.
+func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
+	t.Parallel()
+	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
+	f.grant()
+	other, err := f.db.Root.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var locked int
+	lock := fmt.Sprintf("certpurge_migrate:%.40s", f.db.Ledger)
+	err = other.QueryRowContext(t.Context(), "SELECT GET_LOCK(?, 0)", lock).Scan(&locked)
+	if err != nil || locked != 1 {
+		t.Fatalf("got %d, %v", locked, err)
+	}
+	migrating := f.open(f.migrateDSN, func(c *mysql.Config) { c.QueryTimeout = 100 * time.Millisecond })
+	done := make(chan error, 1)
+	go func() {
+		_, err := migrating.Migrate(t.Context())
+		done <- err
+	}()
+	account, _, _ := strings.Cut(f.migrateDSN, ":")
+	sandboxtest.Eventually(t, "the migration has waited for longer than the timeout", func() bool {
+		select {
+		case err := <-done:
+			t.Fatalf("it gave up: %v", err)
+		default:
+		}
+		var waiting int
+		err := f.db.Root.QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM information_schema.processlist WHERE user = ? AND info LIKE 'SELECT GET_LOCK%' AND time >= 1", account).Scan(&waiting)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waiting == 1
+	})
+	if _, err := other.ExecContext(t.Context(), "DO RELEASE_LOCK(?)", lock); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("with the lock: %v", err)
+	}
+}
+
 func TestUserByOriginalNameComparesExactly(t *testing.T) {
 	t.Parallel()
 	for _, charset := range lms.Charsets {

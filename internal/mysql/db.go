@@ -32,6 +32,9 @@ type Store struct {
 	gorm   *gorm.DB
 	sql    *sql.DB
 	tables tables
+	// migrating makes the connections of Migrate.
+	migrating driver.Connector
+
 	ledger string // schema name
 	clear  bool
 	now    func() time.Time
@@ -68,8 +71,12 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("mysql.dsn: the driver does not accept it")
 	}
+	migrating, err := driversql.NewConnector(forMigrations(parsed))
+	if err != nil {
+		return nil, errors.New("mysql.dsn: the driver does not accept it")
+	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(max(2, cfg.MaxOpenConnections)) // a migration holds its lock on one and works on another
+	db.SetMaxOpenConns(max(2, cfg.MaxOpenConnections)) // a leader holds its lock on one and works on another
 	db.SetMaxIdleConns(max(2, cfg.MaxOpenConnections))
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	db.SetConnMaxLifetime(time.Hour) // lets a load balancer or a failover take hold
@@ -87,7 +94,7 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("preparing gorm: %w", err), db.Close())
 	}
 	return &Store{
-		gorm: orm, sql: db, tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
+		gorm: orm, sql: db, migrating: migrating, tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
 	}, nil
 }

@@ -21,8 +21,22 @@ var migrations embed.FS
 // migrationLock is the name of the lock that keeps two migrations apart; locks are per server, so it holds the schema.
 const migrationLock = "certpurge_migrate:%.40s"
 
-// lockPatience is how long a migration waits for another one.
-const lockPatience = 30 * time.Second
+// lockPatience is how long a migration waits for another one, which may have a large table to change.
+const lockPatience = 10 * time.Minute
+
+// tablePatience is how long a statement of a migration waits, in seconds, for transactions that use its table. The server's
+// own limit is a year.
+const tablePatience = "60"
+
+// forMigrations changes the settings of a connection for Migrate: query_timeout bounds what the running programs read, but a
+// statement that changes a large table takes as long as it takes. What a migration waits for is bounded all the same, by the two
+// limits above; and a server that is gone is noticed by TCP.
+func forMigrations(running *driversql.Config) *driversql.Config {
+	cfg := running.Clone()
+	cfg.ReadTimeout, cfg.WriteTimeout = 0, 0
+	cfg.Params["lock_wait_timeout"] = tablePatience
+	return cfg
+}
 
 // Migration is one step that was applied.
 type Migration struct {
@@ -33,24 +47,22 @@ type Migration struct {
 
 // Migrate brings the ledger's tables to the newest version. Running it twice, or twice at a time, is harmless.
 func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
-	conn, err := s.sql.Conn(ctx)
+	db := sql.OpenDB(s.migrating)
+	defer func() { err = errors.Join(err, db.Close()) }() // the lock goes with its connection
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, classify("connecting to MySQL", err)
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	name := fmt.Sprintf(migrationLock, s.ledger)
+	defer conn.Close()
 	var locked sql.NullInt64
+	name := fmt.Sprintf(migrationLock, s.ledger)
 	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", name, int(lockPatience.Seconds())).Scan(&locked); err != nil {
 		return nil, classify("locking the ledger for migration", err)
 	}
 	if locked.Int64 != 1 {
 		return nil, fmt.Errorf("another migration of schema %s is running; waited %v for it", s.ledger, lockPatience)
 	}
-	defer func() {
-		_, release := conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(?)", name)
-		err = errors.Join(err, release)
-	}()
-	provider, err := s.provider()
+	provider, err := newProvider(db)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +73,12 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 	return applied, classify("migrating schema "+s.ledger, err)
 }
 
-func (s *Store) provider() (*goose.Provider, error) {
+func newProvider(db *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("opening the embedded migrations: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectMySQL, s.sql, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(goose.DialectMySQL, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return nil, fmt.Errorf("reading the embedded migrations: %w", err)
 	}
@@ -75,7 +87,7 @@ func (s *Store) provider() (*goose.Provider, error) {
 
 // checkVersion reports a ledger that is older than this program. It only reads.
 func (s *Store) checkVersion(ctx context.Context) error {
-	provider, err := s.provider()
+	provider, err := newProvider(s.sql)
 	if err != nil {
 		return err
 	}
