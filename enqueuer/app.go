@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/user"
 	"slices"
 	"strings"
 
@@ -117,4 +119,20 @@ func (a *app) printJSON(v any) error {
 
 func (a *app) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.streams.Out, format, args...)
+}
+
+// accepter names who runs the command, as account@host, if missing files are accepted; otherwise it is empty.
+func accepter(accept bool) string {
+	if !accept {
+		return ""
+	}
+	account := fmt.Sprintf("uid %d", os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		account = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unknown host"
+	}
+	return account + "@" + host
 }

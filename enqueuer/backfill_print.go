@@ -58,7 +58,8 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 	}
 	a.printPassed(b.Passed, b.Duplicates)
 	if e := b.Ended; e != nil {
-		a.printf("%s done, %s refused, %s failed, %s wait for a date\n", numbers.Sprint(e.Done), numbers.Sprint(e.Refused), numbers.Sprint(e.Failed), numbers.Sprint(e.Waiting))
+		a.printf("%s done, %s done with files missing, %s refused, %s failed, %s wait for a date\n", numbers.Sprint(e.Done),
+			numbers.Sprint(e.Missing), numbers.Sprint(e.Refused), numbers.Sprint(e.Failed), numbers.Sprint(e.Waiting))
 	}
 	return nil
 }

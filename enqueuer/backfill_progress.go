@@ -118,6 +118,9 @@ const (
 func line(s backfill.Snapshot, width int) string {
 	parts := []string{numbers.Sprintf("%d asked", s.Users)}
 	if s.Followed {
+		if s.Ended.Missing > 0 {
+			parts = append(parts, numbers.Sprintf("%d with files missing", s.Ended.Missing))
+		}
 		parts = append(parts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused), numbers.Sprintf("%d failed", s.Ended.Failed))
 	}
 	if s.Held {

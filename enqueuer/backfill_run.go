@@ -115,7 +115,7 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		if capped {
 			more = fmt.Sprintf("; and %v; to go on, %s", err, o.again())
 		}
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("not done: %d of %d%s", ended.All()-ended.Done, ended.All(), more)}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s", notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
 	case capped:
 		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to go on, %s", err, o.again())}
 	}
@@ -154,7 +154,7 @@ func fates(store *mysql.Store) func(context.Context, []purge.RequestID) ([]backf
 		rows, err := store.Requests(ctx, ids)
 		all := make([]backfill.Fate, len(rows))
 		for i, r := range rows {
-			all[i] = backfill.Fate{Request: r.ID, State: r.State, UpdatedAt: r.UpdatedAt}
+			all[i] = backfill.Fate{Request: r.ID, State: r.State, Reason: r.Reason, UpdatedAt: r.UpdatedAt}
 			if r.NotBefore != nil {
 				all[i].WaitsTill = *r.NotBefore
 			}

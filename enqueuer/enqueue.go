@@ -22,6 +22,7 @@ type enqueueOptions struct {
 	username string
 	key      string
 	queue    string
+	accept   bool
 	wait     bool
 	timeout  time.Duration
 	output   *output
@@ -39,10 +40,15 @@ work; a user who is not is refused and nothing of theirs is touched.
 Asking again is safe. A request that is queued or running stays one request; one that is done, with no link left, says
 so at once; one that was refused or failed, or whose links are there again, is tried anew.
 
+A request fails as files_missing if a directory in which files were expected is empty. Use --accept-missing only after you have
+checked that its files are gone, and not somewhere else: the links are cleared then, and nothing else leads to the files. The
+request ends as done: files_missing (exit code 3), and the evidence names you.
+
 ` + cli.ExitHelp,
 		Example: `  enqueuer enqueue 42
   enqueuer enqueue 42 43 44 --wait
   enqueuer enqueue --username alice
+  enqueuer enqueue 42 --accept-missing --wait
   enqueuer enqueue 42 --idempotency-key ticket-4711 -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enqueue(cmd, args, o) },
 	}
@@ -50,6 +56,7 @@ so at once; one that was refused or failed, or whose links are there again, is t
 	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline knows it (compared exactly)")
 	f.StringVar(&o.key, "idempotency-key", "", "`KEY` of the request, for one user (default user:<id>)")
 	f.StringVar(&o.queue, "queue", queue.Live, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
+	f.BoolVar(&o.accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
 	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	o.output = a.outputFlag(cmd)
@@ -86,7 +93,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	defer rdb.Close()
 	wishes := make([]purge.Wish, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept)}
 		if o.key != "" {
 			wishes[i].Key = o.key
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -98,6 +99,63 @@ func TestRequeue(t *testing.T) {
 	}
 	for _, args := range [][]string{{}, {"--all", "--reason", "held"}, {"1", "--all"}, {"x"}, {"0"}, {"--reason", "bad"}} {
 		c.run(cli.ExitUsage, append([]string{"requeue"}, args...)...)
+	}
+}
+
+// TestAcceptMissing accepts missing files for requests that failed for them, and for nothing else.
+func TestAcceptMissing(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	missing, held := c.failed(purge.ReasonFilesMissing, 2), c.failed(purge.ReasonHeld, 1)
+	accepters := func(users ...string) (by []string) {
+		for _, user := range users {
+			id, err := strconv.Atoi(user)
+			if err != nil {
+				t.Fatal(err)
+			}
+			by = append(by, c.requestsOf(id)[0].AcceptMissingBy)
+		}
+		return by
+	}
+	for _, args := range [][]string{{"--all"}, {"--reason", "held"}, {"--user", missing[0]}} {
+		_, errs := c.run(cli.ExitUsage, append([]string{"requeue", "--accept-missing", "--execute"}, args...)...)
+		if !strings.Contains(errs, "--reason files_missing") {
+			t.Errorf("%v: got %q", args, errs)
+		}
+	}
+	c.run(cli.ExitOK, "requeue", "--reason", "files_missing", "--accept-missing")
+	if by := accepters(missing...); by[0]+by[1] != "" {
+		t.Errorf("the dry run changed something: %q", by)
+	}
+	c.run(cli.ExitOK, "requeue", "--reason", "files_missing", "--accept-missing", "--execute")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := accepters(missing[0], missing[1], held[0])
+	if account, at, found := strings.Cut(by[0], "@"); !found || account == "" || at != host || by[1] != by[0] || by[2] != "" {
+		t.Errorf("got %q, want account@%s for those that missed files only", by, host)
+	}
+	c.run(cli.ExitOK, "enqueue", held[0], "--accept-missing")
+	if by := accepters(held[0]); by[0] == "" {
+		t.Error("enqueue --accept-missing did not accept")
+	}
+	// Done, but with files missing, is told apart by everything that sums up.
+	user, err := strconv.Atoi(missing[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.end(user, purge.Report{State: purge.Done, Reason: purge.ReasonFilesMissing, Evidence: []purge.Evidence{{
+		CertificateID: 7, Table: purge.Live, Outcome: purge.MissingAccepted, AcceptedBy: "alice@ops",
+		Generation: purge.Generation{Directory: purge.Directory{Bucket: "certs", Prefix: "cert/x/"}, Name: "cert/x/"},
+	}}})
+	if out, _ := c.run(cli.ExitOK, "status", missing[0]); !strings.Contains(out, "done (files_missing)") || !strings.Contains(out, "directories with files missing 1") {
+		t.Errorf("status: got %q", out)
+	}
+	out, _ := c.run(cli.ExitOK, "report", "--user", missing[0])
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != 2 || rows[1][2] != "missing_accepted" || rows[0][16] != "accepted_by" || rows[1][16] != "alice@ops" {
+		t.Errorf("report: got %q, %v", rows, err)
 	}
 }
 

@@ -126,13 +126,13 @@ func (a *app) reportCSV(each evidence) error {
 	w := csv.NewWriter(a.streams.Out)
 	_ = w.Write([]string{
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object", "generation",
-		"size", "cache_control", "until", "references_cleared", "listed_at",
+		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by",
 	}) // Error tells
 	err := each(func(r mysql.EvidenceRecord) error {
 		_ = w.Write([]string{
 			r.Kind, formatTime(r.At), string(r.Outcome), number(r.UserID), number(r.CertificateID), string(r.SourceTable),
 			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
-			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt),
+			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt), r.AcceptedBy,
 		}) // Error tells
 		return w.Error()
 	})

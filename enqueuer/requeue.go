@@ -16,7 +16,7 @@ import (
 
 func newRequeueCommand(a *app) *cobra.Command {
 	var flags failureFlags
-	var all, execute bool
+	var all, execute, accept bool
 	var out *output
 	cmd := &cobra.Command{
 		Use:   "requeue [REQUEST_ID...]",
@@ -24,21 +24,30 @@ func newRequeueCommand(a *app) *cobra.Command {
 		Long: `requeue opens requests again that ended as failed or refused, with a fresh budget of attempts, and queues their tasks. Choose
 them by id, by --reason, by --user, or with --all (every failed one). Without --execute it only says what it would do.
 
+A request that failed as files_missing fails again unless its location is mended, or you accept it: --accept-missing clears the links
+although expected files were never found. Use it only after you have checked that they are gone, and not somewhere else. Such
+requests end as done: files_missing, and the evidence names you.
+
 If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are left alone, and the
 exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was ever made.
 
 ` + cli.ExitHelp,
-		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 --execute",
+		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 --execute\n" +
+			"  enqueuer requeue --reason files_missing --accept-missing --execute",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := requeueFilter(args, flags, all)
 			if err != nil {
 				return err
 			}
-			return a.requeue(cmd, filter, execute, out)
+			if accept && filter.Reason != purge.ReasonFilesMissing && len(filter.IDs) == 0 {
+				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them", purge.ReasonFilesMissing)
+			}
+			return a.requeue(cmd, filter, accepter(accept), execute, out)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every failed request")
+	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
 	out = a.outputFlag(cmd)
 	return cmd
@@ -77,7 +86,7 @@ type requeued struct {
 	Requeued int  `json:"requeued"`
 }
 
-func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out *output) error {
+func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing string, execute bool, out *output) error {
 	s, err := a.openBoth(cmd)
 	if err != nil {
 		return err
@@ -97,7 +106,7 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, execute bool, out
 		for i, r := range rows {
 			ids[i], open[i] = r.ID, r.Open()
 		}
-		n, err := s.store.Reopen(cmd.Context(), ids, "")
+		n, err := s.store.Reopen(cmd.Context(), ids, acceptMissing)
 		sum.Requeued += n
 		if err != nil {
 			return err

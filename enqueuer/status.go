@@ -156,6 +156,12 @@ func (a *app) printRequests(rows []mysql.Request, out *output) error {
 			a.printf(" (%s)", r.Reason)
 		}
 		a.printf(", attempts %d, certificates %d, objects erased %d, links cleared %d", r.Attempts, r.Certificates, r.ObjectsErased, r.ReferencesCleared)
+		if r.DirectoriesMissing > 0 {
+			a.printf(", directories with files missing %d", r.DirectoriesMissing)
+		}
+		if r.ReferencesKept > 0 {
+			a.printf(", links of other services kept %d", r.ReferencesKept)
+		}
 		if r.ObjectsAbsent > 0 {
 			a.printf(", empty directories %d", r.ObjectsAbsent)
 		}

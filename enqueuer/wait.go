@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/cli"
@@ -47,16 +48,31 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Acc
 	if err := a.printRequests(rows, o.output); err != nil {
 		return err
 	}
-	undone := 0
+	undone, missing := 0, 0
 	for _, r := range rows {
-		if r.State != purge.Done {
+		switch {
+		case r.State != purge.Done:
 			undone++
+		case r.Reason == purge.ReasonFilesMissing:
+			missing++
 		}
 	}
-	if undone > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("not done: %d of %d", undone, len(rows))}
+	if undone+missing > 0 {
+		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New(notDone(missing, undone, len(rows)))}
 	}
 	return nil
+}
+
+// notDone says how many of all requests are not plainly done.
+func notDone(missing, undone, all int) string {
+	var parts []string
+	if undone > 0 {
+		parts = append(parts, fmt.Sprintf("not done: %d of %d", undone, all))
+	}
+	if missing > 0 {
+		parts = append(parts, fmt.Sprintf("done with files missing: %d of %d", missing, all))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // ended says why waiting ended.

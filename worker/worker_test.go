@@ -108,8 +108,17 @@ func (s *site) addUser() purge.UserID {
 	return purge.UserID(user)
 }
 
-// enqueue accepts wishes as the enqueuer does.
 func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
+	s.t.Helper()
+	var all []purge.Wish
+	for _, u := range users {
+		all = append(all, purge.Wish{User: u})
+	}
+	return s.accept(all...)
+}
+
+// accept submits requests as the enqueuer does.
+func (s *site) accept(all ...purge.Wish) []purge.RequestID {
 	s.t.Helper()
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
 	if err != nil {
@@ -117,11 +126,10 @@ func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
 	}
 	defer rdb.Close()
 	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: s.retention})}
-	var wishes []purge.Wish
-	for _, u := range users {
-		wishes = append(wishes, purge.Wish{User: u, Key: purge.DefaultKey(u), Source: purge.SourceCLI})
+	for i := range all {
+		all[i].Key, all[i].Source = purge.DefaultKey(all[i].User), purge.SourceCLI
 	}
-	accepted, err := intake.Accept(s.t.Context(), wishes)
+	accepted, err := intake.Accept(s.t.Context(), all)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -352,6 +360,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
 		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
 		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false", "prod/" }, `"prod/downloads/"`},
+		"no verification": {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].VerifyDir = "false", "certs" }, `"certs/"`},
 		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
 		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
 	} {

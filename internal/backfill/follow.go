@@ -14,6 +14,7 @@ import (
 type Fate struct {
 	Request   purge.RequestID
 	State     purge.State
+	Reason    purge.Reason
 	WaitsTill time.Time // zero unless it waits for a date
 	UpdatedAt time.Time
 }
@@ -21,13 +22,14 @@ type Fate struct {
 // Ended counts requests that are followed no longer.
 type Ended struct {
 	Done    int `json:"done"`
+	Missing int `json:"done_files_missing"` // done, but files were missing, which the settings or an operator accepted
 	Refused int `json:"refused"`
 	Failed  int `json:"failed"`
 	Waiting int `json:"waiting_for_a_date"` // retained or restorable files; they are tried again after it
 }
 
 // All is the number of all of them.
-func (e Ended) All() int { return e.Done + e.Refused + e.Failed + e.Waiting }
+func (e Ended) All() int { return e.Done + e.Missing + e.Refused + e.Failed + e.Waiting }
 
 // Follower follows requests to their ends. However many there are, it holds their ids in a compressed set and asks for
 // a page of them at a time.
@@ -115,6 +117,8 @@ func (f *Follower) look(ctx context.Context, raw []uint64) error {
 	defer f.mu.Unlock()
 	for _, fate := range fates {
 		switch {
+		case fate.State == purge.Done && fate.Reason == purge.ReasonFilesMissing:
+			f.ended.Missing++
 		case fate.State == purge.Done:
 			f.ended.Done++
 		case fate.State == purge.Refused:

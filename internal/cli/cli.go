@@ -24,7 +24,7 @@ const (
 	ExitOK            = 0
 	ExitFailure       = 1   // something unexpected, or the output could not be written in full
 	ExitUsage         = 2   // bad input: nothing was done
-	ExitNotDone       = 3   // at least one request was refused, failed, or waits for a date
+	ExitNotDone       = 3   // at least one request was refused, failed, waits for a date, or is done with files missing
 	ExitUnavailable   = 4   // Redis or MySQL cannot be reached; repeating the command is safe
 	ExitConfiguration = 5   // the configuration, a right, a bucket or the ledger's version is wrong
 	ExitTimeout       = 6   // --wait was over before the requests had ended
@@ -39,7 +39,8 @@ const ExitHelp = `Exit codes:
   0    all is well
   1    something unexpected, or the output could not be written in full
   2    bad input; nothing was done
-  3    at least one request was refused, failed, or waits for a date
+  3    at least one request was refused, failed, waits for a date,
+       or is done with files missing
   4    Redis or MySQL cannot be reached; repeating the command is safe
   5    the configuration, a right, a bucket or the ledger's version is wrong
   6    --timeout was over before the requests had ended

@@ -90,6 +90,7 @@ func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
 // CheckLocations makes sure that every location whose files are expected has some. It lists one object of each.
 func (s *Store) CheckLocations(ctx context.Context) error {
 	var errs []error
+	var empty []string
 	for _, dir := range s.cfg.Locations.Parents() {
 		found := false
 		b := s.buckets[dir.Bucket]
@@ -107,11 +108,13 @@ func (s *Store) CheckLocations(ctx context.Context) error {
 		case err != nil:
 			errs = append(errs, classify("listing", dir.Bucket, err))
 		case !found:
-			errs = append(errs, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
-				"bucket %q holds nothing under %q: check the location's bucket, object_prefix, downloads_dir and verify_dir; if its certificates"+
-					" were never signed, set signed to false; if every file is gone, set allow_empty",
-				dir.Bucket, dir.Prefix)})
+			empty = append(empty, fmt.Sprintf("bucket %q holds nothing under %q", dir.Bucket, dir.Prefix))
 		}
+	}
+	if len(empty) > 0 {
+		errs = append(errs, &purge.Error{Class: purge.Misconfigured, Text: strings.Join(empty, " and ") +
+			": check the location's bucket, object_prefix, downloads_dir and verify_dir; if its certificates were never signed, set signed" +
+			" to false; if every file is gone, set allow_empty"})
 	}
 	return errors.Join(errs...)
 }

@@ -46,12 +46,12 @@ func (m *Misses) observe(location *Location, kind Kind, user UserID, found bool)
 		c = &missCount{location: location, users: map[UserID]bool{}}
 		m.places[key] = c
 	}
-	switch before := c.doubtful(); {
+	switch {
 	case found:
 		c.right, c.users = true, nil
-	case c.right:
-	case before:
-		return true // the users who brought the doubt have their answer; all others wait
+	case c.right || c.users[user]: // the users who brought the doubt have their answer
+	case c.doubtful():
+		return true // all others wait
 	default:
 		c.users[user] = true
 	}

@@ -283,6 +283,10 @@ func manyUsers(t *testing.T, files func(n int, cloud *purgetest.Cloud)) *stage {
 		})
 		s.cloud.Put("downloads/" + hexID(1000+n) + "/Certificate.pdf")
 		files(n, s.cloud)
+		s.books.AddReference(user, purge.Reference{ // one user is one, with however many references
+			Table: purge.Live, RowID: int64(1100 + n), CertificateID: purge.CertificateID(1100 + n),
+			DownloadUUID: hexID(1000 + n), VerifyUUID: hexID(2100 + n), DownloadURL: url(hexID(1000 + n)),
+		})
 	}
 	return s
 }
