@@ -13,36 +13,21 @@ import (
 // Problems does what Check does, but goes on after a problem and returns all of them. An error means that it could not
 // look, because the server cannot be reached for example.
 func (s *Store) Problems(ctx context.Context) ([]error, error) {
-	checks := []func(context.Context) error{
-		s.checkVersion,
-		func(ctx context.Context) error { _, err := s.User(ctx, 0); return err },
-		s.checkBinlog,
-		func(ctx context.Context) error { return s.checkClear(ctx, s.tables.certificates) },
-	}
-	if s.clear {
-		checks = append(checks, func(ctx context.Context) error { return s.checkClear(ctx, s.tables.history) })
-	}
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
 	}
 	var problems []error
-	for _, check := range checks {
-		switch err := check(ctx); {
-		case err == nil:
-		case purge.ClassOf(err) == purge.Misconfigured:
+	for _, check := range s.checks() {
+		switch err := check(ctx); purge.ClassOf(err) {
+		case purge.Misconfigured, purge.Unavailable: // the server answered Ping, so it refuses this
 			problems = append(problems, err)
 		default:
-			return nil, err
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	return problems, nil
-}
-
-// checkClear reports whether references of a table may be cleared. It changes nothing.
-func (s *Store) checkClear(ctx context.Context, table string) error {
-	statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' WHERE 1 = 0" //nolint:gosec // a quoted name of our own
-	_, err := s.sql.ExecContext(ctx, statement)
-	return classify("checking the right to clear references", err)
 }
 
 // Clock returns the time by MySQL's clock.

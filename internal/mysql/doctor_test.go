@@ -1,13 +1,8 @@
 package mysql_test
 
 import (
-	"bytes"
-	"context"
-	"fmt"
-	"net"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,41 +48,6 @@ func TestProblems(t *testing.T) {
 func (f *fixture) account() string {
 	name, _, _ := strings.Cut(f.dsn, ":")
 	return "'" + name + "'@'%'"
-}
-
-// rewritingConn puts one statement in place of another of the same length.
-type rewritingConn struct {
-	net.Conn
-	statement, instead []byte
-	done               *atomic.Bool
-}
-
-func (c rewritingConn) Write(b []byte) (int, error) {
-	if bytes.Contains(b, c.statement) {
-		c.done.Store(true)
-		b = bytes.Replace(b, c.statement, c.instead, 1)
-	}
-	return c.Conn.Write(b)
-}
-
-// TestProblemsOfABinaryLogByStatement asks a table for the settings: MariaDB cannot begin to log while it runs.
-func TestProblemsOfABinaryLogByStatement(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, lms.UTF8MB4)
-	f.exec("CREATE TABLE " + f.db.Ledger + ".settings AS SELECT 'log_bin' AS name, 'ON' AS value UNION SELECT 'binlog_format', 'STATEMENT'")
-	const statement = "SHOW VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')"
-	var rewritten atomic.Bool
-	store := f.open(f.dsn, func(c *mysql.Config) {
-		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			instead := fmt.Sprintf("%-*s", len(statement), "SELECT name, value FROM "+f.db.Ledger+".settings")
-			return rewritingConn{conn, []byte(statement), []byte(instead), &rewritten}, err
-		}
-	})
-	problems, err := store.Problems(t.Context())
-	if err != nil || !rewritten.Load() || len(problems) != 1 || !strings.Contains(problems[0].Error(), "binlog_format") {
-		t.Errorf("got %v, %v; want the binary log's format", problems, err)
-	}
 }
 
 func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {

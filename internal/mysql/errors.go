@@ -28,6 +28,8 @@ const (
 	erProcedureAccessDenied = 1370
 	erDuplicateEntry        = 1062
 	erDeadlock              = 1213
+	erBinlogByStatement     = 1665
+	erUnknownCommand        = 1047
 )
 
 // misconfigured are the numbers that every user would meet, so that failing users one by one would be wrong.
@@ -35,10 +37,13 @@ var misconfigured = map[uint16]bool{
 	erAccessDenied: true, erDatabaseAccessDenied: true, erUnknownDatabase: true, erUnknownColumn: true, erTableAccessDenied: true,
 	erColumnAccessDenied: true, erNoSuchTable: true, erSpecificAccessDenied: true, erProcedureAccessDenied: true,
 	erHostNotPrivileged: true, erAccessDeniedNoPass: true, erMustChangePassword: true, erAccountLocked: true, erInsecureTransport: true,
+	erBinlogByStatement: true,
 }
 
 // unavailable are the numbers of a server that is there, but not for us, and not now.
 var unavailable = map[uint16]bool{
+	erUnknownCommand: true, // Galera: the node is not ready, or has lost the cluster
+
 	1040: true, // too many connections
 	1053: true, // shutdown in progress
 	1290: true, // read only, as a replica is after a failover
@@ -51,9 +56,16 @@ func hint(number uint16) string {
 	switch number {
 	case erNoSuchTable, erUnknownColumn:
 		return " (run `enqueuer migrate`; check lms.database)"
+	case erBinlogByStatement:
+		return " (set binlog_format to ROW or MIXED)"
+	case erUnknownCommand:
+		return ": this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
 	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
 		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate` needs the account certpurge_migrate)"
 	default:
+		if unavailable[number] {
+			return ""
+		}
 		return " (check mysql.dsn)"
 	}
 }
@@ -72,7 +84,7 @@ func classify(doing string, err error) error {
 			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d: %s%s", doing, e.Number, e.Message, hint(e.Number))}
 		}
 		if unavailable[e.Number] {
-			return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be used (%s): error %d (%s)", doing, e.Number, e.SQLState)}
+			return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be used (%s): error %d (%s)%s", doing, e.Number, e.SQLState, hint(e.Number))}
 		}
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d (%s)", doing, e.Number, e.SQLState)}
 	}

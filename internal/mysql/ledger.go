@@ -65,6 +65,8 @@ func (s *Store) Intend(
 	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
 ) (purge.Intended, error) {
 	var q script
+	// As Record does, so that a server that cannot record refuses before anything is deleted.
+	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	s.addObjects(&q, attempt, intents, time.Time{})
 	text, args := s.tables.retirement("= ?"), []any{attempt.User}
 	if len(empty) > 0 {

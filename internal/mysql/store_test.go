@@ -33,7 +33,12 @@ type fixture struct {
 // newFixture makes both accounts by running grants.sql with names of its own, and migrates the ledger as the second.
 func newFixture(tb testing.TB, charset lms.Charset, change ...func(*mysql.Config)) *fixture {
 	tb.Helper()
-	f := &fixture{t: tb, db: sandboxtest.MySQL(tb, charset)}
+	return newFixtureOn(tb, sandboxtest.MySQL(tb, charset), change...)
+}
+
+func newFixtureOn(tb testing.TB, db *sandboxtest.Database, change ...func(*mysql.Config)) *fixture {
+	tb.Helper()
+	f := &fixture{t: tb, db: db}
 	f.grant()
 	if _, err := f.open(f.migrateDSN).Migrate(tb.Context()); err != nil {
 		tb.Fatalf("migrating: %v", err)

@@ -33,19 +33,3 @@ func (s *Store) SaveWatchPosition(ctx context.Context, after purge.UserID, ended
 		" ON DUPLICATE KEY UPDATE after_user_id = VALUES(after_user_id), ended_at = COALESCE(VALUES(ended_at), ended_at)", after, ended)
 	return classify("writing down where watching goes on", err)
 }
-
-// CheckIntake reports whether the account may do what asking for users takes: read the LMS tables and the ledger. It changes
-// nothing.
-func (s *Store) CheckIntake(ctx context.Context) error {
-	if err := s.checkVersion(ctx); err != nil {
-		return err
-	}
-	if _, err := s.Retirees(ctx, 0, 1); err != nil {
-		return err
-	}
-	if _, err := s.Standings(ctx, []purge.UserID{0}); err != nil {
-		return err
-	}
-	_, _, err := s.WatchPosition(ctx)
-	return err
-}

@@ -65,10 +65,10 @@ func (p *pair) stop() {
 }
 
 // OwnServers starts a pair for this test alone, which may stop, kill and flush them. It costs about half a second; MySQL
-// and Redis are far cheaper.
-func OwnServers(tb testing.TB) *sandbox.Servers {
+// and Redis are far cheaper. mariadb are further arguments of the database server.
+func OwnServers(tb testing.TB, mariadb ...string) *sandbox.Servers {
 	tb.Helper()
-	return ownServers(tb, sandbox.Options{NoSync: true})
+	return ownServers(tb, sandbox.Options{NoSync: true, MariaDB: mariadb})
 }
 
 func ownServers(tb testing.TB, opts sandbox.Options) *sandbox.Servers {

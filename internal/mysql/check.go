@@ -1,0 +1,97 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Check reports whether the server does for this account what a purge needs: each thing is tried, because a server that is
+// read-only, or a cluster's node without a quorum, still answers SELECT 1. It changes nothing.
+func (s *Store) Check(ctx context.Context) error {
+	for _, check := range s.checks() {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checks are the parts of Check. The most general trouble comes first.
+func (s *Store) checks() []func(context.Context) error {
+	all := []func(context.Context) error{
+		s.checkVersion,
+		s.checkWrite,
+		func(ctx context.Context) error { _, err := s.User(ctx, 0); return err },
+	}
+	for _, table := range s.counting() {
+		all = append(all, func(ctx context.Context) error { return s.checkClear(ctx, table) })
+	}
+	return all
+}
+
+// CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
+// write the ledger. It changes nothing.
+func (s *Store) CheckIntake(ctx context.Context) error {
+	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	if err := s.checkWrite(ctx); err != nil {
+		return err
+	}
+	if _, err := s.Retirees(ctx, 0, 1); err != nil {
+		return err
+	}
+	if _, err := s.Standings(ctx, []purge.UserID{0}); err != nil {
+		return err
+	}
+	_, _, err := s.WatchPosition(ctx)
+	return err
+}
+
+// binlogByStatement is what makes every recording fail with error 1665: InnoDB does not write under READ COMMITTED where the
+// binary log holds statements, and under the default isolation two purges would block each other by gap locks.
+const binlogByStatement = "MySQL's binlog_format is STATEMENT, with which nothing can be recorded: set it to ROW or MIXED"
+
+// checkWrite writes to the ledger as Record does, under the same isolation, but no row. Sessions keep the binary log's format
+// that they began with, so the format that new ones would get is looked at as well.
+func (s *Store) checkWrite(ctx context.Context) error {
+	var q script
+	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+	q.add("START TRANSACTION")
+	q.add("UPDATE requests SET state = state WHERE 1 = 0")
+	q.add("ROLLBACK")
+	q.add("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')")
+	settings := map[string]string{}
+	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+		var name, value string
+		err := rows.Scan(&name, &value)
+		settings[name] = value
+		return err
+	})
+	switch {
+	case err != nil && s.readOnly(ctx):
+		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "MySQL is read-only, as a replica is, or a primary during a failover" +
+			" (read_only, super_read_only): mysql.dsn must lead to the primary"}
+	case err != nil:
+		return classify("checking that the ledger can be written", err)
+	case settings["log_bin"] == "ON" && settings["binlog_format"] == "STATEMENT":
+		return &purge.Error{Class: purge.Misconfigured, Text: binlogByStatement}
+	}
+	return nil
+}
+
+// readOnly reports whether the server says that it is read-only. The driver tells nothing of that: it closes the connection.
+func (s *Store) readOnly(ctx context.Context) bool {
+	var on bool
+	return s.sql.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&on) == nil && on
+}
+
+// checkClear reports whether references of a table may be cleared. It changes nothing.
+func (s *Store) checkClear(ctx context.Context, table string) error {
+	statement := fmt.Sprintf("UPDATE %s SET download_uuid = '', download_url = '' WHERE 1 = 0", table)
+	_, err := s.sql.ExecContext(ctx, statement)
+	return classify("checking the right to clear references", err)
+}
