@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,13 +41,16 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 	return cfg, store, nil
 }
 
-// openRedis connects to the queue's Redis.
-func openRedis(cmd *cobra.Command, cfg config.Enqueuer) (redis.UniversalClient, error) {
+// openRedis connects to the queue's Redis. check says whether it may be used: queue.Check by a command that puts tasks into it,
+// queue.Ping by one that reads.
+func openRedis(
+	cmd *cobra.Command, cfg config.Enqueuer, check func(context.Context, redis.UniversalClient) error,
+) (redis.UniversalClient, error) {
 	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
 	if err != nil {
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
-	if err := queue.Ping(cmd.Context(), rdb); err != nil {
+	if err := check(cmd.Context(), rdb); err != nil {
 		return nil, errors.Join(cli.Unavailable(err), rdb.Close())
 	}
 	return rdb, nil
@@ -59,15 +63,28 @@ type servers struct {
 	keeper *queue.Keeper
 }
 
-// openBoth opens the databases and Redis; close closes them.
+// openBoth opens the databases and Redis, which must take tasks; close closes them.
 func (a *app) openBoth(cmd *cobra.Command) (*servers, error) {
+	s, err := a.openWithoutAsking()
+	if err != nil {
+		return nil, err
+	}
+	if err := queue.Check(cmd.Context(), s.redis); err != nil {
+		s.close()
+		return nil, cli.Unavailable(err)
+	}
+	return s, nil
+}
+
+// openWithoutAsking is openBoth for servers that may be away.
+func (a *app) openWithoutAsking() (*servers, error) {
 	cfg, store, err := a.openStore()
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := openRedis(cmd, cfg)
+	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
 	}
 	keeper := queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
 	return &servers{store: store, redis: rdb, keeper: keeper}, nil

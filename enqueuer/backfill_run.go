@@ -59,7 +59,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 		}
 		return a.printPlan(plan, source, o)
 	}
-	rdb, err := openRedis(cmd, cfg)
+	rdb, err := openRedis(cmd, cfg, queue.Check)
 	if err != nil {
 		return err
 	}

@@ -20,18 +20,24 @@ func newDoctorCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong between ledger, Redis and settings, and mend what is safe to mend",
-		Long: `doctor looks for what can go wrong between the ledger, Redis and the settings of both servers: tasks in Redis that asynq
-lost and cannot mend, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction
+		Long: `doctor looks for what can go wrong between the ledger, Redis, the workers and the settings of both servers: a server that
+answers and refuses to work, requests that wait while no worker pulls tasks, workers that are paused and why, tasks in Redis that
+asynq lost and cannot mend, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction
 policy that throws tasks away. It explains each find. Tasks move while it looks, so each find about them is looked at
 twice, --settle apart.
+
+Whether MySQL and Redis do what a purge needs is tried, with writes that change nothing. If one of them cannot be reached, that is
+a find, and all is looked at that does not need it.
 
 Without --fix nothing is changed. With it, only what is safe is mended: tasks in Redis that cannot run are forgotten,
 because the ledger knows their requests; a queue is registered; requests without a task get one, as by reconcile. LMS,
 bucket and the states of requests are never touched. What is only advice is left to you.
 
-Buckets and their rights are not looked at: the worker checks them when it starts, and says on /readyz what is wrong.
+Buckets and their rights are not looked at: the worker checks them when it starts and while it runs, says on /readyz what is wrong,
+and pauses, which is a find.
 
-Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed.
+Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed; with 4 or 5
+something could not be looked at.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
@@ -40,7 +46,7 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 			if d.Grace < 0 || settle < 0 {
 				return cli.Usage("--grace and --settle must not be negative")
 			}
-			s, err := a.openBoth(cmd)
+			s, err := a.openWithoutAsking()
 			if err != nil {
 				return err
 			}
@@ -49,17 +55,20 @@ Finds are errors, warnings and notes. Exit code 3 means that an error or a warni
 			d.Wait = func(ctx context.Context) error { return pause(ctx, settle) }
 			d.Queue = &queue.Doctor{Redis: s.redis, Wait: d.Wait}
 			d.Keeper = s.keeper
-			finds, err := d.Run(cmd.Context(), fix)
-			if err != nil {
-				return cli.Unavailable(err)
+			finds, failure := d.Run(cmd.Context(), fix)
+			if failure != nil && len(finds) == 0 {
+				return cli.Unavailable(failure)
 			}
 			if *out == "json" {
 				err = a.printJSON(orEmpty(finds))
 			} else {
 				a.printFinds(finds, fix)
 			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case failure != nil:
+				return cli.Unavailable(failure)
 			}
 			return verdict(finds)
 		},

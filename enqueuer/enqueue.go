@@ -86,7 +86,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	if users, err = knownUsers(ctx, store, users, o.username); err != nil {
 		return err
 	}
-	rdb, err := openRedis(cmd, cfg)
+	rdb, err := openRedis(cmd, cfg, queue.Check)
 	if err != nil {
 		return err
 	}

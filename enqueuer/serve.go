@@ -83,8 +83,8 @@ func (s *service) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: s.store.Ping},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, s.redis) }},
+		telemetry.Check{Name: "mysql", Ask: s.store.Check},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Check(ctx, s.redis) }},
 		telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }},
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
@@ -129,7 +129,7 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 			if err := s.store.Check(ctx); err != nil {
 				return err
 			}
-			return queue.Ping(ctx, s.redis)
+			return queue.Check(ctx, s.redis)
 		},
 		func(err error) bool { return purge.ClassOf(err) == purge.Misconfigured },
 		func(err error) { s.log.ErrorContext(ctx, "not ready", slog.Any("error", err)) })

@@ -96,16 +96,16 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 		return cli.Unavailable(err)
 	}
 	var depths []queue.Depth
-	var workers int
-	rdb, redisErr := openRedis(cmd, cfg)
+	var workers []queue.Worker
+	rdb, redisErr := openRedis(cmd, cfg, queue.Ping)
 	if redisErr == nil {
 		defer rdb.Close()
 		if depths, redisErr = queue.Backlog(cmd.Context(), rdb); redisErr == nil {
-			workers, redisErr = queue.Workers(rdb)
+			workers, redisErr = queue.Workers(cmd.Context(), rdb)
 		}
 	}
 	if *out == "json" {
-		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": workers}); err != nil {
+		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers), "worker_states": orEmpty(workers)}); err != nil {
 			return err
 		}
 		return cli.Unavailable(redisErr)
@@ -128,7 +128,12 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	if redisErr == nil {
-		a.printf("\nworkers that pull tasks: %d\n", workers)
+		a.printf("\nworkers that pull tasks: %d\n", queue.CountPulling(workers))
+		for _, w := range workers {
+			if w.State != queue.Pulling {
+				a.printf("  %s\n", w)
+			}
+		}
 	}
 	return cli.Unavailable(redisErr)
 }

@@ -112,8 +112,8 @@ const failedRoundPause = 5 * time.Second
 // run makes rounds until ctx ends. A misconfiguration at the very start is returned; what comes later is waited out.
 func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	health := telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.store.Ping},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, w.redis) }},
+		telemetry.Check{Name: "mysql", Ask: w.store.CheckIntake},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Check(ctx, w.redis) }},
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -148,7 +148,7 @@ func (w *watcher) check(ctx context.Context) error {
 	if err := w.store.CheckIntake(ctx); err != nil {
 		return err
 	}
-	return queue.Ping(ctx, w.redis)
+	return queue.Check(ctx, w.redis)
 }
 
 // watchOnce makes one round and prints it.

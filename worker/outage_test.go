@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -40,12 +42,23 @@ func (s *stoppable) start() {
 
 func (s *stoppable) stop() { _ = s.server.Close() } // its connections are cut
 
-// TestEachOutageIsSaidEverywhere takes MySQL, Redis and Cloud Storage away one by one. Readiness, overview, metrics and log must
-// each say which it is, and users who come meanwhile must be purged afterwards without a counted failure.
+// TestEachOutageIsSaidEverywhere takes MySQL, Redis and Cloud Storage away one by one, and lets MySQL and Redis answer and refuse to
+// work. Readiness, overview, metrics and log must each say which it is, others must hear it from Redis, and users who come
+// meanwhile must be purged afterwards without a counted failure.
 func TestEachOutageIsSaidEverywhere(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	db := sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4)
+	s := newSiteOn(t, db, servers.Redis.URL(0))
+	user, password := db.AddAccount(t) // root may write to a read-only server
+	for _, schema := range []string{db.LMS, db.Ledger} {
+		db.Exec(t, "GRANT ALL ON "+schema+".* TO '"+user+"'@'%'")
+	}
+	s.cfg.MySQL.DSN = config.NewSecret(db.DSN(user, password, db.Ledger))
+	rdb, err := queue.NewRedis(servers.Redis.URL(0))
+	must(t, err)
+	t.Cleanup(func() { _ = rdb.Close() })
+	redis := func(args ...any) func() { return func() { must(t, rdb.Do(t.Context(), args...).Err()) } }
 	bucket := &stoppable{t: t, bucket: s.bucket}
 	bucket.start()
 	t.Cleanup(func() { bucket.stop() })
@@ -74,25 +87,44 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		overview    string
 		metrics     []string
 		log         string
-		open        bool // whether requests can be made meanwhile
+		open        bool   // whether requests can be made meanwhile
+		told        string // by the worker, in Redis; empty if Redis takes nothing
 	}{
 		{
 			"MySQL", servers.MariaDB.Stop, func() { must(t, servers.MariaDB.Start(t.Context())) },
 			"mysql: ", "The ledger in MySQL cannot be read",
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 0\n", "certpurge_queue_up 1\n"},
-			`msg="worker paused" error="`, false,
+			`msg="worker paused" error="`, false, "MySQL cannot be reached",
 		},
 		{
 			"Redis", servers.Redis.Stop, func() { must(t, servers.Redis.Start(t.Context())) },
 			"redis: connecting to Redis", "The queues in Redis cannot be read",
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 0\n"},
-			`msg="worker paused" error="connecting to Redis`, false,
+			`msg="worker paused" error="connecting to Redis`, false, "",
 		},
 		{
 			"Cloud Storage", bucket.stop, bucket.start,
 			`paused: reading the settings of bucket "certs": the connection failed`, `This process is not ready: paused: reading the settings of bucket`,
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
-			`msg="worker paused" error="reading the settings of bucket`, true,
+			`msg="worker paused" error="reading the settings of bucket`, true, "reading the settings of bucket",
+		},
+		{
+			"a read-only server", func() { db.Exec(t, "SET GLOBAL read_only = 1") }, func() { db.Exec(t, "SET GLOBAL read_only = 0") },
+			"mysql: MySQL is read-only", "This process is not ready: mysql: MySQL is read-only",
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
+			`msg="worker paused" error="MySQL is read-only`, false, "MySQL is read-only",
+		},
+		{
+			"a full queue", redis("CONFIG", "SET", "maxmemory", "1"), redis("CONFIG", "SET", "maxmemory", "0"),
+			"redis: Redis is full", "This process is not ready: redis: Redis is full",
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
+			`msg="worker paused" error="Redis is full`, false, "",
+		},
+		{
+			"a replica", redis("REPLICAOF", "127.0.0.1", "1"), redis("REPLICAOF", "NO", "ONE"),
+			"redis: Redis is a replica", "This process is not ready: redis: Redis is a replica",
+			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
+			`msg="worker paused" error="Redis is a replica`, false, "",
 		},
 	} {
 		well()
@@ -110,6 +142,13 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 			}
 			return all
 		}
+		sandboxtest.Eventually(t, tc.name+" is told in Redis", func() bool {
+			if tc.told == "" {
+				return true
+			}
+			why, err := queue.Standstill(t.Context(), rdb, queue.Live)
+			return err == nil && strings.Contains(why, "is paused since") && strings.Contains(why, tc.told)
+		})
 		var left []string
 		sandboxtest.Eventually(t, tc.name+" is missed everywhere", func() bool {
 			left = missing()

@@ -30,6 +30,7 @@ type worker struct {
 	health  *telemetry.Health
 	suspect chan struct{} // an attempt met a failure that may be that of all users
 	misses  purge.Misses
+	present *queue.Presence
 
 	said struct { // by the checks, which say each thing once
 		policy   string // of Redis's evictions
@@ -65,6 +66,8 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
+	w.present = queue.NewPresence(w.redis, cli.Version(), w.doubt)
+	defer w.present.Start(ctx)()
 	storage := newGCSConfig(cfg, locations, environ, log)
 	storage.Trace = w.tracing.Asked
 	storage.Observe = func(kind string, status int, took time.Duration) {
@@ -79,8 +82,8 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
 
 	w.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.store.Ping},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Ping(ctx, w.redis) }},
+		telemetry.Check{Name: "mysql", Ask: w.doubting(w.store.Check)},
+		telemetry.Check{Name: "redis", Ask: w.doubting(func(ctx context.Context) error { return queue.CheckPull(ctx, w.redis) })},
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -157,6 +160,17 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 	}
 }
 
+// doubting is a check that pauses the worker as well, if what it found is found again.
+func (w *worker) doubting(check func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := check(ctx)
+		if err != nil {
+			w.doubt()
+		}
+		return err
+	}
+}
+
 // doubt has it looked into whether all that a purge needs is there.
 func (w *worker) doubt() {
 	select {
@@ -171,7 +185,12 @@ func (w *worker) newReconciler() *reconcile.Reconciler {
 	return &reconcile.Reconciler{
 		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.newClientConfig()),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
-		Observe: func(sum reconcile.Summary, err error) { w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err) },
+		Observe: func(sum reconcile.Summary, err error) {
+			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err)
+			if err != nil {
+				w.doubt()
+			}
+		},
 	}
 }
 

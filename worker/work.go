@@ -22,6 +22,7 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 		if err := w.await(ctx, first); err != nil || ctx.Err() != nil {
 			return err
 		}
+		w.present.Set(queue.Pulling, "")
 		w.log.InfoContext(ctx, "pulling tasks", slog.Int("concurrency", w.cfg.Queue.Concurrency))
 		serving, pause := context.WithCancelCause(ctx)
 		var beside sync.WaitGroup
@@ -47,7 +48,10 @@ func (w *worker) await(ctx context.Context, first bool) error {
 			return err
 		},
 		func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
-		func(err error) { w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err)) })
+		func(err error) {
+			w.present.Set(queue.Paused, err.Error())
+			w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err))
+		})
 }
 
 // check asks for everything that all users need.
@@ -55,7 +59,7 @@ func (w *worker) check(ctx context.Context) error {
 	if err := w.store.Check(ctx); err != nil {
 		return err
 	}
-	if err := queue.Ping(ctx, w.redis); err != nil {
+	if err := queue.CheckPull(ctx, w.redis); err != nil {
 		return err
 	}
 	w.sayPolicy(ctx, queue.EvictionPolicy(ctx, w.redis))
@@ -109,6 +113,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), context.Canceled) {
 				w.health.NotReady("draining")
+				w.present.Set(queue.Stopping, "")
 			}
 			return
 		case <-w.suspect:
@@ -116,6 +121,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 		}
 		if err := w.check(ctx); err != nil && ctx.Err() == nil {
 			w.health.NotReady("paused: " + err.Error())
+			w.present.Set(queue.Paused, err.Error())
 			pause(fmt.Errorf("pausing: %w", err))
 			return
 		}

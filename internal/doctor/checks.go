@@ -1,21 +1,53 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Run makes all checks and, with fix, mends what is safe to mend. Broken tasks are mended before ledger and Redis are
-// compared: as long as one is there, the reconciler cannot ask for the depth of its queue, and a task that can never run
-// looks alive.
+// The servers that checks need.
+const (
+	serverMySQL = "MySQL"
+	serverRedis = "Redis"
+)
+
+// check is one of the things that are looked at.
+type check struct {
+	run   func(context.Context) ([]Find, error)
+	needs []string
+	every bool // it reads every task
+}
+
+// checks returns all of them. Broken tasks are mended before ledger and Redis are compared: as long as one is there, the
+// reconciler cannot ask for the depth of its queue, and a task that can never run looks alive.
+func (d *Doctor) checks() []check {
+	mysql, redis, both := []string{serverMySQL}, []string{serverRedis}, []string{serverMySQL, serverRedis}
+	return []check{
+		{run: d.database, needs: mysql},
+		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverMySQL) }, needs: mysql},
+		{run: d.refusal, needs: redis},
+		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverRedis) }, needs: redis},
+		{run: d.server, needs: redis},
+		{run: d.queues, needs: redis},
+		{run: d.pausedWorkers, needs: redis},
+		{run: d.noWorker, needs: both},
+		{run: d.tasks, needs: redis, every: true},
+		{run: d.Lost, needs: both, every: true},
+		{run: d.Needless, needs: both, every: true},
+	}
+}
+
+// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached, or a check that fails, is a find;
+// the other checks are made all the same. The error is then the first of these, beside the finds.
 func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
-	return d.examine(ctx, fix, d.database, d.Clocks, d.server, d.queues, d.tasks, d.Lost, d.Needless)
+	return d.examine(ctx, fix, true)
 }
 
 // glanceLimit is how many waiting tasks there may be for a Glance to read every one.
@@ -28,38 +60,104 @@ func (d *Doctor) Glance(ctx context.Context) (finds []Find, whole bool, err erro
 	if err != nil {
 		return nil, false, err
 	}
-	if pending > glanceLimit {
-		finds, err = d.examine(ctx, false, d.database, d.Clocks, d.server, d.queues)
-		return finds, false, err
-	}
-	finds, err = d.Run(ctx, false)
-	return finds, true, err
+	whole = pending <= glanceLimit
+	finds, err = d.examine(ctx, false, whole)
+	return finds, whole, err
 }
 
-// examine makes checks, in their order.
-func (d *Doctor) examine(ctx context.Context, fix bool, checks ...func(context.Context) ([]Find, error)) ([]Find, error) {
-	var all []Find
-	broken := false // whether the ledger cannot be asked, which is a find already
-	for _, check := range checks {
-		finds, err := check(ctx)
-		if err != nil && broken && purge.ClassOf(err) == purge.Misconfigured {
+// examine makes the checks, in their order.
+func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
+	all, away, failure := d.unreachable(ctx)
+	spoilt := map[string]bool{} // servers with a find because of which other checks may fail
+	for _, c := range d.checks() {
+		if !whole && c.every || slices.ContainsFunc(c.needs, func(server string) bool { return away[server] }) {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
+		finds, err := c.run(ctx)
 		for i := range finds {
-			broken = broken || finds[i].Kind == KindDatabase
-			if !fix || finds[i].mend == nil {
-				continue
-			}
-			if finds[i].Fixed, err = finds[i].mend(ctx); err != nil {
-				return nil, err
+			spoilt[finds[i].Subject] = spoilt[finds[i].Subject] || finds[i].Kind == KindDatabase || finds[i].Kind == kindRefusal
+			if err == nil && fix && finds[i].mend != nil {
+				finds[i].Fixed, err = finds[i].mend(ctx)
 			}
 		}
 		all = append(all, finds...)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil && !slices.ContainsFunc(c.needs, func(server string) bool { return spoilt[server] }):
+			failure = cmp.Or(failure, err)
+			all = append(all, Find{
+				Severity: Severe, Kind: "check_failed", Subject: strings.Join(c.needs, " and "),
+				Text: "Something could not be looked at, so more may be wrong: " + err.Error() + ".",
+			})
+		}
 	}
-	return all, nil
+	return all, failure
+}
+
+// unreachable asks whether each server answers at all.
+func (d *Doctor) unreachable(ctx context.Context) (finds []Find, away map[string]bool, failure error) {
+	away = map[string]bool{}
+	note := func(server string, err error) {
+		if err == nil {
+			return
+		}
+		away[server], failure = true, cmp.Or(failure, err)
+		finds = append(finds, Find{
+			Severity: Severe, Kind: "unreachable", Subject: server,
+			Text: "Nothing that needs it was looked at: " + err.Error() + ".",
+		})
+	}
+	note(serverMySQL, d.Store.Ping(ctx))
+	note(serverRedis, queue.Ping(ctx, d.Redis))
+	return finds, away, failure
+}
+
+// kindRefusal is the kind of finds about a Redis that answers and takes no task.
+const kindRefusal = "redis_refuses"
+
+// refusal tries whether Redis takes tasks.
+func (d *Doctor) refusal(ctx context.Context) ([]Find, error) {
+	err := queue.CheckPull(ctx, d.Redis)
+	if err == nil {
+		return nil, nil
+	}
+	return []Find{{
+		Severity: Severe, Kind: kindRefusal, Subject: serverRedis,
+		Text: "Redis answers, but no task can be put into it or taken from it: " + err.Error() + ".",
+	}}, nil
+}
+
+// pausedWorkers looks for workers that say that they are paused.
+func (d *Doctor) pausedWorkers(ctx context.Context) ([]Find, error) {
+	workers, err := queue.Workers(ctx, d.Redis)
+	var finds []Find
+	for _, w := range workers {
+		if w.State == queue.Paused {
+			finds = append(finds, Find{
+				Severity: Warn, Kind: "worker_paused", Subject: "worker on " + w.Host,
+				Text: "The worker " + w.String() + ". It goes on by itself within 30 seconds once that is mended.",
+			})
+		}
+	}
+	return finds, err
+}
+
+// noWorker looks for requests that are due while no worker pulls tasks.
+func (d *Doctor) noWorker(ctx context.Context) ([]Find, error) {
+	workers, err := queue.Workers(ctx, d.Redis)
+	why := queue.NonePulls(workers)
+	if err != nil || why == "" {
+		return nil, err
+	}
+	open, err := d.Store.OpenRequests(ctx, 0, d.Now().Add(time.Hour), 1) // touched at any time
+	if err != nil || len(open) == 0 {
+		return nil, err
+	}
+	return []Find{{
+		Severity: Severe, Kind: "no_worker", Subject: "workers",
+		Text: "Requests are open, and " + why + ". If one is running all the same, it uses another Redis, or another database number of it: compare redis.url.",
+	}}, nil
 }
 
 // KindDatabase is the kind of finds about the database; with one of those, others may not be possible to look for.
@@ -74,7 +172,7 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 	var finds []Find
 	for _, problem := range problems {
 		finds = append(finds, Find{
-			Severity: Severe, Kind: KindDatabase, Subject: "MySQL",
+			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
 			Text: "Workers refuse to start, or pause, because of this: " + problem.Error() + ".",
 		})
 	}
@@ -95,15 +193,16 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 // mostSkew is how far clocks may differ.
 const mostSkew = 5 * time.Second
 
-// Clocks compares this machine's clock with those of the servers.
-func (d *Doctor) Clocks(ctx context.Context) ([]Find, error) {
+// Clocks compares this machine's clock with those of servers.
+func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) {
 	var finds []Find
-	for _, server := range []struct {
-		name string
-		read func(context.Context) (time.Time, error)
-	}{{"MySQL", d.Store.Clock}, {"Redis", d.Queue.Clock}} {
+	for _, server := range servers {
+		read := d.Queue.Clock
+		if server == serverMySQL {
+			read = d.Store.Clock
+		}
 		before := d.Now()
-		theirs, err := server.read(ctx)
+		theirs, err := read(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -118,9 +217,9 @@ func (d *Doctor) Clocks(ctx context.Context) ([]Find, error) {
 			way = "behind"
 		}
 		finds = append(finds, Find{
-			Severity: Warn, Kind: "clock_skew", Subject: server.name,
+			Severity: Warn, Kind: "clock_skew", Subject: server,
 			Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, so tasks may run too early, too late or twice: let all machines follow NTP.",
-				server.name, skew.Seconds(), way),
+				server, skew.Seconds(), way),
 		})
 	}
 	return finds, nil

@@ -20,15 +20,6 @@ type Depth struct {
 	Paused    bool   `json:"paused"`
 }
 
-// Workers is how many workers pull tasks from this Redis.
-func Workers(rdb redis.UniversalClient) (int, error) {
-	servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
-	if err != nil {
-		return 0, fmt.Errorf("listing workers: %w", err)
-	}
-	return len(servers), nil
-}
-
 // Depths reads the depth of every queue; a queue that was never used is empty.
 func Depths(rdb redis.UniversalClient) ([]Depth, error) {
 	inspector := asynq.NewInspectorFromRedisClient(rdb)

@@ -3,12 +3,9 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // The library's own log repeats, on standard error, what every call returns.
@@ -59,20 +56,6 @@ func NewRedis(url string) (redis.UniversalClient, error) {
 		return nil, errors.New("redis.url: it could not be understood (write # / @ in a password as %23 %2F %40); expected one of " + redisForms)
 	}
 	return client, nil
-}
-
-// Ping reports whether Redis answers and lets us in.
-func Ping(ctx context.Context, client redis.UniversalClient) error {
-	err := client.Ping(ctx).Err()
-	for _, prefix := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR DB index", "ERR AUTH", "ERR invalid DB"} {
-		if redis.HasErrorPrefix(err, prefix) {
-			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("Redis does not let us in (check redis.url): %v", err)}
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("connecting to Redis: %w", err)
-	}
-	return nil
 }
 
 // EvictionPolicy returns Redis's maxmemory-policy; empty where the server does not tell. Anything but noeviction may

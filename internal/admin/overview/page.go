@@ -98,7 +98,7 @@ type (
 	}
 	queues struct {
 		depths  []queue.Depth
-		workers int
+		workers []queue.Worker
 		broken  error
 		policy  string // of eviction; empty if Redis does not tell
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,7 @@ type world struct {
 	depths   []queue.Depth
 	stats    error
 	policy   string // of eviction
-	workers  int
+	workers  []queue.Worker
 	redis    error
 	problems []string
 	left     []overview.Uncovered
@@ -64,8 +65,16 @@ func (w *world) Recoverable(context.Context) (mysql.Dates, error)       { return
 func (w *world) Backlog(context.Context) ([]queue.Depth, error)         { return w.depths, w.redis }
 func (w *world) Statistics(context.Context) error                       { return w.stats }
 func (w *world) EvictionPolicy(context.Context) string                  { return w.policy }
-func (w *world) Workers(context.Context) (int, error)                   { return w.workers, w.redis }
+func (w *world) Workers(context.Context) ([]queue.Worker, error)        { return w.workers, w.redis }
 func (w *world) Coverage(context.Context) ([]overview.Uncovered, error) { return w.left, w.ledger }
+
+func pulling(n int) []queue.Worker { return slices.Repeat([]queue.Worker{{State: queue.Pulling}}, n) }
+
+func pausedWorker() []queue.Worker {
+	return []queue.Worker{{
+		Host: "host-a", PID: 7, State: queue.Paused, Reason: "MySQL is read-only", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+	}}
+}
 
 // busy is a world in which much is going on, and all is well.
 func busy() *world {
@@ -85,7 +94,7 @@ func busy() *world {
 		},
 		retained: mysql.Dates{Count: 7, First: ago(-48 * time.Hour), Last: ago(-96 * time.Hour)},
 		depths:   []queue.Depth{{Queue: "purge", Pending: 3, Active: 2}, {Queue: "backfill", Pending: 1000, Active: 48}},
-		workers:  4,
+		workers:  pulling(4),
 	}
 }
 
@@ -148,8 +157,10 @@ func TestPageAnswersTheFirstQuestion(t *testing.T) {
 			w.progress.Ten = 0
 			w.oldest = []mysql.Oldest{{State: purge.Queued, OpenedAt: *ago(time.Minute)}}
 		}, "Working"},
-		"no worker":             {func(w *world) { w.workers = 0 }, "Problem No worker pulls tasks, and 1,200,057 requests are open."},
-		"no worker, none due":   {func(w *world) { w.workers, w.oldest = 0, w.oldest[2:] }, "Waiting"},
+		"no worker":             {func(w *world) { w.workers = nil }, "Problem 1,200,057 requests are open, and no worker is running."},
+		"all are paused":        {func(w *world) { w.workers = pausedWorker() }, "Problem 1,200,057 requests are open, and no worker pulls tasks: host-a (process 7) is paused since"},
+		"one is paused":         {func(w *world) { w.workers = append(w.workers, pausedWorker()...) }, "Worker host-a (process 7) is paused since 2026-01-02T03:04:05Z: MySQL is read-only."},
+		"no worker, none due":   {func(w *world) { w.workers, w.oldest = nil, w.oldest[2:] }, "Waiting"},
 		"MySQL is away":         {func(w *world) { w.ledger = errors.New("connection refused") }, "Problem The ledger in MySQL cannot be read: connection refused"},
 		"Redis is away":         {func(w *world) { w.redis = errors.New("connection refused") }, "Problem The queues in Redis cannot be read: connection refused"},
 		"not ready":             {func(w *world) { w.problems = []string{"paused: bucket certs is missing"} }, "Problem This process is not ready: paused: bucket certs is missing"},

@@ -58,7 +58,9 @@ func (a asynqs) EvictionPolicy(ctx context.Context) string {
 	return queue.EvictionPolicy(ctx, a.redis)
 }
 
-func (a asynqs) Workers(context.Context) (int, error) { return queue.Workers(a.redis) }
+func (a asynqs) Workers(ctx context.Context) ([]queue.Worker, error) {
+	return queue.Workers(ctx, a.redis)
+}
 
 // uncovered counts retiring users who still have links.
 func uncovered(ctx context.Context, store *mysql.Store, eligible func(purge.Retirement) bool) ([]Uncovered, error) {

@@ -31,8 +31,8 @@ type Queues interface {
 	Statistics(ctx context.Context) error
 	// EvictionPolicy is what Redis does when its memory is full; empty if it does not tell.
 	EvictionPolicy(ctx context.Context) string
-	// Workers counts those who pull tasks.
-	Workers(ctx context.Context) (int, error)
+	// Workers are all workers, with what they do.
+	Workers(ctx context.Context) ([]queue.Worker, error)
 }
 
 // Bucket is what the settings of a bucket mean for an erasure.

@@ -3,6 +3,8 @@ package overview
 import (
 	"fmt"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // verdict is the answer to the first question.
@@ -30,10 +32,15 @@ func judge(v view) verdict {
 	}
 	due := v.OldestDue != nil
 	switch {
-	case v.QueuesKnown && v.QueuesErr == "" && v.Workers == 0 && due:
-		bad = append(bad, "No worker pulls tasks, and "+several(v.Open, "request is", "requests are")+" open.")
+	case v.QueuesKnown && v.QueuesErr == "" && queue.NonePulls(v.Workers) != "" && due:
+		bad = append(bad, several(v.Open, "request is", "requests are")+" open, and "+queue.NonePulls(v.Workers)+".")
 	case due && v.LedgerKnown && v.Progress.Ten == 0 && v.Now.Sub(*v.OldestDue) > stallTime:
 		bad = append(bad, fmt.Sprintf("No request was done in the last ten minutes, and the oldest one waits since %s.", age(v.Now, *v.OldestDue)))
+	}
+	for _, w := range v.Workers {
+		if w.State == queue.Paused && queue.CountPulling(v.Workers) > 0 {
+			warn = append(warn, "Worker "+w.String()+".")
+		}
 	}
 	if v.Broken && v.QueuesErr == "" {
 		warn = append(warn, "asynq's own statistics fail, and with them parts of the dashboard: a task in Redis is broken. `enqueuer doctor --fix` forgets it; the ledger has its request.")

@@ -39,7 +39,7 @@ type view struct {
 	QueuesKnown bool
 	QueuesErr   string
 	Depths      []queue.Depth
-	Workers     int
+	Workers     []queue.Worker
 	Broken      bool // asynq's statistics fail
 
 	Dates    reading[dates]
@@ -136,6 +136,9 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 	slices.SortFunc(v.Waits, most)
 	slices.SortFunc(v.Failures, most)
 }
+
+// Pulling is how many workers pull tasks.
+func (v view) Pulling() int { return queue.CountPulling(v.Workers) }
 
 // finds returns the doctor's finds that are no mere notes.
 func (v view) finds() []doctor.Find {

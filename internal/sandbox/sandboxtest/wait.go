@@ -31,6 +31,19 @@ func Eventually(tb testing.TB, what string, condition func() bool) {
 	}
 }
 
+// Receive waits for a signal, and fails the test if it does not come.
+func Receive[T any](tb testing.TB, what string, signal <-chan T) (value T) {
+	tb.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case value = <-signal:
+	case <-timer.C:
+		tb.Fatalf("waited in vain until %s", what)
+	}
+	return value
+}
+
 // Buffer is a log that many goroutines write, and that a test reads meanwhile.
 type Buffer struct {
 	mu      sync.Mutex

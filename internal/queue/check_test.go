@@ -1,0 +1,249 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// open connects to a URL until the test ends.
+func open(t *testing.T, url string) redis.UniversalClient {
+	t.Helper()
+	rdb, err := queue.NewRedis(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// rights are those of docs/security.md: all that an account of certpurge needs.
+func rights(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "ACL SETUSER certpurge on '>PASSWORD' ")
+	line, _, _ := strings.Cut(rest, "\n")
+	if !found {
+		t.Fatal("docs/security.md names no rights in Redis")
+	}
+	return strings.Fields(line)
+}
+
+// TestChecksFindARedisThatTakesNoTasks spoils real servers in every way in which they answer a ping, or an honest refusal, and take
+// no task.
+func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
+	t.Parallel()
+	// do runs a command as an administrator would.
+	type admin func(args ...string)
+	account := func(do admin, rules ...string) {
+		do(append([]string{"ACL", "SETUSER", "certpurge", "on", ">pw", "resetkeys", "resetchannels", "-@all"}, rules...)...)
+	}
+	full := rights(t)
+	for name, tc := range map[string]struct {
+		spoil   func(do admin, dir string)
+		url     string // of the account; the administrator's if empty
+		says    string
+		class   purge.Class // 0: all is well
+		onlyFor string      // "pull": tasks can be enqueued all the same
+		pings   bool
+	}{
+		"all is well":       {spoil: func(admin, string) {}, pings: true},
+		"memory is used up": {spoil: func(do admin, _ string) { do("CONFIG", "SET", "maxmemory", "1") }, says: "raise its maxmemory", class: purge.Unavailable, pings: true},
+		"a replica":         {spoil: func(do admin, _ string) { do("REPLICAOF", "127.0.0.1", "1") }, says: "must lead to the primary", class: purge.Unavailable, pings: true},
+		"no replicas":       {spoil: func(do admin, _ string) { do("CONFIG", "SET", "min-replicas-to-write", "1") }, says: "min-replicas-to-write", class: purge.Unavailable, pings: true},
+		"it cannot save": {spoil: func(do admin, dir string) {
+			if err := os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700); err != nil { // in the place of the file
+				t.Error(err)
+			}
+			do("SET", "x", "y")
+			do("CONFIG", "SET", "save", "3600 1")
+			do("BGSAVE")
+		}, says: "cannot save to disk", class: purge.Unavailable, pings: true},
+		"the documented rights": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw", pings: true},
+		"no scripts": {spoil: func(do admin, _ string) { account(do, append(full, "-@scripting")...) }, url: "certpurge:pw",
+			says: "'eval' command", class: purge.Misconfigured, pings: true},
+		"no scripts by their hash": {spoil: func(do admin, _ string) { account(do, append(full, "-evalsha")...) }, url: "certpurge:pw",
+			says: "'evalsha' command", class: purge.Misconfigured, pings: true},
+		"no lists": {spoil: func(do admin, _ string) { account(do, append(full, "-@list")...) }, url: "certpurge:pw",
+			says: "lacks a right", class: purge.Misconfigured, pings: true},
+		"other keys": {spoil: func(do admin, _ string) { account(do, "~other:*", "&*", "+@all") }, url: "certpurge:pw",
+			says: "lacks a right", class: purge.Misconfigured, pings: true},
+		"only the live queue": {spoil: func(do admin, _ string) { account(do, "~asynq:{purge}:*", "&*", "+@all") }, url: "certpurge:pw",
+			says: "lacks a right", class: purge.Misconfigured, pings: true},
+		"no channel": {spoil: func(do admin, _ string) { account(do, append(full, "resetchannels")...) }, url: "certpurge:pw",
+			says: "lacks a right", class: purge.Misconfigured, onlyFor: "pull", pings: true},
+		"a wrong password": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:other",
+			says: "does not let us in", class: purge.Misconfigured},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := sandboxtest.OwnServers(t).Redis
+			root := open(t, server.URL(0))
+			do := func(args ...string) {
+				t.Helper()
+				all := make([]any, len(args))
+				for i, a := range args {
+					all[i] = a
+				}
+				if err := root.Do(t.Context(), all...).Err(); err != nil {
+					t.Fatalf("%v: %v", args, err)
+				}
+			}
+			tc.spoil(do, root.ConfigGet(t.Context(), "dir").Val()["dir"])
+			url := server.URL(0)
+			if tc.url != "" {
+				url = "redis://" + tc.url + "@" + server.Addr + "/0"
+			}
+			rdb := open(t, url)
+			if name == "it cannot save" {
+				sandboxtest.Eventually(t, "the snapshot has failed", func() bool {
+					return strings.Contains(root.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
+				})
+			}
+			if err := queue.Ping(t.Context(), rdb); (err == nil) != tc.pings {
+				t.Errorf("Ping: got %v, want an answer: %v", err, tc.pings)
+			}
+			for what, check := range map[string]func(context.Context, redis.UniversalClient) error{"enqueue": queue.Check, "pull": queue.CheckPull} {
+				err := check(t.Context(), rdb)
+				switch {
+				case tc.class == 0 || tc.onlyFor != "" && tc.onlyFor != what:
+					if err != nil {
+						t.Errorf("%s: got %v", what, err)
+					}
+				case purge.ClassOf(err) != tc.class || !strings.Contains(err.Error(), tc.says):
+					t.Errorf("%s: got %v (class %d), want class %d and %q", what, err, purge.ClassOf(err), tc.class, tc.says)
+				}
+			}
+		})
+	}
+}
+
+// TestTheDocumentedRightsSuffice enqueues and runs a task, examines the queues and leaves traces of a worker under exactly the rights
+// of docs/security.md.
+func TestTheDocumentedRightsSuffice(t *testing.T) {
+	t.Parallel()
+	server := sandboxtest.OwnServers(t).Redis
+	root := open(t, server.URL(0))
+	args := []any{"ACL", "SETUSER", "certpurge", "on", ">pw"}
+	for _, r := range rights(t) {
+		args = append(args, r)
+	}
+	if err := root.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := open(t, "redis://certpurge:pw@"+server.Addr+"/0")
+	done := make(chan purge.Task, 1)
+	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+		done <- task
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	sandboxtest.Receive(t, "the task runs", done)
+	stop()
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	if _, err := keeper.Clean(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: 1, User: 1}}); err != nil {
+		t.Error(err)
+	}
+	d := &queue.Doctor{Redis: rdb, Wait: atOnce}
+	examine(t, d)
+	if _, err := d.Conditions(t.Context()); err != nil || d.Version(t.Context()) == "" {
+		t.Errorf("conditions: %v; version %q", err, d.Version(t.Context()))
+	}
+	if _, err := queue.Depths(rdb); err != nil {
+		t.Error(err)
+	}
+	denied := root.Do(t.Context(), "ACL", "LOG").Val()
+	if entries, ok := denied.([]any); !ok || len(entries) > 0 {
+		t.Errorf("Redis has refused %v", denied)
+	}
+}
+
+// TestChecksFindARedisThatIsBusy keeps it busy with a script until the script is killed.
+func TestChecksFindARedisThatIsBusy(t *testing.T) {
+	t.Parallel()
+	server := sandboxtest.OwnServers(t).Redis
+	root, busy := open(t, server.URL(0)), open(t, server.URL(0))
+	if err := root.ConfigSet(t.Context(), "lua-time-limit", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- busy.Eval(context.WithoutCancel(t.Context()), "while true do end", nil).Err() }()
+	sandboxtest.Eventually(t, "it says that it is busy", func() bool {
+		err := queue.Check(t.Context(), root)
+		return purge.ClassOf(err) == purge.Unavailable && err != nil && strings.Contains(err.Error(), "SCRIPT KILL")
+	})
+	sandboxtest.Eventually(t, "the script is killed", func() bool { return root.ScriptKill(t.Context()).Err() == nil })
+	if err := sandboxtest.Receive(t, "the script has ended", ended); err == nil {
+		t.Error("the script ended by itself")
+	}
+}
+
+// TestChecksReadWordsAfterERR asks for a database that the server does not have.
+func TestChecksReadWordsAfterERR(t *testing.T) {
+	t.Parallel()
+	server := sandboxtest.OwnServers(t).Redis
+	rdb := open(t, "redis://"+server.Addr+"/999999")
+	for _, err := range []error{queue.Ping(t.Context(), rdb), queue.Check(t.Context(), rdb)} {
+		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "does not let us in") {
+			t.Errorf("got %v, want a wrong database number", err)
+		}
+	}
+}
+
+// TestChecksFindAClusterWithoutSlots asks a cluster whose nodes were never given any.
+func TestChecksFindABrokenCluster(t *testing.T) {
+	t.Parallel()
+	addr := sandboxtest.RedisCluster(t)
+	rdb := open(t, "redis+cluster://"+addr)
+	if err := queue.CheckPull(t.Context(), rdb); err != nil {
+		t.Fatalf("the whole cluster: %v", err)
+	}
+	node := open(t, "redis://"+addr)
+	slot := node.ClusterKeySlot(t.Context(), "asynq:{backfill}:pending").Val()
+	if err := node.Do(t.Context(), "CLUSTER", "DELSLOTS", fmt.Sprint(slot)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	sandboxtest.Eventually(t, "the cluster is down", func() bool {
+		err := queue.Check(t.Context(), rdb)
+		return purge.ClassOf(err) == purge.Unavailable && err != nil && strings.Contains(err.Error(), "CLUSTER INFO")
+	})
+}
+
+// TestChecksLeaveNothing also not for asynq to find.
+func TestChecksLeaveNothing(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	if err := queue.CheckPull(t.Context(), rdb); err != nil {
+		t.Fatal(err)
+	}
+	if keys := rdb.Keys(t.Context(), "*").Val(); len(keys) > 0 {
+		t.Errorf("got %v", keys)
+	}
+}
+
+// Hangs on it: CheckPull subscribes to the channel that asynq's servers listen on.
+func TestContractServersListenForCancelations(t *testing.T) {
+	t.Parallel()
+	server := sandboxtest.OwnServers(t).Redis
+	rdb := open(t, server.URL(0))
+	asynqServer(t, rdb, asynq.Config{}, func(context.Context, *asynq.Task) error { return nil })
+	sandboxtest.Eventually(t, "the server listens", func() bool {
+		return rdb.PubSubNumSub(t.Context(), "asynq:cancel").Val()["asynq:cancel"] == 1
+	})
+}

@@ -1,0 +1,172 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// WorkerState is what a worker does.
+type WorkerState string
+
+// The states of a worker. Only one that pulls takes tasks.
+const (
+	Starting WorkerState = "starting"
+	Pulling  WorkerState = "pulling"
+	Paused   WorkerState = "paused"
+	Stopping WorkerState = "stopping"
+)
+
+// Worker is what a worker says of itself. Reason is the text of an error that a log may hold, so it names no person.
+type Worker struct {
+	Host    string      `json:"host"`
+	PID     int         `json:"pid"`
+	Version string      `json:"version,omitempty"` // empty for a worker that does not tell
+	State   WorkerState `json:"state"`
+	Reason  string      `json:"reason,omitempty"` // why it is paused
+	Since   time.Time   `json:"since"`            // when it came into the state
+}
+
+// String is one part of a sentence.
+func (w Worker) String() string {
+	text := fmt.Sprintf("%s (process %d) is %s since %s", w.Host, w.PID, w.State, w.Since.UTC().Format(time.RFC3339))
+	if w.Reason != "" {
+		text += ": " + w.Reason
+	}
+	return text
+}
+
+const (
+	// presenceList names the workers that have been there lately; each one's state is a key of its own, which expires.
+	presenceList = "asynq:{certpurge:workers}"
+	// presenceInterval is how often a worker says that it is there, and presenceLife how long that counts.
+	presenceInterval = 3 * time.Second
+	presenceLife     = 10 * time.Second
+	// presenceMemory is how long the list names a worker: far above presenceLife, and above the difference of any clocks.
+	presenceMemory = 24 * time.Hour
+	maxReason      = 500 // bytes
+)
+
+// Presence keeps in Redis what a worker does, for all who wait for its work: asynq lists only servers that pull.
+type Presence struct {
+	redis redis.UniversalClient
+	name  string
+	lost  func() // told that Redis did not take it
+
+	mu      sync.Mutex
+	worker  Worker
+	changed chan struct{}
+}
+
+// NewPresence makes the Presence of this process, which is starting. lost is called whenever Redis did not take it.
+func NewPresence(rdb redis.UniversalClient, version string, lost func()) *Presence {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	p := &Presence{
+		redis: rdb, lost: lost, changed: make(chan struct{}, 1),
+		worker: Worker{Host: host, PID: os.Getpid(), Version: version, State: Starting, Since: time.Now().UTC().Truncate(time.Second)},
+	}
+	p.name = strings.Join([]string{host, strconv.Itoa(p.worker.PID), rand.Text()}, ":") // process ids repeat in containers
+	return p
+}
+
+// Set says what the worker does from now on, and why.
+func (p *Presence) Set(state WorkerState, reason string) {
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.worker.State == state && p.worker.Reason == reason {
+		return
+	}
+	p.worker.State, p.worker.Reason, p.worker.Since = state, reason, time.Now().UTC().Truncate(time.Second)
+	select {
+	case p.changed <- struct{}{}:
+	default: // the change before is still to be written: both are
+	}
+}
+
+// Start keeps the state in Redis, also after ctx has ended, until stop is called; then Redis forgets the worker.
+func (p *Presence) Start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { p.run(ctx) })
+	return func() { cancel(); running.Wait() }
+}
+
+func (p *Presence) run(ctx context.Context) {
+	ticker := time.NewTicker(presenceInterval)
+	defer ticker.Stop()
+	for {
+		if err := p.write(ctx); err != nil && ctx.Err() == nil {
+			p.lost()
+		}
+		select {
+		case <-ctx.Done():
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceInterval)
+			defer cancel()
+			_ = p.redis.Del(ctx, presenceKey(p.name)).Err() // or it expires
+			return
+		case <-p.changed:
+		case <-ticker.C:
+		}
+	}
+}
+
+func presenceKey(name string) string { return presenceList + ":" + name }
+
+func (p *Presence) write(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, presenceInterval)
+	defer cancel()
+	p.mu.Lock()
+	text, err := json.Marshal(p.worker)
+	p.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("encoding the state of the worker: %w", err)
+	}
+	now := time.Now()
+	_, err = p.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Set(ctx, presenceKey(p.name), text, presenceLife)
+		pipe.ZAdd(ctx, presenceList, redis.Z{Score: float64(now.Unix()), Member: p.name})
+		pipe.ZRemRangeByScore(ctx, presenceList, "-inf", strconv.FormatInt(now.Add(-presenceMemory).Unix(), 10))
+		pipe.Expire(ctx, presenceList, presenceMemory)
+		return nil
+	})
+	return explain(err)
+}
+
+// present reads what workers say of themselves.
+func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
+	names, err := rdb.ZRange(ctx, presenceList, 0, -1).Result()
+	if err != nil || len(names) == 0 {
+		return nil, explain(err)
+	}
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = presenceKey(name)
+	}
+	texts, err := rdb.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, explain(err)
+	}
+	var all []Worker
+	for _, text := range texts {
+		var w Worker
+		if text, ok := text.(string); !ok || json.Unmarshal([]byte(text), &w) != nil {
+			continue // it has gone, or is of a version that says it otherwise
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}

@@ -1,0 +1,147 @@
+package queue_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func workers(t *testing.T, rdb redis.UniversalClient) []queue.Worker {
+	t.Helper()
+	all, err := queue.Workers(t.Context(), rdb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// become waits until the only worker that Redis knows is in a state.
+func become(t *testing.T, rdb redis.UniversalClient, state queue.WorkerState) (w queue.Worker) {
+	t.Helper()
+	sandboxtest.Eventually(t, "the worker is "+string(state), func() bool {
+		all := workers(t, rdb)
+		if len(all) == 1 {
+			w = all[0]
+		}
+		return len(all) == 1 && w.State == state
+	})
+	return w
+}
+
+func TestAWorkerTellsWhatItDoes(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	p := queue.NewPresence(rdb, "v9", func() { t.Error("Redis did not take it") })
+	ctx, cancel := context.WithCancel(t.Context())
+	stop := p.Start(ctx)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := become(t, rdb, queue.Starting); w.Host != host || w.PID != os.Getpid() || w.Version != "v9" || time.Since(w.Since).Abs() > time.Minute {
+		t.Errorf("got %+v", w)
+	}
+	p.Set(queue.Paused, "bucket certs: "+strings.Repeat("é", 1000))
+	paused := become(t, rdb, queue.Paused)
+	if !strings.HasPrefix(paused.Reason, "bucket certs: é") || len(paused.Reason) > 510 || !utf8.ValidString(paused.Reason) {
+		t.Errorf("got the reason %q", paused.Reason)
+	}
+	if text := paused.String(); !strings.Contains(text, host) || !strings.Contains(text, "is paused since 20") || !strings.Contains(text, ": bucket certs") {
+		t.Errorf("got %q", text)
+	}
+	p.Set(queue.Pulling, "")
+	if w := become(t, rdb, queue.Pulling); w.Reason != "" {
+		t.Errorf("got %+v, want no reason", w)
+	}
+	cancel() // told to stop: it drains, and is there until it has
+	p.Set(queue.Stopping, "")
+	become(t, rdb, queue.Stopping)
+	for _, key := range rdb.Keys(t.Context(), "*").Val() {
+		if ttl := rdb.PTTL(t.Context(), key).Val(); ttl <= 0 || strings.Contains(key, host) && ttl > 10*time.Second {
+			t.Errorf("%s: stays for %v if the worker dies", key, ttl)
+		}
+	}
+	stop()
+	if all := workers(t, rdb); len(all) != 0 {
+		t.Errorf("after its end: got %+v", all)
+	}
+}
+
+func TestAWorkerHearsThatRedisDoesNotTakeIt(t *testing.T) {
+	t.Parallel()
+	server := sandboxtest.OwnServers(t).Redis
+	rdb := open(t, server.URL(0))
+	if err := rdb.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	lost := make(chan struct{}, 100)
+	p := queue.NewPresence(rdb, "", func() { lost <- struct{}{} })
+	defer p.Start(t.Context())()
+	sandboxtest.Receive(t, "it hears", lost)
+}
+
+// TestOlderWorkersCountAndStrangersDoNot runs a server of ours that tells nothing, and one of another application.
+func TestOlderWorkersCountAndStrangersDoNot(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"default": 1}}, func(context.Context, *asynq.Task) error { return nil })
+	sandboxtest.Eventually(t, "the other application is listed", func() bool {
+		servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
+		return err == nil && len(servers) == 1
+	})
+	if all := workers(t, rdb); len(all) != 0 {
+		t.Errorf("got %+v, want no worker", all)
+	}
+	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return purge.Result{}, nil }))
+	if w := become(t, rdb, queue.Pulling); w.PID != os.Getpid() || w.Since.IsZero() {
+		t.Errorf("got %+v", w)
+	}
+	// One that tells is not counted twice.
+	p := queue.NewPresence(rdb, "v9", func() {})
+	p.Set(queue.Paused, "why")
+	defer p.Start(t.Context())()
+	become(t, rdb, queue.Paused)
+}
+
+func TestStandstillSaysWhy(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	says := func(want ...string) {
+		t.Helper()
+		why, err := queue.Standstill(t.Context(), rdb, queue.Live)
+		if err != nil || len(want) == 0 && why != "" || len(want) > 0 && why == "" {
+			t.Errorf("got %q, %v; want %q", why, err, want)
+		}
+		for _, part := range want {
+			if !strings.Contains(why, part) {
+				t.Errorf("got %q, want %q", why, part)
+			}
+		}
+	}
+	says("no worker is running")
+	first, second := queue.NewPresence(rdb, "", func() {}), queue.NewPresence(rdb, "", func() {})
+	defer first.Start(t.Context())()
+	become(t, rdb, queue.Starting)
+	says("no worker pulls tasks", "is starting since")
+	second.Set(queue.Paused, "MySQL is read-only")
+	defer second.Start(t.Context())()
+	sandboxtest.Eventually(t, "both are there", func() bool { return len(workers(t, rdb)) == 2 })
+	says("none of 2 workers pulls tasks", "is paused since", "MySQL is read-only")
+	first.Set(queue.Pulling, "")
+	sandboxtest.Eventually(t, "one pulls", func() bool { return queue.CountPulling(workers(t, rdb)) == 1 })
+	says()
+	if err := asynq.NewInspectorFromRedisClient(rdb).PauseQueue(queue.Live); err != nil {
+		t.Fatal(err)
+	}
+	says("queue purge is paused")
+}

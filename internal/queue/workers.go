@@ -1,0 +1,78 @@
+package queue
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+)
+
+// Workers returns all workers of our queues, in the order of their hosts and processes: what they say of themselves, and those
+// whom only asynq knows, because they are of an older version. Servers of other applications in the same Redis are none.
+func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
+	all, err := present(ctx, rdb)
+	if err != nil {
+		return nil, fmt.Errorf("listing workers: %w", err)
+	}
+	servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
+	if err != nil {
+		return nil, fmt.Errorf("listing workers: %w", err)
+	}
+	for _, s := range servers {
+		ours := slices.ContainsFunc(Queues(), func(name string) bool { return s.Queues[name] > 0 })
+		if ours && !slices.ContainsFunc(all, func(w Worker) bool { return w.Host == s.Host && w.PID == s.PID }) {
+			all = append(all, Worker{Host: s.Host, PID: s.PID, State: Pulling, Since: s.Started})
+		}
+	}
+	slices.SortFunc(all, func(a, b Worker) int { return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.PID, b.PID)) })
+	return all, nil
+}
+
+// CountPulling is how many of the workers pull tasks.
+func CountPulling(workers []Worker) int {
+	n := 0
+	for _, w := range workers {
+		if w.State == Pulling {
+			n++
+		}
+	}
+	return n
+}
+
+// NonePulls says in words why none of the workers pulls tasks; it is empty if one does.
+func NonePulls(workers []Worker) string {
+	switch {
+	case CountPulling(workers) > 0:
+		return ""
+	case len(workers) == 0:
+		return "no worker is running"
+	case len(workers) == 1:
+		return "no worker pulls tasks: " + workers[0].String()
+	default:
+		// A paused one has something to say; others come or go.
+		first := workers[max(0, slices.IndexFunc(workers, func(w Worker) bool { return w.State == Paused }))]
+		return fmt.Sprintf("none of %d workers pulls tasks: %s", len(workers), first)
+	}
+}
+
+// Standstill says in words why no task of a queue is taken; it is empty if tasks are.
+func Standstill(ctx context.Context, rdb redis.UniversalClient, queue string) (string, error) {
+	workers, err := Workers(ctx, rdb)
+	if err != nil {
+		return "", err
+	}
+	if why := NonePulls(workers); why != "" {
+		return why, nil
+	}
+	paused, err := rdb.Exists(ctx, setKey(queue, "paused")).Result()
+	if err != nil {
+		return "", explain(err)
+	}
+	if paused > 0 {
+		return "queue " + queue + " is paused: resume it in the dashboard", nil
+	}
+	return "", nil
+}
