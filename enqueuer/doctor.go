@@ -36,8 +36,8 @@ bucket and the states of requests are never touched. What is only advice is left
 Buckets and their rights are not looked at: the worker checks them when it starts and while it runs, says on /readyz what is wrong,
 and pauses, which is a find.
 
-Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed; with 4 or 5
-something could not be looked at.
+Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed; 4, that a server
+cannot be reached, 5, that one does not let this account in.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -35,11 +37,18 @@ type patient struct {
 	*console
 	rdb     redis.UniversalClient
 	account string // as it stands in statements
+	worker  *queue.Presence
+	stop    func() // of the worker
 }
 
 func newPatient(t *testing.T) *patient {
 	t.Helper()
-	p := &patient{console: newConsole(t), rdb: openTestRedis(t, "")}
+	return newPatientOn(t, newConsole(t))
+}
+
+func newPatientOn(t *testing.T, on *console) *patient {
+	t.Helper()
+	p := &patient{console: on}
 	name := fmt.Sprintf("doc_%d_%d", os.Getpid(), patients.Add(1))
 	p.account = "'" + name + "'@'%'"
 	script := regexp.MustCompile(`(?m)^--.*$`).ReplaceAllString(configs.Grants, "")
@@ -56,12 +65,9 @@ func newPatient(t *testing.T) *patient {
 	return p
 }
 
-// openTestRedis opens a URL; an empty one gives a client that is replaced later.
+// openTestRedis opens a URL.
 func openTestRedis(tb testing.TB, url string) redis.UniversalClient {
 	tb.Helper()
-	if url == "" {
-		return nil
-	}
 	rdb, err := queue.NewRedis(url)
 	if err != nil {
 		tb.Fatal(err)
@@ -70,10 +76,31 @@ func openTestRedis(tb testing.TB, url string) redis.UniversalClient {
 	return rdb
 }
 
+// useRedis changes to another Redis, in which a worker says that it pulls tasks.
 func (p *patient) useRedis(url string) {
 	p.t.Helper()
 	p.environ[2] = "CERTPURGE_REDIS_URL=" + url
 	p.rdb = openTestRedis(p.t, url)
+	p.worker = queue.NewPresence(p.rdb, "", func() {})
+	p.worker.Set(queue.Pulling, "")
+	p.stop = sync.OnceFunc(p.worker.Start(p.t.Context()))
+	p.t.Cleanup(p.stop)
+	p.awaitWorker(queue.Pulling)
+}
+
+func (p *patient) awaitWorker(state queue.WorkerState) {
+	p.t.Helper()
+	sandboxtest.Eventually(p.t, "the worker is "+string(state), func() bool {
+		all, err := queue.Workers(p.t.Context(), p.rdb)
+		return err == nil && slices.ContainsFunc(all, func(w queue.Worker) bool { return w.State == state })
+	})
+}
+
+// lose empties the queue, and leaves what workers say.
+func (p *patient) lose() {
+	p.t.Helper()
+	p.script(`for _, key in ipairs(redis.call("KEYS", "asynq:*")) do
+		if not string.find(key, "certpurge", 1, true) then redis.call("DEL", key) end end`)
 }
 
 // doctor runs the command and returns what it prints; with -o json also what it found.
@@ -189,11 +216,11 @@ func TestDoctor(t *testing.T) {
 				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "completed") redis.call("ZADD", "asynq:{purge}:completed", 1, id) end`)
 		}, severity: doctor.Warn, says: []string{"100001 finished", "tasks.retention"}},
 		"request_without_task": {spoil: func(p *patient, _ purge.UserID) {
-			p.script(`redis.call("FLUSHDB")`)
+			p.lose()
 		}, severity: doctor.Warn, says: []string{"user USER", "reconciler"}, fixes: true},
 		"running_without_task": {spoil: func(p *patient, user purge.UserID) {
 			p.begin(user)
-			p.script(`redis.call("FLUSHDB")`)
+			p.lose()
 			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 11 MINUTE")
 		}, severity: doctor.Warn, says: []string{"user USER", "ten minutes"}, fixes: true},
 		"task_without_request": {spoil: func(p *patient, user purge.UserID) {
@@ -205,6 +232,14 @@ func TestDoctor(t *testing.T) {
 		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
 		}, severity: doctor.Severe, says: []string{"certificates_generatedcertificate", "1143"}},
+		"no_worker": {spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe, says: []string{"no worker is running", "redis.url"}},
+		"worker_paused": {spoil: func(p *patient, _ purge.UserID) {
+			p.worker.Set(queue.Paused, "MySQL is read-only")
+			p.awaitWorker(queue.Paused)
+		}, severity: doctor.Warn, says: []string{"is paused since 20", "MySQL is read-only"}, beside: 1},
+		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // of no type that asynq's statistics and the checks can read
+			p.script(`redis.call("DEL", "asynq:{purge}:pending") redis.call("SET", "asynq:{purge}:pending", "x")`)
+		}, severity: doctor.Severe, says: []string{"could not be looked at", "WRONGTYPE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -232,7 +267,7 @@ func TestDoctor(t *testing.T) {
 			}
 			if !tc.fixes {
 				finds, _, _ = p.doctor(want, "--grace", "0s", "-o", "json", "--fix")
-				if len(finds) != 1 || finds[0].Fixed {
+				if len(finds) != 1+tc.beside || finds[0].Fixed {
 					t.Errorf("with --fix: got %+v", finds)
 				}
 				return
@@ -319,7 +354,7 @@ func TestDoctorGivesRequestsTheirGrace(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	p.retiring("Alice")
-	p.script(`redis.call("FLUSHDB")`)
+	p.lose()
 	p.doctor(cli.ExitOK)
 	p.doctor(cli.ExitNotDone, "--grace", "0s")
 }
@@ -360,7 +395,7 @@ func TestDoctorLooksTwice(t *testing.T) {
 		t.Errorf("needless tasks: got %+v, %v", finds, err)
 	}
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	p.script(`redis.call("FLUSHDB")`)
+	p.lose()
 	d.Wait = func(context.Context) error { // as a worker would whose task was not flushed
 		p.end(int(ended), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})                                   //nolint:contextcheck // as a process of its own
 		p.end(int(waits), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)}) //nolint:contextcheck // as a process of its own
@@ -377,7 +412,7 @@ func TestDoctorLeavesReconcilingToTheLeader(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	p.retiring("Alice")
-	p.script(`redis.call("FLUSHDB")`)
+	p.lose()
 	release, leading, err := p.store.Lead(t.Context())
 	if err != nil || !leading {
 		t.Fatalf("got %v, %v; want to lead", leading, err)
@@ -433,6 +468,61 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 	}
 }
 
+// TestDoctorGoesOnWithoutAServer takes one server away, or lets it refuse to work, while something is wrong with the other.
+func TestDoctorGoesOnWithoutAServer(t *testing.T) {
+	t.Parallel()
+	type place struct {
+		*patient
+		servers *sandbox.Servers
+	}
+	redis := func(p place, args ...any) {
+		p.t.Helper()
+		if err := p.rdb.Do(p.t.Context(), args...).Err(); err != nil {
+			p.t.Fatalf("%v: %v", args, err)
+		}
+	}
+	lessRights := func(p place) {
+		p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
+	}
+	for name, tc := range map[string]struct {
+		spoil func(p place)
+		code  int
+		kinds string
+		says  string // of the first find
+	}{
+		"Redis is away":         {func(p place) { lessRights(p); p.servers.Redis.Stop() }, cli.ExitUnavailable, "unreachable database_settings", "connecting to Redis"},
+		"Redis is closed":       {func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "requirepass", "other") }, cli.ExitConfiguration, "unreachable database_settings", "does not let us in"},
+		"MySQL is away":         {func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MariaDB.Stop() }, cli.ExitUnavailable, "unreachable eviction_policy", "MySQL cannot be reached"},
+		"both are away":         {func(p place) { p.servers.Redis.Stop(); p.servers.MariaDB.Stop() }, cli.ExitUnavailable, "unreachable unreachable", "MySQL cannot be reached"},
+		"Redis is full":         {func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "maxmemory", "1") }, cli.ExitNotDone, "database_settings redis_refuses", "1143"},
+		"Redis knows no script": {func(p place) { redis(p, "ACL", "SETUSER", "default", "-eval") }, cli.ExitNotDone, "redis_refuses", "'eval' command"},
+		"MySQL is read-only": {func(p place) {
+			redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+			p.db.Exec(p.t, "SET GLOBAL read_only = 1")
+		}, cli.ExitNotDone, "database_settings eviction_policy", "MySQL is read-only"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			servers := sandboxtest.OwnServers(t)
+			p := place{newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MariaDB, lms.Mixed), servers.Redis.URL(0))), servers}
+			p.doctor(cli.ExitOK)
+			tc.spoil(p)
+			t.Cleanup(func() { _ = servers.MariaDB.Start(context.WithoutCancel(t.Context())) }) // those that clean up need it
+			finds, _, said := p.doctor(tc.code, "-o", "json")
+			kinds := make([]string, len(finds))
+			for i, f := range finds {
+				kinds[i] = f.Kind
+			}
+			if strings.Join(kinds, " ") != tc.kinds || !strings.Contains(finds[0].Text, tc.says) || said == "" {
+				t.Errorf("got %+v and %q, want %s", finds, said, tc.kinds)
+			}
+			if _, text, _ := p.doctor(tc.code); !strings.Contains(text, tc.says) {
+				t.Errorf("it says\n%s", text)
+			}
+		})
+	}
+}
+
 // TestDoctorComparesClocks looks from a machine whose own clock is wrong.
 func TestDoctorComparesClocks(t *testing.T) {
 	t.Parallel()
@@ -444,7 +534,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 	defer store.Close()
 	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
 		d := &doctor.Doctor{Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, Now: func() time.Time { return time.Now().Add(offset) }}
-		finds, err := d.Clocks(t.Context())
+		finds, err := d.Clocks(t.Context(), "MySQL", "Redis")
 		if err != nil || want == "" && len(finds) != 0 {
 			t.Fatalf("%v: got %+v, %v", offset, finds, err)
 		}

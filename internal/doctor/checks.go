@@ -44,8 +44,8 @@ func (d *Doctor) checks() []check {
 	}
 }
 
-// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached, or a check that fails, is a find;
-// the other checks are made all the same. The error is then the first of these, beside the finds.
+// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached is a find, and an error beside
+// the finds; a check that fails is a find. The others are made all the same.
 func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
 	return d.examine(ctx, fix, true)
 }
@@ -85,7 +85,9 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case err != nil && !slices.ContainsFunc(c.needs, func(server string) bool { return spoilt[server] }):
-			failure = cmp.Or(failure, err)
+			for _, server := range c.needs { // said once
+				spoilt[server] = true
+			}
 			all = append(all, Find{
 				Severity: Severe, Kind: "check_failed", Subject: strings.Join(c.needs, " and "),
 				Text: "Something could not be looked at, so more may be wrong: " + err.Error() + ".",

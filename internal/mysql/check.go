@@ -22,8 +22,7 @@ func (s *Store) Check(ctx context.Context) error {
 // checks are the parts of Check. The most general trouble comes first.
 func (s *Store) checks() []func(context.Context) error {
 	all := []func(context.Context) error{
-		s.checkVersion,
-		s.checkWrite,
+		s.checkLedger,
 		func(ctx context.Context) error { _, err := s.User(ctx, 0); return err },
 	}
 	for _, table := range s.counting() {
@@ -35,10 +34,7 @@ func (s *Store) checks() []func(context.Context) error {
 // CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
 // write the ledger. It changes nothing.
 func (s *Store) CheckIntake(ctx context.Context) error {
-	if err := s.checkVersion(ctx); err != nil {
-		return err
-	}
-	if err := s.checkWrite(ctx); err != nil {
+	if err := s.checkLedger(ctx); err != nil {
 		return err
 	}
 	if _, err := s.Retirees(ctx, 0, 1); err != nil {
@@ -49,6 +45,14 @@ func (s *Store) CheckIntake(ctx context.Context) error {
 	}
 	_, _, err := s.WatchPosition(ctx)
 	return err
+}
+
+// checkLedger reports whether the ledger is new enough, and whether it can be written.
+func (s *Store) checkLedger(ctx context.Context) error {
+	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	return s.checkWrite(ctx)
 }
 
 // binlogByStatement is what makes every recording fail with error 1665: InnoDB does not write under READ COMMITTED where the

@@ -18,13 +18,14 @@ func (s *Store) Problems(ctx context.Context) ([]error, error) {
 	}
 	var problems []error
 	for _, check := range s.checks() {
-		switch err := check(ctx); purge.ClassOf(err) {
-		case purge.Misconfigured, purge.Unavailable: // the server answered Ping, so it refuses this
+		switch err := check(ctx); {
+		case err == nil:
+		case purge.ClassOf(err) == purge.Misconfigured:
 			problems = append(problems, err)
+		case purge.ClassOf(err) == purge.Unavailable: // it answered Ping, so it refuses to work, whatever is asked next
+			return append(problems, err), nil
 		default:
-			if err != nil {
-				return nil, err
-			}
+			return nil, err
 		}
 	}
 	return problems, nil
