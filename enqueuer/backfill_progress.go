@@ -28,6 +28,8 @@ type progress struct {
 	terminal bool
 	width    func() int
 	drawn    int // characters of the line that is on the terminal
+	// standstill follows whether tasks are taken; nil for a run that makes none.
+	standstill func(ctx context.Context, changed func(why string)) (stop func())
 }
 
 func (a *app) newProgress() *progress {
@@ -53,6 +55,13 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	asked, forget := askedForLines()
+	stopFollowing := func() {}
+	if p.standstill != nil {
+		stopFollowing = p.standstill(ctx, func(why string) {
+			status.Stand(why != "")
+			p.notice(standstillNotice(why))
+		})
+	}
 	var showing sync.WaitGroup
 	showing.Go(func() {
 		ticker := time.NewTicker(every)
@@ -70,6 +79,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	})
 	return func() {
 		cancel()
+		stopFollowing()
 		forget()
 		showing.Wait()
 		p.mu.Lock()
@@ -116,7 +126,11 @@ const (
 // line says how far things are, in at most width characters; 0 means any number, and no bar. What matters least is left out
 // first.
 func line(s backfill.Snapshot, width int) string {
-	parts := []string{numbers.Sprintf("%d asked", s.Users)}
+	var parts []string
+	if s.Standing {
+		parts = append(parts, "no task is taken")
+	}
+	parts = append(parts, numbers.Sprintf("%d asked", s.Users))
 	if s.Followed {
 		if s.Ended.Missing > 0 {
 			parts = append(parts, numbers.Sprintf("%d with files missing", s.Ended.Missing))

@@ -68,6 +68,9 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 		Requests: store,
 		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
 	}
+	show.standstill = func(ctx context.Context, changed func(string)) (stop func()) {
+		return followStandstill(ctx, rdb, o.queue, changed)
+	}
 	runner.Batch = backfillBatch
 	runner.Waiting = func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, o.queue, time.Now()) }
 	return a.execute(ctx, runner, store, users, o, show)

@@ -436,6 +436,8 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 	at := func(s backfill.Snapshot) backfill.Snapshot { s.Elapsed = 100 * time.Second; return s }
 	asking := at(backfill.Snapshot{Users: 12_345, Share: 0.25})
 	following := at(backfill.Snapshot{Users: 12_345, Share: 0.5, Followed: true, Held: true, Ended: backfill.Ended{Done: 6000, Refused: 3, Failed: 1, Waiting: 2}})
+	standing, onlyAsking := following, asking
+	standing.Standing, onlyAsking.Standing = true, true
 	for name, tc := range map[string]struct {
 		s     backfill.Snapshot
 		width int
@@ -448,6 +450,9 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		"following, wide":       {following, 129, "████░░░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
 		"following, 120":        {following, 119, "████░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
 		"following, 60 columns": {following, 59, "12,345 asked, 6,000 done, 3 refused, 1 failed, queue full"},
+		"standing":              {standing, 59, "no task is taken, 12,345 asked, 6,000 done, 3 refused"},
+		"standing, in a log":    {standing, 0, "no task is taken, 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 123/s, 2 wait for a date"},
+		"standing, only asking": {onlyAsking, 0, "no task is taken, 12,345 asked, 25%, 5m0s left, 123/s"},
 		"hardly any":            {following, 5, "12,34"},
 		"nobody knows":          {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 asked, 0/s"},
 	} {

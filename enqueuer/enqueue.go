@@ -118,7 +118,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		return cli.Unavailable(err)
 	}
 	if o.wait {
-		return a.wait(ctx, store, accepted, o)
+		return a.wait(ctx, store, rdb, accepted, o)
 	}
 	return a.printAccepted(accepted, o)
 }

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -18,8 +21,9 @@ const pollInterval = 250 * time.Millisecond
 // errWaited is the end of --timeout.
 var errWaited = errors.New("--timeout was over before all requests had ended; they go on")
 
-// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges.
-func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Accepted, o enqueueOptions) error {
+// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges. Meanwhile it says why no
+// task is taken, if none is.
+func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalClient, accepted []purge.Accepted, o enqueueOptions) error {
 	ids, before := make([]purge.RequestID, len(accepted)), map[purge.RequestID]int{}
 	for i, r := range accepted {
 		ids[i], before[r.Request] = r.Request, r.Attempts
@@ -29,6 +33,11 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Acc
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	var rows []mysql.Request
+	begin := sync.OnceValue(func() func() {
+		return followStandstill(ctx, rdb, o.queue, func(why string) { _, _ = fmt.Fprintln(a.streams.Err, standstillNotice(why)) })
+	})
+	silence := func() {} // before anything else is said
+	defer func() { silence() }()
 	for {
 		latest, err := store.Requests(ctx, ids)
 		if err == nil {
@@ -39,12 +48,15 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, accepted []purge.Acc
 		} else if ctx.Err() == nil {
 			return cli.Unavailable(err)
 		}
+		silence = begin()
 		select {
 		case <-ctx.Done():
+			silence()
 			return errors.Join(a.printRequests(rows, o.output), ended(ctx))
 		case <-ticker.C:
 		}
 	}
+	silence()
 	if err := a.printRequests(rows, o.output); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Users    int     // asked for in this run
 	Share    float64 // of the source, from 0 to 1; negative if nobody knows
 	Held     bool    // the queue is full
+	Standing bool    // no task is taken
 	Complete bool    // the source has come to its end
 	Ended    Ended   // of the requests followed, if any
 	Followed bool
@@ -51,6 +52,13 @@ func (s *Status) hold(held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.s.Held = held
+}
+
+// Stand says whether no task is taken from the queue.
+func (s *Status) Stand(standing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.s.Standing = standing
 }
 
 func (s *Status) follow(ended Ended) {
@@ -91,10 +99,11 @@ func (s Snapshot) Part() float64 {
 // before is the part that was behind when the run began.
 func (s Snapshot) before() float64 { return max(0, s.share) }
 
-// Remaining estimates the time until the end. It is negative while nobody knows.
+// Remaining estimates the time until the end. It is negative while that is unknown, as it is while no task is taken whose end is
+// waited for.
 func (s Snapshot) Remaining() time.Duration {
 	part := s.Part() - s.before()
-	if part <= 0 {
+	if part <= 0 || s.Standing && (s.Followed || s.Held) {
 		return -1
 	}
 	return time.Duration(float64(s.Elapsed) * (1 - s.before() - part) / part)
