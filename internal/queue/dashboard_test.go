@@ -221,6 +221,14 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 			}
 		}
 	}
+	for base, overview := range map[string]string{"/monitoring": "/", "/ops/certpurge/monitoring": "/ops/certpurge/"} {
+		request := httptest.NewRequest(http.MethodGet, base+"/queues/purge", http.NoBody)
+		answer := httptest.NewRecorder()
+		queue.NewDashboard(rdb, base).Handler(false).ServeHTTP(answer, request)
+		if page := answer.Body.String(); strings.Count(page, `a request that failed has ended`) != 1 || !strings.Contains(page, `<a href="`+overview+`">overview</a>`) {
+			t.Errorf("%s: the page does not lead to the overview:\n%s", base, page)
+		}
+	}
 	script := regexp.MustCompile(`src="` + root + `(/static/js/main[^"]+)"`).FindStringSubmatch(visit(t, d.Handler(false), http.MethodGet, "/").Body.String())
 	if script == nil {
 		t.Fatal("the page names no script")

@@ -73,7 +73,7 @@ func (w ward) fill() (release func()) {
 		return d.Completed == 1 && d.Archived == 1 && d.Retry == 1
 	})
 	enqueue(w.t, w.rdb, task42)
-	<-started
+	sandboxtest.Receive(w.t, "the task runs", started)
 	enqueue(w.t, w.rdb, purge.Task{Request: 18, User: 42}, purge.Task{Request: 5, User: 5})
 	return func() { close(hold) }
 }
@@ -167,6 +167,28 @@ func TestDoctorLetsHealedTasksAlone(t *testing.T) {
 	}
 	if got := depth(t, rdb); got.Pending != 2 {
 		t.Errorf("got %+v, want both tasks", got)
+	}
+}
+
+// TestDoctorMendsNothingThatHasChanged lets one fault become another between finding and mending: a task that has fallen off its
+// list loses its message as well. What is forgotten must be what was explained.
+func TestDoctorMendsNothingThatHasChanged(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	enqueue(t, rdb, task42)
+	w := ward{t, rdb}
+	w.do("LREM", w.key("pending"), 0, "purge:42")
+	d := &queue.Doctor{Redis: rdb, Wait: atOnce}
+	found := examine(t, d)
+	if len(found) != 1 || found[0].Ailment != queue.Orphan {
+		t.Fatalf("got %+v, want a task in no list", found)
+	}
+	w.do("HDEL", w.key("t:purge:42"), "msg")
+	if mended, err := d.Mend(t.Context(), found[0]); err != nil || mended != 0 {
+		t.Errorf("got %d mended, %v; want 0", mended, err)
+	}
+	if again := examine(t, d); len(again) != 1 || again[0].Ailment != queue.Stump {
+		t.Errorf("got %+v, want the new fault, to be explained", again)
 	}
 }
 

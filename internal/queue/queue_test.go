@@ -239,6 +239,27 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	}
 }
 
+// TestKeeperLeavesOtherArchivesAlone has another application keep its dead letters in the same Redis.
+func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	client, inspector := asynq.NewClientFromRedisClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
+	for _, name := range []string{"other", queue.Live} {
+		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(name)); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := inspector.ArchiveAllPendingTasks(name); err != nil || n != 1 {
+			t.Fatalf("%s: archived %d, %v", name, n, err)
+		}
+	}
+	if swept, err := queue.NewKeeper(rdb, clientConfig).Clean(t.Context()); err != nil || swept != 1 {
+		t.Errorf("got %d swept, %v; want ours", swept, err)
+	}
+	if q, err := inspector.GetQueueInfo("other"); err != nil || q.Archived != 1 {
+		t.Errorf("got %+v, %v; want the other application's task", q, err)
+	}
+}
+
 func TestEndedTasksMakeRoom(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
@@ -272,14 +293,15 @@ func TestARunningTaskLeavesAFollowUp(t *testing.T) {
 		return purge.Result{State: purge.Done}, nil
 	}))
 	enqueue(t, rdb, task42)
-	<-started
+	sandboxtest.Receive(t, "the task runs", started)
 	later := purge.Task{Request: 18, User: task42.User}
 	enqueue(t, rdb, later, later, later)
 	if got := depth(t, rdb); got.Active != 1 || got.Scheduled != 1 {
 		t.Errorf("got %+v, want one follow-up scheduled", got)
 	}
 	close(release)
-	if first, second := <-seen, <-seen; first != task42.Request || second != later.Request {
+	first, second := sandboxtest.Receive(t, "the first request ends", seen), sandboxtest.Receive(t, "the follow-up has run", seen)
+	if first != task42.Request || second != later.Request {
 		t.Errorf("got requests %d and %d, want 17, then 18", first, second)
 	}
 }
@@ -312,13 +334,13 @@ func TestRedisFlushedWhileATaskRuns(t *testing.T) {
 		return purge.Result{State: purge.Done}, nil
 	}))
 	enqueue(t, rdb, task42)
-	<-started
+	sandboxtest.Receive(t, "the task runs", started)
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	close(release)
 	enqueue(t, rdb, task42)
-	<-started
+	sandboxtest.Receive(t, "the task runs", started)
 	sandboxtest.Eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
 }
 
@@ -522,7 +544,7 @@ func TestDrainHandsBackWhatIsNotFinished(t *testing.T) {
 		return purge.Result{}, nil
 	}))
 	enqueue(t, rdb, task42)
-	<-started
+	sandboxtest.Receive(t, "the task runs", started)
 	stop()
 	info, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue.Live, "purge:42")
 	if err != nil || info.State != asynq.TaskStatePending || info.Retried != 0 {
@@ -554,9 +576,9 @@ func TestDrainGivesTheStopSignal(t *testing.T) {
 		}
 	}))
 	enqueue(t, rdb, task42)
-	<-started
+	sandboxtest.Receive(t, "the task runs", started)
 	stop()
-	if err := <-heard; !errors.Is(err, purge.ErrStopped) {
+	if err := sandboxtest.Receive(t, "the task hears of it", heard); !errors.Is(err, purge.ErrStopped) {
 		t.Errorf("got %v, want the stop signal", err)
 	}
 	if got := depth(t, rdb); got.Retry+got.Pending != 1 || got.Active+got.Archived != 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 func TestWaitingCountsWhatRunsWithinTheHour(t *testing.T) {
@@ -46,7 +47,7 @@ func TestWaitingCountsWhatRunsWithinTheHour(t *testing.T) {
 	if err := server.Start(asynq.NotFoundHandler()); err != nil { // every task fails
 		t.Fatal(err)
 	}
-	<-stop
+	sandboxtest.Receive(t, "the task has failed", stop)
 	server.Shutdown()
 	if got := waiting(); got != 2 {
 		t.Errorf("one waits for its next attempt now: got %d, want 2", got)

@@ -10,7 +10,7 @@ import (
 
 const (
 	// patience is far above what any condition takes on a loaded machine: whoever fails waits for it, nobody else does.
-	patience  = 30 * time.Second
+	patience  = 2 * time.Minute
 	lookEvery = 10 * time.Millisecond
 )
 
