@@ -181,6 +181,58 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 	}
 }
 
+// TestAnIdleWorkerPausesSoon lets each of those who ask servers something find the trouble, while nothing else would for minutes.
+func TestAnIdleWorkerPausesSoon(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil func(s *site, account string)
+		probe bool
+		says  string
+	}{
+		"a probe": {func(s *site, account string) {
+			s.db.Exec(s.t, "REVOKE UPDATE ON "+s.db.LMS+".certificates_generatedcertificate FROM "+account)
+		}, true, "certificates_generatedcertificate"},
+		"the reconciler": {func(s *site, _ string) {
+			s.db.Exec(s.t, "RENAME TABLE "+s.db.Ledger+".requests TO "+s.db.Ledger+".others")
+		}, false, "requests"},
+		"its own state in Redis": {func(s *site, _ string) {
+			rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+			must(s.t, err)
+			defer rdb.Close()
+			must(s.t, rdb.ConfigSet(s.t.Context(), "maxmemory", "1").Err())
+		}, false, "Redis is full"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			servers := sandboxtest.OwnServers(t)
+			s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+			user, password := s.db.AddAccount(t)
+			account := "'" + user + "'@'%'"
+			s.db.Exec(t, "GRANT ALL ON "+s.db.Ledger+".* TO "+account)
+			s.db.Exec(t, "GRANT SELECT ON "+s.db.LMS+".* TO "+account)
+			for _, table := range []string{lms.Certificates, lms.History} {
+				s.db.Exec(t, "GRANT UPDATE ON "+s.db.LMS+"."+table+" TO "+account)
+			}
+			s.cfg.MySQL.DSN = config.NewSecret(s.db.DSN(user, password, s.db.Ledger))
+			s.cfg.GCS.AttributesMaxAge, s.cfg.Reconciler.Interval = 10*time.Minute, 10*time.Minute
+			if name == "the reconciler" {
+				s.cfg.Reconciler.Interval = 100 * time.Millisecond
+			}
+			worker := s.start()
+			base := worker.base(t)
+			sandboxtest.Eventually(t, "it is ready", func() bool { code, _ := worker.health(); return code == http.StatusOK })
+			tc.spoil(s, account)
+			sandboxtest.Eventually(t, "the worker pauses", func() bool {
+				if tc.probe {
+					visit(t, http.MethodGet, base+"/readyz", "")
+				}
+				_, line, paused := strings.Cut(worker.log.String(), `msg="worker paused"`)
+				return paused && strings.Contains(line, tc.says)
+			})
+		})
+	}
+}
+
 // TestIdleWorkerNoticesChangedSettings switches soft delete on, and off again, while nobody asks for anything.
 func TestIdleWorkerNoticesChangedSettings(t *testing.T) {
 	t.Parallel()
