@@ -65,7 +65,7 @@ type Servers struct {
 }
 
 var (
-	ready       = desc("certpurge_ready", "Whether the process is ready; 0 while it starts, is paused, stops, or misses a server.")
+	ready       = desc("certpurge_ready", "Whether the process is ready; 0 while it starts, is paused, stops, or a server does not do what its work needs.")
 	ledgerUp    = desc("certpurge_ledger_up", "Whether the ledger could be read.")
 	requests    = desc("certpurge_ledger_requests", "Requests in the ledger. Every process reports all of them: take the maximum, not the sum.", "state", "reason")
 	oldestDue   = desc("certpurge_ledger_oldest_due_age_seconds", "Age of the oldest open request that waits for no date; 0 if there is none.")
