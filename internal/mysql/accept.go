@@ -143,6 +143,7 @@ func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[st
 	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, state, accept_missing_by, requested_at, opened_at, updated_at) VALUES "+
 		tuples("(?, ?, ?, ?, 'queued', ?, ?, ?, ?)", len(wishes)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
+	whole := q.packets(q.size)[0]
 	ids := make(map[string]purge.RequestID, len(wishes))
 	err := each(ctx, s.sql, func(rows *sql.Rows) error {
 		var id purge.RequestID
@@ -150,7 +151,7 @@ func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[st
 		err := rows.Scan(&id, &key)
 		ids[key] = id
 		return err
-	}, string(q.text), q.args...)
+	}, string(whole.text), whole.args...)
 	if err != nil {
 		return err
 	}

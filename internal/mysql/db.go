@@ -2,11 +2,13 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	driversql "github.com/go-sql-driver/mysql"
@@ -23,6 +25,7 @@ type Config struct {
 	MaxOpenConnections int
 	ConnectTimeout     time.Duration
 	QueryTimeout       time.Duration // of one read from, or write to, the connection
+	TLS                *tls.Config   // nil: what the DSN says
 	// DialFunc replaces the network; nil for the ordinary one. Tests count packets with it.
 	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -51,7 +54,11 @@ func Open(cfg Config) (*Store, error) {
 	// are only ever arguments, which the driver escapes by the session's own rules.
 	parsed.MultiStatements, parsed.InterpolateParams = true, true
 	parsed.ClientFoundRows = false // ROW_COUNT() must count changes, not matches: Begin asks it
-	parsed.RejectReadOnly = true   // after a failover, leave the old primary
+	parsed.RejectReadOnly = false  // it would hide the server's reason; conn does the same and keeps it
+	parsed.MaxAllowedPacket = 64 << 20
+	if cfg.TLS != nil {
+		parsed.TLS = cfg.TLS // the driver fills an empty server name with the DSN's host
+	}
 	parsed.Timeout, parsed.ReadTimeout, parsed.WriteTimeout = cfg.ConnectTimeout, cfg.QueryTimeout, cfg.QueryTimeout
 	parsed.Logger = &driversql.NopLogger{} // every error is returned; the driver's own log would say it twice
 	if err := parsed.Apply(driversql.Charset("utf8mb4", "")); err != nil {
@@ -63,6 +70,11 @@ func Open(cfg Config) (*Store, error) {
 	// What the statements stand on is not left to the server's defaults, nor to the DSN.
 	parsed.Params["time_zone"] = "'+00:00'"
 	parsed.Params["autocommit"] = "1"
+	if cfg.QueryTimeout > 0 {
+		// A lock that is held for long must be answered as such, before the connection is taken for a broken one.
+		parsed.Params["innodb_lock_wait_timeout"] = wholeSeconds(cfg.QueryTimeout / 2)
+		parsed.Params["lock_wait_timeout"] = wholeSeconds(cfg.QueryTimeout / 2)
+	}
 	parsed.Params["sql_mode"] = "'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
 	if cfg.DialFunc != nil {
 		parsed.DialFunc = cfg.DialFunc
@@ -75,7 +87,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("mysql.dsn: the driver does not accept it")
 	}
-	db := sql.OpenDB(connector)
+	db := sql.OpenDB(connectors{connector})
 	db.SetMaxOpenConns(max(2, cfg.MaxOpenConnections)) // a leader holds its lock on one and works on another
 	db.SetMaxIdleConns(max(2, cfg.MaxOpenConnections))
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -107,30 +119,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return classify("connecting to MySQL", s.sql.PingContext(ctx))
 }
 
-// script collects statements that travel in one packet and are answered in one.
-type script struct {
-	text []byte
-	args []any
-}
-
-func (s *script) add(statement string, args ...any) {
-	s.text = append(append(s.text, statement...), ";\n"...)
-	s.args = append(s.args, args...)
-}
-
-// run sends a script in one round trip and scans the row of its last statement, a SELECT. If anything fails, the
-// connection is thrown away, and with it a transaction that the script had opened.
-func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) error) error {
-	conn, err := s.sql.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	err = each(ctx, conn, scan, string(script.text), script.args...)
-	if err != nil {
-		discard(conn)
-	}
-	return errors.Join(err, ignoreClosed(conn.Close()))
-}
+func wholeSeconds(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Second))) }
 
 // discard closes a connection instead of letting it back into the pool, with all that its session holds.
 func discard(conn *sql.Conn) {

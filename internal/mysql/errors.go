@@ -2,8 +2,11 @@ package mysql
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	driversql "github.com/go-sql-driver/mysql"
 
@@ -28,6 +31,8 @@ const (
 	erProcedureAccessDenied = 1370
 	erDuplicateEntry        = 1062
 	erDeadlock              = 1213
+	erLockWaitTimeout       = 1205
+	erPacketTooLarge        = 1153
 	erBinlogByStatement     = 1665
 	erUnknownCommand        = 1047
 )
@@ -40,16 +45,47 @@ var misconfigured = map[uint16]bool{
 	erBinlogByStatement: true,
 }
 
-// unavailable are the numbers of a server that is there, but not for us, and not now.
+// unavailable are the numbers of a server, or of a proxy before it, that is there, but not for us, and not now: every user
+// would meet them, and they pass.
 var unavailable = map[uint16]bool{
-	erUnknownCommand: true, // Galera: the node is not ready, or has lost the cluster
-
-	1040: true, // too many connections
-	1053: true, // shutdown in progress
-	1290: true, // read only, as a replica is after a failover
-	1836: true, // read only mode
-	1927: true, // MariaDB: connection was killed
+	1021:             true, // disk full: MySQL waits, or answers this
+	1037:             true, // out of memory
+	1040:             true, // too many connections
+	1041:             true, // out of memory, of threads
+	erUnknownCommand: true, // Galera's node that is not in the primary component, or not yet in step
+	1053:             true, // shutdown in progress
+	1077:             true, // normal shutdown
+	1079:             true, // shutdown complete
+	1080:             true, // connection closed by force
+	1129:             true, // host blocked after too many broken connections
+	1135:             true, // no thread for a new connection
+	1152:             true, // connection aborted
+	1158:             true, // the server failed to read from the connection
+	1159:             true, // the same, in time
+	1160:             true, // the server failed to write to the connection
+	1161:             true, // the same, in time
+	1184:             true, // connection aborted before it was established
+	1203:             true, // the account has too many connections
+	1226:             true, // the account has used up a resource: connections, queries an hour
+	1290:             true, // read only, as a replica is after a failover
+	1792:             true, // read only transactions by default
+	1836:             true, // read only mode
+	1927:             true, // MariaDB: connection was killed
+	3032:             true, // offline mode
+	3100:             true, // group replication refuses a commit: no majority
+	3168:             true, // the server is not available
+	3169:             true, // session was killed
+	4031:             true, // disconnected for inactivity
 }
+
+// isUnavailable also knows the numbers that do not come from a server: those of the client library (CR_*, 2000 and up),
+// which proxies pass on when they cannot reach a server, and ProxySQL's own (9001 and up: no backend in time, shunned, …).
+func isUnavailable(number uint16) bool {
+	return unavailable[number] || number >= 2000 && number < 3000 || number > 9000 && number < 9100
+}
+
+// isReadOnly reports an answer of a server that takes no writes: the connection leads to the old primary after a failover.
+func isReadOnly(number uint16) bool { return number == 1290 || number == 1792 || number == 1836 }
 
 // hint says where to look for the cause of a misconfiguration.
 func hint(number uint16) string {
@@ -71,7 +107,7 @@ func hint(number uint16) string {
 }
 
 // classify gives an error of the driver its class and a text without data: the server's own message is shown only where
-// it speaks of accounts, schemas and tables, because others quote values.
+// it speaks of accounts, schemas, tables and the server itself, because others quote values.
 func classify(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -80,17 +116,67 @@ func classify(doing string, err error) error {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if e, ok := errors.AsType[*driversql.MySQLError](err); ok {
-		if misconfigured[e.Number] {
-			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d: %s%s", doing, e.Number, e.Message, hint(e.Number))}
-		}
-		if unavailable[e.Number] {
-			return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be used (%s): error %d (%s)%s", doing, e.Number, e.SQLState, hint(e.Number))}
-		}
-		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL error %d (%s)", doing, e.Number, e.SQLState)}
+		return classifyAnswer(doing, e, err)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: %v", doing, err)}
 	}
+	if errors.Is(err, driversql.ErrPktTooLarge) {
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: doing + ": " + tooLarge}
+	}
+	if what := tlsTrouble(err); what != "" {
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: %s (check mysql.tls)", doing, what)}
+	}
 	// What is left are connection errors; their texts hold addresses at most.
-	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %v", doing, err)}
+	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %s", doing, printable(err.Error()))}
+}
+
+// tooLarge says what to do about a statement that the server does not take.
+const tooLarge = "a statement is larger than the server's max_allowed_packet"
+
+// classifyAnswer is classify for an answer of the server.
+func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
+	number := fmt.Sprintf("error %d", e.Number)
+	if e.SQLState != [5]byte{} { // an error before the login has none
+		number += fmt.Sprintf(" (%s)", printable(string(e.SQLState[:])))
+	}
+	switch {
+	case misconfigured[e.Number]:
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
+			"%s: MySQL error %d: %s%s", doing, e.Number, printable(e.Message), hint(e.Number))}
+	case isUnavailable(e.Number):
+		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf(
+			"MySQL cannot be used (%s): %s: %s", doing, number, printable(e.Message))}
+	case e.Number == erLockWaitTimeout:
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf(
+			"%s: MySQL %s: another connection held a lock on a row for too long", doing, number)}
+	case e.Number == erPacketTooLarge:
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL %s: %s", doing, number, tooLarge)}
+	default:
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL %s", doing, number)}
+	}
+}
+
+// printable drops what is not text from what a server sent: logs, the ledger and terminals must bear it.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// tlsTrouble says what is wrong with the encryption of a connection; empty if nothing is. None of it passes by itself.
+func tlsTrouble(err error) string {
+	if errors.Is(err, driversql.ErrNoTLS) {
+		return "the server offers no TLS"
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the server's certificate is not trusted: " + printable(e.Err.Error())
+	}
+	if e, ok := errors.AsType[tls.AlertError](err); ok {
+		return "the server refused the encryption: " + e.Error()
+	}
+	return ""
 }

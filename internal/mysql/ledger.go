@@ -171,8 +171,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 			append(objectArgs(attempt, e, now, now), attempt.User, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
 	}
 	s.addObjects(q, attempt, seen, now)
-	if len(report.Proven) > 0 {
-		names, directories := directoryTuples(report.Proven)
+	for proven := range slices.Chunk(report.Proven, rowsPerStatement) {
+		names, directories := directoryTuples(proven)
 		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE user_id = ?"+
 			" AND outcome <> 'erased' AND outcome NOT IN "+unseen+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
 			" AND (bucket, directory) IN ("+names+")",
@@ -241,18 +241,21 @@ const (
 // generation never comes back; only that it can be restored may still be found out. (The columns are set from left to
 // right, so the outcome, on which the others depend, comes last.)
 func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidence, settled time.Time) {
-	if len(all) == 0 {
-		return
-	}
 	now := s.now()
-	args := make([]any, 0, 17*len(all))
-	for _, e := range all {
-		args = append(args, objectArgs(attempt, e, now, settled)...)
+	for some := range slices.Chunk(all, rowsPerStatement) {
+		args := make([]any, 0, 17*len(some))
+		for _, e := range some {
+			args = append(args, objectArgs(attempt, e, now, settled)...)
+		}
+		q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(some))+
+			" ON DUPLICATE KEY UPDATE until = "+unlessFinal("until")+", attempt = "+unlessFinal("attempt")+
+			", settled_at = "+unlessFinal("settled_at")+", accepted_by = "+unlessFinal("accepted_by")+
+			", outcome = "+unlessFinal("outcome"), args...)
 	}
-	q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(all))+
-		" ON DUPLICATE KEY UPDATE until = "+unlessFinal("until")+", attempt = "+unlessFinal("attempt")+
-		", settled_at = "+unlessFinal("settled_at")+", accepted_by = "+unlessFinal("accepted_by")+", outcome = "+unlessFinal("outcome"), args...)
 }
+
+// rowsPerStatement keeps one statement far below any server's max_allowed_packet, however many objects a user has.
+const rowsPerStatement = 32
 
 func unlessFinal(column string) string {
 	return "IF(outcome = 'erased' AND VALUES(outcome) <> 'soft_deleted', " + column + ", VALUES(" + column + "))"

@@ -93,7 +93,7 @@ func (m *MariaDB) arguments() []string {
 		// 2 hands each commit to the kernel: it outlives the server, though not the machine.
 		args = append(args, "--innodb-flush-log-at-trx-commit=2")
 	}
-	return append(args, m.opts.MariaDB...)
+	return append(args, m.opts.MariaDBArguments...)
 }
 
 // commonArguments are those of the server and of the run that fills its data directory. --no-defaults has to be the

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte each.
@@ -21,10 +22,11 @@ type Redis struct {
 	Socket string // path of the unix socket
 
 	cluster bool
+	more    []string // arguments
 }
 
 func newRedis(program program, dir string, opts Options) *Redis {
-	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), cluster: opts.RedisCluster}
+	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), cluster: opts.RedisCluster, more: opts.RedisArguments}
 	r.process = &process{
 		name:    "redis",
 		dir:     dir,
@@ -52,7 +54,7 @@ func (r *Redis) lastPort() int {
 
 func (r *Redis) arguments() []string {
 	host, port, _ := net.SplitHostPort(r.Addr) // our own making
-	arguments := []string{
+	arguments := append(slices.Clone(r.more),
 		"--bind", host,
 		"--port", port,
 		"--unixsocket", r.Socket,
@@ -65,7 +67,7 @@ func (r *Redis) arguments() []string {
 		// asynq keeps a task as a hash: this holds it in the compact form. Redis 6 knows the option by this name only, later
 		// ones by this and by hash-max-listpack-value.
 		"--hash-max-ziplist-value", "1024",
-	}
+	)
 	if r.cluster {
 		arguments = append(arguments, "--cluster-enabled", "yes", "--cluster-config-file", "redis-nodes.conf")
 	}

@@ -25,8 +25,8 @@ type Options struct {
 	NoSync bool
 	// RedisCluster makes the Redis a node of a cluster, without slots: whoever uses it deals them out.
 	RedisCluster bool
-	// MariaDB are further arguments of its server, such as --log-bin. They take precedence.
-	MariaDB []string
+	// MariaDBArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the first.
+	MariaDBArguments, RedisArguments []string
 }
 
 // Servers is a running pair. Each server can be stopped and started again on its own.

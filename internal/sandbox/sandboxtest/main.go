@@ -68,7 +68,13 @@ func (p *pair) stop() {
 // and Redis are far cheaper. mariadb are further arguments of the database server.
 func OwnServers(tb testing.TB, mariadb ...string) *sandbox.Servers {
 	tb.Helper()
-	return ownServers(tb, sandbox.Options{NoSync: true, MariaDB: mariadb})
+	return ownServers(tb, sandbox.Options{NoSync: true, MariaDBArguments: mariadb})
+}
+
+// OwnServersWith is OwnServers with more arguments of the servers.
+func OwnServersWith(tb testing.TB, mariadb, redis []string) *sandbox.Servers {
+	tb.Helper()
+	return ownServers(tb, sandbox.Options{NoSync: true, MariaDBArguments: mariadb, RedisArguments: redis})
 }
 
 func ownServers(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
