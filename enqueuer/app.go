@@ -31,14 +31,8 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	store, err := mysql.Open(mysql.Config{
-		DSN: cfg.MySQL.DSN.Reveal(), LMSDatabase: cfg.LMS.Database, ClearHistory: cfg.LMS.ClearHistory,
-		MaxOpenConnections: cfg.MySQL.MaxOpenConnections, ConnectTimeout: cfg.MySQL.ConnectTimeout, QueryTimeout: cfg.MySQL.QueryTimeout,
-	})
-	if err != nil {
-		return cfg, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
-	}
-	return cfg, store, nil
+	store, err := cli.OpenStore(cfg.MySQL, cfg.LMS)
+	return cfg, store, err
 }
 
 // openRedis connects to the queue's Redis. check says whether it may be used: queue.Check by a command that puts tasks into it,
@@ -46,9 +40,9 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 func openRedis(
 	cmd *cobra.Command, cfg config.Enqueuer, check func(context.Context, redis.UniversalClient) error,
 ) (redis.UniversalClient, error) {
-	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
+	rdb, err := cli.NewRedis(cfg.Redis)
 	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, err
 	}
 	if err := check(cmd.Context(), rdb); err != nil {
 		return nil, errors.Join(cli.Unavailable(err), rdb.Close())

@@ -75,8 +75,8 @@ func (s *service) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.tracing.Close() //nolint:contextcheck // ctx has ended by then
-	if s.redis, err = queue.NewRedis(s.cfg.Redis.URL.Reveal()); err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	if s.redis, err = cli.NewRedis(s.cfg.Redis); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, s.redis.Close()) }()
 	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI, purge.SourceDriver, purge.SourceBackfill); err != nil {

@@ -76,9 +76,9 @@ func (a *app) newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
+	rdb, err := cli.NewRedis(cfg.Redis)
 	if err != nil {
-		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
+		return nil, errors.Join(err, store.Close())
 	}
 	registry, intake, err := newMetrics(purge.SourceWatch)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -65,7 +64,7 @@ func load(path string, environ []string) (config.Worker, purge.Locations, error)
 	if err != nil {
 		return cfg, locations, &config.Error{Problems: []string{fmt.Sprintf("locations: %v", err)}}
 	}
-	if rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal()); err != nil {
+	if rdb, err := cli.NewRedis(cfg.Redis); err != nil {
 		return cfg, locations, &config.Error{Problems: []string{err.Error()}}
 	} else if err := rdb.Close(); err != nil {
 		return cfg, locations, fmt.Errorf("closing an unused client: %w", err)

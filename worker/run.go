@@ -58,12 +58,12 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer w.tracing.Close() //nolint:contextcheck // ctx has ended by then
-	if w.store, err = mysql.Open(newMySQLConfig(cfg)); err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, w.store.Close()) }()
-	if w.redis, err = queue.NewRedis(cfg.Redis.URL.Reveal()); err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	if w.redis, err = cli.NewRedis(cfg.Redis); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
 	w.present = queue.NewPresence(w.redis, cli.Version(), w.doubt)
@@ -117,13 +117,6 @@ func newLocations(all []config.Location) []purge.Location {
 		}
 	}
 	return locations
-}
-
-func newMySQLConfig(cfg config.Worker) mysql.Config {
-	return mysql.Config{
-		DSN: cfg.MySQL.DSN.Reveal(), LMSDatabase: cfg.LMS.Database, ClearHistory: cfg.LMS.ClearHistory,
-		MaxOpenConnections: cfg.MySQL.MaxOpenConnections, ConnectTimeout: cfg.MySQL.ConnectTimeout, QueryTimeout: cfg.MySQL.QueryTimeout,
-	}
 }
 
 func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) gcs.Config {

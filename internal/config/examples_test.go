@@ -67,7 +67,7 @@ func keysOfExample(t *testing.T, path string) map[string]bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	content = regexp.MustCompile(`(?m)^( +)# ([a-z0-9_]+: \S+)$`).ReplaceAll(content, []byte("$1$2"))
+	content = regexp.MustCompile(`(?m)^( +)# ([a-z0-9_]+: (?:\S+|\{.*\}))$`).ReplaceAll(content, []byte("$1$2"))
 	// A list that is empty by default, with its entries in a comment below it.
 	content = regexp.MustCompile(`(?m)^([a-z]+:) \[\]\n# ([a-z]+:)$`).ReplaceAll(content, []byte("$2"))
 	content = regexp.MustCompile(`(?m)^# ( +\S.*)$`).ReplaceAll(content, []byte("$1"))

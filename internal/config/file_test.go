@@ -15,7 +15,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 	}{
 		"unknown key in a section": {
 			"redis:\n  host: a\n",
-			[]string{`worker.yaml:2: unknown key "host" in redis; known keys: url, url_file`},
+			[]string{`worker.yaml:2: unknown key "host" in redis; known keys: ` + redisKeys},
 		},
 		"unknown key in a nested section": {
 			"queue:\n  weights: {purge: 3, low: 1}\n",
@@ -31,7 +31,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"key that may be a value": {
 			"redis:\n  ? url:redis://me:hunter2@host\n  : x\n",
-			[]string{`worker.yaml:2: unknown key in redis; known keys: url, url_file`},
+			[]string{`worker.yaml:2: unknown key in redis; known keys: ` + redisKeys},
 		},
 		"key that is a list": {
 			"log:\n  ? [level]\n  : info\n",
@@ -191,3 +191,5 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	_, err := config.LoadEnqueuer(path, []string{dsnVariable})
 	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin, tracing`)
 }
+
+const redisKeys = "url, url_file, username, password, password_file, sentinel_username, sentinel_password, sentinel_password_file, tls"

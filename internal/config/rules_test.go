@@ -270,7 +270,7 @@ var ruleTests = map[string]struct {
 		},
 	},
 	"gcs.endpoint": {
-		good: []string{`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/"},
+		good: []string{`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/", "https://[2600:1900::1]", "https://storage.0x.example"},
 		bad: map[string]string{
 			"localhost:4443":        endpointProblem("localhost:4443"),
 			"ftp://a":               endpointProblem("ftp://a"),
@@ -283,6 +283,18 @@ var ruleTests = map[string]struct {
 			"https://LOCALHOST.":    privateProblem("https://LOCALHOST."),
 			"https://a.localhost":   privateProblem("https://a.localhost"),
 			"https://0.0.0.0":       privateProblem("https://0.0.0.0"),
+			// Other spellings, which some resolvers take for addresses.
+			"https://127.1":                  privateProblem("https://127.1"),
+			"https://2130706433/storage/v1/": privateProblem("https://2130706433/storage/v1/"),
+			"https://0x7f000001":             privateProblem("https://0x7f000001"),
+			"https://0X7F.1:443":             privateProblem("https://0X7F.1:443"),
+			"https://0177.0.0.1":             privateProblem("https://0177.0.0.1"),
+			"https://127.0.0.1.":             privateProblem("https://127.0.0.1."),
+			"https://0":                      privateProblem("https://0"),
+			"https://[::ffff:127.0.0.1]":     privateProblem("https://[::ffff:127.0.0.1]"),
+			"https://[::1%25lo]":             privateProblem("https://[::1%25lo]"),
+			"https://localhost.localdomain":  privateProblem("https://localhost.localdomain"),
+			"https://ip6-loopback":           privateProblem("https://ip6-loopback"),
 		},
 	},
 	"gcs.anonymous": {
@@ -594,6 +606,7 @@ func TestPagesWithoutALoginStayOnThisMachine(t *testing.T) {
 	const sentence = "admin.listen: must be an address of this machine only, such as 127.0.0.1:8081, while there are no admin.users and no " +
 		"admin.proxy.addresses (probes can be moved to admin.probes_listen), is "
 	for address, local := range map[string]bool{
+		"127.1:8081": false, "2130706433:8081": false, "0x7f.1:8081": false, // a resolver decides what they are
 		":8081": false, "0.0.0.0:8081": false, "[::]:8081": false, "10.0.0.1:8081": false, "admin.example:8081": false,
 		"127.0.0.1:8081": true, "127.1.2.3:8081": true, "[::1]:8081": true, "localhost:8081": true, "[::ffff:127.0.0.1]:8081": true,
 	} {
@@ -635,5 +648,21 @@ func TestTLSNeedsBothFiles(t *testing.T) {
 	got := loadEnqueuer(t, "serve: {tls_key_file: key.pem}\n", dsnVariable)
 	assertProblems(t, got, `enqueuer.yaml:1: serve.tls_key_file: must be set together with serve.tls_certificate_file, or neither`)
 	got = loadEnqueuer(t, "serve: {tls_key_file: key.pem, tls_certificate_file: cert.pem}\n", dsnVariable)
+	assertProblems(t, got)
+}
+
+func TestEncryptionIsSetInOnePlaceAndWhole(t *testing.T) {
+	t.Parallel()
+	got := loadEnqueuer(t, "mysql: {tls: {key_file: a.key}}\nredis: {url: 'rediss://h', tls: {certificate_file: a.pem}}\n", dsnVariable)
+	assertProblems(t, got,
+		"enqueuer.yaml:1: mysql.tls.key_file: must be set together with mysql.tls.certificate_file, or neither",
+		"enqueuer.yaml:2: redis.tls.key_file: must be set together with redis.tls.certificate_file, or neither")
+	got = loadEnqueuer(t, "mysql: {tls: {server_name: a}}\nredis: {tls: {ca_file: a.pem}, sentinel_password: hunter2}\n", dsnVariable+"?tls=true")
+	assertProblems(t, got,
+		"CERTPURGE_MYSQL_DSN: mysql.dsn: must not hold the parameter tls while keys of mysql.tls are set; keep one of them",
+		"enqueuer.yaml:2: redis.url: must start with rediss while keys of redis.tls are set, or the connection would not be encrypted",
+		"enqueuer.yaml:2: redis.url: must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or redis.sentinel_password is set")
+	_, got = loadWorker(t, "mysql: {tls: {ca_file: a.pem}}\nredis: {url: 'rediss+sentinel://h?master_name=m', tls: {certificate_file: a, key_file: b},"+
+		" sentinel_password_file: "+write(t, "password", "hunter2")+"}\n"+locations, dsnVariable)
 	assertProblems(t, got)
 }

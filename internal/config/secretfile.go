@@ -14,6 +14,8 @@ func sharedSecretFiles(mysql *MySQL, redis *Redis, admin *Admin) []secretFile {
 	return []secretFile{
 		{path: "mysql.dsn", secret: &mysql.DSN, file: mysql.DSNFile},
 		{path: "redis.url", secret: &redis.URL, file: redis.URLFile},
+		{path: "redis.password", secret: &redis.Password, file: redis.PasswordFile},
+		{path: "redis.sentinel_password", secret: &redis.SentinelPassword, file: redis.SentinelPasswordFile},
 		{path: "admin.users", secret: &admin.Users, file: admin.UsersFile, lines: true},
 	}
 }

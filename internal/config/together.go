@@ -11,6 +11,7 @@ import (
 
 func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 	checkDatabases(e.MySQL, e.LMS, report)
+	checkTLS(e.MySQL, e.Redis, report)
 	checkJWT(&e.JWT, report)
 	checkTokens(e.Tokens, report)
 	if (e.Serve.TLSCertificateFile == "") != (e.Serve.TLSKeyFile == "") {
@@ -21,6 +22,7 @@ func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 
 func (w *Worker) checkTogether(report func(path, sentence string)) {
 	checkDatabases(w.MySQL, w.LMS, report)
+	checkTLS(w.MySQL, w.Redis, report)
 	checkQueue(w.Queue, w.Tasks, report)
 	checkGCS(w.GCS, report)
 	checkLocations(w.Locations, report)
@@ -45,6 +47,29 @@ func checkDatabases(server MySQL, lms LMS, report func(path, sentence string)) {
 	if err == nil && strings.EqualFold(dsn.DBName, lms.Database) {
 		report("lms.database", fmt.Sprintf("must be another database than that of mysql.dsn, which is the ledger's, is %s for both",
 			describe(lms.Database)))
+	}
+}
+
+// checkTLS finds encryption that is set in two places, or by half.
+func checkTLS(server MySQL, redis Redis, report func(path, sentence string)) {
+	checkPair("mysql.tls", server.TLS, report)
+	checkPair("redis.tls", redis.TLS, report)
+	dsn, err := mysql.ParseDSN(server.DSN.Reveal())
+	if err == nil && dsn.TLSConfig != "" && server.TLS != (TLS{}) {
+		report("mysql.dsn", "must not hold the parameter tls while keys of mysql.tls are set; keep one of them")
+	}
+	scheme, _, found := strings.Cut(redis.URL.Reveal(), "://")
+	if found && !strings.HasPrefix(scheme, "rediss") && redis.TLS != (TLS{}) {
+		report("redis.url", "must start with rediss while keys of redis.tls are set, or the connection would not be encrypted")
+	}
+	if found && !strings.HasSuffix(scheme, "+sentinel") && (redis.SentinelUsername != "" || !redis.SentinelPassword.IsZero()) {
+		report("redis.url", "must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or redis.sentinel_password is set")
+	}
+}
+
+func checkPair(path string, t TLS, report func(path, sentence string)) {
+	if (t.CertificateFile == "") != (t.KeyFile == "") {
+		report(path+".key_file", "must be set together with "+path+".certificate_file, or neither")
 	}
 }
 

@@ -226,6 +226,7 @@ func TestIsLocal(t *testing.T) {
 	for address, want := range map[string]bool{
 		"localhost": true, "LOCALHOST:8081": true, "127.0.0.1": true, "127.9.9.9:1": true, "[::1]:8081": true, "::1": true, "[::1]": true,
 		"": false, ":8081": false, "0.0.0.0:1": false, "localhost.evil.example": false, "evil.example:8081": false, "10.0.0.1": false, "127.0.0.1.evil.example:80": false,
+		"127.1": false, "2130706433": false, "0x7f.1:80": false, "0177.0.0.1": false, // not addresses in Go: a name server decides
 	} {
 		if got := IsLocal(address); got != want {
 			t.Errorf("%q: got %v, want %v", address, got, want)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"unicode"
 
@@ -175,8 +176,8 @@ func tlsTrouble(err error) string {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "the server's certificate is not trusted: " + printable(e.Err.Error())
 	}
-	if e, ok := errors.AsType[tls.AlertError](err); ok {
-		return "the server refused the encryption: " + e.Error()
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // an alert of TLS
+		return "the server refused the encryption: " + e.Err.Error()
 	}
 	return ""
 }

@@ -69,12 +69,12 @@ func (s *Store) Intend(
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	s.addObjects(&q, attempt, intents, time.Time{})
 	text, args := s.tables.retirement("= ?"), []any{attempt.User}
-	if len(empty) > 0 {
-		names, directories := directoryTuples(empty)
+	if len(empty) > 0 { // all that ever held a file: a list of the empty ones could be too large for one statement
 		text += " UNION ALL SELECT DISTINCT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
-			" FROM evidence_objects WHERE user_id = ? AND (bucket, directory) IN (" + names + ") AND outcome NOT IN " + unseen
-		args = append(append(args, attempt.User), directories...)
+			" FROM evidence_objects WHERE user_id = ? AND outcome NOT IN " + unseen
+		args = append(args, attempt.User)
 	}
+	known := map[purge.Directory]bool{}
 	q.add(text, args...)
 	var intended purge.Intended
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
@@ -84,12 +84,17 @@ func (s *Store) Intend(
 			return err
 		}
 		if kind == "emptied" {
-			intended.Emptied = append(intended.Emptied, purge.Directory{Bucket: a, Prefix: b})
+			known[purge.Directory{Bucket: a, Prefix: b}] = true
 		} else {
 			intended.Retirement = purge.Retirement{UserExists: true, Requested: row == 1, State: a}
 		}
 		return nil
 	})
+	for _, dir := range empty {
+		if known[dir] {
+			intended.Emptied = append(intended.Emptied, dir)
+		}
+	}
 	return intended, classify("writing down what will be deleted", err)
 }
 

@@ -20,18 +20,6 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// newFixtureOn is newFixture on a server of the test's own, whose settings it may change.
-func newFixtureOn(t *testing.T, server *sandbox.MariaDB) *fixture {
-	t.Helper()
-	f := &fixture{t: t, db: sandboxtest.On(t, server, lms.UTF8MB4)}
-	f.grant()
-	if _, err := f.open(f.migrateDSN).Migrate(t.Context()); err != nil {
-		t.Fatalf("migrating: %v", err)
-	}
-	f.Store = f.open(f.dsn)
-	return f
-}
-
 // begun accepts a request of a retiring user and claims it.
 func (f *fixture) begun() purge.Attempt {
 	f.t.Helper()
@@ -121,7 +109,7 @@ func (f *fixture) connections() []int {
 // again.
 func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.OwnServers(t).MariaDB)
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
 	f.begun()
 	before := f.connections()
 	f.exec("SET GLOBAL read_only = 1")
@@ -145,7 +133,7 @@ func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 // TestTooManyConnections: the answer comes before the login, without an SQLSTATE.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.OwnServers(t).MariaDB)
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_connections = 10") // the least that there is
 	var held []*sql.Conn
 	defer func() {
@@ -189,7 +177,7 @@ func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 // TestASmallServerTakesAUserOfManyFiles: max_allowed_packet is far below the size of one user's intents.
 func TestASmallServerTakesAUserOfManyFiles(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.OwnServers(t).MariaDB)
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_allowed_packet = 65536")
 	f.Store = f.open(f.dsn) // a session keeps the limit that it began with
 	attempt := f.begun()
@@ -202,9 +190,9 @@ func TestASmallServerTakesAUserOfManyFiles(t *testing.T) {
 			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + strings.Repeat("x'", 100), Number: int64(i + 1)},
 		})
 	}
-	got, err := f.Intend(t.Context(), attempt, report.Evidence)
-	if err != nil || !got.Requested {
-		t.Fatalf("got %+v, %v", got, err)
+	intended, err := f.Intend(t.Context(), attempt, report.Evidence, report.Proven)
+	if err != nil || !intended.Retirement.Requested || len(intended.Emptied) != len(report.Proven) {
+		t.Fatalf("got %+v and %d emptied, %v", intended.Retirement, len(intended.Emptied), err)
 	}
 	for i := range report.Evidence {
 		report.Evidence[i].Outcome = purge.Erased
@@ -220,7 +208,9 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	t.Parallel()
 	authority := sandboxtest.NewAuthority(t)
 	certificate, key := authority.Issue(t, "server", "db.example")
-	server := sandboxtest.OwnServersWith(t, []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" + key}, nil).MariaDB
+	server := sandboxtest.OwnServersWith(t, sandbox.Options{
+		MariaDBArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" + key},
+	}).MariaDB
 	db := sandboxtest.On(t, server, lms.UTF8MB4)
 	user, password := db.AddAccount(t)
 	db.Exec(t, "ALTER USER '"+user+"'@'%' REQUIRE X509")

@@ -2,8 +2,10 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -119,6 +121,12 @@ func explain(err error) error {
 	}
 	if _, ok := errors.AsType[redis.Error](err); ok {
 		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "Redis refuses to work: " + err.Error()}
+	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	alert, refused := errors.AsType[*net.OpError](err)
+	if untrusted || refused && alert.Op == "remote error" {
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
+			"no encrypted connection to Redis (check redis.url and redis.tls): %v", err)}
 	}
 	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("connecting to Redis: %v", err)}
 }

@@ -19,7 +19,12 @@ import (
 // open connects to a URL until the test ends.
 func open(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	rdb, err := queue.NewRedis(url)
+	return openWith(t, queue.RedisConfig{URL: url})
+}
+
+func openWith(t *testing.T, cfg queue.RedisConfig) redis.UniversalClient {
+	t.Helper()
+	rdb, err := queue.OpenRedis(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

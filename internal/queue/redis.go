@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -20,21 +22,35 @@ func (silent) Printf(context.Context, string, ...any) {}
 const redisForms = "redis://user:password@host:6379/5, rediss:// for TLS, unix:///path?db=5, " +
 	"redis+sentinel://host:26379/5?master_name=NAME&addr=host2:26379, redis+cluster://host:6379?addr=host2:6379 (and rediss+...)"
 
-// NewRedis makes a client from a URL without connecting. asynq's own parser drops ACL user names and knows no cluster, so
-// go-redis's parsers are used. The error never holds the URL, which may hold a password.
-func NewRedis(url string) (redis.UniversalClient, error) {
-	scheme, rest, ok := strings.Cut(url, "://")
+// RedisConfig says how to reach Redis. What stands in the URL must not be set beside it.
+type RedisConfig struct {
+	URL                                string
+	Username, Password                 string
+	SentinelUsername, SentinelPassword string
+	TLS                                *tls.Config // for rediss; nil: the system's authorities
+}
+
+// NewRedis makes a client from a URL alone, without connecting.
+func NewRedis(url string) (redis.UniversalClient, error) { return OpenRedis(RedisConfig{URL: url}) }
+
+// OpenRedis makes a client without connecting. asynq's own parser drops ACL user names and knows no cluster, so go-redis's
+// parsers are used. The error never holds the URL, which may hold a password.
+func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
+	scheme, rest, ok := strings.Cut(cfg.URL, "://")
 	base, kind, _ := strings.Cut(scheme, "+")
 	if !ok || (base != "redis" && base != "rediss" && scheme != "unix") {
 		return nil, errors.New("redis.url: expected one of " + redisForms)
 	}
-	var client redis.UniversalClient
+	var makeClient func() redis.UniversalClient
+	var encrypted **tls.Config
+	var settings []setting
 	var err error
 	switch kind {
 	case "":
 		var o *redis.Options
-		if o, err = redis.ParseURL(url); err == nil {
-			client = redis.NewClient(o)
+		if o, err = redis.ParseURL(cfg.URL); err == nil {
+			encrypted, settings = &o.TLSConfig, []setting{{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password}}
+			makeClient = func() redis.UniversalClient { return redis.NewClient(o) }
 		}
 	case "sentinel":
 		var o *redis.FailoverOptions
@@ -42,12 +58,17 @@ func NewRedis(url string) (redis.UniversalClient, error) {
 			err = errors.New("no master_name")
 		}
 		if err == nil {
-			client = redis.NewFailoverClient(o)
+			encrypted, settings = &o.TLSConfig, []setting{
+				{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password},
+				{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername}, {"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword},
+			}
+			makeClient = func() redis.UniversalClient { return redis.NewFailoverClient(o) }
 		}
 	case "cluster":
 		var o *redis.ClusterOptions
 		if o, err = redis.ParseClusterURL(base + "://" + rest); err == nil {
-			client = redis.NewClusterClient(o)
+			encrypted, settings = &o.TLSConfig, []setting{{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password}}
+			makeClient = func() redis.UniversalClient { return redis.NewClusterClient(o) }
 		}
 	default:
 		err = errors.New("unknown kind")
@@ -55,7 +76,44 @@ func NewRedis(url string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errors.New("redis.url: it could not be understood (write # / @ in a password as %23 %2F %40); expected one of " + redisForms)
 	}
-	return client, nil
+	for _, s := range settings {
+		if err := s.apply(); err != nil {
+			return nil, err
+		}
+	}
+	if *encrypted != nil {
+		secure(*encrypted, cfg.TLS)
+	}
+	return makeClient(), nil
+}
+
+// setting is a part of the client's options that may stand in the URL or in a key of its own.
+type setting struct {
+	key    string
+	option *string
+	value  string
+}
+
+func (s setting) apply() error {
+	switch {
+	case s.value == "":
+		return nil
+	case *s.option != "":
+		return fmt.Errorf("%s: redis.url holds one too; keep one of them", s.key)
+	default:
+		*s.option = s.value
+		return nil
+	}
+}
+
+// secure prepares the encryption that a URL asks for. Of a cluster, and of Sentinel with its servers, the parsers ask every
+// node for the certificate of the first; without a name, each is asked for that of the host that is connected to.
+func secure(client, wanted *tls.Config) {
+	client.ServerName = ""
+	client.MinVersion = tls.VersionTLS12
+	if wanted != nil {
+		client.ServerName, client.RootCAs, client.GetClientCertificate = wanted.ServerName, wanted.RootCAs, wanted.GetClientCertificate
+	}
 }
 
 // EvictionPolicy returns Redis's maxmemory-policy; empty where the server does not tell. Anything but noeviction may

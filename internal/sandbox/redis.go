@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -21,12 +22,11 @@ type Redis struct {
 	Addr   string // 127.0.0.1:port
 	Socket string // path of the unix socket
 
-	cluster bool
-	more    []string // arguments
+	opts Options
 }
 
 func newRedis(program program, dir string, opts Options) *Redis {
-	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), cluster: opts.RedisCluster, more: opts.RedisArguments}
+	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), opts: opts}
 	r.process = &process{
 		name:    "redis",
 		dir:     dir,
@@ -39,14 +39,17 @@ func newRedis(program program, dir string, opts Options) *Redis {
 // URL names the logical database db in the form that redis and asynq clients read.
 func (r *Redis) URL(db int) string { return fmt.Sprintf("redis://%s/%d", r.Addr, db) }
 
-func (r *Redis) listenOn(addr string) { r.Addr = addr }
+func (r *Redis) listenOn(addr string) {
+	_, port, _ := net.SplitHostPort(addr) // our own making
+	r.Addr = net.JoinHostPort(cmp.Or(r.opts.RedisHost, "127.0.0.1"), port)
+}
 
 // clusterBus is how far the port of the talk between nodes lies above the clients' one.
 const clusterBus = 10_000
 
 // lastPort keeps both ports of a cluster's node out of the range of outgoing connections.
 func (r *Redis) lastPort() int {
-	if r.cluster {
+	if r.opts.RedisCluster {
 		return lastPort - clusterBus
 	}
 	return lastPort
@@ -54,9 +57,14 @@ func (r *Redis) lastPort() int {
 
 func (r *Redis) arguments() []string {
 	host, port, _ := net.SplitHostPort(r.Addr) // our own making
-	arguments := append(slices.Clone(r.more),
+	plain, encrypted := port, "0"
+	if r.opts.RedisTLS {
+		plain, encrypted = "0", port
+	}
+	arguments := append(slices.Clone(r.opts.RedisArguments),
 		"--bind", host,
-		"--port", port,
+		"--port", plain,
+		"--tls-port", encrypted,
 		"--unixsocket", r.Socket,
 		"--unixsocketperm", "700",
 		"--dir", r.dir,
@@ -68,7 +76,7 @@ func (r *Redis) arguments() []string {
 		// ones by this and by hash-max-listpack-value.
 		"--hash-max-ziplist-value", "1024",
 	)
-	if r.cluster {
+	if r.opts.RedisCluster {
 		arguments = append(arguments, "--cluster-enabled", "yes", "--cluster-config-file", "redis-nodes.conf")
 	}
 	return arguments

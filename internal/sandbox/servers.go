@@ -27,6 +27,10 @@ type Options struct {
 	RedisCluster bool
 	// MariaDBArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the first.
 	MariaDBArguments, RedisArguments []string
+	// RedisTLS lets the Redis take encrypted connections only; RedisArguments name its certificate.
+	RedisTLS bool
+	// RedisHost is the address of the loopback network on which the Redis listens; empty for 127.0.0.1.
+	RedisHost string
 }
 
 // Servers is a running pair. Each server can be stopped and started again on its own.

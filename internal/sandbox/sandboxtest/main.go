@@ -71,10 +71,11 @@ func OwnServers(tb testing.TB, mariadb ...string) *sandbox.Servers {
 	return ownServers(tb, sandbox.Options{NoSync: true, MariaDBArguments: mariadb})
 }
 
-// OwnServersWith is OwnServers with more arguments of the servers.
-func OwnServersWith(tb testing.TB, mariadb, redis []string) *sandbox.Servers {
+// OwnServersWith is OwnServers with other options.
+func OwnServersWith(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
 	tb.Helper()
-	return ownServers(tb, sandbox.Options{NoSync: true, MariaDBArguments: mariadb, RedisArguments: redis})
+	opts.NoSync = true
+	return ownServers(tb, opts)
 }
 
 func ownServers(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
