@@ -90,6 +90,7 @@ func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
 		}
 		figures := []slog.Attr{
 			slog.String("bucket", s.Bucket), slog.Bool("versioning", s.Versioning), slog.Duration("soft_delete", s.SoftDelete),
+			slog.Bool("soft_delete_unknown", s.SoftDeleteUnknown),
 			slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays),
 		}
 		if w.said.settings == nil {

@@ -21,6 +21,8 @@ type Settings struct {
 	Bucket        string
 	Versioning    bool
 	SoftDelete    time.Duration // how long a deleted object can be restored; 0 for not at all
+	// SoftDeleteUnknown means that the bucket's answer did not speak of soft delete, as those of old emulators do not.
+	SoftDeleteUnknown bool
 	Retention     time.Duration // minimum age of an object that may be deleted; 0 for none
 	RequesterPays bool
 }
@@ -129,7 +131,9 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 	if b.asked.IsZero() || now.Sub(b.asked) >= maxAge {
 		var attrs *storage.BucketAttrs
 		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
-			attrs, err = b.handle.Attrs(ctx)
+			if attrs, err = b.handle.Attrs(ctx); err == nil && attrs.Name != b.name {
+				return errForeign
+			}
 			return err
 		})
 		if err != nil {
@@ -170,7 +174,7 @@ func (b *bucket) ask(ctx context.Context) error {
 
 func readSettings(name string, a *storage.BucketAttrs) Settings {
 	s := Settings{Bucket: name, Versioning: a.VersioningEnabled, RequesterPays: a.RequesterPays}
-	if a.SoftDeletePolicy != nil {
+	if s.SoftDeleteUnknown = a.SoftDeletePolicy == nil; !s.SoftDeleteUnknown {
 		s.SoftDelete = a.SoftDeletePolicy.RetentionDuration
 	}
 	if a.RetentionPolicy != nil {

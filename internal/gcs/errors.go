@@ -84,6 +84,24 @@ func explain(err error) (purge.Class, string) {
 	return purge.Transient, "the answer could not be understood"
 }
 
+// explainToken tells credentials that are refused from a source of tokens (Google's endpoint, the metadata server of the
+// machine) that is late, overloaded or away. Every user meets either; the latter passes.
+func explainToken(err error) (purge.Class, string) {
+	if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil {
+		what := fmt.Sprintf("answer %d", e.Response.StatusCode)
+		switch code := e.Response.StatusCode; {
+		case code >= http.StatusInternalServerError, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
+			return purge.Unavailable, what
+		default:
+			return purge.Misconfigured, what + ": the credentials are not accepted"
+		}
+	}
+	if isTLS(err) {
+		return purge.Misconfigured, "the certificate of the token endpoint is not trusted"
+	}
+	return purge.Unavailable, connectionText(err)
+}
+
 // explainAnswer reads an answer of the service, or of something in its place.
 func explainAnswer(e *googleapi.Error) (purge.Class, string) {
 	reason := reasonOf(e)

@@ -12,6 +12,7 @@ import (
 
 	"cloud.google.com/go/storage"
 	"github.com/googleapis/gax-go/v2"
+	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 
@@ -165,15 +166,19 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 	return classify("deleting from", b.name, err)
 }
 
-// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy: without
-// one the service answers 400, and nothing deleted from now on can be restored.
+// freshSettings is how old a bucket's settings may be that are believed after a delete.
+const freshSettings = 5 * time.Second
+
+// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy, or may have
+// one: without one the service answers 400, and nothing deleted from now on can be restored.
 func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.SoftDeletedObject, error) {
 	b, err := s.bucketOf(dir)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := s.settings(ctx, b, s.cfg.AttributesMaxAge)
-	if err != nil || settings.SoftDelete == 0 {
+	// Soft delete may have been switched on since the settings were last read, and what was just deleted can then be restored.
+	settings, err := s.settings(ctx, b, min(s.cfg.AttributesMaxAge, freshSettings))
+	if err != nil || settings.SoftDelete == 0 && !settings.SoftDeleteUnknown {
 		return nil, err
 	}
 	var found []purge.SoftDeletedObject
@@ -182,6 +187,9 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 			found = append(found, purge.SoftDeletedObject{Name: a.Name, Number: a.Generation, Size: a.Size, Until: a.HardDeleteTime})
 		}
 	})
+	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown && e.Code == http.StatusBadRequest && reasonOf(e) != "" {
+		return nil, nil // the service says that the bucket has no soft delete policy
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -197,24 +205,43 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 	return b, nil
 }
 
-// list reads a listing to its end.
+// list reads a listing to its end. Each page is a call with a time and tries of its own: a directory may have many.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
-	err := s.call(ctx, b.read(), func(ctx context.Context) error {
-		for it := b.handle.Objects(ctx, q); ; {
-			attrs, err := it.Next()
-			if errors.Is(err, iterator.Done) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+	for token, more := "", true; more; more = token != "" {
+		var page []*storage.ObjectAttrs
+		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
+			it := b.handle.Objects(ctx, q)
+			it.PageInfo().Token = token
+			page, err = readPage(it)
+			token = it.PageInfo().Token
+			return err
+		})
+		if err != nil {
+			return classify("listing", b.name, err)
+		}
+		for _, attrs := range page {
 			if !strings.HasPrefix(attrs.Name, q.Prefix) {
-				return errForeignName
+				return classify("listing", b.name, errForeignName)
 			}
 			found(attrs)
 		}
-	})
-	return classify("listing", b.name, err)
+	}
+	return nil
+}
+
+// readPage reads one page of a listing, and nothing at its end.
+func readPage(it *storage.ObjectIterator) (page []*storage.ObjectAttrs, err error) {
+	for len(page) == 0 || it.PageInfo().Remaining() > 0 {
+		attrs, err := it.Next()
+		if errors.Is(err, iterator.Done) {
+			return page, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, attrs)
+	}
+	return page, nil
 }
 
 // errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.

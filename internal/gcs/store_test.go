@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,10 +29,8 @@ func TestSituationsOnTheEmulator(t *testing.T) {
 		return newWorld(t, func(c *gcs.Config) {
 			c.AcceptSoftDelete = accept
 			switch {
-			case strings.Contains(t.Name(), "deadline_in_flight"):
-				c.CallTimeout = 150 * time.Millisecond
 			case strings.Contains(t.Name(), "deadline_in_backoff"):
-				c.CallTimeout, c.MaxTries = 120*time.Millisecond, 100
+				c.MaxTries = 100
 			}
 		})
 	})
@@ -41,14 +40,53 @@ var dirD = purge.Directory{Bucket: purgetest.Bucket, Prefix: "downloads/" + purg
 
 func TestListReadsEveryPage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.Versioning(true)
-	for range 1203 {
-		w.Put(dirD.Prefix + "Certificate.pdf")
-	}
-	if got, err := w.List(t.Context(), dirD); err != nil || len(got) != 1203 {
-		t.Errorf("got %d generations, %v; want 1203", len(got), err)
-	}
+	inBubble(t, func(t *testing.T, b *bubble) {
+		t.Helper()
+		if err := b.server.UpdateBucket(purgetest.Bucket, func(c *gcstest.BucketConfig) { c.Versioning = true }); err != nil {
+			t.Fatal(err)
+		}
+		for range 1203 {
+			if _, err := b.server.Put(purgetest.Bucket, dirD.Prefix+"Certificate.pdf", []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := b.List(t.Context(), dirD); err != nil || len(got) != 1203 {
+			t.Errorf("got %d generations, %v; want 1203", len(got), err)
+		}
+	})
+}
+
+// TestADirectoryOfManySlowPages: six pages of ten seconds take longer than the time of one call, and the purge ends as done.
+func TestADirectoryOfManySlowPages(t *testing.T) {
+	t.Parallel()
+	const objects = 5500
+	inBubble(t, func(t *testing.T, b *bubble) {
+		t.Helper()
+		user := b.books.NewUser(purgetest.Retiring)
+		b.books.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
+		for i := range objects {
+			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, i), []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := b.server.Put(purgetest.Bucket, "cert/"+purgetest.VerifyID+"/valid.html", []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+			t.Fatal(err)
+		}
+		// Two of the pages fail once: their tries are their own, too.
+		b.server.SetFaults(1, gcstest.Fault{Op: gcstest.OpList, Latency: 10 * time.Second},
+			gcstest.Fault{Op: gcstest.OpList, Skip: 3, Count: 1, Status: http.StatusServiceUnavailable},
+			gcstest.Fault{Op: gcstest.OpList, Skip: 5, Count: 1, Status: http.StatusServiceUnavailable})
+		purger := purge.Purger{
+			Users: b.books, Ledger: b.books, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+		}
+		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
+		if err != nil || result.State != purge.Done || result.Counts.ObjectsErased != objects+1 {
+			t.Errorf("got %+v, %v", result, err)
+		}
+	})
 }
 
 func TestListReportsWhatProtectsAnObject(t *testing.T) {
@@ -279,8 +317,12 @@ func serviceAccount(t *testing.T, tokenURL string) string {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	var refusing atomic.Bool
+	var refusing, overloaded atomic.Bool
 	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if overloaded.Load() {
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+			return
+		}
 		if refusing.Load() {
 			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadRequest)
 			return
@@ -319,6 +361,15 @@ func TestCredentials(t *testing.T) {
 	t.Cleanup(func() { _ = refused.Close() }) // nothing to lose
 	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "example.org") {
 		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
+	}
+	overloaded.Store(true)
+	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "503") {
+		t.Errorf("an overloaded token endpoint: got %v, want it to be waited for", err)
+	}
+	overloaded.Store(false)
+	refusing.Store(false)
+	if _, err := refused.Probe(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 	cfg.CredentialsFile = "no-such-file.json"
 	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "gcs.credentials_file") {

@@ -33,7 +33,7 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		MaxIdleConnsPerHost:   inFlight,
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/3), // leaves a lost answer time for another try
+		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/2), // leaves a lost answer time for another try
 	}
 	var transport http.RoundTripper = base
 	switch {
@@ -49,7 +49,7 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		}
 	}
 	return &http.Client{
-		Transport:     pacer{listingChecker{observed{transport, cfg.Observe, cfg.Trace}}},
+		Transport:     pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }
@@ -67,24 +67,55 @@ func authenticated(ctx context.Context, base http.RoundTripper, file string) (ht
 	if err != nil {
 		return nil, err
 	}
+	found.TokenProvider = tokens{found.TokenProvider}
 	return htransport.NewTransport(ctx, base, option.WithAuthCredentials(found))
 }
 
-// listingChecker makes sure that what the client library takes for a listing is one. The library would read an empty
-// page from a 204 or from any JSON object, and an empty page is our proof.
-type listingChecker struct{ next http.RoundTripper }
+// tokens says what it means that no access token could be had, which the client library mixes with the answers of the service.
+type tokens struct{ auth.TokenProvider }
 
-// listingKind is what every page of a listing holds as its kind (JSON API reference, Objects: list), unless fields are
-// selected; that is why Store selects none.
-const listingKind = "storage#objects"
+// Token implements auth.TokenProvider.
+func (t tokens) Token(ctx context.Context) (*auth.Token, error) {
+	token, err := t.TokenProvider.Token(ctx)
+	if err != nil {
+		class, what := explainToken(err)
+		return nil, &purge.Error{Class: class, Cause: err, Text: "no access token could be had: " + what}
+	}
+	return token, nil
+}
+
+// answerChecker makes sure that what the client library takes for an answer of the service is one. The library would read an
+// empty page, or a bucket without soft delete, from a 204 or from any JSON object, and both are parts of our proof.
+type answerChecker struct{ next http.RoundTripper }
+
+// The kinds that answers hold (JSON API reference), unless fields are selected; that is why Store selects none.
+const (
+	listingKind     = "storage#objects"
+	bucketKind      = "storage#bucket"
+	permissionsKind = "storage#testIamPermissionsResponse"
+)
+
+func wantedKind(r *http.Request) string {
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/o"):
+		return listingKind
+	case strings.HasSuffix(r.URL.Path, "/iam/testPermissions"):
+		return permissionsKind
+	default:
+		return bucketKind
+	}
+}
 
 // maxPage is far above the largest page (1,000 entries of some kilobytes).
 const maxPage = 64 << 20
 
-// RoundTrip sends the request and reads the answer to a listing whole.
-func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
+// errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was asked for.
+var errForeign = &purge.Error{Class: purge.Transient, Text: "what answered was not Cloud Storage"}
+
+// RoundTrip sends the request and reads the answer to a question whole.
+func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
-	if err != nil || r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, "/o") || resp.StatusCode/100 != 2 {
+	if err != nil || r.Method != http.MethodGet || resp.StatusCode/100 != 2 {
 		return resp, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
@@ -92,18 +123,18 @@ func (t listingChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 		err = closeErr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading a listing: %w", err)
+		return nil, fmt.Errorf("reading an answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK || !isListing(body) {
-		return nil, &purge.Error{Class: purge.Transient, Text: "what answered a listing was not Cloud Storage"}
+	if resp.StatusCode != http.StatusOK || !isOfKind(body, wantedKind(r)) {
+		return nil, errForeign
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
-// isListing looks for the kind of a page, and no further: the library decodes all of it anyway, and refuses what is no
+// isOfKind looks for the kind of an answer, and no further: the library decodes all of it anyway, and refuses what is no
 // JSON. (Decoding every page twice took a twentieth of a worker's processor time.)
-func isListing(body []byte) bool {
+func isOfKind(body []byte, want string) bool {
 	page := json.NewDecoder(bytes.NewReader(body))
 	if begin, err := page.Token(); err != nil || begin != json.Delim('{') {
 		return false
@@ -115,7 +146,7 @@ func isListing(body []byte) bool {
 		}
 		if key == "kind" {
 			kind, err := page.Token()
-			return err == nil && kind == listingKind
+			return err == nil && kind == want
 		}
 		var other json.RawMessage
 		if err := page.Decode(&other); err != nil {
