@@ -18,13 +18,13 @@ import (
 
 // Settings are what a bucket's own settings mean for an erasure.
 type Settings struct {
-	Bucket        string
-	Versioning    bool
-	SoftDelete    time.Duration // how long a deleted object can be restored; 0 for not at all
+	Bucket     string
+	Versioning bool
+	SoftDelete time.Duration // how long a deleted object can be restored; 0 for not at all
 	// SoftDeleteUnknown means that the bucket's answer did not speak of soft delete, as those of old emulators do not.
 	SoftDeleteUnknown bool
-	Retention     time.Duration // minimum age of an object that may be deleted; 0 for none
-	RequesterPays bool
+	Retention         time.Duration // minimum age of an object that may be deleted; 0 for none
+	RequesterPays     bool
 }
 
 // bucket is one bucket of the allow-list.

@@ -97,7 +97,7 @@ const (
 	ReasonRetained       Reason = "retained"               // queued until a retention date has passed
 	ReasonSoftDeleted    Reason = "soft_deleted"           // queued until a soft delete can no longer be undone
 	ReasonMisconfigured  Reason = "misconfigured"          // queued until the configuration is mended
-	ReasonUnavailable    Reason = "unavailable"            // queued until a database is there again
+	ReasonUnavailable    Reason = "unavailable"            // queued until a database, or the source of tokens, is there again
 	ReasonFilesMissing   Reason = "files_missing"          // failed: an expected directory is empty; done: that was accepted
 	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
 )

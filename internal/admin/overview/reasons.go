@@ -39,7 +39,7 @@ var waits = map[purge.Reason]advice{
 	purge.ReasonRetained:      {Means: "A date protects a file; tried again after it."},
 	purge.ReasonSoftDeleted:   {Means: "A file can still be restored; tried again after that."},
 	purge.ReasonMisconfigured: {Means: "A bucket, a right or a setting is wrong for everybody.", Do: "Readiness and the log say which. Once mended, they go on by themselves."},
-	purge.ReasonUnavailable:   {Means: "MySQL could not be reached; they go on by themselves."},
+	purge.ReasonUnavailable:   {Means: "MySQL, or the source of access tokens, could not be used; they go on by themselves."},
 	purge.ReasonStopped:       {Means: "Their worker was stopping; another one goes on."},
 }
 
