@@ -310,7 +310,7 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 			}
 		}
 	})
-	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait", "--timeout", "30s")
+	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait", "--timeout", "10m")
 	close(stop)
 	worker.Wait()
 	if !strings.Contains(said, "not done: 1 of 2") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {

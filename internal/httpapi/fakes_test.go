@@ -56,7 +56,7 @@ func newHouse(t *testing.T) *house {
 	}
 	h.server = &httpapi.Server{
 		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h, Auth: h, Limiter: h,
-		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Hold: 10 * time.Second, MaxHeld: 10, MaxBody: 64 << 10,
+		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Hold: time.Minute, MaxHeld: 10, MaxBody: 64 << 10,
 	}
 	return h
 }

@@ -217,6 +217,58 @@ func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 	}
 }
 
+// TestARequestNeverStartsBeforeItWasOpened: an attempt of an earlier opening is none of this one, and the clocks of two machines
+// differ.
+func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purge.Retirement{UserExists: true})
+	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := accepted[0].Request
+	read := func() mysql.Request {
+		t.Helper()
+		rows, err := f.Requests(t.Context(), []purge.RequestID{id})
+		if err != nil || len(rows) != 1 {
+			t.Fatalf("got %v, %v", rows, err)
+		}
+		return rows[0]
+	}
+	begin := func() purge.Attempt {
+		t.Helper()
+		attempt, err := f.Begin(t.Context(), purge.Task{Request: id, User: user})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return attempt
+	}
+	attempt := begin()
+	if r := read(); r.StartedAt == nil || r.StartedAt.Before(r.OpenedAt) {
+		t.Errorf("begun: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
+	}
+	if _, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Reopen(t.Context(), []purge.RequestID{id}); err != nil {
+		t.Fatal(err)
+	}
+	if r := read(); r.StartedAt != nil {
+		t.Errorf("opened again: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
+	}
+	f.exec("UPDATE "+f.db.Ledger+".requests SET opened_at = opened_at + INTERVAL 1 HOUR WHERE id = ?", id) // by a clock that is ahead
+	begin()
+	if r := read(); r.StartedAt == nil || r.StartedAt.Before(r.OpenedAt) {
+		t.Errorf("another clock: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
+	}
+	// As earlier versions left it when they opened a request again.
+	f.exec("UPDATE "+f.db.Ledger+".requests SET started_at = opened_at - INTERVAL 1 DAY WHERE id = ?", id)
+	if r := read(); r.StartedAt != nil {
+		t.Errorf("of an earlier version: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
+	}
+}
+
 // TestAMigrationOutlastsTheQueryTimeout: query_timeout bounds what the running programs read. A migration waits for another one,
 // and for the server's work on a large table.
 func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {

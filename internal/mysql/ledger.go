@@ -35,7 +35,8 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 		" ORDER BY r.id = ? DESC, r.id LIMIT 1)",
 		task.User, task.Request, task.User, task.Request)
 	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), unfinished = unfinished + 1, not_before = NULL,"+
-		" started_at = COALESCE(started_at, ?), updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
+		" started_at = COALESCE(IF(started_at < opened_at, NULL, started_at), GREATEST(opened_at, CAST(? AS DATETIME(6)))),"+
+		" updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
 	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), id, certificate_id,"+
 		" accept_missing_by, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
 		task.Request, task.User)

@@ -40,6 +40,14 @@ type Request struct {
 	UpdatedAt          time.Time           `gorm:"autoUpdateTime:false" json:"-"`
 }
 
+// AfterFind is called by gorm for each row. Earlier versions left the time of the first attempt in a request that was opened again.
+func (r *Request) AfterFind(*gorm.DB) error {
+	if r.StartedAt != nil && r.StartedAt.Before(r.OpenedAt) {
+		r.StartedAt = nil
+	}
+	return nil
+}
+
 // Open is what a task needs to know of the request.
 func (r Request) Open() purge.OpenRequest {
 	return purge.OpenRequest{Request: r.ID, User: r.UserID, Certificate: r.CertificateID, Source: r.Source}
