@@ -44,8 +44,8 @@ Sources, exactly one:
   --retired     every user who may be purged (a retirement request, in no state of lms.excluded_states) and who has references,
                 live or in the history. It reads indexed pages. --since and --until choose by the date of the retirement.
   --users FILE  the users that a file lists, "-" for standard input: one user id on each line, CSV with a header (the column
-                user_id, lms_user_id or edx_lms_user_id; commas, semicolons or tabs; a line "sep=;" may stand before it), or
-                JSON lines (objects with one of these keys, and no key twice). A file is checked whole
+                user_id, lms_user_id or edx_lms_user_id; commas, semicolons or tabs; a line "sep=;" may precede it),
+                or JSON lines (objects with one of these keys, and no key twice). A file is checked whole
                 before anybody is asked for: every line must hold an id that the LMS has. A pipe is checked as it is
                 read. Users listed twice count once.
   --certificate-ids ID,...
@@ -54,8 +54,8 @@ Sources, exactly one:
   --args-from-database
                 the certificates that the LMS's own command would take from its table of arguments, the newest row of
                 PurgeReferencestoPDFCertificatesCommandConfiguration: "--certificate_ids 1 2 3". The row must be enabled.
-                They are read as the LMS reads them: options of every Django command, such as --verbosity, change nothing, and
-                of one that is repeated the last counts. If it says --dry-run, --execute is refused.
+                They are read as the LMS reads them: options of every Django command, such as --verbosity, change
+                nothing, and of one that is repeated the last counts. If it says --dry-run, --execute is refused.
 
 How fast: --rate users a second; without it as fast as the databases take it. Never more than --high-water tasks wait in Redis,
 however many users there are: above it, backfill waits for the workers. Tasks go into a queue of their own, so requests that

@@ -383,7 +383,9 @@ func TestAFullDiskStopsTheBackfill(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 0; exec "$@"`, "sh", binary, "backfill", "--retired", "--execute", //nolint:gosec // our own binary
 		"--checkpoint", filepath.Join(t.TempDir(), "checkpoint.json"))
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.environ, &said, &said
-	if err := cmd.Run(); cmd.ProcessState.ExitCode() != cli.ExitFailure || !strings.Contains(said.String(), "writing the checkpoint: ") || c.perUser() != 0 {
+	err := cmd.Run()
+	if cmd.ProcessState.ExitCode() != cli.ExitFailure || !strings.Contains(said.String(), "writing the checkpoint: ") ||
+		c.perUser() != 0 {
 		t.Errorf("got %v, %q, %d requests; want it to stop before the first", err, said.String(), c.perUser())
 	}
 }

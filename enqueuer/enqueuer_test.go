@@ -41,7 +41,10 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
 	}}
 	var err error
-	c.store, err = mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 4, ConnectTimeout: time.Minute})
+	c.store, err = mysql.Open(mysql.Config{
+		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true,
+		MaxOpenConnections: 4, ConnectTimeout: time.Minute,
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -145,7 +148,8 @@ func TestEnqueue(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out, "user "+b+": request 3 queued") {
 		t.Errorf("status of a key: got %q", out)
 	}
-	if out, said := c.run(cli.ExitNotKnown, "status", "--idempotency-key", "ticket-2"); out != "" || said != "enqueuer: no request was ever made with this key\n" {
+	out, said := c.run(cli.ExitNotKnown, "status", "--idempotency-key", "ticket-2")
+	if out != "" || said != "enqueuer: no request was ever made with this key\n" {
 		t.Errorf("status of an unknown key: got %q and %q", out, said)
 	}
 	c.run(cli.ExitUsage, "status", a, "--idempotency-key", "ticket-1")

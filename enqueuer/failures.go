@@ -76,8 +76,8 @@ func newFailuresCommand(a *app) *cobra.Command {
 		Use:   "failures",
 		Short: "List failed requests, with the reason of each",
 		Long: `failures lists the requests that ended as failed, from the ledger, oldest first; or counts them by reason. What each reason
-means and what mends it: README.md. After mending, enqueuer requeue makes them run again. If a user has none, the exit code is 2 if
-the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
+means and what mends it: README.md. After mending, enqueuer requeue makes them run again. If a user has none, the exit
+code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer failures --user 42 -o json",
@@ -110,7 +110,9 @@ the LMS does not have the user, 8 if no request was ever made, and 9 if none of 
 }
 
 // groupFailures counts the chosen requests by reason.
-func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) (found int, err error) {
+func (a *app) groupFailures(
+	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output,
+) (found int, err error) {
 	counts := map[purge.Reason]int{}
 	err = store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 		for _, r := range rows {
@@ -139,7 +141,9 @@ func (a *app) groupFailures(cmd *cobra.Command, store *mysql.Store, filter mysql
 }
 
 // listFailures prints the chosen requests as they are read; there may be many.
-func (a *app) listFailures(cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output) (found int, err error) {
+func (a *app) listFailures(
+	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output,
+) (found int, err error) {
 	each := func(show func([]mysql.Request) error) error {
 		return store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
 			found += len(rows)

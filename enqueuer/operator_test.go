@@ -244,15 +244,20 @@ func TestReport(t *testing.T) {
 		t.Errorf("an old period: got %q", out)
 	}
 	for _, args := range [][]string{
-		{}, {"--user", "x"}, {"--since", "yesterday"}, {"--until", "2026-13-01"}, {"--since", "2026-02-01", "--until", "2026-01-01"},
-		{"--user", "1", "--since", "2026-01-01T00:00:01Z", "--until", "2026-01-01"}, {"--since", "2026-01-01", "--until", "2026-01-01"},
+		{},
+		{"--user", "x"},
+		{"--since", "yesterday"},
+		{"--until", "2026-13-01"},
+		{"--since", "2026-02-01", "--until", "2026-01-01"},
+		{"--user", "1", "--since", "2026-01-01T00:00:01Z", "--until", "2026-01-01"},
+		{"--since", "2026-01-01", "--until", "2026-01-01"},
 	} {
 		c.run(cli.ExitUsage, append([]string{"report"}, args...)...)
 	}
 }
 
-// TestNothingToShowIsNoSuccess: an ID that was mistyped, one that was never asked for, and one that has nothing, are three
-// answers, each with an exit code of its own.
+// TestNothingToShowIsNoSuccess: an ID that was mistyped, one that was never asked for, and one that has nothing, are
+// three answers, each with an exit code of its own.
 func TestNothingToShowIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
@@ -299,12 +304,14 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 			if args[0] == "status" && code == cli.ExitNothing {
 				code, says = cli.ExitOK, "" // the request itself is shown
 			}
-			if out, said := c.run(code, append(slices.Clone(args), user.id)...); !strings.Contains(said, says) || code == cli.ExitOK && out == "" {
+			out, said := c.run(code, append(slices.Clone(args), user.id)...)
+			if !strings.Contains(said, says) || code == cli.ExitOK && out == "" {
 				t.Errorf("%s, %s: got %q and %q, want %q", command, name, out, said, says)
 			}
 		}
 	}
-	if _, said := c.run(cli.ExitNothing, "report", "--user", failed); !strings.Contains(said, "no evidence; request 1 is failed (held)") {
+	_, said := c.run(cli.ExitNothing, "report", "--user", failed)
+	if !strings.Contains(said, "no evidence; request 1 is failed (held)") {
 		t.Errorf("report of a failed one: got %q", said)
 	}
 
@@ -313,12 +320,13 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 		code      int
 		out, says string
 	}{
-		"unknown to the ledger": {[]string{"999", "1"}, cli.ExitNotKnown, "", "the ledger has no request 999; nothing was changed"},
-		"some did not fail":     {[]string{"1", "2"}, cli.ExitNothing, "1 requests would be queued again", "request 2 is done (nothing_to_purge)"},
-		"none failed":           {[]string{"2", "--execute"}, cli.ExitNothing, "0 requests queued again", "request 2 is done (nothing_to_purge)"},
-		"too young":             {[]string{"1", "--older-than", "1h"}, cli.ExitNothing, "0 requests would be", "none of the requests ended that long ago"},
+		"unknown to the ledger": {[]string{"999", "1"}, cli.ExitNotKnown, "", "no request 999; nothing was changed"},
+		"some did not fail":     {[]string{"1", "2"}, cli.ExitNothing, "1 requests would be", "request 2 is done"},
+		"none failed":           {[]string{"2", "--execute"}, cli.ExitNothing, "0 requests queued", "request 2 is done"},
+		"too young":             {[]string{"1", "--older-than", "1h"}, cli.ExitNothing, "0 requests", "ended that long ago"},
 	} {
-		if out, said := c.run(tc.code, append([]string{"requeue"}, tc.args...)...); !strings.Contains(out, tc.out) || !strings.Contains(said, tc.says) || tc.out == "" && out != "" {
+		out, said := c.run(tc.code, append([]string{"requeue"}, tc.args...)...)
+		if !strings.Contains(out, tc.out) || !strings.Contains(said, tc.says) || tc.out == "" && out != "" {
 			t.Errorf("requeue, %s: got %q and %q, want %q and %q", name, out, said, tc.out, tc.says)
 		}
 	}

@@ -35,13 +35,18 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	c := newConsole(t)
 	failed := c.failed(purge.ReasonHeld, 1)[0]
 	done := c.db.AddRetiringUser(t, "done", "RETIRING_LMS")
-	c.db.AddCertificate(t, sandboxtest.Certificate{UserID: c.db.AddRetiringUser(t, "left", "COMPLETE"), DownloadUUID: strings.Repeat("a", 32)})
+	left := c.db.AddRetiringUser(t, "left", "COMPLETE")
+	c.db.AddCertificate(t, sandboxtest.Certificate{UserID: left, DownloadUUID: strings.Repeat("a", 32)})
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(done))
 	c.end(done, purge.Report{State: purge.Done, Evidence: []purge.Evidence{{
 		CertificateID: 1, Table: purge.Live, Outcome: purge.Erased,
-		Generation: purge.Generation{Directory: purge.Directory{Bucket: "certs", Prefix: "downloads/"}, Name: "downloads/x", Number: 1, Size: 2},
+		Generation: purge.Generation{
+			Directory: purge.Directory{Bucket: "certs", Prefix: "downloads/"}, Name: "downloads/x", Number: 1, Size: 2,
+		},
 	}}})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ready\n")) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ready\n"))
+	}))
 	defer server.Close()
 
 	commands := map[string][][]string{
@@ -64,8 +69,8 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"watch":           {{"--once"}},
 	}
 	silent := map[string]string{
-		"demo": "starts this program, whose path a test binary cannot give it", "demo site": "the same", "man": "writes files only",
-		"serve": "logs to standard error only",
+		"demo": "starts this program, whose path a test binary cannot give it", "demo site": "the same",
+		"man": "writes files only", "serve": "logs to standard error only",
 	}
 	var walk func(cmd *cobra.Command, path []string)
 	walk = func(cmd *cobra.Command, path []string) {
@@ -102,13 +107,16 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 func (c *console) onFullDisk(args []string) {
 	c.t.Helper()
 	var errOut bytes.Buffer
-	streams := cli.Streams{In: strings.NewReader("correct horse battery\n"), Out: devFull(c.t), Err: &errOut, Environ: c.environ}
-	if got := cli.Execute(c.t.Context(), newCommand, streams, args); got != cli.ExitFailure || !strings.Contains(errOut.String(), "no space left on device") {
-		c.t.Errorf("enqueuer %s: got exit code %d, want %d; it says %q", strings.Join(args, " "), got, cli.ExitFailure, errOut.String())
+	in := strings.NewReader("correct horse battery\n")
+	streams := cli.Streams{In: in, Out: devFull(c.t), Err: &errOut, Environ: c.environ}
+	got := cli.Execute(c.t.Context(), newCommand, streams, args)
+	if got != cli.ExitFailure || !strings.Contains(errOut.String(), "no space left on device") {
+		c.t.Errorf("enqueuer %v: got exit code %d, want %d; it says %q", args, got, cli.ExitFailure, errOut.String())
 	}
 }
 
-// TestBinariesFailWithoutRoomForTheirOutput starts the real programs: nothing of a test stands between them and the file.
+// TestBinariesFailWithoutRoomForTheirOutput starts the real programs: nothing of a test stands between them and the
+// file.
 func TestBinariesFailWithoutRoomForTheirOutput(t *testing.T) {
 	t.Parallel()
 	enqueuer, worker := sandboxtest.Binaries(t)
@@ -121,7 +129,7 @@ func TestBinariesFailWithoutRoomForTheirOutput(t *testing.T) {
 		for _, args := range [][]string{{"version"}, {"--help"}, {"config", "print"}, {"completion", "fish"}} {
 			run := func(out *os.File) (*os.ProcessState, string) {
 				var errOut bytes.Buffer
-				cmd := exec.CommandContext(t.Context(), binary, args...)
+				cmd := exec.CommandContext(t.Context(), binary, args...) //nolint:gosec // our own binary
 				cmd.Env = []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge", "CERTPURGE_CONFIG=" + config}
 				cmd.Stdout, cmd.Stderr = out, &errOut
 				_ = cmd.Run() // the state tells
@@ -130,7 +138,8 @@ func TestBinariesFailWithoutRoomForTheirOutput(t *testing.T) {
 			if state, says := run(nothing); !state.Success() {
 				t.Errorf("%s %v: got %v: %s", binary, args, state, says)
 			}
-			if state, says := run(devFull(t)); state.ExitCode() != cli.ExitFailure || !strings.Contains(says, "no space left on device") {
+			state, says := run(devFull(t))
+			if state.ExitCode() != cli.ExitFailure || !strings.Contains(says, "no space left on device") {
 				t.Errorf("%s %v > /dev/full: got %v: %s", binary, args, state, says)
 			}
 			read, write, err := os.Pipe()
@@ -158,7 +167,8 @@ func TestATerminalIsRecognised(t *testing.T) {
 		build := func(s cli.Streams) *cobra.Command {
 			return &cobra.Command{Use: "tool", Run: func(*cobra.Command, []string) { got = isTerminal(s.Out) }}
 		}
-		if code := cli.Execute(t.Context(), build, cli.Streams{Out: file, Err: &bytes.Buffer{}}, nil); code != cli.ExitOK || got != want {
+		code := cli.Execute(t.Context(), build, cli.Streams{Out: file, Err: &bytes.Buffer{}}, nil)
+		if code != cli.ExitOK || got != want {
 			t.Errorf("%s: got %v and exit code %d, want %v", file.Name(), got, code, want)
 		}
 	}

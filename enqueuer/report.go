@@ -24,8 +24,9 @@ func newReportCommand(a *app) *cobra.Command {
 outcome, times) and one for each certificate whose links were cleared. There are numeric ids, bucket and object names in it,
 and nothing else of a person. Lines are printed as they are read, however many there are. json means one object on each line.
 
-Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not. If there is no evidence of a user, the exit code is
-2 if the LMS does not have the user, 8 if no request was ever made, and 9 if requests were made and left none.
+Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not. If there is no evidence of a user, the
+exit code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if requests were made and
+left none.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer report --user 42\n  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",

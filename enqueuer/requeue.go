@@ -24,12 +24,13 @@ func newRequeueCommand(a *app) *cobra.Command {
 		Long: `requeue opens requests again that ended as failed or refused, with a fresh budget of attempts, and queues their tasks. Choose
 them by id, by --reason, by --user, or with --all (every failed one). Without --execute it only says what it would do.
 
-A request that failed as files_missing fails again unless its location is mended, or you accept it: --accept-missing clears the links
-although expected files were never found. Use it only after you have checked that they are gone, and not somewhere else. Such
-requests end as done: files_missing, and the evidence names you.
+A request that failed as files_missing fails again unless its location is mended, or you accept it: --accept-missing
+clears the links although expected files were never found. Use it only after you have checked that they are gone, and not
+somewhere else. Such requests end as done: files_missing, and the evidence names you.
 
-If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are left alone, and the
-exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was ever made.
+If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are
+left alone, and the exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was
+ever made.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 --execute\n" +
@@ -116,18 +117,20 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing str
 	if err != nil {
 		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err, sum.Requeued))
 	}
-	if *out == "json" {
+	switch {
+	case *out == "json":
 		err = a.printJSON(sum)
-	} else if execute {
+	case execute:
 		a.printf("%d requests queued again\n", sum.Requeued)
-	} else {
+	default:
 		a.printf("%d requests would be queued again; nothing was changed (use --execute)\n", sum.Found)
 	}
 	switch {
 	case err != nil:
 		return err
 	case len(leftAlone) > 0:
-		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf("left alone, as only what failed or was refused can be queued again: %s", listed(leftAlone))}
+		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf(
+			"left alone, as only what failed or was refused can be queued again: %s", listed(leftAlone))}
 	case sum.Found == 0 && len(filter.IDs) > 0:
 		return &cli.Error{Code: cli.ExitNothing, Err: errors.New("left alone: none of the requests ended that long ago")}
 	case sum.Found == 0 && filter.User != 0:
@@ -136,8 +139,8 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing str
 	return nil
 }
 
-// leftAlone checks requests that were chosen by id: the ledger must hold all of them. It returns those in a state of which
-// there is nothing to queue again.
+// leftAlone checks requests that were chosen by id: the ledger must hold all of them. It returns those in a state of
+// which there is nothing to queue again.
 func (s *servers) leftAlone(ctx context.Context, filter mysql.Filter) (states []string, err error) {
 	if len(filter.IDs) == 0 {
 		return nil, nil
@@ -158,7 +161,8 @@ func (s *servers) leftAlone(ctx context.Context, filter mysql.Filter) (states []
 		for _, id := range unknown {
 			ids = append(ids, number(id))
 		}
-		return nil, &cli.Error{Code: cli.ExitNotKnown, Err: fmt.Errorf("the ledger has no request %s; nothing was changed", listed(ids))}
+		err := fmt.Errorf("the ledger has no request %s; nothing was changed", listed(ids))
+		return nil, &cli.Error{Code: cli.ExitNotKnown, Err: err}
 	}
 	return states, nil
 }

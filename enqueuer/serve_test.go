@@ -122,14 +122,18 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 		}
 	}
 	evidence := fmt.Sprintf("/v1/users/%d/evidence", user)
-	if status, body, err := s.call(http.MethodGet, evidence, ""); err != nil || status != http.StatusNotFound || !strings.Contains(body, `"code":"no_evidence"`) {
+	status, body, err = s.call(http.MethodGet, evidence, "")
+	if err != nil || status != http.StatusNotFound || !strings.Contains(body, `"code":"no_evidence"`) {
 		t.Errorf("before the purge: got %d %s, %v", status, body, err)
 	}
 	c.end(user, purge.Report{State: purge.Done, Evidence: []purge.Evidence{{
 		CertificateID: 1, Table: purge.Live, Outcome: purge.Erased,
-		Generation: purge.Generation{Directory: purge.Directory{Bucket: "certs", Prefix: "downloads/"}, Name: "downloads/x", Number: 1, Size: 2},
+		Generation: purge.Generation{
+			Directory: purge.Directory{Bucket: "certs", Prefix: "downloads/"}, Name: "downloads/x", Number: 1, Size: 2,
+		},
 	}}})
-	if status, body, err := s.call(http.MethodGet, evidence, ""); err != nil || status != http.StatusOK || !strings.Contains(body, `"outcome":"erased"`) {
+	status, body, err = s.call(http.MethodGet, evidence, "")
+	if err != nil || status != http.StatusOK || !strings.Contains(body, `"outcome":"erased"`) {
 		t.Errorf("after the purge: got %d %s, %v", status, body, err)
 	}
 	s.stop()

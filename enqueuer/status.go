@@ -21,8 +21,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status [USER_ID]",
 		Short: "Show the requests of all users by state and reason, or those of one user or key",
 		Long: `status reads the ledger: how many requests are in which state and why, and how deep the queues in Redis are; or, with
-a user id or an idempotency key, every request of that user, or with that key, with its figures. If there is none, the exit code is
-2 for a user whom the LMS does not have, and 8 otherwise.
+a user id or an idempotency key, every request of that user, or with that key, with its figures. If there is none, the
+exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 
 ` + cli.ExitHelp,
 		Example: "  enqueuer status\n  enqueuer status 42 -o json",

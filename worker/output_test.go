@@ -16,11 +16,14 @@ import (
 // TestNoCommandSucceedsOnAFullDisk runs every command that prints.
 func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ready\n")) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ready\n"))
+	}))
 	defer server.Close()
 	commands := map[string][]string{
-		"worker --help": {"--help"}, "worker config print": {"config", "print"}, "worker config validate": {"config", "validate"},
-		"worker healthcheck": {"healthcheck", "--url", server.URL}, "worker version": {"version"},
+		"worker --help": {"--help"}, "worker config print": {"config", "print"},
+		"worker config validate": {"config", "validate"}, "worker healthcheck": {"healthcheck", "--url", server.URL},
+		"worker version": {"version"},
 	}
 	silent := map[string]string{"worker": "logs to standard error only", "worker man": "writes files only"}
 	var walk func(cmd *cobra.Command)
@@ -39,8 +42,9 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		var errOut bytes.Buffer
-		streams := cli.Streams{Out: full, Err: &errOut, Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge", "CERTPURGE_CONFIG=../configs/worker.yaml"}}
-		if got := cli.Execute(t.Context(), newCommand, streams, args); got != cli.ExitFailure || !strings.Contains(errOut.String(), "no space left on device") {
+		environ := []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge", "CERTPURGE_CONFIG=../configs/worker.yaml"}
+		got := cli.Execute(t.Context(), newCommand, cli.Streams{Out: full, Err: &errOut, Environ: environ}, args)
+		if got != cli.ExitFailure || !strings.Contains(errOut.String(), "no space left on device") {
 			t.Errorf("%s: got exit code %d, want %d; it says %q", name, got, cli.ExitFailure, errOut.String())
 		}
 	}

@@ -126,12 +126,14 @@ var upstreamOptions = map[string]arity{
 	"--version": endsTheCommand, "--help": endsTheCommand,
 }
 
-var errArguments = fmt.Errorf("%w: expected %s ID ..., perhaps %s, and options that every Django command has; there is something else",
+var errArguments = fmt.Errorf(
+	"%w: expected %s ID ..., perhaps %s, and options that every Django command has; there is something else",
 	ErrBadCertificates, upstreamIDs, upstreamDryRun)
 
-// ParseArguments reads the arguments of upstream's command as its parser (shlex and argparse of Python) does: an option may be
-// shortened as long as it is unambiguous, and of one that is repeated the last counts. Whatever that parser refuses, and
-// every id that is none, is ErrBadCertificates. The arguments are never quoted: people write anything into them.
+// ParseArguments reads the arguments of upstream's command as its parser (shlex and argparse of Python) does: an option
+// may be shortened as long as it is unambiguous, and of one that is repeated the last counts. Whatever that parser
+// refuses, and every id that is none, is ErrBadCertificates. The arguments are never quoted: people write anything into
+// them.
 func ParseArguments(text string) (ids []purge.CertificateID, dryRun bool, err error) {
 	words, err := shellquote.Split(text)
 	if err != nil {
@@ -170,8 +172,8 @@ func ParseArguments(text string) (ids []purge.CertificateID, dryRun bool, err er
 	return ids, dryRun, err
 }
 
-// splitOption finds the full name of the option that a word is, and the value that is joined to it. The name is empty if
-// the word is no option, or might be several.
+// splitOption finds the full name of the option that a word is, and the value that is joined to it. The name is empty
+// if the word is no option, or might be several.
 func splitOption(word string) (name string, values []string, joined bool) {
 	if rest, short := strings.CutPrefix(word, "-v"); short {
 		return upstreamVerbosity, []string{strings.TrimPrefix(rest, "=")}, rest != ""

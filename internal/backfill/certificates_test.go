@@ -80,23 +80,23 @@ func TestParseArguments(t *testing.T) {
 		"--cert 5 --dry":                        {[]purge.CertificateID{5}, true},
 		"--certificate_ids 2147483647 1 2 1":    {[]purge.CertificateID{2147483647, 1, 2, 1}, false},
 		// As argparse takes them, with the options that Django gives every command.
-		"--certificate_ids 1 -v 2":                                               {[]purge.CertificateID{1}, false},
-		"-v2 --certificate_ids 1":                                                {[]purge.CertificateID{1}, false},
-		"-v=2 --certificate_ids 1":                                               {[]purge.CertificateID{1}, false},
-		"-v 2 -v 3 --certificate_ids 1":                                          {[]purge.CertificateID{1}, false},
-		"--verbosity=3 --certificate_ids 1":                                      {[]purge.CertificateID{1}, false},
-		"--verb 0 --certificate_ids 1 2 --dry-run":                               {[]purge.CertificateID{1, 2}, true},
-		"--certificate_ids 1 --no-color --traceback --force-color --skip-checks": {[]purge.CertificateID{1}, false},
-		"--no --t --certificate_ids 1":                                           {[]purge.CertificateID{1}, false},
-		"--certificate_ids 1 --settings lms --pythonpath=/edx":                   {[]purge.CertificateID{1}, false},
-		"--settings= --certificate_ids 1":                                        {[]purge.CertificateID{1}, false},
-		"--settings '-a b' --certificate_ids 1":                                  {[]purge.CertificateID{1}, false},
-		"--settings -1 --certificate_ids 1":                                      {[]purge.CertificateID{1}, false},
-		"--certificate_ids 1 --args-from-database":                               {[]purge.CertificateID{1}, false},
-		"--certificate_ids 1 2 --certificate_ids 3":                              {[]purge.CertificateID{3}, false}, // the last counts
-		"--certificate_ids=1 --certificate_ids 2 3":                              {[]purge.CertificateID{2, 3}, false},
-		"--certificate_ids alice --certificate_ids 3":                            {[]purge.CertificateID{3}, false},
-		"--dry-run --dry-run --certificate_ids 1":                                {[]purge.CertificateID{1}, true},
+		"--certificate_ids 1 -v 2":                             {[]purge.CertificateID{1}, false},
+		"-v2 --certificate_ids 1":                              {[]purge.CertificateID{1}, false},
+		"-v=2 --certificate_ids 1":                             {[]purge.CertificateID{1}, false},
+		"-v 2 -v 3 --certificate_ids 1":                        {[]purge.CertificateID{1}, false},
+		"--verbosity=3 --certificate_ids 1":                    {[]purge.CertificateID{1}, false},
+		"--verb 0 --certificate_ids 1 2 --dry-run":             {[]purge.CertificateID{1, 2}, true},
+		"--cert 1 --no-color --traceback --force-color --skip": {[]purge.CertificateID{1}, false},
+		"--no --t --certificate_ids 1":                         {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 --settings lms --pythonpath=/edx": {[]purge.CertificateID{1}, false},
+		"--settings= --certificate_ids 1":                      {[]purge.CertificateID{1}, false},
+		"--settings '-a b' --certificate_ids 1":                {[]purge.CertificateID{1}, false},
+		"--settings -1 --certificate_ids 1":                    {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 --args-from-database":             {[]purge.CertificateID{1}, false},
+		"--certificate_ids 1 2 --certificate_ids 3":            {[]purge.CertificateID{3}, false}, // the last counts
+		"--certificate_ids=1 --certificate_ids 2 3":            {[]purge.CertificateID{2, 3}, false},
+		"--certificate_ids alice --certificate_ids 3":          {[]purge.CertificateID{3}, false},
+		"--dry-run --dry-run --certificate_ids 1":              {[]purge.CertificateID{1}, true},
 		"":                                      {},
 		"--certificate_ids":                     {},
 		"--dry-run":                             {},
@@ -147,7 +147,10 @@ func TestParseArguments(t *testing.T) {
 			t.Errorf("%q: got %v, %v, %v; want %+v", text, ids, dryRun, err, want)
 		}
 	}
-	for _, text := range []string{"--certificate_ids 1 --unknown=alice", "--certificate_ids 1 -v alice", "--certificate_ids 1 alice", "--certificate_ids 'alice"} {
+	for _, text := range []string{
+		"--certificate_ids 1 --unknown=alice", "--certificate_ids 1 -v alice", "--certificate_ids 1 alice",
+		"--certificate_ids 'alice",
+	} {
 		if _, _, err := backfill.ParseArguments(text); err == nil || strings.Contains(err.Error(), "alice") {
 			t.Errorf("got %v, want an error that does not quote it", err)
 		}

@@ -47,16 +47,19 @@ var (
 	byteOrderMark = []byte("\xef\xbb\xbf")
 	utf16Marks    = [][]byte{[]byte("\xff\xfe"), []byte("\xfe\xff")}
 
-	errExpected = fmt.Errorf("expected a user id, a CSV header with a column %s, or a JSON object with one of these keys", strings.Join(idColumns, ", "))
+	errSeparator = errors.New(`"sep=" names a separator that is not read: expected a comma, a semicolon or a tab`)
+	errExpected  = fmt.Errorf(
+		"expected a user id, a CSV header with a column %s, or a JSON object with one of these keys", strings.Join(idColumns, ", "))
 )
 
-// separators are what may stand between the columns of CSV: spreadsheets write semicolons where the comma is the decimal
-// mark, and tabs on request.
+// separators are what may stand between the columns of CSV: spreadsheets write semicolons where the comma is the
+// decimal mark, and tabs on request.
 const separators = ",;\t"
 
-// ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, told apart by the first
-// line that is not empty. CSV may have commas, semicolons or tabs between its columns, and a line "sep=;" before the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, behind
-// which the caller may go on; any other error is the last.
+// ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, told apart by the
+// first line that is not empty. CSV may have commas, semicolons or tabs between its columns, and a line "sep=;" before
+// the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, behind which the
+// caller may go on; any other error is the last.
 func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		scanner := bufio.NewScanner(r)
@@ -85,7 +88,7 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 			if parse == nil {
 				if given, ok := declaredSeparator(text); ok && allowed == separators {
 					if allowed = given; !strings.Contains(separators, given) {
-						yield(Line{}, &LineError{number, errors.New(`"sep=" names a separator that is not read: expected a comma, a semicolon or a tab`)})
+						yield(Line{}, &LineError{number, errSeparator})
 						return
 					}
 					continue
@@ -157,7 +160,8 @@ func idColumn(columns []string) (int, error) {
 			continue
 		}
 		if at >= 0 {
-			return -1, fmt.Errorf("the header has two columns that may hold the user id (%s and %s): keep one of them", columns[at], column)
+			return -1, fmt.Errorf("the header has two columns that may hold the user id (%s and %s): keep one of them",
+				columns[at], column)
 		}
 		at = i
 	}

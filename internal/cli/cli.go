@@ -65,8 +65,8 @@ func Usage(format string, args ...any) error {
 	return &Error{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
 }
 
-// Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it, and
-// trouble with a local file is never trouble with a server.
+// Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it,
+// and trouble with a local file is never trouble with a server.
 func Unavailable(err error) error {
 	if err == nil || ExitCode(err) != ExitFailure {
 		return err
@@ -111,8 +111,8 @@ func Main(build func(Streams) *cobra.Command) {
 	os.Exit(code)
 }
 
-// Execute builds a root command, runs it and returns the exit code, which is ExitFailure if any part of the output was lost,
-// whatever else the command has to say: its reader does not have it. No command checks each of its writes.
+// Execute builds a root command, runs it and returns the exit code, which is ExitFailure if any part of the output was
+// lost, whatever else the command has to say: its reader does not have it. No command checks each of its writes.
 func Execute(ctx context.Context, build func(Streams) *cobra.Command, s Streams, args []string) int {
 	out := &output{w: s.Out}
 	s.Out = out

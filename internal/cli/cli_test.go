@@ -86,9 +86,8 @@ func TestTroubleWithALocalFileIsNotUnavailability(t *testing.T) {
 	t.Parallel()
 	_, missing := os.Open(filepath.Join(t.TempDir(), "missing"))
 	renamed := os.Rename(filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b"))
-	for _, err := range []error{
-		missing, renamed, fmt.Errorf("writing the checkpoint: %w", &fs.PathError{Op: "write", Path: "checkpoint", Err: syscall.ENOSPC}),
-	} {
+	full := &fs.PathError{Op: "write", Path: "checkpoint", Err: syscall.ENOSPC}
+	for _, err := range []error{missing, renamed, fmt.Errorf("writing the checkpoint: %w", full)} {
 		if got := cli.ExitCode(cli.Unavailable(err)); got != cli.ExitFailure {
 			t.Errorf("%v: got exit code %d, want %d", err, got, cli.ExitFailure)
 		}
@@ -101,14 +100,25 @@ func TestTroubleWithALocalFileIsNotUnavailability(t *testing.T) {
 func TestHelpAndCompletionsAreOutput(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"--help"}, {"help"}, {"help", "sub"}, {"sub", "--help"}, {}, {"completion"}, {"completion", "bash"}, {"completion", "zsh"}, {"completion", "fish"},
-		{"completion", "powershell"}, {"__complete", "s"}, {"version"},
+		{"--help"},
+		{"help"},
+		{"help", "sub"},
+		{"sub", "--help"},
+		{},
+		{"completion"},
+		{"completion", "bash"},
+		{"completion", "zsh"},
+		{"completion", "fish"},
+		{"completion", "powershell"},
+		{"__complete", "s"},
+		{"version"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			t.Parallel()
 			build := func(s cli.Streams) *cobra.Command {
 				root := &cobra.Command{Use: "tool", Short: "Do it"}
-				root.AddCommand(&cobra.Command{Use: "sub", Short: "Do a part", Run: func(*cobra.Command, []string) {}}, cli.VersionCommand(s.Out))
+				sub := &cobra.Command{Use: "sub", Short: "Do a part", Run: func(*cobra.Command, []string) {}}
+				root.AddCommand(sub, cli.VersionCommand(s.Out))
 				return root
 			}
 			errs := &bytes.Buffer{}
@@ -116,7 +126,8 @@ func TestHelpAndCompletionsAreOutput(t *testing.T) {
 				t.Errorf("on a full disk: got exit code %d, want %d; it says %s", got, cli.ExitFailure, errs)
 			}
 			out := &bytes.Buffer{}
-			if got := cli.Execute(t.Context(), build, cli.Streams{Out: out, Err: errs}, args); got != cli.ExitOK || out.Len() == 0 {
+			got := cli.Execute(t.Context(), build, cli.Streams{Out: out, Err: errs}, args)
+			if got != cli.ExitOK || out.Len() == 0 {
 				t.Errorf("got exit code %d and %q", got, out)
 			}
 		})

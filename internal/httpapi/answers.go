@@ -28,7 +28,7 @@ func answer(r mysql.Request) *problem {
 	case r.Reason == purge.ReasonNotRetiring:
 		status, code, text = http.StatusConflict, string(r.Reason), "the user has no retirement request, or is in a state in which nothing may be erased"
 	case r.Reason == purge.ReasonUnknownUser:
-		status, code, text = http.StatusConflict, string(r.Reason), "the LMS database has no such user: does certpurge read the driver's LMS database?"
+		status, code, text = http.StatusConflict, string(r.Reason), noSuchUser
 	case r.Reason == purge.ReasonUnrecognised:
 		status, code, text = http.StatusUnprocessableEntity, string(r.Reason), "no file can be named from a link of the user"
 	case r.Reason == purge.ReasonHeld:

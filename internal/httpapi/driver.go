@@ -41,6 +41,9 @@ const (
 	unknownName = "unknown_name"
 )
 
+// noSuchUser is the detail of unknownUser for the driver.
+const noSuchUser = "the LMS database has no such user: does certpurge read the driver's LMS database?"
+
 // who finds the user that a body means.
 func (s *Server) who(ctx context.Context, data []byte) (purge.UserID, *problem) {
 	var body wanted
@@ -72,9 +75,9 @@ func (s *Server) who(ctx context.Context, data []byte) (purge.UserID, *problem) 
 	return user, p
 }
 
-// sameUser compares the two descriptions of one user. If they disagree, somebody else's files would be erased, or the LMS
-// database is another than the driver's, where the same numbers are other people: then the driver's learner would be
-// complete with all links left.
+// sameUser compares the two descriptions of one user. If they disagree, another user's files would be erased, or the
+// LMS database is another than the driver's, where the same numbers are other people: then the driver's learner would
+// be complete with all links left.
 func (s *Server) sameUser(ctx context.Context, user purge.UserID, name string) *problem {
 	named, p := s.byName(ctx, "original_username", name)
 	if p == nil && named == user {
@@ -92,11 +95,12 @@ func (s *Server) sameUser(ctx context.Context, user purge.UserID, name string) *
 			return nil // the row has been redacted or cleaned up: it says nothing about the name
 		}
 	}
-	return newProblem(http.StatusConflict, "names_another_user", "original_username is not the name of lms_user_id: does certpurge read the driver's LMS database?")
+	return newProblem(http.StatusConflict, "names_another_user",
+		"original_username is not the name of lms_user_id: does certpurge read the driver's LMS database?")
 }
 
-// byID finds the user of an id. Retirement keeps the user's row, so a missing one is a mistake in the configuration. It is no
-// 404, which the driver takes for success.
+// byID finds the user of an id. Retirement keeps the user's row, so a missing one is a mistake in the configuration. It
+// is no 404, which the driver takes for success.
 func (s *Server) byID(ctx context.Context, member string, id int64) (purge.UserID, *problem) {
 	user, p := checkUser(member, id)
 	if p != nil {
@@ -107,7 +111,7 @@ func (s *Server) byID(ctx context.Context, member string, id int64) (purge.UserI
 		return 0, s.unavailable(ctx, err)
 	}
 	if len(unknown) > 0 {
-		return user, newProblem(http.StatusConflict, unknownUser, "the LMS database has no such user: does certpurge read the driver's LMS database?")
+		return user, newProblem(http.StatusConflict, unknownUser, noSuchUser)
 	}
 	return user, nil
 }

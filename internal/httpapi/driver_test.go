@@ -273,7 +273,8 @@ func TestAnUnknownUserIsNoSuccessForTheDriver(t *testing.T) {
 		{`{"username": "Bob"}`, "unknown_name"},
 	} {
 		for _, path := range []string{
-			"/api/v1/retire_user/", "/api/v2/user/retire/", "/user/retire/", "/demographics/api/v1/retire_demographics/", "/api/v1/retire/",
+			"/api/v1/retire_user/", "/api/v2/user/retire/", "/user/retire/", "/demographics/api/v1/retire_demographics/",
+			"/api/v1/retire/",
 		} {
 			t.Run(path+tc.body, func(t *testing.T) {
 				t.Parallel()

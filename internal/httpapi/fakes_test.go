@@ -52,7 +52,8 @@ func newHouse(t *testing.T) *house {
 	h := &house{
 		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{}, bodies: map[string][32]byte{},
 		accepted: map[string]bool{},
-		names:    map[string]purge.UserID{"Ada": 42, "Cleo": 43}, users: []purge.UserID{42, 43, 44}, links: map[purge.UserID]bool{},
+		names:    map[string]purge.UserID{"Ada": 42, "Cleo": 43}, users: []purge.UserID{42, 43, 44},
+		links: map[purge.UserID]bool{},
 	}
 	h.server = &httpapi.Server{
 		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h, Auth: h, Limiter: h,

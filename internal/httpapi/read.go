@@ -135,7 +135,8 @@ func (s *Server) noEvidence(ctx context.Context, user purge.UserID) *problem {
 		return s.unavailable(ctx, err)
 	}
 	if len(rows) > 0 {
-		return newProblem(http.StatusNotFound, "no_evidence", "requests were made for this user, the first of which is %s, but there is no evidence", rows[0].State).of(rows[0].ID)
+		return newProblem(http.StatusNotFound, "no_evidence",
+			"requests were made for this user, the first of which is %s, but there is no evidence", rows[0].State).of(rows[0].ID)
 	}
 	unknown, err := s.Users.UnknownUsers(ctx, []purge.UserID{user})
 	switch {

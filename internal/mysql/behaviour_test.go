@@ -217,13 +217,13 @@ func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 	}
 }
 
-// TestARequestNeverStartsBeforeItWasOpened: an attempt of an earlier opening is none of this one, and the clocks of two machines
-// differ.
+// TestARequestNeverStartsBeforeItWasOpened: an attempt of an earlier opening is none of this one, and the clocks of two
+// machines differ.
 func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purge.Retirement{UserExists: true})
-	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), wishesOf(user, user))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,8 @@ func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 	if r := read(); r.StartedAt != nil {
 		t.Errorf("opened again: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
 	}
-	f.exec("UPDATE "+f.db.Ledger+".requests SET opened_at = opened_at + INTERVAL 1 HOUR WHERE id = ?", id) // by a clock that is ahead
+	// By a clock that is ahead.
+	f.exec("UPDATE "+f.db.Ledger+".requests SET opened_at = opened_at + INTERVAL 1 HOUR WHERE id = ?", id)
 	begin()
 	if r := read(); r.StartedAt == nil || r.StartedAt.Before(r.OpenedAt) {
 		t.Errorf("another clock: got started at %v, opened at %v", r.StartedAt, r.OpenedAt)
@@ -269,8 +270,8 @@ func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 	}
 }
 
-// TestAMigrationOutlastsTheQueryTimeout: query_timeout bounds what the running programs read. A migration waits for another one,
-// and for the server's work on a large table.
+// TestAMigrationOutlastsTheQueryTimeout: query_timeout bounds what the running programs read. A migration waits for
+// another one, and for the server's work on a large table.
 func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
 	t.Parallel()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
@@ -300,8 +301,8 @@ func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
 		default:
 		}
 		var waiting int
-		err := f.db.Root.QueryRowContext(t.Context(),
-			"SELECT COUNT(*) FROM information_schema.processlist WHERE user = ? AND info LIKE 'SELECT GET_LOCK%' AND time >= 1", account).Scan(&waiting)
+		err := f.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.processlist"+
+			" WHERE user = ? AND info LIKE 'SELECT GET_LOCK%' AND time >= 1", account).Scan(&waiting)
 		if err != nil {
 			t.Fatal(err)
 		}

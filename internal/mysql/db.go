@@ -106,7 +106,8 @@ func Open(cfg Config) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("preparing gorm: %w", err), db.Close())
 	}
 	return &Store{
-		gorm: orm, sql: db, migrating: migrating, tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
+		gorm: orm, sql: db, migrating: migrating,
+		tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
 	}, nil
 }

@@ -24,13 +24,13 @@ const migrationLock = "certpurge_migrate:%.40s"
 // lockPatience is how long a migration waits for another one, which may have a large table to change.
 const lockPatience = 10 * time.Minute
 
-// tablePatience is how long a statement of a migration waits, in seconds, for transactions that use its table. The server's
-// own limit is a year.
+// tablePatience is how long a statement of a migration waits, in seconds, for transactions that use its table. The
+// server's own limit is a year.
 const tablePatience = "60"
 
-// forMigrations changes the settings of a connection for Migrate: query_timeout bounds what the running programs read, but a
-// statement that changes a large table takes as long as it takes. What a migration waits for is bounded all the same, by the two
-// limits above; and a server that is gone is noticed by TCP.
+// forMigrations changes the settings of a connection for Migrate: query_timeout bounds what the running programs read,
+// but a statement that changes a large table takes as long as it takes. What a migration waits for is bounded all the
+// same, by the two limits above; and a server that is gone is noticed by TCP.
 func forMigrations(running *driversql.Config) *driversql.Config {
 	cfg := running.Clone()
 	cfg.ReadTimeout, cfg.WriteTimeout = 0, 0

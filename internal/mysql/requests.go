@@ -40,7 +40,8 @@ type Request struct {
 	UpdatedAt          time.Time           `gorm:"autoUpdateTime:false" json:"-"`
 }
 
-// AfterFind is called by gorm for each row. Earlier versions left the time of the first attempt in a request that was opened again.
+// AfterFind is called by gorm for each row. Earlier versions left the time of the first attempt in a request that was
+// opened again.
 func (r *Request) AfterFind(*gorm.DB) error {
 	if r.StartedAt != nil && r.StartedAt.Before(r.OpenedAt) {
 		r.StartedAt = nil

@@ -61,7 +61,8 @@ func (s *Store) UserByOriginalName(ctx context.Context, name string) (purge.User
 // OriginalName returns the original user name in the retirement status row of a user; empty if there is no row.
 func (s *Store) OriginalName(ctx context.Context, user purge.UserID) (string, error) {
 	var names []string
-	err := s.gorm.WithContext(ctx).Raw("SELECT "+exact("original_username")+" FROM "+s.tables.statuses+" WHERE user_id = ?", user).Scan(&names).Error
+	query := "SELECT " + exact("original_username") + " FROM " + s.tables.statuses + " WHERE user_id = ?"
+	err := s.gorm.WithContext(ctx).Raw(query, user).Scan(&names).Error
 	if err != nil || len(names) == 0 {
 		return "", classify("looking up the name of a user", err)
 	}

@@ -52,8 +52,11 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 	}
 	t.Log("an LMS database that is not the driver's")
 	w.retire(license, driver.Learner{ID: first.ID, Name: "another database"}, false, "409 Client Error: Conflict")
-	for _, service := range []driver.Service{driver.LicenseManager, driver.Ecommerce, driver.Credentials, driver.Demographics} {
-		w.retire(w.driver(service), driver.Learner{ID: 2_000_000_000, Name: "another database"}, false, "409 Client Error: Conflict")
+	stranger := driver.Learner{ID: 2_000_000_000, Name: "another database"}
+	for _, service := range []driver.Service{
+		driver.LicenseManager, driver.Ecommerce, driver.Credentials, driver.Demographics,
+	} {
+		w.retire(w.driver(service), stranger, false, "409 Client Error: Conflict")
 	}
 	if got := w.retire(license, first, true, "204"); got.Calls != 1 {
 		t.Errorf("done before: got %d calls", got.Calls)
