@@ -137,7 +137,7 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 		t.Errorf("after the purge: got %d %s, %v", status, body, err)
 	}
 	s.stop()
-	if code := <-s.code; code != cli.ExitOK {
+	if code := sandboxtest.Receive(t, "the server's exit code", s.code); code != cli.ExitOK {
 		t.Errorf("got exit code %d:\n%s", code, s.log)
 	}
 	if log := s.log.String(); !strings.Contains(log, `"msg":"server stopped"`) || strings.Contains(log, someToken) || strings.Contains(log, "Ada") {
@@ -156,7 +156,7 @@ func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 		}
 	}
 	s.stop()
-	if code := <-s.code; code != cli.ExitOK {
+	if code := sandboxtest.Receive(t, "the server's exit code", s.code); code != cli.ExitOK {
 		t.Errorf("got exit code %d", code)
 	}
 }

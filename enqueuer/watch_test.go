@@ -323,7 +323,8 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 		}
 	}
 	cancel()
-	if err := <-done; err != nil || !strings.Contains(log.String(), "watcher stopped") {
+	err := sandboxtest.Receive(t, "the end of the watcher", done)
+	if err != nil || !strings.Contains(log.String(), "watcher stopped") {
 		t.Errorf("stopping: got %v", err)
 	}
 	for _, secret := range []string{"due0", purgetest.DownloadID} {

@@ -49,7 +49,8 @@ var (
 
 	errSeparator = errors.New(`"sep=" names a separator that is not read: expected a comma, a semicolon or a tab`)
 	errExpected  = fmt.Errorf(
-		"expected a user id, a CSV header with a column %s, or a JSON object with one of these keys", strings.Join(idColumns, ", "))
+		"expected a user id, a CSV header with a column %s, or a JSON object with one of these keys",
+		strings.Join(idColumns, ", "))
 )
 
 // separators are what may stand between the columns of CSV: spreadsheets write semicolons where the comma is the

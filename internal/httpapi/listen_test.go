@@ -85,7 +85,7 @@ func TestServeSpeaksHTTP1AndHTTP2(t *testing.T) {
 		transport.CloseIdleConnections()
 	}
 	l.cancel()
-	if err := <-l.done; err != nil {
+	if err := sandboxtest.Receive(t, "the end of the server", l.done); err != nil {
 		t.Errorf("got %v, want a quiet end", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestServeEndsWhatIsInHand(t *testing.T) {
 	if status, _, body := l.get(&http.Client{Transport: &http.Transport{}}, "http"); status != http.StatusOK || body != "whole" {
 		t.Errorf("got %d %q", status, body)
 	}
-	if err := <-l.done; err != nil {
+	if err := sandboxtest.Receive(t, "the end of the server", l.done); err != nil {
 		t.Errorf("got %v", err)
 	}
 }
@@ -131,7 +131,7 @@ func TestServeCutsWhatDoesNotEnd(t *testing.T) {
 		_ = response.Body.Close()
 		t.Errorf("got %s, want the connection cut", response.Status)
 	}
-	if err := <-l.done; err != nil {
+	if err := sandboxtest.Receive(t, "the end of the server", l.done); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

@@ -311,7 +311,7 @@ func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
 	if _, err := other.ExecContext(t.Context(), "DO RELEASE_LOCK(?)", lock); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
+	if err := sandboxtest.Receive(t, "the end of the migration", done); err != nil {
 		t.Errorf("with the lock: %v", err)
 	}
 }
