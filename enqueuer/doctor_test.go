@@ -490,12 +490,30 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		kinds string
 		says  string // of the first find
 	}{
-		"Redis is away":         {func(p place) { lessRights(p); p.servers.Redis.Stop() }, cli.ExitUnavailable, "unreachable database_settings", "connecting to Redis"},
-		"Redis is closed":       {func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "requirepass", "other") }, cli.ExitConfiguration, "unreachable database_settings", "does not let us in"},
-		"MySQL is away":         {func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MariaDB.Stop() }, cli.ExitUnavailable, "unreachable eviction_policy", "MySQL cannot be reached"},
-		"both are away":         {func(p place) { p.servers.Redis.Stop(); p.servers.MariaDB.Stop() }, cli.ExitUnavailable, "unreachable unreachable", "MySQL cannot be reached"},
-		"Redis is full":         {func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "maxmemory", "1") }, cli.ExitNotDone, "database_settings redis_refuses", "1143"},
-		"Redis knows no script": {func(p place) { redis(p, "ACL", "SETUSER", "default", "-eval") }, cli.ExitNotDone, "redis_refuses", "'eval' command"},
+		"Redis is away": {
+			func(p place) { lessRights(p); p.servers.Redis.Stop() },
+			cli.ExitUnavailable, "unreachable database_settings", "connecting to Redis",
+		},
+		"Redis is closed": {
+			func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "requirepass", "other") },
+			cli.ExitConfiguration, "unreachable database_settings", "does not let us in",
+		},
+		"MySQL is away": {
+			func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MariaDB.Stop() },
+			cli.ExitUnavailable, "unreachable eviction_policy", "MySQL cannot be reached",
+		},
+		"both are away": {
+			func(p place) { p.servers.Redis.Stop(); p.servers.MariaDB.Stop() },
+			cli.ExitUnavailable, "unreachable unreachable", "MySQL cannot be reached",
+		},
+		"Redis is full": {
+			func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "maxmemory", "1") },
+			cli.ExitNotDone, "database_settings redis_refuses", "1143",
+		},
+		"Redis knows no script": {
+			func(p place) { redis(p, "ACL", "SETUSER", "default", "-eval") },
+			cli.ExitNotDone, "redis_refuses", "'eval' command",
+		},
 		"MySQL is read-only": {func(p place) {
 			redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 			p.db.Exec(p.t, "SET GLOBAL read_only = 1")

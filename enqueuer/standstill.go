@@ -16,9 +16,11 @@ const (
 	standstillTime     = 5 * time.Second
 )
 
-// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks are taken again.
-// It does so until stop is called, which waits for its end.
-func followStandstill(ctx context.Context, rdb redis.UniversalClient, queueName string, changed func(why string)) (stop func()) {
+// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks are taken
+// again. It does so until stop is called, which waits for its end.
+func followStandstill(
+	ctx context.Context, rdb redis.UniversalClient, queueName string, changed func(why string),
+) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {

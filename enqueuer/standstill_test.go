@@ -51,8 +51,8 @@ func TestABackfillSaysWhyNoTaskIsTaken(t *testing.T) {
 	var said sandboxtest.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	code := make(chan int, 1)
+	root := newCommand(cli.Streams{Out: &said, Err: &said, Environ: p.environ}) //nolint:contextcheck // Run gives it
 	go func() {
-		root := newCommand(cli.Streams{Out: &said, Err: &said, Environ: p.environ})
 		code <- cli.Run(ctx, root, []string{"backfill", "--retired", "--execute", "--wait"}, &said)
 	}()
 	says := func(text string) {

@@ -105,7 +105,9 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 		}
 	}
 	if *out == "json" {
-		if err := a.printJSON(map[string]any{"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers), "worker_states": orEmpty(workers)}); err != nil {
+		if err := a.printJSON(map[string]any{
+			"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers), "worker_states": orEmpty(workers),
+		}); err != nil {
 			return err
 		}
 		return cli.Unavailable(redisErr)

@@ -158,7 +158,8 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Find, error) {
 	}
 	return []Find{{
 		Severity: Severe, Kind: "no_worker", Subject: "workers",
-		Text: "Requests are open, and " + why + ". If one is running all the same, it uses another Redis, or another database number of it: compare redis.url.",
+		Text: "Requests are open, and " + why +
+			". If one is running all the same, it uses another Redis, or another database number of it: compare redis.url.",
 	}}, nil
 }
 

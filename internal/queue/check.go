@@ -45,7 +45,7 @@ const cancelChannel = "asynq:cancel"
 // Ping reports whether Redis answers and lets us in. It may refuse to work all the same: see Check.
 func Ping(ctx context.Context, rdb redis.UniversalClient) error {
 	err := rdb.Ping(ctx).Err()
-	if _, answered := errors.AsType[redis.Error](err); answered && !slices.ContainsFunc(closed, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) }) {
+	if _, answered := errors.AsType[redis.Error](err); answered && !shut(err) {
 		return nil
 	}
 	return explain(err)
@@ -80,8 +80,12 @@ func CheckPull(ctx context.Context, rdb redis.UniversalClient) error {
 	return explain(errors.Join(err, subscription.Close()))
 }
 
-// closed is how answers begin, after "ERR", that let no client in.
-var closed = []string{"WRONGPASS", "NOAUTH", "AUTH", "DB index", "invalid DB"}
+// shut reports whether an answer lets this client not in at all.
+func shut(err error) bool {
+	return slices.ContainsFunc([]string{"WRONGPASS", "NOAUTH", "AUTH", "DB index", "invalid DB"}, func(prefix string) bool {
+		return redis.HasErrorPrefix(err, prefix) // what follows "ERR"
+	})
+}
 
 // answers are what Redis says instead of working, by how it begins after "ERR", and what to do.
 var answers = []struct {
@@ -93,11 +97,11 @@ var answers = []struct {
 	{"ACL failure in script", purge.Misconfigured, noRight},
 	{"The user executing the script", purge.Misconfigured, noRight},
 	{"OOM", purge.Unavailable, "Redis is full and refuses writes (raise its maxmemory, or keep less: tasks.retention)"},
-	{"READONLY", purge.Unavailable, "Redis is a replica and refuses writes (redis.url must lead to the primary, by its sentinels for example)"},
+	{"READONLY", purge.Unavailable, "Redis is a replica and refuses writes (redis.url must lead to the primary)"},
 	{"MISCONF", purge.Unavailable, "Redis refuses writes because it cannot save to disk (see its log; is its disk full?)"},
-	{"NOREPLICAS", purge.Unavailable, "Redis refuses writes because too few replicas follow it (bring them back, or lower min-replicas-to-write)"},
+	{"NOREPLICAS", purge.Unavailable, "Redis refuses writes because too few replicas follow it (see min-replicas-to-write)"},
 	{"LOADING", purge.Unavailable, "Redis is still loading its data (it goes on by itself)"},
-	{"CLUSTERDOWN", purge.Unavailable, "the Redis Cluster is down, or serves not all slots (see CLUSTER INFO; bring the missing nodes back)"},
+	{"CLUSTERDOWN", purge.Unavailable, "the Redis Cluster is down, or serves not all slots (see CLUSTER INFO)"},
 	{"BUSY", purge.Unavailable, "Redis is busy with a script that does not end (see SCRIPT KILL)"},
 }
 
@@ -109,10 +113,8 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, prefix := range closed {
-		if redis.HasErrorPrefix(err, prefix) {
-			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "Redis does not let us in (check redis.url): " + err.Error()}
-		}
+	if shut(err) {
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "Redis does not let us in (check redis.url): " + err.Error()}
 	}
 	for _, a := range answers {
 		if redis.HasErrorPrefix(err, a.prefix) {

@@ -2,9 +2,9 @@ package queue_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -47,8 +47,7 @@ func rights(t *testing.T) []string {
 	return strings.Fields(line)
 }
 
-// TestChecksFindARedisThatTakesNoTasks spoils real servers in every way in which they answer a ping, or an honest refusal, and take
-// no task.
+// TestChecksFindARedisThatTakesNoTasks spoils real servers in ways in which they answer a ping, and take no task.
 func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 	t.Parallel()
 	// do runs a command as an administrator would.
@@ -57,18 +56,28 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 		do(append([]string{"ACL", "SETUSER", "certpurge", "on", ">pw", "resetkeys", "resetchannels", "-@all"}, rules...)...)
 	}
 	full := rights(t)
+	const lacks = "lacks a right"
 	for name, tc := range map[string]struct {
 		spoil   func(do admin, dir string)
 		url     string // of the account; the administrator's if empty
 		says    string
 		class   purge.Class // 0: all is well
 		onlyFor string      // "pull": tasks can be enqueued all the same
-		pings   bool
+		deaf    bool        // a ping is not answered either
 	}{
-		"all is well":       {spoil: func(admin, string) {}, pings: true},
-		"memory is used up": {spoil: func(do admin, _ string) { do("CONFIG", "SET", "maxmemory", "1") }, says: "raise its maxmemory", class: purge.Unavailable, pings: true},
-		"a replica":         {spoil: func(do admin, _ string) { do("REPLICAOF", "127.0.0.1", "1") }, says: "must lead to the primary", class: purge.Unavailable, pings: true},
-		"no replicas":       {spoil: func(do admin, _ string) { do("CONFIG", "SET", "min-replicas-to-write", "1") }, says: "min-replicas-to-write", class: purge.Unavailable, pings: true},
+		"all is well": {spoil: func(admin, string) {}},
+		"memory is used up": {
+			spoil: func(do admin, _ string) { do("CONFIG", "SET", "maxmemory", "1") },
+			says:  "raise its maxmemory", class: purge.Unavailable,
+		},
+		"a replica": {
+			spoil: func(do admin, _ string) { do("REPLICAOF", "127.0.0.1", "1") },
+			says:  "must lead to the primary", class: purge.Unavailable,
+		},
+		"no replicas": {
+			spoil: func(do admin, _ string) { do("CONFIG", "SET", "min-replicas-to-write", "1") },
+			says:  "min-replicas-to-write", class: purge.Unavailable,
+		},
 		"it cannot save": {spoil: func(do admin, dir string) {
 			if err := os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700); err != nil { // in the place of the file
 				t.Error(err)
@@ -76,22 +85,36 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 			do("SET", "x", "y")
 			do("CONFIG", "SET", "save", "3600 1")
 			do("BGSAVE")
-		}, says: "cannot save to disk", class: purge.Unavailable, pings: true},
-		"the documented rights": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw", pings: true},
-		"no scripts": {spoil: func(do admin, _ string) { account(do, append(full, "-@scripting")...) }, url: "certpurge:pw",
-			says: "'eval' command", class: purge.Misconfigured, pings: true},
-		"no scripts by their hash": {spoil: func(do admin, _ string) { account(do, append(full, "-evalsha")...) }, url: "certpurge:pw",
-			says: "'evalsha' command", class: purge.Misconfigured, pings: true},
-		"no lists": {spoil: func(do admin, _ string) { account(do, append(full, "-@list")...) }, url: "certpurge:pw",
-			says: "lacks a right", class: purge.Misconfigured, pings: true},
-		"other keys": {spoil: func(do admin, _ string) { account(do, "~other:*", "&*", "+@all") }, url: "certpurge:pw",
-			says: "lacks a right", class: purge.Misconfigured, pings: true},
-		"only the live queue": {spoil: func(do admin, _ string) { account(do, "~asynq:{purge}:*", "&*", "+@all") }, url: "certpurge:pw",
-			says: "lacks a right", class: purge.Misconfigured, pings: true},
-		"no channel": {spoil: func(do admin, _ string) { account(do, append(full, "resetchannels")...) }, url: "certpurge:pw",
-			says: "lacks a right", class: purge.Misconfigured, onlyFor: "pull", pings: true},
-		"a wrong password": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:other",
-			says: "does not let us in", class: purge.Misconfigured},
+		}, says: "cannot save to disk", class: purge.Unavailable},
+		"the documented rights": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw"},
+		"no scripts": {
+			spoil: func(do admin, _ string) { account(do, append(full, "-@scripting")...) }, url: "certpurge:pw",
+			says: "'eval' command", class: purge.Misconfigured,
+		},
+		"no scripts by their hash": {
+			spoil: func(do admin, _ string) { account(do, append(full, "-evalsha")...) }, url: "certpurge:pw",
+			says: "'evalsha' command", class: purge.Misconfigured,
+		},
+		"no lists": {
+			spoil: func(do admin, _ string) { account(do, append(full, "-@list")...) }, url: "certpurge:pw",
+			says: lacks, class: purge.Misconfigured,
+		},
+		"other keys": {
+			spoil: func(do admin, _ string) { account(do, "~other:*", "&*", "+@all") }, url: "certpurge:pw",
+			says: lacks, class: purge.Misconfigured,
+		},
+		"only the live queue": {
+			spoil: func(do admin, _ string) { account(do, "~asynq:{purge}:*", "&*", "+@all") }, url: "certpurge:pw",
+			says: lacks, class: purge.Misconfigured,
+		},
+		"no channel": {
+			spoil: func(do admin, _ string) { account(do, append(full, "resetchannels")...) }, url: "certpurge:pw",
+			says: lacks, class: purge.Misconfigured, onlyFor: "pull",
+		},
+		"a wrong password": {
+			spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:other",
+			says: "does not let us in", class: purge.Misconfigured, deaf: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,10 +141,11 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 					return strings.Contains(root.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 				})
 			}
-			if err := queue.Ping(t.Context(), rdb); (err == nil) != tc.pings {
-				t.Errorf("Ping: got %v, want an answer: %v", err, tc.pings)
+			if err := queue.Ping(t.Context(), rdb); (err != nil) != tc.deaf {
+				t.Errorf("Ping: got %v, want an answer: %v", err, !tc.deaf)
 			}
-			for what, check := range map[string]func(context.Context, redis.UniversalClient) error{"enqueue": queue.Check, "pull": queue.CheckPull} {
+			checks := map[string]func(context.Context, redis.UniversalClient) error{"enqueue": queue.Check, "pull": queue.CheckPull}
+			for what, check := range checks {
 				err := check(t.Context(), rdb)
 				switch {
 				case tc.class == 0 || tc.onlyFor != "" && tc.onlyFor != what:
@@ -136,8 +160,8 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 	}
 }
 
-// TestTheDocumentedRightsSuffice enqueues and runs a task, examines the queues and leaves traces of a worker under exactly the rights
-// of docs/security.md.
+// TestTheDocumentedRightsSuffice enqueues and runs a task, and examines the queues, under exactly the rights of
+// docs/security.md.
 func TestTheDocumentedRightsSuffice(t *testing.T) {
 	t.Parallel()
 	server := sandboxtest.OwnServers(t).Redis
@@ -211,7 +235,7 @@ func TestChecksReadWordsAfterERR(t *testing.T) {
 	}
 }
 
-// TestChecksFindAClusterWithoutSlots asks a cluster whose nodes were never given any.
+// TestChecksFindABrokenCluster takes a slot from a cluster that was whole.
 func TestChecksFindABrokenCluster(t *testing.T) {
 	t.Parallel()
 	addr := sandboxtest.RedisCluster(t)
@@ -221,7 +245,7 @@ func TestChecksFindABrokenCluster(t *testing.T) {
 	}
 	node := open(t, "redis://"+addr)
 	slot := node.ClusterKeySlot(t.Context(), "asynq:{backfill}:pending").Val()
-	if err := node.Do(t.Context(), "CLUSTER", "DELSLOTS", fmt.Sprint(slot)).Err(); err != nil {
+	if err := node.Do(t.Context(), "CLUSTER", "DELSLOTS", strconv.FormatInt(slot, 10)).Err(); err != nil {
 		t.Fatal(err)
 	}
 	sandboxtest.Eventually(t, "the cluster is down", func() bool {

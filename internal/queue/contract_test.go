@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -130,7 +131,8 @@ func TestContractTheArchiveKeeps9999AndDropsTheRest(t *testing.T) {
 	if q.Archived != kept || q.Size != kept {
 		t.Errorf("got %+v; want %d archived and nothing else", q, kept)
 	}
-	if left := rdb.ZCount(t.Context(), "asynq:{default}:archived", "-inf", fmt.Sprint(time.Now().Unix()-30)).Val(); left != kept-tasks {
+	halfway := strconv.FormatInt(time.Now().Unix()-30, 10)
+	if left := rdb.ZCount(t.Context(), "asynq:{default}:archived", "-inf", halfway).Val(); left != kept-tasks {
 		t.Errorf("got %d of the old ones left, want %d: the oldest go", left, kept-tasks)
 	}
 }

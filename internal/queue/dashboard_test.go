@@ -222,7 +222,7 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 		}
 	}
 	for base, overview := range map[string]string{"/monitoring": "/", "/ops/certpurge/monitoring": "/ops/certpurge/"} {
-		request := httptest.NewRequest(http.MethodGet, base+"/queues/purge", http.NoBody)
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, base+"/queues/purge", http.NoBody)
 		answer := httptest.NewRecorder()
 		queue.NewDashboard(rdb, base).Handler(false).ServeHTTP(answer, request)
 		if page := answer.Body.String(); strings.Count(page, `a request that failed has ended`) != 1 || !strings.Contains(page, `<a href="`+overview+`">overview</a>`) {
