@@ -42,7 +42,10 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 func (w *worker) buckets() []overview.Bucket {
 	var all []overview.Bucket
 	for _, s := range w.objects.Settings() {
-		all = append(all, overview.Bucket{Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention, RequesterPays: s.RequesterPays})
+		all = append(all, overview.Bucket{
+			Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown, Retention: s.Retention,
+			RequesterPays: s.RequesterPays,
+		})
 	}
 	return all
 }
@@ -51,7 +54,9 @@ func (w *worker) buckets() []overview.Bucket {
 func (w *worker) bucketSettings() []telemetry.BucketSettings {
 	var all []telemetry.BucketSettings
 	for _, s := range w.objects.Settings() {
-		all = append(all, telemetry.BucketSettings{Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, Retention: s.Retention})
+		all = append(all, telemetry.BucketSettings{
+			Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown, Retention: s.Retention,
+		})
 	}
 	return all
 }

@@ -28,8 +28,7 @@ func TestSituationsOnTheEmulator(t *testing.T) {
 		t.Helper()
 		return newWorld(t, func(c *gcs.Config) {
 			c.AcceptSoftDelete = accept
-			switch {
-			case strings.Contains(t.Name(), "deadline_in_backoff"):
+			if strings.Contains(t.Name(), "deadline_in_backoff") {
 				c.MaxTries = 100
 			}
 		})

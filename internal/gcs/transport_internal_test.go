@@ -16,7 +16,7 @@ func TestASlowPageHasTimeToAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(closeIdle)
-	network, ok := client.Transport.(pacer).next.(answerChecker).next.(observed).next.(*http.Transport) //nolint:errcheck,forcetypeassert // a panic tells as much
+	network, ok := client.Transport.(pacer).next.(answerChecker).next.(observed).next.(*http.Transport) // a panic tells as much
 	if !ok || network.ResponseHeaderTimeout <= 12*time.Second || network.ResponseHeaderTimeout > 15*time.Second {
 		t.Errorf("got %v to answer", network.ResponseHeaderTimeout)
 	}

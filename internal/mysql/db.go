@@ -53,9 +53,9 @@ func Open(cfg Config) (*Store, error) {
 	// One round trip for a script or a statement with arguments. All SQL texts of this package are constants; values
 	// are only ever arguments, which the driver escapes by the session's own rules.
 	parsed.MultiStatements, parsed.InterpolateParams = true, true
-	parsed.ClientFoundRows = false // ROW_COUNT() must count changes, not matches: Begin asks it
-	parsed.RejectReadOnly = false  // it would hide the server's reason; conn does the same and keeps it
-	parsed.MaxAllowedPacket = 64 << 20
+	parsed.ClientFoundRows = false     // ROW_COUNT() must count changes, not matches: Begin asks it
+	parsed.RejectReadOnly = false      // it would hide the server's reason; conn does the same and keeps it
+	parsed.MaxAllowedPacket = 64 << 20 // the driver's limit only; scripts keep to the server's
 	if cfg.TLS != nil {
 		parsed.TLS = cfg.TLS // the driver fills an empty server name with the DSN's host
 	}

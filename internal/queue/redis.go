@@ -59,8 +59,10 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 		}
 		if err == nil {
 			encrypted, settings = &o.TLSConfig, []setting{
-				{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password},
-				{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername}, {"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword},
+				{"redis.username", &o.Username, cfg.Username},
+				{"redis.password", &o.Password, cfg.Password},
+				{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername},
+				{"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword},
 			}
 			makeClient = func() redis.UniversalClient { return redis.NewFailoverClient(o) }
 		}

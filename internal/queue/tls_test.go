@@ -31,11 +31,11 @@ func encrypted(t *testing.T, a *sandboxtest.Authority, host string, opts sandbox
 }
 
 // inside runs a command through the server's socket.
-func inside(t *testing.T, server *sandbox.Redis, command ...any) any {
+func inside(ctx context.Context, t *testing.T, server *sandbox.Redis, command ...any) any {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: server.Socket})
 	defer client.Close()
-	answer, err := client.Do(t.Context(), command...).Result()
+	answer, err := client.Do(ctx, command...).Result()
 	if err != nil {
 		t.Fatalf("%v: %v", command, err)
 	}
@@ -112,16 +112,16 @@ func TestEachNodeOfAClusterHasItsOwnCertificate(t *testing.T) {
 		}, host))
 	}
 	const half, last = 8191, 16383
-	inside(t, nodes[0], "CLUSTER", "ADDSLOTSRANGE", 0, half)
-	inside(t, nodes[1], "CLUSTER", "ADDSLOTSRANGE", half+1, last)
+	inside(t.Context(), t, nodes[0], "CLUSTER", "ADDSLOTSRANGE", 0, half)
+	inside(t.Context(), t, nodes[1], "CLUSTER", "ADDSLOTSRANGE", half+1, last)
 	host, port, err := net.SplitHostPort(nodes[1].Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside(t, nodes[0], "CLUSTER", "MEET", host, port)
+	inside(t.Context(), t, nodes[0], "CLUSTER", "MEET", host, port)
 	for _, node := range nodes {
-		eventually(t, "the nodes meet", func(context.Context) error {
-			if info, ok := inside(t, node, "CLUSTER", "INFO").(string); !ok || !strings.Contains(info, "cluster_state:ok") {
+		eventually(t, "the nodes meet", func(ctx context.Context) error {
+			if info, ok := inside(ctx, t, node, "CLUSTER", "INFO").(string); !ok || !strings.Contains(info, "cluster_state:ok") {
 				return fmt.Errorf("got %q", info)
 			}
 			return nil
@@ -144,7 +144,7 @@ func TestSentinelWithPasswordsAndCertificates(t *testing.T) {
 	t.Parallel()
 	authority := sandboxtest.NewAuthority(t)
 	server := encrypted(t, authority, "127.0.0.2", sandbox.Options{}, "127.0.0.2")
-	inside(t, server, "CONFIG", "SET", "requirepass", "of-the-server")
+	inside(t.Context(), t, server, "CONFIG", "SET", "requirepass", "of-the-server")
 	host, port, err := net.SplitHostPort(server.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestSentinelWithPasswordsAndCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	sentinel := encrypted(t, authority, "127.0.0.1", sandbox.Options{RedisArguments: []string{file, "--sentinel"}}, "127.0.0.1")
-	inside(t, sentinel, "ACL", "SETUSER", "default", "resetpass", ">of-the-sentinel")
+	inside(t.Context(), t, sentinel, "ACL", "SETUSER", "default", "resetpass", ">of-the-sentinel")
 	url := "rediss+sentinel://" + sentinel.Addr + "/0?master_name=theirs"
 	cfg := queue.RedisConfig{URL: url, Password: "of-the-server", SentinelPassword: "of-the-sentinel", TLS: trusting(t, authority)}
 	rdb := openWith(t, cfg)

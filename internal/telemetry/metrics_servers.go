@@ -51,6 +51,7 @@ type BucketSettings struct {
 	Bucket                string
 	Versioning            bool
 	SoftDelete, Retention time.Duration // 0 for off
+	SoftDeleteUnknown     bool          // then it is left out: 0 would say that it is off
 }
 
 // Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server could
@@ -84,7 +85,7 @@ var (
 	waited      = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket", "kind")
 	inFlight    = desc("certpurge_gcs_calls_in_flight", "Calls to a bucket that are under way.", "bucket")
 	maxInFlight = desc("certpurge_gcs_calls_in_flight_limit", "Calls to a bucket that may be under way.", "bucket")
-	softDelete  = desc("certpurge_bucket_soft_delete_seconds", "How long a bucket keeps deleted objects restorable, as last read; 0 for not at all.", "bucket")
+	softDelete  = desc("certpurge_bucket_soft_delete_seconds", "How long a bucket keeps deleted objects restorable, as last read; 0 for not at all, missing if it does not say.", "bucket")
 	retention   = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be deleted, as last read; 0 for none.", "bucket")
 	versioning  = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All of them are deleted.", "bucket")
 )
@@ -142,7 +143,9 @@ func (s Servers) Collect(out chan<- prometheus.Metric) {
 	}
 	if s.Settings != nil {
 		for _, b := range s.Settings() {
-			gauge(out, softDelete, b.SoftDelete.Seconds(), b.Bucket)
+			if !b.SoftDeleteUnknown {
+				gauge(out, softDelete, b.SoftDelete.Seconds(), b.Bucket)
+			}
 			gauge(out, retention, b.Retention.Seconds(), b.Bucket)
 			gauge(out, versioning, one(b.Versioning), b.Bucket)
 		}

@@ -240,7 +240,7 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 	}
 	s.Ready = func(context.Context) bool { return false }
 	s.Settings = func() []telemetry.BucketSettings {
-		return []telemetry.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour, Retention: time.Minute}}
+		return []telemetry.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour, Retention: time.Minute}, {Bucket: "old", SoftDeleteUnknown: true}}
 	}
 	s.Buckets = func() []telemetry.BucketFigures {
 		return []telemetry.BucketFigures{
@@ -249,6 +249,9 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 	}
 	registry, _, _ := newMetrics(t, s)
 	text := scrape(t, registry)
+	if strings.Contains(text, `certpurge_bucket_soft_delete_seconds{bucket="old"}`) {
+		t.Error("a bucket that does not say whether it has soft delete is reported as one without")
+	}
 	for _, want := range []string{
 		"certpurge_ledger_up 1", `certpurge_ledger_requests{reason="none",state="queued"} 12`, `certpurge_ledger_requests{reason="transient",state="running"} 3`,
 		`certpurge_ledger_requests{reason="new",state="odd"} 1`, `certpurge_ledger_requests{reason="held",state="failed"} 0`,

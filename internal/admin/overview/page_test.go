@@ -107,7 +107,7 @@ func (w *world) open(t *testing.T, base string) *overview.Page {
 			return overview.Diagnosis{Finds: w.finds, Whole: true}, nil
 		},
 		Buckets: func() []overview.Bucket {
-			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}}
+			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {Name: "old", SoftDeleteUnknown: true}}
 		},
 	}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	page.Now = func() time.Time { return now }
@@ -214,7 +214,7 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	for _, want := range []string{
 		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0", "backfill runs 1,000 48",
 		"retained 7 , oldest 30 d", "Protected by a date 7 the first until 2026-11-03 03:00 , the last until 2026-11-05 03:00", "restorable (soft delete) 5",
-		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d", "20 retiring users still have links", "never requested 17", "failed: held 3",
+		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d", "old Versioning off; soft delete unknown", "20 retiring users still have links", "never requested 17", "failed: held 3",
 		"queue purge: The queue is odd.", "enqueuer doctor --fix would: mend it.", "refused: not_retiring 12", "logged in as alice (view)", "certpurge v1",
 	} {
 		if !strings.Contains(text, want) {

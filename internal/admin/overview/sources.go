@@ -39,9 +39,11 @@ type Queues interface {
 type Bucket struct {
 	Name          string
 	Versioning    bool
-	SoftDelete    time.Duration // 0: off
+	SoftDelete    time.Duration // 0: off, unless it is unknown
 	Retention     time.Duration // 0: none
 	RequesterPays bool
+
+	SoftDeleteUnknown bool // the bucket's answer did not speak of it
 }
 
 // Uncovered is a number of retiring users who still have links, and what became of their requests.
