@@ -30,7 +30,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, next http.Handl
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'nonce-"+nonce+"'; style-src 'nonce-"+nonce+"'; img-src 'self' data:; "+
 		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	_, _ = w.Write(rewrite(page.body.Bytes(), d.overview(), nonce)) // nobody is there to hear of it
+	_, _ = w.Write(rewrite(page.body.Bytes(), d.overview(), nonce)) // the client has gone
 }
 
 // isFile reports whether a path is one of the files that come with the page.
