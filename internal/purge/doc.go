@@ -18,7 +18,9 @@
 //  7. No personal data leaves the LMS tables: numeric user ids only. Errors of this package and of its adapters carry no
 //     user names, e-mail addresses or certificate URLs.
 //  8. Erasure is reported honestly: soft delete, holds, retention and everything that could not be proven are outcomes of
-//     their own. When in doubt: not erased, reference kept, reason shown.
+//     their own. When in doubt: not erased, reference kept, reason shown. Absence is doubt: a directory that a reference
+//     names, that is empty, and in which no file of the user was ever seen, may be somewhere else; its reference is kept
+//     until the settings or an operator accept it.
 //
 // # Order
 //
