@@ -19,10 +19,13 @@ func stillRunning(request purge.RequestID) *problem {
 	return newProblem(http.StatusServiceUnavailable, "running", "the purge has not ended yet: ask again").of(request).after(5 * time.Second)
 }
 
-// answer makes the driver's answer of a request that has ended, or that waits for a date: nil for 204.
+// answer makes the driver's answer of a request that has ended, or that waits for a date: nil for 204. What is done although
+// files were missing is a success, too, but one with a body: the driver writes it into the LMS's record of the retirement.
 func answer(r mysql.Request) *problem {
 	status, code, text := http.StatusServiceUnavailable, "running", "the purge has not ended yet: ask again"
 	switch {
+	case r.State == purge.Done && r.Reason == purge.ReasonFilesMissing:
+		status, code, text = http.StatusOK, string(r.Reason), "done, but some expected files were never found, which was accepted"
 	case r.State == purge.Done:
 		return nil
 	case r.Reason == purge.ReasonNotRetiring:
@@ -35,7 +38,7 @@ func answer(r mysql.Request) *problem {
 		status, code, text = http.StatusLocked, string(r.Reason), "a hold protects a file of the user"
 	case r.Reason == purge.ReasonRetained, r.Reason == purge.ReasonSoftDeleted:
 		status, code, text = http.StatusLocked, string(r.Reason), "a file of the user is protected until a date; it is tried again after it"
-	case r.State.Ended(): // no_permission, gave_up
+	case r.State.Ended(): // no_permission, files_missing, gave_up
 		status, code, text = http.StatusFailedDependency, string(r.Reason), "what the purge depends on did not let it end"
 	}
 	return newProblem(status, code, "%s", text).of(r.ID)

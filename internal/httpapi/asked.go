@@ -85,8 +85,12 @@ func (s *Server) ask(ctx context.Context, user purge.UserID, by run) (a asked, f
 	if err != nil && !errors.Is(err, purge.ErrNotQueued) {
 		return asked{}, true, s.unavailable(ctx, err)
 	}
-	if !accepted[0].Open {
-		return asked{}, true, nil // done before
+	if !accepted[0].Open { // done before
+		rows, err := s.Ledger.Requests(ctx, []purge.RequestID{accepted[0].Request})
+		if err != nil || len(rows) == 0 {
+			return asked{}, true, s.unavailable(ctx, err)
+		}
+		return asked{}, true, answer(rows[0])
 	}
 	a = asked{request: accepted[0].Request, attempts: accepted[0].Attempts, at: time.Now(), by: by}
 	if err == nil { // what is in the ledger only is asked for again by the next call, if no worker has queued it before

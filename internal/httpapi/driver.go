@@ -148,11 +148,14 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		p = s.retireUser(r.Context(), user, runOf(r))
 	}
-	if p != nil {
+	switch {
+	case p == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case p.Status == http.StatusOK:
+		writeJSON(w, p.Status, p)
+	default:
 		p.write(w)
-		return
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 // hold takes a place among the answers that wait; false if all are taken.

@@ -64,7 +64,8 @@ func TestEveryEndHasItsAnswer(t *testing.T) {
 	}{
 		{purge.Done, "", http.StatusNoContent, ""},
 		{purge.Done, purge.ReasonNothingToPurge, http.StatusNoContent, ""},
-		{purge.Done, purge.ReasonFilesMissing, http.StatusNoContent, ""},
+		{purge.Done, purge.ReasonFilesMissing, http.StatusOK, "files_missing"},
+		{purge.Failed, purge.ReasonFilesMissing, http.StatusFailedDependency, "files_missing"},
 		{purge.Refused, purge.ReasonNotRetiring, http.StatusConflict, "not_retiring"},
 		{purge.Refused, purge.ReasonUnknownUser, http.StatusConflict, "unknown_user"},
 		{purge.Failed, purge.ReasonUnrecognised, http.StatusUnprocessableEntity, "unrecognised_reference"},
@@ -80,6 +81,9 @@ func TestEveryEndHasItsAnswer(t *testing.T) {
 			defer cancel()
 			go h.endOnceAsked(ctx, tc.state, tc.reason)
 			h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, tc.want, tc.code)
+			if tc.state == purge.Done { // and the same to one who asks again
+				h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, tc.want, tc.code)
+			}
 		})
 	}
 }

@@ -33,6 +33,8 @@ var (
 	waiting = End{State: purge.Queued, Reason: purge.ReasonRetained}
 )
 
+const ordinaryRole = "retiring"
+
 // retiring makes a role of users whom a purge is right for.
 func retiring(name string, many int, want End, give func(*builder, *User, int)) role {
 	return role{name: name, many: many, states: retiringStates, requested: true, retiring: true, enqueued: true, want: want, give: give}
@@ -41,7 +43,7 @@ func retiring(name string, many int, want End, give func(*builder, *User, int)) 
 // roles are all kinds of users, with how many there are of each beside the given number of ordinary ones.
 func roles(ordinary int) []role {
 	return []role{
-		retiring("retiring", ordinary, done, (*builder).ordinary),
+		retiring(ordinaryRole, ordinary, done, (*builder).ordinary),
 
 		// Not to be touched.
 		{name: "not retiring", many: max(20, ordinary/10), states: []string{""}, give: (*builder).bystander},

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -88,6 +89,12 @@ func New(seed uint64, retiring int) *Dataset {
 	b := &builder{source: source, learners: learners(source), out: &Dataset{}}
 	cast := castOf(retiring)
 	rng.Shuffle(len(cast), func(i, j int) { cast[i], cast[j] = cast[j], cast[i] })
+	for i := range min(examples, len(cast)) { // whom the pages name
+		ordinary := i + slices.IndexFunc(cast[i:], func(r *role) bool { return r.name == ordinaryRole })
+		if ordinary > i {
+			cast[i], cast[ordinary] = cast[ordinary], cast[i]
+		}
+	}
 	b.out.Users = make([]User, len(cast))
 	seen := map[string]int{}
 	for i, role := range cast {
@@ -104,8 +111,12 @@ func New(seed uint64, retiring int) *Dataset {
 	return b.out
 }
 
-// firstUser is the smallest user id: a site has had others before.
-const firstUser = 1001
+// firstUser is the smallest user id: a site has had others before. The first examples are ordinary users, as far as there
+// are any.
+const (
+	firstUser = 1001
+	examples  = 4
+)
 
 // Figures are the sizes of a site.
 type Figures struct {
