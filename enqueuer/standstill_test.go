@@ -51,7 +51,7 @@ func TestABackfillSaysWhyNoTaskIsTaken(t *testing.T) {
 	var said sandboxtest.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	code := make(chan int, 1)
-	root := newCommand(cli.Streams{Out: &said, Err: &said, Environ: p.environ}) //nolint:contextcheck // Run gives it
+	root := newCommand(cli.Streams{Out: &said, Err: &said, Environ: p.environ})
 	go func() {
 		code <- cli.Run(ctx, root, []string{"backfill", "--retired", "--execute", "--wait"}, &said)
 	}()
