@@ -43,8 +43,8 @@ func (w *worker) buckets() []overview.Bucket {
 	var all []overview.Bucket
 	for _, s := range w.objects.Settings() {
 		all = append(all, overview.Bucket{
-			Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown, Retention: s.Retention,
-			RequesterPays: s.RequesterPays,
+			Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown,
+			Retention: s.Retention, RequesterPays: s.RequesterPays,
 		})
 	}
 	return all
@@ -55,7 +55,8 @@ func (w *worker) bucketSettings() []telemetry.BucketSettings {
 	var all []telemetry.BucketSettings
 	for _, s := range w.objects.Settings() {
 		all = append(all, telemetry.BucketSettings{
-			Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown, Retention: s.Retention,
+			Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown,
+			Retention: s.Retention,
 		})
 	}
 	return all

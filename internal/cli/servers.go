@@ -15,8 +15,8 @@ func OpenStore(server config.MySQL, lms config.LMS) (*mysql.Store, error) {
 		return nil, &Error{Code: ExitConfiguration, Err: err}
 	}
 	store, err := mysql.Open(mysql.Config{
-		DSN: server.DSN.Reveal(), LMSDatabase: lms.Database, ClearHistory: lms.ClearHistory, MaxOpenConnections: server.MaxOpenConnections,
-		ConnectTimeout: server.ConnectTimeout, QueryTimeout: server.QueryTimeout, TLS: encryption,
+		DSN: server.DSN.Reveal(), TLS: encryption, LMSDatabase: lms.Database, ClearHistory: lms.ClearHistory,
+		MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout, QueryTimeout: server.QueryTimeout,
 	})
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}

@@ -25,7 +25,8 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	authority := sandboxtest.NewAuthority(t)
 	certificate, key := authority.Issue(t, "server", "servers.example")
 	servers := sandboxtest.OwnServersWith(t, sandbox.Options{
-		MariaDBArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" + key}, RedisTLS: true,
+		MariaDBArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" +
+			key}, RedisTLS: true,
 		RedisArguments: []string{"--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority.File},
 	})
 	socket := redis.NewClient(&redis.Options{Network: "unix", Addr: servers.Redis.Socket})
@@ -38,7 +39,8 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	db.Exec(t, "ALTER USER '"+user+"'@'%' REQUIRE X509")
 	db.Exec(t, "GRANT SELECT ON "+db.Ledger+".* TO '"+user+"'@'%'")
 	mine, myKey := authority.Issue(t, "client")
-	tls := fmt.Sprintf("{ca_file: %s, certificate_file: %s, key_file: %s, server_name: servers.example}", authority.File, mine, myKey)
+	tls := fmt.Sprintf("{ca_file: %s, certificate_file: %s, key_file: %s, server_name: servers.example}", authority.File,
+		mine, myKey)
 	secret := filepath.Join(t.TempDir(), "redis-password")
 	if err := os.WriteFile(secret, []byte("hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)

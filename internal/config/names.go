@@ -71,8 +71,8 @@ func plainURL(s string) (*url.URL, bool) {
 	return u, true
 }
 
-// isPrivateEndpoint reports whether the endpoint cannot be the real service: a loopback address, in whatever spelling, or one
-// without TLS.
+// isPrivateEndpoint reports whether the endpoint cannot be the real service: a loopback address, in whatever spelling,
+// or one without TLS.
 func isPrivateEndpoint(endpoint string) bool {
 	u, ok := plainURL(endpoint)
 	if !ok {
@@ -83,15 +83,16 @@ func isPrivateEndpoint(endpoint string) bool {
 		ip = ip.Unmap()
 		return u.Scheme == "http" || ip.IsLoopback() || ip.IsUnspecified()
 	}
-	return u.Scheme == "http" || loopbackNames[host] || strings.HasSuffix(host, ".localhost") || numericEnd.MatchString(host)
+	return u.Scheme == "http" || loopbackNames[host] || strings.HasSuffix(host, ".localhost") ||
+		numericEnd.MatchString(host)
 }
 
 // loopbackNames are those of the usual hosts files.
 var loopbackNames = map[string]bool{
-	"localhost": true, "localhost.localdomain": true, "localhost4": true, "localhost6": true, "localhost6.localdomain6": true,
-	"ip6-localhost": true, "ip6-loopback": true,
+	"localhost": true, "localhost.localdomain": true, "localhost4": true, "localhost6": true,
+	"localhost6.localdomain6": true, "ip6-localhost": true, "ip6-loopback": true,
 }
 
-// numericEnd matches a host whose last part is a number: an IPv4 address in one of the old spellings, 127.1 or 2130706433 or
-// 0x7f.1, which some resolvers still read. No name of a public service is one.
+// numericEnd matches a host whose last part is a number: an IPv4 address in one of the old spellings, 127.1 or
+// 2130706433 or 0x7f.1, which some resolvers still read. No name of a public service is one.
 var numericEnd = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)

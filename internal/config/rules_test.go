@@ -270,7 +270,10 @@ var ruleTests = map[string]struct {
 		},
 	},
 	"gcs.endpoint": {
-		good: []string{`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/", "https://[2600:1900::1]", "https://storage.0x.example"},
+		good: []string{
+			`""`, "https://storage-private.p.googleapis.com", "https://10.0.0.1:443/storage/v1/",
+			"https://[2600:1900::1]", "https://storage.0x.example",
+		},
 		bad: map[string]string{
 			"localhost:4443":        endpointProblem("localhost:4443"),
 			"ftp://a":               endpointProblem("ftp://a"),
@@ -653,16 +656,19 @@ func TestTLSNeedsBothFiles(t *testing.T) {
 
 func TestEncryptionIsSetInOnePlaceAndWhole(t *testing.T) {
 	t.Parallel()
-	got := loadEnqueuer(t, "mysql: {tls: {key_file: a.key}}\nredis: {url: 'rediss://h', tls: {certificate_file: a.pem}}\n", dsnVariable)
+	got := loadEnqueuer(t,
+		"mysql: {tls: {key_file: a.key}}\nredis: {url: 'rediss://h', tls: {certificate_file: a.pem}}\n", dsnVariable)
 	assertProblems(t, got,
 		"enqueuer.yaml:1: mysql.tls.key_file: must be set together with mysql.tls.certificate_file, or neither",
 		"enqueuer.yaml:2: redis.tls.key_file: must be set together with redis.tls.certificate_file, or neither")
-	got = loadEnqueuer(t, "mysql: {tls: {server_name: a}}\nredis: {tls: {ca_file: a.pem}, sentinel_password: hunter2}\n", dsnVariable+"?tls=true")
+	got = loadEnqueuer(t, "mysql: {tls: {server_name: a}}\nredis: {tls: {ca_file: a.pem}, sentinel_password: hunter2}\n",
+		dsnVariable+"?tls=true")
 	assertProblems(t, got,
 		"CERTPURGE_MYSQL_DSN: mysql.dsn: must not hold the parameter tls while keys of mysql.tls are set; keep one of them",
 		"enqueuer.yaml:2: redis.url: must start with rediss while keys of redis.tls are set, or the connection would not be encrypted",
 		"enqueuer.yaml:2: redis.url: must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or redis.sentinel_password is set")
-	_, got = loadWorker(t, "mysql: {tls: {ca_file: a.pem}}\nredis: {url: 'rediss+sentinel://h?master_name=m', tls: {certificate_file: a, key_file: b},"+
-		" sentinel_password_file: "+write(t, "password", "hunter2")+"}\n"+locations, dsnVariable)
+	_, got = loadWorker(t,
+		"mysql: {tls: {ca_file: a.pem}}\nredis: {url: 'rediss+sentinel://h?master_name=m', tls: {certificate_file: a, key_file: b},"+
+			" sentinel_password_file: "+write(t, "password", "hunter2")+"}\n"+locations, dsnVariable)
 	assertProblems(t, got)
 }

@@ -43,20 +43,21 @@ type MySQL struct {
 
 // TLS says how connections to a server are encrypted. Each of its keys, set, switches encryption on.
 type TLS struct {
-	// CAFile is a file with the certificates, in PEM form, of the authorities that may have signed the server's certificate.
-	// Empty means those that the system trusts. It is read once, at the start.
+	// CAFile is a file with the certificates, in PEM form, of the authorities that may have signed the server's
+	// certificate. Empty means those that the system trusts. It is read once, at the start.
 	CAFile string `yaml:"ca_file" env:"CA_FILE"`
 
-	// CertificateFile is a file with the certificate, in PEM form, by which certpurge shows who it is, for servers that ask
-	// for one. It goes together with key_file. Both are read again for each new connection, so a renewed one needs no restart.
+	// CertificateFile is a file with the certificate, in PEM form, by which certpurge shows who it is, for servers that
+	// ask for one. It goes together with key_file. Both are read again for each new connection, so a renewed one needs no
+	// restart.
 	CertificateFile string `yaml:"certificate_file" env:"CERTIFICATE_FILE"`
 
 	// KeyFile is the file with the private key of certificate_file, in PEM form.
 	KeyFile string `yaml:"key_file" env:"KEY_FILE"`
 
-	// ServerName is the name that the server's certificate must hold. Empty means the host that is connected to, of a cluster
-	// or of Sentinel the host of each node. Set it where certificates hold another name than the one by which the server
-	// is reached.
+	// ServerName is the name that the server's certificate must hold. Empty means the host that is connected to, of a
+	// cluster or of Sentinel the host of each node. Set it where certificates hold another name than the one by which the
+	// server is reached.
 	ServerName string `yaml:"server_name" env:"SERVER_NAME"`
 }
 
@@ -89,8 +90,8 @@ type Redis struct {
 	// start, and a newline at its end is dropped. Set either this or the URL, not both.
 	URLFile string `yaml:"url_file" env:"URL_FILE"`
 
-	// Username is the ACL user of the Redis servers; empty for the default one. It can stand in the URL as well, but not in
-	// both: in a URL of redis+sentinel:// as ?username=…, because what stands before its host belongs to Sentinel.
+	// Username is the ACL user of the Redis servers; empty for the default one. It can stand in the URL as well, but not
+	// in both: in a URL of redis+sentinel:// as ?username=…, because what stands before its host belongs to Sentinel.
 	Username string `yaml:"username" env:"USERNAME"`
 
 	// Password is the password of the Redis servers. It can stand in the URL as well, but not in both: in a URL of
@@ -100,12 +101,12 @@ type Redis struct {
 	// PasswordFile is a file that holds the password instead, read like url_file.
 	PasswordFile string `yaml:"password_file" env:"PASSWORD_FILE"`
 
-	// SentinelUsername is the ACL user of the Sentinels, with redis+sentinel:// only. It can stand in the URL as well, before
-	// the host, but not in both.
+	// SentinelUsername is the ACL user of the Sentinels, with redis+sentinel:// only. It can stand in the URL as well,
+	// before the host, but not in both.
 	SentinelUsername string `yaml:"sentinel_username" env:"SENTINEL_USERNAME"`
 
-	// SentinelPassword is the password of the Sentinels (their requirepass), which need not be that of the Redis servers. It
-	// can stand in the URL as well, before the host, but not in both.
+	// SentinelPassword is the password of the Sentinels (their requirepass), which need not be that of the Redis servers.
+	// It can stand in the URL as well, before the host, but not in both.
 	SentinelPassword Secret `yaml:"sentinel_password" env:"SENTINEL_PASSWORD"`
 
 	// SentinelPasswordFile is a file that holds the password of the Sentinels instead, read like url_file.

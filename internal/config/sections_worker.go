@@ -127,8 +127,8 @@ type GCS struct {
 	// on Google's own machines and with workload identity.
 	CredentialsFile string `yaml:"credentials_file" env:"CREDENTIALS_FILE"`
 
-	// CallTimeout bounds one call with all its tries: the client itself has no limit. Each page of a listing, of up to 1,000 files,
-	// is a call; one try may wait for half of it.
+	// CallTimeout bounds one call with all its tries: the client itself has no limit. Each page of a listing, of up to
+	// 1,000 files, is a call; one try may wait for half of it.
 	CallTimeout time.Duration `yaml:"call_timeout" env:"CALL_TIMEOUT" validate:"between=1s 5m"`
 
 	// MaxTries is the number of tries of one call within its timeout. What fails after that is retried by the queue, so more
@@ -145,9 +145,10 @@ type GCS struct {
 	// ReadRate bounds the listings, and the questions about the bucket itself, in the same way.
 	ReadRate Rate `yaml:"read_rate" envPrefix:"READ_RATE_"`
 
-	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention) before
-	// it asks again. Without work it asks as often, and looks at MySQL and Redis on the occasion. A longer time means that a
-	// changed policy is noticed later, before the deletes; after them, what is older than five seconds is read again in any case.
+	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention)
+	// before it asks again. Without work it asks as often, and looks at MySQL and Redis on the occasion. A longer time
+	// means that a changed policy is noticed later, before the deletes; after them, what is older than five seconds is
+	// read again in any case.
 	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
 
 	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a path,

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Client reads the files and returns what a client of the server needs; nil without any of the keys. path is that of the
-// section, for errors.
+// Client reads the files and returns what a client of the server needs; nil without any of the keys. path is that of
+// the section, for errors.
 func (t TLS) Client(path string) (*tls.Config, error) {
 	if t == (TLS{}) {
 		return nil, nil //nolint:nilnil // as crypto/tls and both clients have it: no configuration, no encryption

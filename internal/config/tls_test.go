@@ -19,15 +19,25 @@ func TestTLSFilesThatCannotBeUsedAreNamed(t *testing.T) {
 		tls  config.TLS
 		want string // part of the error; empty for none
 	}{
-		"all":                       {config.TLS{CAFile: authority.File, CertificateFile: certificate, KeyFile: key, ServerName: "a"}, ""},
+		"all": {config.TLS{
+			CAFile: authority.File, CertificateFile: certificate, KeyFile: key,
+			ServerName: "a",
+		}, ""},
 		"a name only":               {config.TLS{ServerName: "a"}, ""},
 		"no such authority":         {config.TLS{CAFile: "no-such-file"}, "mysql.tls.ca_file: "},
 		"an authority that is none": {config.TLS{CAFile: key}, "mysql.tls.ca_file: holds no certificate in PEM form"},
-		"no such certificate":       {config.TLS{CertificateFile: "no-such-file", KeyFile: key}, "mysql.tls.certificate_file and mysql.tls.key_file: "},
-		"another's key":             {config.TLS{CertificateFile: certificate, KeyFile: other}, "mysql.tls.certificate_file and mysql.tls.key_file: "},
+		"no such certificate": {
+			config.TLS{CertificateFile: "no-such-file", KeyFile: key},
+			"mysql.tls.certificate_file and mysql.tls.key_file: ",
+		},
+		"another's key": {
+			config.TLS{CertificateFile: certificate, KeyFile: other},
+			"mysql.tls.certificate_file and mysql.tls.key_file: ",
+		},
 	} {
 		got, err := tc.tls.Client("mysql.tls")
-		if tc.want == "" && (err != nil || got == nil || got.ServerName != "a") || tc.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tc.want)) {
+		if tc.want == "" && (err != nil || got == nil || got.ServerName != "a") || tc.want != "" && (err == nil ||
+			!strings.HasPrefix(err.Error(), tc.want)) {
 			t.Errorf("%s: got %+v, %v; want %q", name, got, err, tc.want)
 		}
 	}

@@ -60,10 +60,13 @@ func checkTLS(server MySQL, redis Redis, report func(path, sentence string)) {
 	}
 	scheme, _, found := strings.Cut(redis.URL.Reveal(), "://")
 	if found && !strings.HasPrefix(scheme, "rediss") && redis.TLS != (TLS{}) {
-		report("redis.url", "must start with rediss while keys of redis.tls are set, or the connection would not be encrypted")
+		report("redis.url",
+			"must start with rediss while keys of redis.tls are set, or the connection would not be encrypted")
 	}
-	if found && !strings.HasSuffix(scheme, "+sentinel") && (redis.SentinelUsername != "" || !redis.SentinelPassword.IsZero()) {
-		report("redis.url", "must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or redis.sentinel_password is set")
+	ofSentinel := redis.SentinelUsername != "" || !redis.SentinelPassword.IsZero()
+	if found && !strings.HasSuffix(scheme, "+sentinel") && ofSentinel {
+		report("redis.url", "must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or"+
+			" redis.sentinel_password is set")
 	}
 }
 

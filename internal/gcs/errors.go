@@ -84,8 +84,8 @@ func explain(err error) (purge.Class, string) {
 	return purge.Transient, "the answer could not be understood"
 }
 
-// explainToken tells credentials that are refused from a source of tokens (Google's endpoint, the metadata server of the
-// machine) that is late, overloaded or away. Every user meets either; the latter passes.
+// explainToken tells credentials that are refused from a source of tokens (Google's endpoint, the metadata server of
+// the machine) that is late, overloaded or away. Every user meets either; the latter passes.
 func explainToken(err error) (purge.Class, string) {
 	if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil {
 		what := fmt.Sprintf("answer %d", e.Response.StatusCode)

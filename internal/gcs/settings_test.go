@@ -83,15 +83,24 @@ func TestOnlyTheBucketItselfIsBelieved(t *testing.T) {
 		settings, permissions string
 		ok                    bool
 	}{
-		"the bucket": {`{"kind": "storage#bucket", "name": "certs"}`, `{"kind": "storage#testIamPermissionsResponse", "permissions":` +
-			` ["storage.objects.list", "storage.objects.delete", "storage.buckets.get"]}`, true},
-		"another bucket":               {settings: `{"kind": "storage#bucket", "name": "other"}`},
-		"no name":                      {settings: `{"kind": "storage#bucket"}`},
-		"no kind":                      {settings: `{"name": "certs"}`},
-		"another kind":                 {settings: `{"kind": "storage#object", "name": "certs"}`},
-		"an answer to something else":  {settings: `{"status": "ok"}`},
-		"permissions of another kind":  {settings: `{"kind": "storage#bucket", "name": "certs"}`, permissions: `{"permissions": []}`},
-		"permissions that are a page ": {settings: `{"kind": "storage#bucket", "name": "certs"}`, permissions: `<html></html>`},
+		"the bucket": {
+			`{"kind": "storage#bucket", "name": "certs"}`,
+			`{"kind": "storage#testIamPermissionsResponse", "permissions":` +
+				` ["storage.objects.list", "storage.objects.delete", "storage.buckets.get"]}`, true,
+		},
+		"another bucket":              {settings: `{"kind": "storage#bucket", "name": "other"}`},
+		"no name":                     {settings: `{"kind": "storage#bucket"}`},
+		"no kind":                     {settings: `{"name": "certs"}`},
+		"another kind":                {settings: `{"kind": "storage#object", "name": "certs"}`},
+		"an answer to something else": {settings: `{"status": "ok"}`},
+		"permissions of another kind": {
+			settings:    `{"kind": "storage#bucket", "name": "certs"}`,
+			permissions: `{"permissions": []}`,
+		},
+		"permissions that are a page ": {
+			settings:    `{"kind": "storage#bucket", "name": "certs"}`,
+			permissions: `<html></html>`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -172,7 +181,7 @@ func TestAForeignNameSpoilsAListing(t *testing.T) {
 			return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
 		}
 		return answer(r, http.StatusOK, "application/json",
-			`{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "downloads/somebody-else/Certificate.pdf", "generation": "1"}]}`), nil
+			`{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "downloads/of-another/Certificate.pdf", "generation": "1"}]}`), nil
 	})
 	if got, err := store.List(t.Context(), dirD); err == nil || purge.ClassOf(err) != purge.Transient {
 		t.Errorf("got %v, %v; want the listing refused", got, err)
@@ -194,19 +203,21 @@ func TestTheRetentionOfOneObjectIsRead(t *testing.T) {
 				if !strings.HasSuffix(r.URL.Path, "/o") {
 					return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
 				}
-				return answer(r, http.StatusOK, "application/json", `{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "`+
-					dirD.Prefix+`Certificate.pdf", "generation": "1", `+item+`}]}`), nil
+				return answer(r, http.StatusOK, "application/json",
+					`{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "`+
+						dirD.Prefix+`Certificate.pdf", "generation": "1", `+item+`}]}`), nil
 			})
 			got, err := store.List(t.Context(), dirD)
-			if want := time.Date(2999, 1, 2, 3, 4, 5, 0, time.UTC); err != nil || len(got) != 1 || !got[0].RetainedUntil.Equal(want) {
+			if want := time.Date(2999, 1, 2, 3, 4, 5, 0, time.UTC); err != nil || len(got) != 1 ||
+				!got[0].RetainedUntil.Equal(want) {
 				t.Errorf("got %+v, %v; want it retained until %v", got, err, want)
 			}
 		})
 	}
 }
 
-// TestNothingIsSentForWhatIsProtected: the service would refuse a delete of a held or retained generation, but whoever may
-// release a hold must not find that we have tried, and a hold could end between.
+// TestNothingIsSentForWhatIsProtected: the service would refuse a delete of a held or retained generation, but whoever
+// may release a hold must not find that we have tried, and a hold could end between.
 func TestNothingIsSentForWhatIsProtected(t *testing.T) {
 	t.Parallel()
 	for name, protect := range map[string]func(w *world, file string){
@@ -232,7 +243,8 @@ func TestNothingIsSentForWhatIsProtected(t *testing.T) {
 			}
 			result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 			if result.State == purge.Done || len(w.Stored()) != 4 || w.server.Stats().Deletes > 0 {
-				t.Errorf("got %+v, %v, %d deletes sent, %d files left; want none sent", result, err, w.server.Stats().Deletes, len(w.Stored()))
+				t.Errorf("got %+v, %v, %d deletes sent, %d files left; want none sent", result, err, w.server.Stats().Deletes,
+					len(w.Stored()))
 			}
 		})
 	}
@@ -267,13 +279,16 @@ func TestALateMetadataServerIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() }) // nothing to lose
-	if _, err := store.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "token") {
+	if _, err := store.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(),
+		"token") {
 		t.Errorf("before it is there: got %v, want it to be waited for", err)
 	}
 	if listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address); err != nil {
 		t.Fatal(err)
 	}
-	metadata := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	metadata := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(rw http.ResponseWriter,
+		_ *http.Request,
+	) {
 		rw.Header().Set("Metadata-Flavor", "Google")
 		rw.Header().Set("Content-Type", "application/json")
 		_, _ = rw.Write([]byte(`{"access_token":"t0ken","token_type":"Bearer","expires_in":3600}`)) // a test server

@@ -169,14 +169,15 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 // freshSettings is how old a bucket's settings may be that are believed after a delete.
 const freshSettings = 5 * time.Second
 
-// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy, or may have
-// one: without one the service answers 400, and nothing deleted from now on can be restored.
+// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy, or
+// may have one: without one the service answers 400, and nothing deleted from now on can be restored.
 func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.SoftDeletedObject, error) {
 	b, err := s.bucketOf(dir)
 	if err != nil {
 		return nil, err
 	}
-	// Soft delete may have been switched on since the settings were last read, and what was just deleted can then be restored.
+	// Soft delete may have been switched on since the settings were last read, and what was just deleted can then be
+	// restored.
 	settings, err := s.settings(ctx, b, min(s.cfg.AttributesMaxAge, freshSettings))
 	if err != nil || settings.SoftDelete == 0 && !settings.SoftDeleteUnknown {
 		return nil, err
@@ -187,7 +188,8 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 			found = append(found, purge.SoftDeletedObject{Name: a.Name, Number: a.Generation, Size: a.Size, Until: a.HardDeleteTime})
 		}
 	})
-	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown && e.Code == http.StatusBadRequest && reasonOf(e) != "" {
+	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown &&
+		e.Code == http.StatusBadRequest && reasonOf(e) != "" {
 		return nil, nil // the service says that the bucket has no soft delete policy
 	}
 	if err != nil {

@@ -45,7 +45,8 @@ func TestListReadsEveryPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 1203 {
-			if _, err := b.server.Put(purgetest.Bucket, dirD.Prefix+"Certificate.pdf", []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+			if _, err := b.server.Put(purgetest.Bucket, dirD.Prefix+"Certificate.pdf", []byte("%PDF"),
+				gcstest.ObjectOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -55,7 +56,8 @@ func TestListReadsEveryPage(t *testing.T) {
 	})
 }
 
-// TestADirectoryOfManySlowPages: six pages of ten seconds take longer than the time of one call, and the purge ends as done.
+// TestADirectoryOfManySlowPages: six pages of ten seconds take longer than the time of one call, and the purge ends as
+// done.
 func TestADirectoryOfManySlowPages(t *testing.T) {
 	t.Parallel()
 	const objects = 5500
@@ -64,11 +66,13 @@ func TestADirectoryOfManySlowPages(t *testing.T) {
 		user := b.books.NewUser(purgetest.Retiring)
 		b.books.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
 		for i := range objects {
-			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, i), []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, i), []byte("%PDF"),
+				gcstest.ObjectOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := b.server.Put(purgetest.Bucket, "cert/"+purgetest.VerifyID+"/valid.html", []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+		if _, err := b.server.Put(purgetest.Bucket, "cert/"+purgetest.VerifyID+"/valid.html", []byte("%PDF"),
+			gcstest.ObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
@@ -362,7 +366,8 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
 	}
 	overloaded.Store(true)
-	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "503") {
+	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(),
+		"503") {
 		t.Errorf("an overloaded token endpoint: got %v, want it to be waited for", err)
 	}
 	overloaded.Store(false)

@@ -71,7 +71,8 @@ func authenticated(ctx context.Context, base http.RoundTripper, file string) (ht
 	return htransport.NewTransport(ctx, base, option.WithAuthCredentials(found))
 }
 
-// tokens says what it means that no access token could be had, which the client library mixes with the answers of the service.
+// tokens says what it means that no access token could be had, which the client library mixes with the answers of the
+// service.
 type tokens struct{ auth.TokenProvider }
 
 // Token implements auth.TokenProvider.
@@ -84,8 +85,9 @@ func (t tokens) Token(ctx context.Context) (*auth.Token, error) {
 	return token, nil
 }
 
-// answerChecker makes sure that what the client library takes for an answer of the service is one. The library would read an
-// empty page, or a bucket without soft delete, from a 204 or from any JSON object, and both are parts of our proof.
+// answerChecker makes sure that what the client library takes for an answer of the service is one. The library would
+// read an empty page, or a bucket without soft delete, from a 204 or from any JSON object, and both are parts of our
+// proof.
 type answerChecker struct{ next http.RoundTripper }
 
 // The kinds that answers hold (JSON API reference), unless fields are selected; that is why Store selects none.
@@ -132,8 +134,8 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// isOfKind looks for the kind of an answer, and no further: the library decodes all of it anyway, and refuses what is no
-// JSON. (Decoding every page twice took a twentieth of a worker's processor time.)
+// isOfKind looks for the kind of an answer, and no further: the library decodes all of it anyway, and refuses what is
+// no JSON. (Decoding every page twice took a twentieth of a worker's processor time.)
 func isOfKind(body []byte, want string) bool {
 	page := json.NewDecoder(bytes.NewReader(body))
 	if begin, err := page.Token(); err != nil || begin != json.Delim('{') {

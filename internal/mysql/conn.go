@@ -60,8 +60,9 @@ type driverConn interface {
 	driver.NamedValueChecker
 }
 
-// conn is a connection that database/sql throws away once the server has said that it takes no writes: after a failover, the
-// pool must not stay with the old primary. The driver's own option for that replaces the server's answer.
+// conn is a connection that database/sql throws away once the server has said that it takes no writes: after a
+// failover, the pool must not stay with the old primary. The driver's own option for that replaces the server's
+// answer.
 type conn struct {
 	driverConn
 

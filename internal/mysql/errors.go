@@ -46,8 +46,8 @@ var misconfigured = map[uint16]bool{
 	erBinlogByStatement: true,
 }
 
-// unavailable are the numbers of a server, or of a proxy before it, that is there, but not for us, and not now: every user
-// would meet them, and they pass.
+// unavailable are the numbers of a server, or of a proxy before it, that is there, but not for us, and not now: every
+// user would meet them, and they pass.
 var unavailable = map[uint16]bool{
 	1021:             true, // disk full: MySQL waits, or answers this
 	1037:             true, // out of memory
@@ -79,13 +79,15 @@ var unavailable = map[uint16]bool{
 	4031:             true, // disconnected for inactivity
 }
 
-// isUnavailable also knows the numbers that do not come from a server: those of the client library (CR_*, 2000 and up),
-// which proxies pass on when they cannot reach a server, and ProxySQL's own (9001 and up: no backend in time, shunned, …).
+// isUnavailable also knows the numbers that do not come from a server: those of the client library (CR_*, 2000 and
+// up), which proxies pass on when they cannot reach a server, and ProxySQL's own (9001 and up: no backend in time,
+// shunned, …).
 func isUnavailable(number uint16) bool {
 	return unavailable[number] || number >= 2000 && number < 3000 || number > 9000 && number < 9100
 }
 
-// isReadOnly reports an answer of a server that takes no writes: the connection leads to the old primary after a failover.
+// isReadOnly reports an answer of a server that takes no writes: the connection leads to the old primary after a
+// failover.
 func isReadOnly(number uint16) bool { return number == 1290 || number == 1792 || number == 1836 }
 
 // hint says where to look for the cause of a misconfiguration.
@@ -126,10 +128,12 @@ func classify(doing string, err error) error {
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: doing + ": " + tooLarge}
 	}
 	if what := tlsTrouble(err); what != "" {
-		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: %s (check mysql.tls)", doing, what)}
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: %s (check mysql.tls)", doing,
+			what)}
 	}
 	// What is left are connection errors; their texts hold addresses at most.
-	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %s", doing, printable(err.Error()))}
+	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %s",
+		doing, printable(err.Error()))}
 }
 
 // tooLarge says what to do about a statement that the server does not take.
@@ -152,7 +156,8 @@ func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf(
 			"%s: MySQL %s: another connection held a lock on a row for too long", doing, number)}
 	case e.Number == erPacketTooLarge:
-		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL %s: %s", doing, number, tooLarge)}
+		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL %s: %s", doing, number,
+			tooLarge)}
 	default:
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf("%s: MySQL %s", doing, number)}
 	}

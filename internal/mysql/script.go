@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// script collects statements that travel in one packet and are answered in one, as long as the server takes one of that size.
+// script collects statements that travel in one packet and are answered in one, as long as the server takes one of
+// that size.
 type script struct {
 	statements []statement
 	size       int
@@ -47,7 +48,8 @@ type packet struct {
 	size int
 }
 
-// packets divides a script into packets of at most limit bytes; a statement that is larger by itself gets one of its own.
+// packets divides a script into packets of at most limit bytes; a statement that is larger by itself gets one of its
+// own.
 func (s *script) packets(limit int) []packet {
 	var all []packet
 	for _, next := range s.statements {
@@ -66,8 +68,8 @@ func (s *script) packets(limit int) []packet {
 const maxScript = 1 << 20
 
 // run sends a script and scans the row of its last statement, a SELECT. That is one round trip, unless the server's
-// max_allowed_packet is too small for the script. If anything fails, the connection is thrown away, and with it a transaction
-// that the script had opened.
+// max_allowed_packet is too small for the script. If anything fails, the connection is thrown away, and with it a
+// transaction that the script had opened.
 func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) error) error {
 	conn, err := s.sql.Conn(ctx)
 	if err != nil {

@@ -24,7 +24,10 @@ import (
 func (f *fixture) begun() purge.Attempt {
 	f.t.Helper()
 	user := f.NewUser(purgetest.Retiring)
-	accepted, err := f.Accept(f.t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(f.t.Context(), []purge.Wish{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceCLI,
+	}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -47,21 +50,35 @@ func TestWhatTheServerAnswers(t *testing.T) {
 		parts   []string
 	}{
 		{1040, "Too many connections", purge.Unavailable, []string{"1040", "Too many connections"}},
-		{1203, "User certpurge already has more than 'max_user_connections' active connections", purge.Unavailable, []string{"1203", "max_user_connections"}},
-		{1226, "User 'certpurge' has exceeded the 'max_questions' resource (current value: 9)", purge.Unavailable, []string{"1226", "max_questions"}},
+		{
+			1203, "User certpurge already has more than 'max_user_connections' active connections", purge.Unavailable,
+			[]string{"1203", "max_user_connections"},
+		},
+		{
+			1226, "User 'certpurge' has exceeded the 'max_questions' resource (current value: 9)", purge.Unavailable,
+			[]string{"1226", "max_questions"},
+		},
 		{1047, "WSREP has not yet prepared node for application use", purge.Unavailable, []string{"1047", "WSREP"}},
-		{1290, "The MySQL server is running with the --super-read-only option so it cannot execute this statement", purge.Unavailable, []string{"1290", "--super-read-only"}},
+		{
+			1290, "The MySQL server is running with the --super-read-only option so it cannot execute this statement",
+			purge.Unavailable,
+			[]string{"1290", "--super-read-only"},
+		},
 		{1792, "Cannot execute statement in a READ ONLY transaction.", purge.Unavailable, []string{"1792", "READ ONLY"}},
 		{1836, "Running in read-only mode", purge.Unavailable, []string{"1836", "read-only mode"}},
 		{3032, "The server is currently in offline mode", purge.Unavailable, []string{"3032", "offline mode"}},
 		{3100, "Error on observer while running replication hook 'before_commit'.", purge.Unavailable, []string{"3100"}},
 		{2013, "Lost connection to server during query", purge.Unavailable, []string{"2013"}},
-		{9001, "Max connect timeout reached while reaching hostgroup 0 after 10000ms", purge.Unavailable, []string{"9001", "hostgroup 0"}},
+		{9001, "Max connect timeout reached while reaching hostgroup 0 after 10000ms", purge.Unavailable, []string{
+			"9001",
+			"hostgroup 0",
+		}},
 		{1205, "Lock wait timeout exceeded; try restarting transaction", purge.Transient, []string{"1205", "held a lock"}},
 		{1213, "Deadlock found when trying to get lock", purge.Transient, []string{"1213"}},
 		{1062, "Duplicate entry 'jane@example.org' for key", purge.Transient, []string{"1062"}},
 	} {
-		f.exec("CREATE TRIGGER " + f.db.Ledger + ".answer BEFORE UPDATE ON " + f.db.Ledger + ".requests FOR EACH ROW SIGNAL SQLSTATE 'HY000'" +
+		f.exec("CREATE TRIGGER " + f.db.Ledger + ".answer BEFORE UPDATE ON " + f.db.Ledger +
+			".requests FOR EACH ROW SIGNAL SQLSTATE 'HY000'" +
 			fmt.Sprintf(" SET MYSQL_ERRNO = %d, MESSAGE_TEXT = '%s'", tc.number, strings.ReplaceAll(tc.message, "'", "''")))
 		_, err := f.Begin(t.Context(), attempt.Task)
 		f.exec("DROP TRIGGER " + f.db.Ledger + ".answer")
@@ -74,7 +91,8 @@ func TestWhatTheServerAnswers(t *testing.T) {
 				t.Errorf("%d: got %q, want it to hold %q", tc.number, err, part)
 			}
 		}
-		if tc.want == purge.Transient && strings.Contains(err.Error(), "cannot be") || strings.Contains(err.Error(), "example.org") {
+		if tc.want == purge.Transient && strings.Contains(err.Error(), "cannot be") || strings.Contains(err.Error(),
+			"example.org") {
 			t.Errorf("%d: got %q", tc.number, err)
 		}
 	}
@@ -86,7 +104,8 @@ func TestWhatTheServerAnswers(t *testing.T) {
 // connections are the ids of the fixture's connections that the server has.
 func (f *fixture) connections() []int {
 	f.t.Helper()
-	rows, err := f.db.Root.QueryContext(f.t.Context(), "SELECT id FROM information_schema.processlist WHERE db = ? AND user LIKE 'cp\\_%'", f.db.Ledger)
+	rows, err := f.db.Root.QueryContext(f.t.Context(),
+		"SELECT id FROM information_schema.processlist WHERE db = ? AND user LIKE 'cp\\_%'", f.db.Ledger)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -105,8 +124,8 @@ func (f *fixture) connections() []int {
 	return ids
 }
 
-// TestAReadOnlyServerIsNamedAndLeft: the old primary after a failover. Its reason is shown, and its connections are not used
-// again.
+// TestAReadOnlyServerIsNamedAndLeft: the old primary after a failover. Its reason is shown, and its connections are
+// not used again.
 func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
@@ -116,7 +135,8 @@ func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	user := f.NewUser(purgetest.Retiring)
 	wish := []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
 	_, err := f.Accept(t.Context(), wish)
-	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1290") || !strings.Contains(err.Error(), "--read-only") {
+	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1290") ||
+		!strings.Contains(err.Error(), "--read-only") {
 		t.Errorf("got %v, want the server's reason", err)
 	}
 	f.exec("SET GLOBAL read_only = 0")
@@ -149,7 +169,8 @@ func TestTooManyConnections(t *testing.T) {
 		held = append(held, conn)
 	}
 	err := f.open(f.dsn).Ping(t.Context())
-	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1040") || strings.ContainsAny(err.Error(), "\x00") {
+	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1040") ||
+		strings.ContainsAny(err.Error(), "\x00") {
 		t.Errorf("got %q, want an unavailable server, in plain text", err)
 	}
 }
@@ -164,7 +185,8 @@ func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback() //nolint:errcheck // it only holds a lock
-	if _, err := tx.ExecContext(t.Context(), "UPDATE "+f.db.Ledger+".requests SET updated_at = NOW(6) WHERE id = ?", attempt.Request); err != nil {
+	if _, err := tx.ExecContext(t.Context(), "UPDATE "+f.db.Ledger+".requests SET updated_at = NOW(6) WHERE id = ?",
+		attempt.Request); err != nil {
 		t.Fatal(err)
 	}
 	store := f.open(f.dsn, func(c *mysql.Config) { c.QueryTimeout = 12 * time.Second })
@@ -225,7 +247,10 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 		t.Fatal(err)
 	}
 	ping := func(config *tls.Config) error {
-		store, err := mysql.Open(mysql.Config{DSN: server.DSN(user, password, ""), LMSDatabase: db.LMS, ConnectTimeout: 5 * time.Second, TLS: config})
+		store, err := mysql.Open(mysql.Config{
+			DSN: server.DSN(user, password, ""), LMSDatabase: db.LMS,
+			ConnectTimeout: 5 * time.Second, TLS: config,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +259,10 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 		defer cancel()
 		return store.Ping(ctx)
 	}
-	if err := ping(&tls.Config{RootCAs: trusted, ServerName: "db.example", Certificates: []tls.Certificate{mine}}); err != nil {
+	if err := ping(&tls.Config{
+		RootCAs: trusted, ServerName: "db.example",
+		Certificates: []tls.Certificate{mine},
+	}); err != nil {
 		t.Errorf("all is given: %v", err)
 	}
 	for name, config := range map[string]*tls.Config{

@@ -33,8 +33,8 @@ type RedisConfig struct {
 // NewRedis makes a client from a URL alone, without connecting.
 func NewRedis(url string) (redis.UniversalClient, error) { return OpenRedis(RedisConfig{URL: url}) }
 
-// OpenRedis makes a client without connecting. asynq's own parser drops ACL user names and knows no cluster, so go-redis's
-// parsers are used. The error never holds the URL, which may hold a password.
+// OpenRedis makes a client without connecting. asynq's own parser drops ACL user names and knows no cluster, so
+// go-redis's parsers are used. The error never holds the URL, which may hold a password.
 func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 	scheme, rest, ok := strings.Cut(cfg.URL, "://")
 	base, kind, _ := strings.Cut(scheme, "+")
@@ -49,7 +49,7 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 	case "":
 		var o *redis.Options
 		if o, err = redis.ParseURL(cfg.URL); err == nil {
-			encrypted, settings = &o.TLSConfig, []setting{{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password}}
+			encrypted, settings = &o.TLSConfig, cfg.account(&o.Username, &o.Password)
 			makeClient = func() redis.UniversalClient { return redis.NewClient(o) }
 		}
 	case "sentinel":
@@ -58,18 +58,15 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 			err = errors.New("no master_name")
 		}
 		if err == nil {
-			encrypted, settings = &o.TLSConfig, []setting{
-				{"redis.username", &o.Username, cfg.Username},
-				{"redis.password", &o.Password, cfg.Password},
-				{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername},
-				{"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword},
-			}
+			encrypted, settings = &o.TLSConfig, append(cfg.account(&o.Username, &o.Password),
+				setting{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername},
+				setting{"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword})
 			makeClient = func() redis.UniversalClient { return redis.NewFailoverClient(o) }
 		}
 	case "cluster":
 		var o *redis.ClusterOptions
 		if o, err = redis.ParseClusterURL(base + "://" + rest); err == nil {
-			encrypted, settings = &o.TLSConfig, []setting{{"redis.username", &o.Username, cfg.Username}, {"redis.password", &o.Password, cfg.Password}}
+			encrypted, settings = &o.TLSConfig, cfg.account(&o.Username, &o.Password)
 			makeClient = func() redis.UniversalClient { return redis.NewClusterClient(o) }
 		}
 	default:
@@ -87,6 +84,11 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 		secure(*encrypted, cfg.TLS)
 	}
 	return makeClient(), nil
+}
+
+// account are the settings of the Redis servers' account.
+func (cfg RedisConfig) account(username, password *string) []setting {
+	return []setting{{"redis.username", username, cfg.Username}, {"redis.password", password, cfg.Password}}
 }
 
 // setting is a part of the client's options that may stand in the URL or in a key of its own.
@@ -108,13 +110,14 @@ func (s setting) apply() error {
 	}
 }
 
-// secure prepares the encryption that a URL asks for. Of a cluster, and of Sentinel with its servers, the parsers ask every
-// node for the certificate of the first; without a name, each is asked for that of the host that is connected to.
+// secure prepares the encryption that a URL asks for. Of a cluster, and of Sentinel with its servers, the parsers ask
+// every node for the certificate of the first; without a name, each is asked for that of the host that is dialled.
 func secure(client, wanted *tls.Config) {
 	client.ServerName = ""
 	client.MinVersion = tls.VersionTLS12
 	if wanted != nil {
-		client.ServerName, client.RootCAs, client.GetClientCertificate = wanted.ServerName, wanted.RootCAs, wanted.GetClientCertificate
+		client.ServerName, client.RootCAs = wanted.ServerName, wanted.RootCAs
+		client.GetClientCertificate = wanted.GetClientCertificate
 	}
 }
 

@@ -21,11 +21,14 @@ import (
 )
 
 // encrypted starts a Redis on host that takes encrypted connections only. Its certificate is for hosts.
-func encrypted(t *testing.T, a *sandboxtest.Authority, host string, opts sandbox.Options, hosts ...string) *sandbox.Redis {
+func encrypted(t *testing.T, a *sandboxtest.Authority, host string, opts sandbox.Options,
+	hosts ...string,
+) *sandbox.Redis {
 	t.Helper()
 	certificate, key := a.Issue(t, "server-"+strings.ReplaceAll(host, ".", "-"), hosts...)
 	opts.RedisTLS, opts.RedisHost = true, host
-	opts.RedisArguments = append(opts.RedisArguments, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", a.File,
+	opts.RedisArguments = append(opts.RedisArguments, "--tls-cert-file", certificate, "--tls-key-file", key,
+		"--tls-ca-cert-file", a.File,
 		"--tls-replication", "yes", "--tls-cluster", "yes")
 	return sandboxtest.OwnServersWith(t, opts).Redis
 }
@@ -55,7 +58,8 @@ func trusting(t *testing.T, a *sandboxtest.Authority) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &tls.Config{RootCAs: roots, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}
+	mine := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return &tls.Config{RootCAs: roots, GetClientCertificate: mine}
 }
 
 func TestRedisOverTLS(t *testing.T) {
@@ -75,7 +79,8 @@ func TestRedisOverTLS(t *testing.T) {
 		"another name":          {URL: "rediss://" + address, TLS: trusted}, // that of the URL, 127.0.0.1
 		"no client certificate": {URL: "rediss://" + address, TLS: anonymous},
 	} {
-		if err := queue.Ping(t.Context(), openWith(t, cfg)); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "redis.tls") {
+		err := queue.Ping(t.Context(), openWith(t, cfg))
+		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "redis.tls") {
 			t.Errorf("%s: got %v, want a misconfiguration", name, err)
 		}
 	}
@@ -134,12 +139,14 @@ func TestEachNodeOfAClusterHasItsOwnCertificate(t *testing.T) {
 		}
 	}
 	named := trusting(t, sandboxtest.NewAuthority(t))
-	if err := queue.Ping(t.Context(), openWith(t, queue.RedisConfig{URL: "rediss+cluster://" + nodes[0].Addr, TLS: named})); purge.ClassOf(err) != purge.Misconfigured {
+	err = queue.Ping(t.Context(), openWith(t, queue.RedisConfig{URL: "rediss+cluster://" + nodes[0].Addr, TLS: named}))
+	if purge.ClassOf(err) != purge.Misconfigured {
 		t.Errorf("another authority: got %v, want a misconfiguration", err)
 	}
 }
 
-// TestSentinelWithPasswordsAndCertificates: the Sentinel and the server have a certificate and a password of their own each.
+// TestSentinelWithPasswordsAndCertificates: the Sentinel and the server have a certificate and a password of their own
+// each.
 func TestSentinelWithPasswordsAndCertificates(t *testing.T) {
 	t.Parallel()
 	authority := sandboxtest.NewAuthority(t)
@@ -154,10 +161,13 @@ func TestSentinelWithPasswordsAndCertificates(t *testing.T) {
 	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sentinel := encrypted(t, authority, "127.0.0.1", sandbox.Options{RedisArguments: []string{file, "--sentinel"}}, "127.0.0.1")
+	sentinel := encrypted(t, authority, "127.0.0.1", sandbox.Options{RedisArguments: []string{file, "--sentinel"}},
+		"127.0.0.1")
 	inside(t.Context(), t, sentinel, "ACL", "SETUSER", "default", "resetpass", ">of-the-sentinel")
 	url := "rediss+sentinel://" + sentinel.Addr + "/0?master_name=theirs"
-	cfg := queue.RedisConfig{URL: url, Password: "of-the-server", SentinelPassword: "of-the-sentinel", TLS: trusting(t, authority)}
+	cfg := queue.RedisConfig{
+		URL: url, Password: "of-the-server", SentinelPassword: "of-the-sentinel", TLS: trusting(t, authority),
+	}
 	rdb := openWith(t, cfg)
 	eventually(t, "the server is found", func(ctx context.Context) error { return queue.Ping(ctx, rdb) })
 	for name, wrong := range map[string]queue.RedisConfig{

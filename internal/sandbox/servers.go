@@ -25,7 +25,8 @@ type Options struct {
 	NoSync bool
 	// RedisCluster makes the Redis a node of a cluster, without slots: whoever uses it deals them out.
 	RedisCluster bool
-	// MariaDBArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the first.
+	// MariaDBArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
+	// first.
 	MariaDBArguments, RedisArguments []string
 	// RedisTLS lets the Redis take encrypted connections only; RedisArguments name its certificate.
 	RedisTLS bool

@@ -85,9 +85,10 @@ var (
 	waited      = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket", "kind")
 	inFlight    = desc("certpurge_gcs_calls_in_flight", "Calls to a bucket that are under way.", "bucket")
 	maxInFlight = desc("certpurge_gcs_calls_in_flight_limit", "Calls to a bucket that may be under way.", "bucket")
-	softDelete  = desc("certpurge_bucket_soft_delete_seconds", "How long a bucket keeps deleted objects restorable, as last read; 0 for not at all, missing if it does not say.", "bucket")
-	retention   = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be deleted, as last read; 0 for none.", "bucket")
-	versioning  = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All of them are deleted.", "bucket")
+	softDelete  = desc("certpurge_bucket_soft_delete_seconds",
+		"How long a bucket keeps deleted objects restorable, as last read; 0 for not at all, missing if unknown.", "bucket")
+	retention  = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be deleted, as last read; 0 for none.", "bucket")
+	versioning = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All of them are deleted.", "bucket")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

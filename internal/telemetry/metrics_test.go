@@ -240,7 +240,10 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 	}
 	s.Ready = func(context.Context) bool { return false }
 	s.Settings = func() []telemetry.BucketSettings {
-		return []telemetry.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour, Retention: time.Minute}, {Bucket: "old", SoftDeleteUnknown: true}}
+		return []telemetry.BucketSettings{{
+			Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour,
+			Retention: time.Minute,
+		}, {Bucket: "old", SoftDeleteUnknown: true}}
 	}
 	s.Buckets = func() []telemetry.BucketFigures {
 		return []telemetry.BucketFigures{

@@ -107,7 +107,10 @@ func (w *world) open(t *testing.T, base string) *overview.Page {
 			return overview.Diagnosis{Finds: w.finds, Whole: true}, nil
 		},
 		Buckets: func() []overview.Bucket {
-			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {Name: "old", SoftDeleteUnknown: true}}
+			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {
+				Name:              "old",
+				SoftDeleteUnknown: true,
+			}}
 		},
 	}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	page.Now = func() time.Time { return now }

@@ -181,8 +181,8 @@ func removeAll(w World) {
 	}
 }
 
-// Situations runs a purge in every situation of the table, on a fresh store each, and once more after mending. Situations in
-// which a deadline passes run in a bubble of their own clock, so that only what hangs meets one.
+// Situations runs a purge in every situation of the table, on a fresh store each, and once more after mending.
+// Situations in which a deadline passes run in a bubble of their own clock, so that only what hangs meets one.
 func Situations(t *testing.T, open func(t *testing.T, acceptSoftDelete bool) World) {
 	t.Helper()
 	for _, s := range table() {

@@ -37,8 +37,8 @@ func NewAuthority(tb testing.TB) *Authority {
 	return a
 }
 
-// Issue makes a certificate for hosts, names or IP addresses, that servers and clients can use, and returns the files of it
-// and of its key. name must be one that was not used before.
+// Issue makes a certificate for hosts, names or IP addresses, that servers and clients can use, and returns the files
+// of it and of its key. name must be one that was not used before.
 func (a *Authority) Issue(tb testing.TB, name string, hosts ...string) (certificateFile, keyFile string) {
 	tb.Helper()
 	template := &x509.Certificate{
