@@ -30,9 +30,11 @@ func TestThrottlingFailsNobody(t *testing.T) {
 		for n := range users {
 			user := b.books.NewUser(purgetest.Retiring)
 			for i := range 2 {
-				ids := id(2*n + i)
-				b.books.NewReference(user, purge.Live, ids, ids, "")
-				for _, name := range []string{"downloads/" + ids + "/Certificate.pdf", "cert/" + ids + "/Certificate.pdf.sig", "cert/" + ids + "/valid.html"} {
+				download, verify := id(2*n+i), id(1_000_000+2*n+i)
+				b.books.NewReference(user, purge.Live, download, verify, "")
+				for _, name := range []string{
+					"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html",
+				} {
 					if _, err := b.server.Put(purgetest.Bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
 						t.Fatal(err)
 					}

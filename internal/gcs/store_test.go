@@ -166,8 +166,8 @@ func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 		t.Helper()
 		user := b.books.NewUser(purgetest.Retiring)
 		for n := range certificates {
-			b.books.NewReference(user, purge.Live, id(n), id(n), "")
-			for _, name := range []string{"downloads/" + id(n) + "/Certificate.pdf", "cert/" + id(n) + "/valid.html"} {
+			b.books.NewReference(user, purge.Live, id(n), id(1000+n), "")
+			for _, name := range []string{"downloads/" + id(n) + "/Certificate.pdf", "cert/" + id(1000+n) + "/valid.html"} {
 				if _, err := b.server.Put(purgetest.Bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
 					t.Fatal(err)
 				}

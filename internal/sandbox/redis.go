@@ -72,6 +72,8 @@ func (r *Redis) arguments() []string {
 		"--appendonly", "no",
 		"--databases", redisDatabases,
 		"--maxmemory-policy", "noeviction",
+		// A machine that is busy for seconds must not make a short script look like one that does not end.
+		"--lua-time-limit", "0",
 		// asynq keeps a task as a hash: this holds it in the compact form. Redis 6 knows the option by this name only, later
 		// ones by this and by hash-max-listpack-value.
 		"--hash-max-ziplist-value", "1024",

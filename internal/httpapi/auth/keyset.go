@@ -162,10 +162,10 @@ func (s *keySet) fly(ctx context.Context, flight chan struct{}) {
 	s.failure = err
 	s.flight = nil
 	s.mu.Unlock()
-	close(flight)
 	if err != nil && ctx.Err() == nil {
 		s.log.WarnContext(ctx, "fetching the key set failed", slog.Any("error", err))
 	}
+	close(flight)
 }
 
 // run keeps the set fresh until ctx is done.
