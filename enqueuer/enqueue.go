@@ -191,6 +191,8 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 		switch {
 		case r.Found == purge.FoundNew:
 			a.printf("user %d: request %d queued\n", r.User, r.Request)
+		case !r.Open && r.Reason == purge.ReasonFilesMissing:
+			a.printf("user %d: request %d already done with files missing, no link is left\n", r.User, r.Request)
 		case !r.Open:
 			a.printf("user %d: request %d already done, no link is left\n", r.User, r.Request)
 		case r.Found == purge.Found(purge.Queued) || r.Found == purge.Found(purge.Running):

@@ -324,6 +324,13 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, "--wait"); strings.Count(out, "done") != 2 {
 		t.Errorf("got %q", out)
 	}
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET reason = 'files_missing' WHERE user_id = ?", bob)
+	if _, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait"); !strings.Contains(said, "done with files missing: 1 of 2") {
+		t.Errorf("what is done with files missing is not told apart: %q", said)
+	}
+	if out, _ := c.run(cli.ExitOK, "enqueue", b); !strings.Contains(out, "already done with files missing") {
+		t.Errorf("got %q", out)
+	}
 }
 
 func TestConfigAndVersion(t *testing.T) {

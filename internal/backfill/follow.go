@@ -56,9 +56,12 @@ func (f *Follower) Add(accepted []purge.Accepted) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range accepted {
-		if a.Open {
+		switch {
+		case a.Open:
 			f.open.Add(uint64(a.Request)) //nolint:gosec // ids of the ledger are positive
-		} else {
+		case a.Reason == purge.ReasonFilesMissing:
+			f.ended.Missing++
+		default:
 			f.ended.Done++
 		}
 	}

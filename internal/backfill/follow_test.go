@@ -38,6 +38,8 @@ func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Fate,
 				fate.State = purge.Refused
 			case 1:
 				fate.State = purge.Failed
+			case 3:
+				fate.State, fate.Reason = purge.Done, purge.ReasonFilesMissing
 			case 2:
 				if fate.State = purge.Done; id%20 == 2 {
 					fate.State, fate.WaitsTill = purge.Queued, time.Now().Add(24*time.Hour)
@@ -72,11 +74,11 @@ func TestFollowGoesOnUntilAllHaveEnded(t *testing.T) {
 			for id := from; id < from+300; id++ {
 				accepted = append(accepted, purge.Accepted{Request: purge.RequestID(id), Open: true})
 			}
-			f.Add(append(accepted, purge.Accepted{Request: 99_999}))
+			f.Add(append(accepted, purge.Accepted{Request: 99_999}, purge.Accepted{Request: 99_998, Reason: purge.ReasonFilesMissing}))
 			synctest.Wait()
 		}
 		f.NoMore()
-		want := backfill.Ended{Done: 840 + 60 + 4, Refused: 120, Failed: 120, Waiting: 60}
+		want := backfill.Ended{Done: 720 + 60 + 4, Missing: 120 + 4, Refused: 120, Failed: 120, Waiting: 60}
 		if got := <-done; got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

@@ -21,6 +21,7 @@ type met struct {
 	id       purge.RequestID
 	scope    scope
 	state    purge.State
+	reason   purge.Reason
 	attempts int
 	fresh    bool // made for a wish that has not been answered yet
 }
@@ -76,12 +77,12 @@ func (s *Store) lookUp(ctx context.Context, keys []string, known map[string]*met
 		err := each(ctx, s.sql, func(rows *sql.Rows) error {
 			var key string
 			var m met
-			if err := rows.Scan(&m.id, &key, &m.scope.user, &m.scope.certificate, &m.state, &m.attempts); err != nil {
+			if err := rows.Scan(&m.id, &key, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts); err != nil {
 				return err
 			}
 			known[key] = &m
 			return nil
-		}, "SELECT id, idempotency_key, user_id, certificate_id, state, attempts_made FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
+		}, "SELECT id, idempotency_key, user_id, certificate_id, state, reason, attempts_made FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
 		if err != nil {
 			return classify("looking up requests", err)
 		}
@@ -194,7 +195,7 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 				open[w.AcceptMissing] = append(open[w.AcceptMissing], m.id)
 			}
 		case w.Replay, m.state == purge.Done && !left[m.scope]:
-			a.Open = false
+			a.Open, a.Reason = false, m.reason
 		default:
 			again[w.AcceptMissing] = append(again[w.AcceptMissing], m.id)
 			m.state = purge.Queued

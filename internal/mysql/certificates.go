@@ -156,16 +156,16 @@ func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.Certificate
 	return strings.Join(none, " AND "), args
 }
 
-// withReferences returns those of the users that have a reference that counts as left.
-func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[purge.UserID]bool, error) {
-	found := map[purge.UserID]bool{}
+// withReferences counts the references that count as left, of those of the users that have any.
+func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[purge.UserID]int, error) {
+	found := map[purge.UserID]int{}
 	for _, table := range s.counting() {
-		ids, err := s.referring(ctx, table, users)
+		references, err := s.referring(ctx, table, users)
 		if err != nil {
 			return nil, fmt.Errorf("looking for references: %w", err)
 		}
-		for _, id := range ids {
-			found[id] = true
+		for id, n := range references {
+			found[id] += n
 		}
 	}
 	return found, nil

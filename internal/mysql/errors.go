@@ -98,11 +98,11 @@ func hint(number uint16) string {
 	case erBinlogByStatement:
 		return " (set binlog_format to ROW or MIXED)"
 	case erUnknownCommand:
-		return ": this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
+		return "; this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
 	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
 		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate` needs the account certpurge_migrate)"
 	default:
-		if unavailable[number] {
+		if isUnavailable(number) {
 			return ""
 		}
 		return " (check mysql.dsn)"
@@ -151,7 +151,7 @@ func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
 			"%s: MySQL error %d: %s%s", doing, e.Number, printable(e.Message), hint(e.Number))}
 	case isUnavailable(e.Number):
 		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf(
-			"MySQL cannot be used (%s): %s: %s", doing, number, printable(e.Message))}
+			"MySQL cannot be used (%s): %s: %s%s", doing, number, printable(e.Message), hint(e.Number))}
 	case e.Number == erLockWaitTimeout:
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf(
 			"%s: MySQL %s: another connection held a lock on a row for too long", doing, number)}

@@ -32,7 +32,9 @@ func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accep
 		foreseen[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
 		if m := known[w.Key]; m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])
-			foreseen[i] = purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts}
+			foreseen[i] = purge.Accepted{
+				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts,
+			}
 		}
 	}
 	return foreseen, nil

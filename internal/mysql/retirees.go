@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -43,27 +45,28 @@ func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.
 	if len(users) == 0 {
 		return nil, nil
 	}
-	found := map[purge.UserID]purge.Standing{}
-	for _, table := range []string{s.tables.history, s.tables.certificates} { // the live table decides last
-		ids, err := s.referring(ctx, table, users)
+	found, counting := map[purge.UserID]purge.Standing{}, map[purge.UserID]int{}
+	for _, table := range []string{s.tables.certificates, s.tables.history} {
+		references, err := s.referring(ctx, table, users)
 		if err != nil {
 			return nil, classify("asking the LMS database", err)
 		}
-		for _, id := range ids {
-			found[id] = purge.Standing{Left: table == s.tables.certificates || s.clear}
+		for id, n := range references {
+			found[id] = purge.Standing{}
+			if slices.Contains(s.counting(), table) {
+				counting[id] += n
+			}
 		}
 	}
 	if len(found) == 0 {
 		return found, nil
 	}
-	left := make([]purge.UserID, 0, len(found))
-	for id := range found {
-		left = append(left, id)
-	}
+	left := slices.Collect(maps.Keys(found))
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at").Where("user_id IN ? AND certificate_id = 0", left).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at, references_kept").Where("user_id IN ? AND certificate_id = 0", left).Order("id").Find(&rows).Error; err != nil {
 		return nil, classify("looking up requests", err)
 	}
+	kept := map[purge.UserID]int{}
 	for _, r := range rows {
 		standing := found[r.UserID]
 		switch {
@@ -71,15 +74,28 @@ func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.
 			standing.Open = true
 		case r.FinishedAt != nil && !r.FinishedAt.Before(standing.EndedAt):
 			standing.Ended, standing.EndedAt = r.State, *r.FinishedAt
+			kept[r.UserID] = r.ReferencesKept
 		}
 		found[r.UserID] = standing
+	}
+	for id, standing := range found {
+		standing.Left = counting[id] > kept[id]
+		found[id] = standing
 	}
 	return found, nil
 }
 
-// referring returns those of the users that have a reference in a table.
-func (s *Store) referring(ctx context.Context, table string, users []purge.UserID) ([]purge.UserID, error) {
-	var ids []purge.UserID
-	err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT user_id FROM "+table+" WHERE user_id IN ? AND "+hasReference, users).Scan(&ids).Error
-	return ids, err
+// referring counts the references in a table of those of the users that have any.
+func (s *Store) referring(ctx context.Context, table string, users []purge.UserID) (map[purge.UserID]int, error) {
+	var rows []struct {
+		UserID purge.UserID
+		N      int
+	}
+	err := s.gorm.WithContext(ctx).Raw("SELECT user_id, COUNT(*) AS n FROM "+table+" WHERE user_id IN ? AND "+hasReference+
+		" GROUP BY user_id", users).Scan(&rows).Error
+	found := make(map[purge.UserID]int, len(rows))
+	for _, row := range rows {
+		found[row.UserID] = row.N
+	}
+	return found, err
 }

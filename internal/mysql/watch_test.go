@@ -94,7 +94,18 @@ func TestStandings(t *testing.T) {
 	end(back, "k5", purge.Done, purge.ReasonNone)
 	f.NewReference(back, purge.Live, idD, idV, "") // out of a backup
 
-	all := []purge.UserID{web, live, old, url, open, failed, both, back, 999_999}
+	// Links of other services stay after a purge; only more than these are left.
+	keep, more := user(), user()
+	for _, id := range []purge.UserID{keep, more} {
+		external := f.NewReference(id, purge.Live, "", "", "https://credentials.example.net/0f3c")
+		report := purge.Report{State: purge.Done, Keep: []purge.Reference{external}}
+		if got, err := f.Record(t.Context(), begin(id, fmt.Sprintf("keep%d", id)), report); err != nil || got.State != purge.Done {
+			t.Fatalf("got %+v, %v", got, err)
+		}
+	}
+	f.NewReference(more, purge.Live, idD, idV, "")
+
+	all := []purge.UserID{web, live, old, url, open, failed, both, back, keep, more, 999_999}
 	for name, tc := range map[string]struct {
 		store   *mysql.Store
 		oldLeft bool
@@ -106,6 +117,7 @@ func TestStandings(t *testing.T) {
 		want := map[purge.UserID]purge.Standing{
 			live: {Left: true}, old: {Left: tc.oldLeft}, url: {Left: true}, open: {Left: true, Open: true},
 			failed: {Left: true, Ended: purge.Failed}, both: {Left: true, Ended: purge.Refused}, back: {Left: true, Ended: purge.Done},
+			keep: {Ended: purge.Done}, more: {Left: true, Ended: purge.Done},
 		}
 		for id, standing := range got {
 			if ended := !standing.EndedAt.IsZero(); ended != (standing.Ended != "") || ended && time.Since(standing.EndedAt) > time.Hour {

@@ -36,6 +36,8 @@ type Accepted struct {
 	// Open means queued or running now. Otherwise the request was done before and no reference is left, or it had ended
 	// and the wish was a replay.
 	Open bool `json:"open"`
+	// Reason is that of a request that is not open: files_missing, if it is done with files missing.
+	Reason Reason `json:"reason,omitempty"`
 	// Attempts is how many the request had before this wish.
 	Attempts int `json:"-"`
 }

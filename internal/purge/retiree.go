@@ -13,7 +13,9 @@ type Retiree struct {
 
 // Standing is how a user with references stands: whether they still count, and what became of the requests.
 type Standing struct {
-	Left    bool  // a reference that a purge would clear; false where only history rows have one and those are not cleared
+	// Left is whether a purge would clear a reference. It is false where only history rows have one and those are not
+	// cleared, and where there are no more than the links of other services that the latest purge has kept.
+	Left    bool
 	Open    bool  // a request is queued or running
 	Ended   State // how the latest request ended; empty if none has
 	EndedAt time.Time

@@ -142,12 +142,12 @@ func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 				CertificateID: ref.CertificateID, Table: ref.Table, Outcome: External,
 				Generation: Generation{Name: fmt.Sprintf("link of certificate %d (%s)", ref.CertificateID, ref.Table)},
 			})
-			if !p.Policy.ClearExternal {
-				report.Keep = append(report.Keep, ref.Reference)
-				continue
-			}
 		}
 		if ref.Table == History && !p.Policy.ClearHistory {
+			continue
+		}
+		if ref.external && !ref.seen() && !p.Policy.ClearExternal {
+			report.Keep = append(report.Keep, ref.Reference)
 			continue
 		}
 		key := clearingKey{ref.CertificateID, ref.Table}
