@@ -530,7 +530,7 @@ func TestDeadlockIsTransient(t *testing.T) {
 // transactions only if nobody has asked for 100 ms, so asking faster would wait for ever.
 func (f *fixture) waitForLock() {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()

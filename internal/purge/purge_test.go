@@ -530,6 +530,22 @@ func TestPurgeKeepsTheEvidenceOfAKilledAttempt(t *testing.T) {
 	s.checkPurged(t, result, err)
 }
 
+// TestAnAttemptWhoseTimeIsOverRecordsWhatItDid ends the attempt's context when the first delete begins.
+func TestAnAttemptWhoseTimeIsOverRecordsWhatItDid(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.cloud.Before(purgetest.OpDelete, cancel)
+	result, err := s.purge(ctx)
+	if purge.ClassOf(err) != purge.Transient || result.State != purge.Queued || result.Reason != purge.ReasonTransient {
+		t.Errorf("got %+v, %v; want it recorded as queued: transient", result, err)
+	}
+	next, err := s.books.Begin(t.Context(), purge.Task{Request: request, User: userA})
+	if err != nil || next.Unfinished != 1 || next.Failures != 1 {
+		t.Errorf("the next attempt: got %+v, %v; want one counted failure, and none that recorded nothing", next, err)
+	}
+}
+
 func TestAcceptFollowsTheIdempotencyRules(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

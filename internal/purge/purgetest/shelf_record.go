@@ -103,6 +103,11 @@ func testChanged(t *testing.T, s Shelf) {
 		t.Errorf("a reference was cleared although it names other files now")
 	}
 	s.ReplaceVerify(ref, VerifyID)
+	// So does a space at the end, which a comparison that pads would not see.
+	s.ReplaceURL(ref, someURL+" ")
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
+		t.Errorf("a value that differs in a space at its end was cleared")
+	}
 	// Letter case alone makes another value, whatever the column's collation says.
 	s.ReplaceURL(ref, "https://s3.amazonaws.com/verify.example.org/downloads/"+DownloadID+"/CERTIFICATE.PDF")
 	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
