@@ -136,19 +136,18 @@ func (r *planned) where(kind Kind) string {
 
 // listCertificates names certificates for a sentence, no more than a line holds.
 func listCertificates(ids []CertificateID) string {
-	const most = 5
-	text := "certificate "
-	if len(ids) > 1 {
-		text = "certificates "
+	const shown = 5
+	var names []string
+	for _, id := range ids[:min(len(ids), shown)] {
+		names = append(names, fmt.Sprint(id))
 	}
-	for i, id := range ids[:min(len(ids), most)] {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprint(id)
+	text := strings.Join(names, ", ")
+	switch more := len(ids) - shown; {
+	case len(ids) == 1:
+		return "certificate " + text
+	case more > 0:
+		return fmt.Sprintf("certificates %s and %d more", text, more)
+	default:
+		return "certificates " + text
 	}
-	if len(ids) > most {
-		text += fmt.Sprintf(" and %d more", len(ids)-most)
-	}
-	return text
 }

@@ -372,12 +372,13 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 	}
 	r := b.requests[i]
 	a := purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
-	if w.Replay && r.state.Ended() || r.state == purge.Done && !b.left(r.scope) {
+	switch {
+	case w.Replay && r.state.Ended(), r.state == purge.Done && !b.left(r.scope):
 		a.Open, a.Reason = false, r.reason
-	} else if r.state.Ended() {
+	case r.state.Ended():
 		r.state, r.reason, r.failures, r.lost, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(), w.AcceptMissing
 		r.fence++ // an attempt from before the end must not end it again
-	} else if w.AcceptMissing != "" {
+	case w.AcceptMissing != "":
 		r.accepts = w.AcceptMissing
 	}
 	return a
