@@ -184,9 +184,26 @@ func joinIDs(ids []purge.UserID) string {
 }
 
 func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
-	if *o.output == "json" {
-		return a.printJSON(map[string]any{"requests": accepted})
+	missing := 0
+	for _, r := range accepted {
+		if !r.Open && r.Reason == purge.ReasonFilesMissing {
+			missing++
+		}
 	}
+	if *o.output == "json" {
+		if err := a.printJSON(map[string]any{"requests": accepted}); err != nil {
+			return err
+		}
+	} else {
+		a.sayAccepted(accepted)
+	}
+	if missing > 0 {
+		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New(notDone(missing, 0, len(accepted)))}
+	}
+	return nil
+}
+
+func (a *app) sayAccepted(accepted []purge.Accepted) {
 	for _, r := range accepted {
 		switch {
 		case r.Found == purge.FoundNew:
@@ -201,5 +218,4 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 			a.printf("user %d: request %d was %s, queued again\n", r.User, r.Request, r.Found)
 		}
 	}
-	return nil
 }

@@ -328,7 +328,7 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	if _, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait"); !strings.Contains(said, "done with files missing: 1 of 2") {
 		t.Errorf("what is done with files missing is not told apart: %q", said)
 	}
-	if out, _ := c.run(cli.ExitOK, "enqueue", b); !strings.Contains(out, "already done with files missing") {
+	if out, _ := c.run(cli.ExitNotDone, "enqueue", b); !strings.Contains(out, "already done with files missing") {
 		t.Errorf("got %q", out)
 	}
 }

@@ -45,6 +45,7 @@ type worker struct {
 // run opens everything, serves until ctx ends, and closes everything.
 func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) (err error) {
 	w := &worker{cfg: cfg, log: log, suspect: make(chan struct{}, 1)}
+	w.misses.Doubt = w.doubt
 	if w.registry, err = telemetry.NewRegistry(); err != nil {
 		return err
 	}

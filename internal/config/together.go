@@ -7,6 +7,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/certpurge/certpurge/internal/login"
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
@@ -113,6 +114,11 @@ func checkLocations(locations []Location, report func(path, sentence string)) {
 			report(path, fmt.Sprintf("must be unique, is %s like %s", describe(location.Name), first))
 		} else {
 			names[location.Name] = path
+		}
+		if isDirectory(location.DownloadsDir) && isDirectory(location.VerifyDir) && purge.Nested(location.DownloadsDir, location.VerifyDir) {
+			report(fmt.Sprintf("locations[%d].verify_dir", i), fmt.Sprintf(
+				"must not be the directory of downloads_dir (%s), nor in it or around it, is %s",
+				location.DownloadsDir, describe(location.VerifyDir)))
 		}
 		for j, prefix := range location.URLPrefixes {
 			path := fmt.Sprintf("locations[%d].url_prefixes[%d]", i, j)

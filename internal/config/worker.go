@@ -14,7 +14,8 @@ type Worker struct {
 	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
 	// ExternalPrefixes are the beginnings of download URLs that lead to no file of certpurge's, such as those of a credentials
 	// service, each ending with "/" and written like url_prefixes. Without an entry such a link is unrecognised, and its user
-	// fails. Where the row has a download_uuid as well, its directory is searched in all locations all the same.
+	// fails. Where the row has a download_uuid as well, there were files of certpurge's, and they are expected in any location.
+	// After a change, submit the users whom enqueuer coverage still names.
 	ExternalPrefixes []string `yaml:"external_prefixes" env:"EXTERNAL_PREFIXES" validate:"dive,url_prefix"`
 
 	// ExternalLinks says what becomes of links that begin with an external prefix: keep leaves them in the LMS, clear clears them

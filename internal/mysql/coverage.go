@@ -45,7 +45,7 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		return classify("asking the LMS database", err)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason, references_kept").Where("user_id IN ? AND certificate_id = 0", users).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ? AND certificate_id = 0", users).Order("id").Find(&rows).Error; err != nil {
 		return classify("looking up requests", err)
 	}
 	latest := map[purge.UserID]Request{}
@@ -55,14 +55,10 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		}
 	}
 	for _, user := range users {
-		r := latest[user]
-		kept := 0 // links of other services, which stay
-		if r.State == purge.Done {
-			kept = r.ReferencesKept
-		}
-		if left[user] <= kept {
+		if left[user] == 0 {
 			continue
 		}
+		r := latest[user]
 		if err := do(Uncovered{User: user, Request: r.ID, State: r.State, Reason: r.Reason}); err != nil {
 			return err
 		}

@@ -35,6 +35,9 @@ func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accep
 			foreseen[i] = purge.Accepted{
 				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts,
 			}
+			if stays {
+				foreseen[i].Reason = m.reason
+			}
 		}
 	}
 	return foreseen, nil

@@ -57,8 +57,12 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	return attempt, nil
 }
 
-// unseen are the outcomes that are not those of a file: purge.Outcome.Seen is false.
-const unseen = "('absent', 'missing', 'missing_accepted', 'external')"
+// emptied are the outcomes of files that were about to be deleted, kept those of files that something protected:
+// purge.Outcome.Emptied and purge.Outcome.Kept.
+const (
+	emptied = "('listed', 'erased', 'soft_deleted', 'not_proven')"
+	kept    = "('held', 'retained')"
+)
 
 // Intend writes the intents, then reads the eligibility and which of the empty directories held files before, in this
 // order, in one round trip.
@@ -71,8 +75,9 @@ func (s *Store) Intend(
 	s.addObjects(&q, attempt, intents, time.Time{})
 	text, args := s.tables.retirement("= ?"), []any{attempt.User}
 	if len(empty) > 0 { // all that ever held a file: a list of the empty ones could be too large for one statement
-		text += " UNION ALL SELECT DISTINCT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
-			" FROM evidence_objects WHERE user_id = ? AND outcome NOT IN " + unseen
+		text += " UNION ALL SELECT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
+			" FROM evidence_objects WHERE user_id = ? GROUP BY bucket, directory, user_id" +
+			" HAVING SUM(outcome IN " + emptied + ") > 0 AND SUM(outcome IN " + kept + ") = 0"
 		args = append(args, attempt.User)
 	}
 	known := map[purge.Directory]bool{}
@@ -112,8 +117,9 @@ func directoryTuples(dirs []purge.Directory) (text string, args []any) {
 func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, error) {
 	var found bool
 	err := s.sql.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT bucket, directory, outcome FROM evidence_objects"+
-		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, CHAR_LENGTH(?)) = ?)",
-		dir.Bucket, dir.Prefix, dir.Prefix).Scan(&found)
+		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, CHAR_LENGTH(?)) = ?"+
+		" AND CHAR_LENGTH(directory) = CHAR_LENGTH(?) + 33)", // an id of 32 digits and a slash
+		dir.Bucket, dir.Prefix, dir.Prefix, dir.Prefix).Scan(&found)
 	return found, classify("reading what was erased", err)
 }
 
@@ -180,13 +186,18 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 	for proven := range slices.Chunk(report.Proven, rowsPerStatement) {
 		names, directories := directoryTuples(proven)
 		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE user_id = ?"+
-			" AND outcome <> 'erased' AND outcome NOT IN "+unseen+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
+			" AND outcome <> 'erased' AND outcome IN "+emptied+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
 			" AND (bucket, directory) IN ("+names+")",
 			append([]any{attempt.Number, now, attempt.User, now}, directories...)...)
 	}
-	if report.State == purge.Done && attempt.Counts.DirectoriesMissing > 0 {
-		// The request is done all the same: what was missing there was found somewhere else, or has been accepted by now.
-		q.add("UPDATE evidence_objects SET outcome = 'absent' WHERE request_id = ? AND outcome = 'missing'", attempt.Request)
+	if report.State == purge.Done && attempt.Counts.DirectoriesMissing > 0 && len(report.Clear) > 0 {
+		// What was missing of a certificate whose references go now was found somewhere else, or has been accepted.
+		ids := []any{attempt.Request}
+		for _, c := range report.Clear {
+			ids = append(ids, c.CertificateID)
+		}
+		q.add("UPDATE evidence_objects SET outcome = 'absent' WHERE request_id = ? AND outcome = 'missing'"+
+			" AND certificate_id IN ("+tuples("?", len(report.Clear))+")", ids...)
 	}
 }
 
@@ -210,6 +221,10 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, len(report.Keep),
 		finished, now,
 	}
+	if report.State.Ended() {
+		// An acceptance is for one run; the evidence keeps who gave it.
+		text = strings.Replace(text, " WHERE state IN ", ", accept_missing_by = '' WHERE state IN ", 1)
+	}
 	if report.State == purge.Done {
 		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate, report.Keep)
 		q.add(text+"('queued', 'running', 'failed') AND id = ? AND "+condition,
@@ -217,7 +232,11 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 		q.add(text+"('queued', 'running') AND user_id = ? AND ? IN (0, certificate_id) AND "+condition,
 			slices.Concat(args, []any{attempt.User, attempt.Certificate}, scope)...)
 	} else {
-		q.add(text+"('queued', 'running') AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Fence)...)
+		text, args = text+"('queued', 'running') AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Fence)
+		if report.Reason == purge.ReasonFilesMissing { // unless it was accepted meanwhile: then the request stays open
+			text, args = text+" AND accept_missing_by = ?", append(args, attempt.AcceptMissing)
+		}
+		q.add(text, args...)
 	}
 	q.add(figures, attempt.User)
 }
@@ -233,8 +252,7 @@ const figures = "UPDATE requests SET" +
 	" references_cleared = (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)," +
 	// From left to right: these see the figures above. Whatever the last attempt met, all attempts have purged.
 	" reason = IF(state = 'done' AND reason = 'nothing_to_purge' AND references_cleared > 0, '', reason)," +
-	" reason = IF(state = 'done' AND directories_missing > 0 AND EXISTS (SELECT 1 FROM evidence_objects o WHERE o.request_id = requests.id" +
-	" AND o.outcome = 'missing_accepted'), 'files_missing', reason)" +
+	" reason = IF(state = 'done' AND directories_missing > 0, 'files_missing', reason)" +
 	" WHERE user_id = ?"
 
 const (

@@ -14,10 +14,10 @@ var errOddLink = errors.New("not a link")
 // because a bucket is no host name. A link that is a path only keeps its leading slash. Query and fragment are dropped. An
 // escape that is none ("100%.pdf") stands for itself. Any other text is an error, which never quotes it.
 func NormalLink(raw string) (string, error) {
-	if strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	rest := strings.TrimSpace(raw)
+	if strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", errOddLink
 	}
-	rest := raw
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
 		rest = rest[:i]
 	}

@@ -115,6 +115,9 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 				"location %s: needs a bucket, two directory names and an object prefix that ends in \"/\"", loc.Name))
 			continue
 		}
+		if Nested(loc.DownloadsDir, loc.VerifyDir) {
+			errs = append(errs, fmt.Errorf("location %s: its two directories must not be the same, nor one in the other", loc.Name))
+		}
 		path := loc.Bucket + "/" + loc.ObjectPrefix
 		own := []string{
 			"gs://" + path, "https://storage.googleapis.com/" + path,
@@ -139,6 +142,12 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 	}
 	slices.SortStableFunc(l.prefixes, func(a, b urlPrefix) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
 	return l, errors.Join(errs...)
+}
+
+// Nested reports whether two directories are the same, or one is in the other: then the ids of the one could be taken for
+// those of the other.
+func Nested(a, b string) bool {
+	return strings.HasPrefix(a+"/", b+"/") || strings.HasPrefix(b+"/", a+"/")
 }
 
 // Buckets returns the allow-list: the buckets of all locations, each once.
@@ -188,7 +197,8 @@ func (l Locations) Owns(dir Directory) bool {
 // Target is where the files of one reference are.
 type Target struct {
 	Places []Place // one; or all locations, where the link does not say in which of them the files are
-	// External means that the link leads to no file of ours. Files may lie in the places all the same, but none is expected.
+	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie in
+	// the places all the same, but none is expected.
 	External bool
 }
 
@@ -234,8 +244,6 @@ func (l Locations) resolve(ref Reference) (target Target, problem string) {
 		verify = "" // these certificates have no verification files
 	case !isID(verify):
 		return Target{}, "verify_uuid is not 32 hexadecimal digits"
-	case verify == ref.DownloadUUID:
-		return Target{}, "verify_uuid and download_uuid are the same" // edx-certificates made two random ids
 	}
 	locations, ids := l.all, []string{ref.DownloadUUID}
 	if ref.DownloadURL != "" {
@@ -244,7 +252,7 @@ func (l Locations) resolve(ref Reference) (target Target, problem string) {
 		case problem != "":
 			return Target{}, problem
 		case at == external:
-			target.External = true
+			target.External = ref.DownloadUUID == "" // with an id, there were files of ours, wherever the link leads
 		default:
 			locations = l.all[at : at+1]
 		}
@@ -253,6 +261,9 @@ func (l Locations) resolve(ref Reference) (target Target, problem string) {
 		}
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	if verify != "" && slices.Contains(ids, verify) {
+		return Target{}, "verify_uuid and the download id are the same" // edx-certificates made two random ids
+	}
 	for i := range locations {
 		place := Place{Location: &locations[i]}
 		for _, id := range ids {
@@ -274,7 +285,7 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 		i = slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
 	}
 	if i < 0 {
-		return l.guess(ref, err == nil && !strings.HasPrefix(norm, "/"))
+		return l.guess(ref)
 	}
 	if at = l.prefixes[i].at; at == external {
 		return external, "", ""
@@ -298,18 +309,22 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	return at, id, ""
 }
 
-// guess decides about a link that is under no prefix. One with a host of its own names another place. Any other is not
-// understood, and the download_uuid decides if there is only one location in which its files can be, and if the link names
-// no other id.
-func (l Locations) guess(ref Reference, elsewhere bool) (at int, id, problem string) {
+// guess decides about a link that is under no prefix. One with a host or a scheme of its own names another place, however odd
+// it is. Any other is not understood, and the download_uuid decides if there is only one location in which its files can be,
+// and if the link names no other id.
+func (l Locations) guess(ref Reference) (at int, id, problem string) {
+	link := strings.TrimSpace(ref.DownloadURL)
+	parts := strings.Split(link, "/")
 	switch {
-	case elsewhere:
+	case strings.HasPrefix(link, "//") || strings.ContainsAny(parts[0], ".:"):
 		return 0, "", "download_url is under no configured location"
+	case slices.Contains(parts, "..") || slices.Contains(parts, "."):
+		return 0, "", "download_url has a relative path"
 	case ref.DownloadUUID == "":
 		return 0, "", "download_url is no URL, and there is no download_uuid"
 	case len(l.all) > 1:
 		return 0, "", "download_url is no URL, and there are several locations"
-	case slices.ContainsFunc(idsIn(ref.DownloadURL), func(id string) bool { return id != ref.DownloadUUID }):
+	case slices.ContainsFunc(idsIn(link), func(id string) bool { return id != ref.DownloadUUID }):
 		return 0, "", "download_url is no URL, and holds another id than download_uuid"
 	}
 	return 0, ref.DownloadUUID, ""

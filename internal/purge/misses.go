@@ -13,6 +13,9 @@ const missLimit = 10
 // directories of one kind, the location is wrong rather than the users' files missing. It is for one process, and safe for
 // concurrent use.
 type Misses struct {
+	// Doubt is called when a location comes into doubt. It must be quick, and may be nil.
+	Doubt func()
+
 	mu     sync.Mutex
 	places map[missPlace]*missCount
 }
@@ -54,6 +57,9 @@ func (m *Misses) observe(location *Location, kind Kind, user UserID, found bool)
 		return true // all others wait
 	default:
 		c.users[user] = true
+		if c.doubtful() && m.Doubt != nil {
+			m.Doubt()
+		}
 	}
 	return false
 }

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// seen reports whether there is, or was, a file of this user in the directory. A directory that could not be listed counts
-// as seen: it has a problem of its own.
+// seen reports whether there is a file of this user in the directory, or was one until we deleted it. A soft-deleted file that
+// we never saw was deleted by another program, which may have moved it. A directory that could not be listed counts as seen:
+// it has a problem of its own.
 func (d *directory) seen() bool {
-	return d.err != nil || d.emptied || len(d.found) > 0 || len(d.soft) > 0
+	return d.err != nil || d.emptied || len(d.found) > 0
 }
 
 // seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files may

@@ -116,14 +116,24 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			func(s *stage) { s.purger.Locations = oneLocation(s.t, func(l *purge.Location) { l.Signed = false }) },
 			purge.Done, "", 0, 12, 0, "",
 		},
-		"files of soft delete are files": {
+		"a hold's file that was moved away": {
+			func(s *stage) {
+				s.cloud.Hold("downloads/"+hexID(2)+"/Certificate.pdf", true, false)
+				if got, err := s.purge(s.t.Context()); err != nil || got.Reason != purge.ReasonHeld {
+					s.t.Fatalf("got %+v, %v", got, err)
+				}
+				s.cloud.Remove("downloads/" + hexID(2) + "/Certificate.pdf")
+				s.accept(s.t)
+			}, purge.Failed, purge.ReasonFilesMissing, 1, 11, 1, "downloads directory of certificate 2 is empty",
+		},
+		"soft-deleted by another program": {
 			func(s *stage) {
 				s.purger.Policy.AcceptSoftDelete, s.cloud.AcceptSoftDelete = true, true
 				s.cloud.SoftDelete(1 << 40)
 				s.cloud.Remove("downloads/" + hexID(2) + "/Certificate.pdf")
 				s.cloud.Put("downloads/" + hexID(2) + "/Certificate.pdf")
 				s.deleteAll("downloads/" + hexID(2) + "/")
-			}, purge.Done, "", 0, 0, 0, "",
+			}, purge.Failed, purge.ReasonFilesMissing, 1, 0, 1, "downloads directory of certificate 2 is empty",
 		},
 		"a hold is told before what is missing": {
 			both(removeVerification, func(s *stage) { s.cloud.Hold("downloads/"+hexID(1)+"/Certificate.pdf", true, false) }),
@@ -219,6 +229,43 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 	}
 }
 
+// TestAnExternalLinkHidesNoFiles has a download id beside the link: there were files, and they are expected.
+func TestAnExternalLinkHidesNoFiles(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	l, err := purge.NewLocations([]purge.Location{{
+		Name: "main", Bucket: purgetest.Bucket, DownloadsDir: "downloads", VerifyDir: "cert", Signed: true,
+		URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/"},
+	}}, "https://credentials.example.net/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.purger.Locations, s.purger.Policy.ClearExternal = l, true
+	s.books.AddReference(userA, purge.Reference{
+		Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(30), DownloadURL: "https://credentials.example.net/0f3c",
+	})
+	got, err := s.purge(t.Context())
+	if err != nil || got.Reason != purge.ReasonFilesMissing || len(s.books.References(userA)) != 1 {
+		t.Errorf("got %+v, %v, %d references; want failed: files_missing and the link kept", got, err, len(s.books.References(userA)))
+	}
+}
+
+// TestMissingStaysMissing lets another program clear the link of what was missing.
+func TestMissingStaysMissing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.cloud.Remove("downloads/" + hexID(2) + "/Certificate.pdf")
+	if got, err := s.purge(t.Context()); err != nil || got.Reason != purge.ReasonFilesMissing {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	s.books.Remove(userA)
+	s.accept(t)
+	got, err := s.purge(t.Context())
+	if err != nil || got.State != purge.Done || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 {
+		t.Errorf("got %+v, %v; want done: files_missing, as the file was never found", got, err)
+	}
+}
+
 func TestExternalLinks(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -250,6 +297,7 @@ func TestExternalLinks(t *testing.T) {
 			if tc.file {
 				ref.DownloadUUID = hexID(30)
 				s.cloud.Put("downloads/" + hexID(30) + "/Certificate.pdf")
+				s.cloud.Put("cert/" + hexID(55) + "/valid.html")
 			}
 			s.books.AddReference(userA, ref)
 			if tc.left == 2 {

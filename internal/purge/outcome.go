@@ -23,13 +23,14 @@ const (
 	External Outcome = "external" // of a link that leads to no file of ours
 )
 
-// ofDirectory reports whether the outcome is that of a directory that held nothing, or of a link.
-func (o Outcome) ofDirectory() bool {
-	return o == Absent || o == Missing || o == MissingAccepted || o == External
+// Emptied reports whether the outcome is that of a file that was about to be deleted, so that it is us who emptied its
+// directory. What was held back or retained was never deleted: if it is gone, it may have been moved.
+func (o Outcome) Emptied() bool {
+	return o == Listed || o == Erased || o == SoftDeleted || o == NotProven
 }
 
-// Seen reports whether the outcome is that of a file, so that there was something in its directory.
-func (o Outcome) Seen() bool { return !o.ofDirectory() }
+// Kept reports whether the outcome is that of a file which something protected.
+func (o Outcome) Kept() bool { return o == HeldBack || o == KeptUntil }
 
 // Evidence is the outcome of one object generation for one certificate.
 type Evidence struct {

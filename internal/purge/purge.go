@@ -60,8 +60,8 @@ type Task struct {
 // Intended is Intend's answer.
 type Intended struct {
 	Retirement Retirement
-	// Emptied are those of the empty directories of which the evidence says that a file was seen there for this user, in this
-	// request or an earlier one.
+	// Emptied are those of the empty directories of which the evidence says that we emptied them for this user, in this request
+	// or an earlier one: a file there was about to be deleted, and none was left because something protected it.
 	Emptied []Directory
 }
 
@@ -338,7 +338,7 @@ func (r *Report) doneReason() (Reason, string) {
 	case missing > 0:
 		return ReasonFilesMissing, fmt.Sprintf("%d expected directories were empty, and nothing was ever erased there; accepted by %s",
 			missing, strings.Join(accepters, ", "))
-	case len(r.Keep) > 0 && len(r.Clear) == 0:
+	case len(r.Keep) > 0 && len(r.Clear) == 0 && r.gone == 0:
 		return ReasonNothingToPurge, fmt.Sprintf("%d links lead to no file of ours and stay", len(r.Keep))
 	default:
 		return ReasonNone, ""

@@ -3,7 +3,6 @@ package purge
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -137,7 +136,7 @@ func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 		if !ref.erased() {
 			continue
 		}
-		if ref.external && !ref.seen() {
+		if ref.external {
 			report.Evidence = append(report.Evidence, Evidence{
 				CertificateID: ref.CertificateID, Table: ref.Table, Outcome: External,
 				Generation: Generation{Name: fmt.Sprintf("link of certificate %d (%s)", ref.CertificateID, ref.Table)},
@@ -146,7 +145,7 @@ func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 		if ref.Table == History && !p.Policy.ClearHistory {
 			continue
 		}
-		if ref.external && !ref.seen() && !p.Policy.ClearExternal {
+		if ref.external && !p.Policy.ClearExternal {
 			report.Keep = append(report.Keep, ref.Reference)
 			continue
 		}
@@ -172,9 +171,6 @@ func (r *planned) erased() bool {
 	}
 	return !r.refused
 }
-
-// seen reports whether there is, or was, a file in any directory of the reference.
-func (r *planned) seen() bool { return slices.ContainsFunc(r.directories(), (*directory).seen) }
 
 func (r *planned) directories() []*directory {
 	var all []*directory

@@ -70,13 +70,16 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 	return nil
 }
 
+// subscribeTimeout is how long Redis may take to answer a subscription; the library waits for ever, also beyond its context.
+const subscribeTimeout = 3 * time.Second
+
 // CheckPull tries what pulling tasks takes beyond Check: asynq's servers subscribe to a channel.
 func CheckPull(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := Check(ctx, rdb); err != nil {
 		return err
 	}
 	subscription := rdb.Subscribe(ctx, cancelChannel)
-	_, err := subscription.Receive(ctx)
+	_, err := subscription.ReceiveTimeout(ctx, subscribeTimeout)
 	return explain(errors.Join(err, subscription.Close()))
 }
 

@@ -111,10 +111,8 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
 		return false, err
 	}
-	switch result.Reason {
-	case purge.ReasonNoPermission, purge.ReasonFilesMissing: // one object's or one user's, or all users': a check tells
-		h.suspect()
-	default:
+	if result.Reason == purge.ReasonNoPermission {
+		h.suspect() // one object's right, or that of all: a check tells
 	}
 	level := slog.LevelInfo
 	switch {

@@ -58,11 +58,18 @@ func (h *Health) Problems(ctx context.Context) []string {
 	if why != "" {
 		problems = append(problems, why)
 	}
+	// Each has all of the time, so that a slow one does not make the next look broken.
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	for _, c := range h.checks {
-		if err := c.Ask(ctx); err != nil {
-			problems = append(problems, fmt.Sprintf("%s: %v", c.Name, err))
+	errs := make([]error, len(h.checks))
+	var wg sync.WaitGroup
+	for i, c := range h.checks {
+		wg.Go(func() { errs[i] = c.Ask(ctx) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", h.checks[i].Name, err))
 		}
 	}
 	return problems

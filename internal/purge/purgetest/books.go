@@ -181,11 +181,14 @@ func (b *Books) Intend(
 	b.write(attempt, intents)
 	intended := purge.Intended{Retirement: b.users[attempt.User]}
 	for _, dir := range empty {
+		emptied, kept := false, false
 		for key, e := range b.evidence {
-			if b.find(key.request).user == attempt.User && e.Generation.Directory == dir && e.Outcome.Seen() {
-				intended.Emptied = append(intended.Emptied, dir)
-				break
+			if b.find(key.request).user == attempt.User && e.Generation.Directory == dir {
+				emptied, kept = emptied || e.Outcome.Emptied(), kept || e.Outcome.Kept()
 			}
+		}
+		if emptied && !kept {
+			intended.Emptied = append(intended.Emptied, dir)
 		}
 	}
 	return intended, nil
@@ -227,7 +230,8 @@ func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
 
 func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 	for key, e := range b.evidence {
-		if key.request == attempt.Request && e.Outcome == purge.Missing && report.State == purge.Done {
+		cleared := slices.ContainsFunc(report.Clear, func(c purge.Clearing) bool { return c.CertificateID == e.CertificateID })
+		if key.request == attempt.Request && e.Outcome == purge.Missing && report.State == purge.Done && cleared {
 			e.Outcome = purge.Absent // the files were somewhere else, and are erased there
 			b.evidence[key] = e
 		}
@@ -243,7 +247,7 @@ func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 	}
 	for key, e := range b.evidence {
 		restorable := e.Outcome == purge.SoftDeleted && e.Until.After(b.Now())
-		if b.find(key.request).user == attempt.User && e.Outcome.Seen() && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
+		if b.find(key.request).user == attempt.User && e.Outcome.Emptied() && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
 			e.Outcome, e.Until = purge.Erased, time.Time{}
 			b.evidence[key] = e
 		}
@@ -262,7 +266,8 @@ func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 				other.move(report)
 			}
 		}
-	} else if !r.state.Ended() && r.fence == attempt.Fence {
+	} else if !r.state.Ended() && r.fence == attempt.Fence &&
+		(report.Reason != purge.ReasonFilesMissing || r.accepts == attempt.AcceptMissing) {
 		r.move(report)
 	}
 }
@@ -273,20 +278,11 @@ func (b *Books) judge(r *request) {
 	if r.state != purge.Done {
 		return
 	}
-	if b.accepted(r) {
+	if c.DirectoriesMissing > 0 {
 		r.reason = purge.ReasonFilesMissing
 	} else if r.reason == purge.ReasonNothingToPurge && c.ReferencesCleared > 0 {
 		r.reason = purge.ReasonNone // whatever the last attempt met, the request has purged
 	}
-}
-
-func (b *Books) accepted(r *request) bool {
-	for key, e := range b.evidence {
-		if key.request == r.id && e.Outcome == purge.MissingAccepted {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *request) move(report purge.Report) {
@@ -295,6 +291,9 @@ func (r *request) move(report purge.Report) {
 	}
 	report.Certificates = max(r.report.Certificates, report.Certificates)
 	r.state, r.reason, r.report, r.lost = report.State, report.Reason, report, 0
+	if report.State.Ended() {
+		r.accepts = ""
+	}
 }
 
 func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {

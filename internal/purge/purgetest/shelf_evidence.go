@@ -98,6 +98,7 @@ func testHeldThenErased(t *testing.T, s Shelf) {
 	}
 	// The directory is empty now, and nothing lists what is soft-deleted; but its date has not come.
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
+	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}, nil)) // released
 	proven := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Proven: []purge.Directory{directory(DownloadID)}}
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
 	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {

@@ -20,13 +20,15 @@ type directory struct{ bucket, prefix string }
 type owners map[dataset.Row][]directory
 
 // prefixes are where the directories begin in each bucket of the site.
-func prefixes() map[string]string {
-	roots := map[string]string{}
-	for _, bucket := range dataset.Buckets() {
-		roots[bucket] = ""
-	}
+func prefixes() map[string][]string {
+	roots := map[string][]string{}
 	for _, l := range dataset.Locations() {
-		roots[l.Bucket] = l.ObjectPrefix
+		roots[l.Bucket] = append(roots[l.Bucket], l.ObjectPrefix)
+	}
+	for _, bucket := range dataset.Buckets() {
+		if roots[bucket] == nil { // of no location
+			roots[bucket] = []string{""}
+		}
 	}
 	return roots
 }
@@ -56,7 +58,7 @@ func readOwners(ctx context.Context, site audit.Site) (owners, error) {
 	return all, nil
 }
 
-func (o owners) add(rows *sql.Rows, table string, roots map[string]string) error {
+func (o owners) add(rows *sql.Rows, table string, roots map[string][]string) error {
 	defer rows.Close()
 	for rows.Next() {
 		row := dataset.Row{Table: table}
@@ -69,14 +71,16 @@ func (o owners) add(rows *sql.Rows, table string, roots map[string]string) error
 		if found := idInURL.FindStringSubmatch(url); found != nil {
 			ids[found[1]] = true
 		}
-		for bucket, root := range roots {
-			for id := range ids {
-				if directoryID.MatchString(id) {
-					o[row] = append(o[row], directory{bucket, root + "downloads/" + id + "/"})
+		for bucket, prefixes := range roots {
+			for _, root := range prefixes {
+				for id := range ids {
+					if directoryID.MatchString(id) {
+						o[row] = append(o[row], directory{bucket, root + "downloads/" + id + "/"})
+					}
 				}
-			}
-			if directoryID.MatchString(verify) {
-				o[row] = append(o[row], directory{bucket, root + "cert/" + verify + "/"})
+				if directoryID.MatchString(verify) {
+					o[row] = append(o[row], directory{bucket, root + "cert/" + verify + "/"})
+				}
 			}
 		}
 	}

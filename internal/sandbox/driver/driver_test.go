@@ -40,6 +40,12 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 			continue
 		}
 		switch u.Want.Reason {
+		case purge.ReasonFilesMissing:
+			if u.Want.State == purge.Done { // the LMS's record of the retirement says so
+				w.retire(license, w.named(u.ID), true, `"code":"files_missing"`)
+			} else {
+				w.retire(license, w.named(u.ID), false, "424 Client Error: Failed Dependency")
+			}
 		case purge.ReasonNotRetiring:
 			w.retire(license, driver.Learner{ID: u.ID, Name: "nobody"}, false, "409 Client Error: Conflict")
 		case purge.ReasonHeld, purge.ReasonRetained:
