@@ -18,7 +18,7 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
 	servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
-	if err != nil {
+	if err != nil && !redis.HasErrorPrefix(err, "READONLY") { // asynq tidies its list while reading it, which a replica refuses
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
 	for _, s := range servers {
