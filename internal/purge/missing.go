@@ -112,8 +112,8 @@ func (r *planned) confirm(misses *Misses, kind Kind, user UserID) {
 	}
 }
 
-// accepter says who accepted that files of a kind are missing: whoever did for this request, or the settings of all
-// locations that could hold them. It is empty if nobody did.
+// accepter says who accepted that files of a kind are missing: the operator who did for this request, or the settings of all
+// locations that could hold them. It is empty if it was not accepted.
 func (r *planned) accepter(kind Kind, attempt Attempt) string {
 	if attempt.AcceptMissing != "" {
 		return attempt.AcceptMissing

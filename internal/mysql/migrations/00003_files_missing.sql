@@ -12,7 +12,7 @@ ALTER TABLE requests
 ALTER TABLE evidence_objects
   ADD COLUMN accepted_by VARCHAR(128) CHARACTER SET utf8mb4 NOT NULL DEFAULT '';  -- of outcome missing_accepted
 
--- done: files_absent was said of requests that cleared links and had seen none of the files. Nobody was asked.
+-- done: files_absent was said of requests that cleared links and had seen none of the files. No operator was asked.
 UPDATE evidence_objects o JOIN requests r ON r.id = o.request_id
   SET o.outcome = 'missing_accepted', o.accepted_by = 'a version that did not ask'
   WHERE r.state = 'done' AND r.reason = 'files_absent' AND o.outcome = 'absent';

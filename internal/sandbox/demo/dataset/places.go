@@ -5,7 +5,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// The buckets. The worker knows all but the last, which belongs to somebody else.
+// The buckets. The worker knows all but the last, which belongs to another site.
 const (
 	currentBucket = "example-edx-certificates"
 	archiveBucket = "example-edx-certificates-archive"
