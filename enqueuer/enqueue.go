@@ -40,9 +40,9 @@ work; a user who is not is refused and nothing of theirs is touched.
 Asking again is safe. A request that is queued or running stays one request; one that is done, with no link left, says
 so at once; one that was refused or failed, or whose links are there again, is tried anew.
 
-A request fails as files_missing if a directory in which files were expected is empty. Use --accept-missing only after you have
-checked that its files are gone, and not somewhere else: the links are cleared then, and nothing else leads to the files. The
-request ends as done: files_missing (exit code 3), and the evidence names you.
+A request fails as files_missing if a directory in which files were expected is empty. Use --accept-missing only after
+you have checked that its files are gone, and not somewhere else: the links are cleared then, and nothing else leads to
+the files. The request ends as done: files_missing (exit code 3), and the evidence names you.
 
 ` + cli.ExitHelp,
 		Example: `  enqueuer enqueue 42
