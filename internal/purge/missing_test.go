@@ -13,15 +13,19 @@ import (
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 )
 
-// oneLocation is the stage's location, changed.
-func oneLocation(t *testing.T, change func(*purge.Location)) purge.Locations {
+// oneLocation is the stage's location, changed, with prefixes of other services.
+func oneLocation(t *testing.T, change func(*purge.Location), external ...string) purge.Locations {
 	t.Helper()
 	location := purge.Location{
 		Name: "main", Bucket: purgetest.Bucket, DownloadsDir: "downloads", VerifyDir: "cert", Signed: true,
 		URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/"},
 	}
 	change(&location)
-	return locations(t, location)
+	l, err := purge.NewLocations([]purge.Location{location}, external...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func locations(t *testing.T, all ...purge.Location) purge.Locations {
@@ -233,14 +237,8 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 func TestAnExternalLinkHidesNoFiles(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	l, err := purge.NewLocations([]purge.Location{{
-		Name: "main", Bucket: purgetest.Bucket, DownloadsDir: "downloads", VerifyDir: "cert", Signed: true,
-		URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/"},
-	}}, "https://credentials.example.net/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.purger.Locations, s.purger.Policy.ClearExternal = l, true
+	s.purger.Policy.ClearExternal = true
+	s.purger.Locations = oneLocation(t, func(*purge.Location) {}, "https://credentials.example.net/")
 	s.books.AddReference(userA, purge.Reference{
 		Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(30), DownloadURL: "https://credentials.example.net/0f3c",
 	})
@@ -282,14 +280,8 @@ func TestExternalLinks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			l, err := purge.NewLocations([]purge.Location{{
-				Name: "main", Bucket: purgetest.Bucket, DownloadsDir: "downloads", VerifyDir: "cert", Signed: true,
-				URLPrefixes: []string{"https://s3.amazonaws.com/verify.example.org/"},
-			}}, "https://credentials.example.net/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.purger.Locations, s.purger.Policy.ClearExternal = l, tc.clear
+			s.purger.Policy.ClearExternal = tc.clear
+			s.purger.Locations = oneLocation(t, func(*purge.Location) {}, "https://credentials.example.net/")
 			if tc.only {
 				s.books.Remove(userA)
 			}
