@@ -1,9 +1,13 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -94,18 +98,32 @@ func TestTheObserverCanFail(t *testing.T) {
 	}
 }
 
-// someRow is a row with a reference and stored files, of somebody to be purged or of a bystander.
+// someRow is the first row whose reference fills both columns and has stored files, of a user to be purged or of a
+// bystander.
 func (w *watchedWorld) someRow(purged bool) dataset.Row {
 	w.t.Helper()
-	for row := range w.owners {
+	rows := slices.SortedFunc(maps.Keys(w.owners), func(a, b dataset.Row) int { return cmp.Compare(a.ID, b.ID) })
+	for _, row := range rows {
 		_, cleared := w.want.Cleared[row]
 		_, kept := w.want.Kept[row]
-		if row.Table == lms.Certificates && cleared == purged && !kept && len(w.stored(row)) > 1 {
+		if row.Table == lms.Certificates && cleared == purged && !kept && len(w.stored(row)) > 1 && w.fillsBoth(row) {
 			return row
 		}
 	}
 	w.t.Fatal("there is no such row")
 	return dataset.Row{}
+}
+
+func (w *watchedWorld) fillsBoth(row dataset.Row) bool {
+	w.t.Helper()
+	var both bool
+	err := w.site.DB.QueryRowContext(w.t.Context(), fmt.Sprintf(
+		"SELECT download_uuid <> '' AND download_url <> '' FROM %s.%s WHERE %s = ?", w.site.LMS, row.Table, keys[row.Table]),
+		row.ID).Scan(&both)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return both
 }
 
 func (w *watchedWorld) stored(row dataset.Row) []gcstest.Object {
