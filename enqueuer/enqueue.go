@@ -74,7 +74,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		return cli.Usage("--timeout belongs to --wait")
 	}
 	if cmd.Flags().Changed("idempotency-key") {
-		if o.key, err = purge.CallerKey(o.key); err != nil {
+		if o.key, err = purge.CallerKey("", o.key); err != nil {
 			return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
 		}
 	}

@@ -30,7 +30,8 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 
 // failureReasons are the reasons for which requests fail or are refused.
 var failureReasons = []purge.Reason{
-	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonFilesMissing, purge.ReasonGaveUp,
+	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany, purge.ReasonFilesMissing,
+	purge.ReasonGaveUp,
 	purge.ReasonNotRetiring, purge.ReasonUnknownUser,
 }
 

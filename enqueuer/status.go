@@ -39,7 +39,7 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 			case user != 0 && key != "":
 				return cli.Usage("expected a user id or --idempotency-key, not both")
 			case key != "":
-				hashed, err := purge.CallerKey(key)
+				hashed, err := purge.CallerKey("", key)
 				if err != nil {
 					return cli.Usage("--idempotency-key: %w", err)
 				}

@@ -38,7 +38,7 @@ func answer(r mysql.Request) *problem {
 		status, code, text = http.StatusLocked, string(r.Reason), "a hold protects a file of the user"
 	case r.Reason == purge.ReasonRetained, r.Reason == purge.ReasonSoftDeleted:
 		status, code, text = http.StatusLocked, string(r.Reason), "a file of the user is protected until a date; it is tried again after it"
-	case r.State.Ended(): // no_permission, files_missing, gave_up
+	case r.State.Ended(): // no_permission, shared_directory, too_many_objects, files_missing, gave_up
 		status, code, text = http.StatusFailedDependency, string(r.Reason), "what the purge depends on did not let it end"
 	}
 	return newProblem(status, code, "%s", text).of(r.ID)

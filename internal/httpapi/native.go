@@ -147,7 +147,7 @@ func idempotencyKey(r *http.Request) (string, *problem) {
 	if len(given) > 1 && given[0] == '"' && given[len(given)-1] == '"' {
 		given = given[1 : len(given)-1]
 	}
-	key, err := purge.CallerKey(given)
+	key, err := purge.CallerKey("", given)
 	if err != nil || len(values) > 1 || strings.ContainsAny(given, `"\`) {
 		return "", newProblem(http.StatusBadRequest, "wrong_key", "Idempotency-Key must be one string of 1 to 255 printable ASCII characters")
 	}

@@ -16,6 +16,11 @@ type Wish struct {
 	Trace       string // of whoever asks, as a W3C traceparent; empty for none
 	// AcceptMissing says who accepts that files of this request are missing; empty if they are not accepted.
 	AcceptMissing string
+	// AcceptShared says who accepts that directories are erased which a row of another user names, too; empty if that is not
+	// accepted.
+	AcceptShared string
+	// By says who asks, by which face and from where, as it is kept in the ledger: no personal data of learners.
+	By string
 	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
 	// it stands, and is not opened again.
 	Replay bool
@@ -111,9 +116,13 @@ const (
 	maxLedgerKey = 128 // of what the ledger holds of it
 )
 
+// ErrTooManyKeys means that an open request has as many idempotency keys already as one may have.
+var ErrTooManyKeys = errors.New("the request has too many idempotency keys already: expected one for each intent, repeated when it is tried again")
+
 // CallerKey makes an idempotency key of what a caller gave: printable ASCII without spaces, 1 to 255 characters. The
-// ledger holds a hash, because callers put names and addresses into their keys.
-func CallerKey(given string) (string, error) {
+// ledger holds a hash, because callers put names and addresses into their keys. A key belongs to its caller: the same key of
+// another caller is another key. The caller is empty for commands.
+func CallerKey(caller, given string) (string, error) {
 	if given == "" || len(given) > maxKeyLength {
 		return "", fmt.Errorf("the idempotency key has %d characters: expected 1 to %d", len(given), maxKeyLength)
 	}
@@ -121,6 +130,9 @@ func CallerKey(given string) (string, error) {
 		if c <= ' ' || c > '~' {
 			return "", errors.New("the idempotency key may hold printable ASCII characters without spaces only")
 		}
+	}
+	if caller != "" {
+		given = caller + "\x00" + given
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(given))), nil
 }

@@ -61,14 +61,17 @@ func TestCallerKey(t *testing.T) {
 		"a": true, strings.Repeat("k", 255): true, "ticket-4711/x:y": true, "user:42": true,
 		"": false, strings.Repeat("k", 256): false, "with space": false, "ümlaut": false, "a\n": false,
 	} {
-		key, err := purge.CallerKey(given)
+		key, err := purge.CallerKey("", given)
 		if (err == nil) != ok || ok && (!strings.HasPrefix(key, "sha256:") || len(key) > 128 || key == purge.DefaultKey(42)) {
 			t.Errorf("%q: got %q, %v", given, key, err)
 		}
 	}
-	one, _ := purge.CallerKey("a")
-	two, _ := purge.CallerKey("b")
-	if one == two {
-		t.Error("two keys became one")
+	seen := map[string]bool{}
+	for _, k := range [][2]string{{"", "a"}, {"", "b"}, {"token:x", "a"}, {"token:y", "a"}} {
+		key, err := purge.CallerKey(k[0], k[1])
+		if err != nil || seen[key] {
+			t.Errorf("%q: got the key of another one, %v", k, err)
+		}
+		seen[key] = true
 	}
 }

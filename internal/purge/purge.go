@@ -73,12 +73,15 @@ type Attempt struct {
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
 	AcceptMissing string
-	Failures      int       // counted failures since the request was opened
-	Unfinished    int       // attempts in a row, with this one, that recorded nothing
-	OpenedAt      time.Time // when the request was made, or opened again
-	State         State
-	Reason        Reason
-	Counts        Counts
+	// AcceptShared says who accepted, for this request, that directories are erased which a row of another user names, too;
+	// empty if that was not accepted.
+	AcceptShared string
+	Failures     int       // counted failures since the request was opened
+	Unfinished   int       // attempts in a row, with this one, that recorded nothing
+	OpenedAt     time.Time // when the request was made, or opened again
+	State        State
+	Reason       Reason
+	Counts       Counts
 }
 
 // Policy holds what operators decide.
@@ -313,6 +316,10 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return end(ReasonHeld)
 	case seen[Unrecognised]:
 		return end(ReasonUnrecognised)
+	case seen[Shared]:
+		return end(ReasonShared)
+	case seen[TooManyObjects]:
+		return end(ReasonTooMany)
 	case seen[FilesMissing]:
 		return end(ReasonFilesMissing)
 	case seen[Retained]:

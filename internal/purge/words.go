@@ -91,6 +91,8 @@ const (
 	ReasonHeld           Reason = "held"                   // failed: a hold protects an object
 	ReasonNoPermission   Reason = "no_permission"          // failed: the service account may not delete an object
 	ReasonUnrecognised   Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
+	ReasonShared         Reason = "shared_directory"       // failed: a row of another user names the same directory
+	ReasonTooMany        Reason = "too_many_objects"       // failed: a directory lists more than any certificate has
 	ReasonGaveUp         Reason = "gave_up"                // failed: the attempts are used up
 	ReasonTransient      Reason = "transient"              // queued again after a failure that should pass
 	ReasonThrottled      Reason = "throttled"              // queued again, slower
@@ -106,7 +108,8 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonHeld, ReasonNoPermission,
-		ReasonUnrecognised, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained, ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
+		ReasonUnrecognised, ReasonShared, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained,
+		ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
 	}
 }
 

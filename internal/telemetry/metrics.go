@@ -87,7 +87,8 @@ func ends() map[purge.State][]purge.Reason {
 		purge.Done:    {purge.ReasonNone, purge.ReasonNothingToPurge, purge.ReasonFilesMissing},
 		purge.Refused: {purge.ReasonNotRetiring, purge.ReasonUnknownUser},
 		purge.Failed: {
-			purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonFilesMissing, purge.ReasonGaveUp,
+			purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany,
+			purge.ReasonFilesMissing, purge.ReasonGaveUp,
 		},
 		purge.Queued: {
 			purge.ReasonNone, purge.ReasonTransient, purge.ReasonThrottled, purge.ReasonRetained, purge.ReasonSoftDeleted, purge.ReasonMisconfigured,

@@ -21,6 +21,16 @@ var failures = map[purge.Reason]advice{
 		"No file can be named from a link: a foreign bucket, an odd id.", "Look them up, add the location or its URL prefix, restart the workers, then run them again.",
 		"enqueuer requeue --reason unrecognised_reference --execute",
 	},
+	purge.ReasonShared: {
+		"A row of another user names the same directory, or did. Nothing in it was deleted.",
+		"The details name both users. Correct the rows in the LMS; or, if the files are the retiring user's, run them again with --accept-shared.",
+		"enqueuer failures --reason shared_directory",
+	},
+	purge.ReasonTooMany: {
+		"A directory lists more objects than any certificate has. Nothing in it was deleted.",
+		"Look at the bucket and the location; raise gcs.max_generations if that is right, then run them again.",
+		"enqueuer failures --reason too_many_objects",
+	},
 	purge.ReasonFilesMissing: {
 		"A directory in which files were expected is empty, and they may be somewhere else. What was found is erased, the links are kept.",
 		"Check the location and its verify_dir; then run them again, with --accept-missing if the files are known to be gone.",
