@@ -132,11 +132,16 @@ func (a *app) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.streams.Out, format, args...)
 }
 
-// accepter names who runs the command, as account@host, if missing files are accepted; otherwise it is empty.
+// accepter names who runs the command if what is in doubt is accepted; otherwise it is empty.
 func accepter(accept bool) string {
 	if !accept {
 		return ""
 	}
+	return operator()
+}
+
+// operator names who runs the command, as account@host.
+func operator() string {
 	account := fmt.Sprintf("uid %d", os.Getuid())
 	if u, err := user.Current(); err == nil && u.Username != "" {
 		account = u.Username

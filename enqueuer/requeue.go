@@ -43,7 +43,7 @@ ever made.
 			if accept && filter.Reason != purge.ReasonFilesMissing && len(filter.IDs) == 0 {
 				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them", purge.ReasonFilesMissing)
 			}
-			return a.requeue(cmd, filter, accepter(accept), execute, out)
+			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + operator(), AcceptMissing: accepter(accept)}, execute, out)
 		},
 	}
 	flags.add(cmd)
@@ -87,7 +87,7 @@ type requeued struct {
 	Requeued int  `json:"requeued"`
 }
 
-func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing string, execute bool, out *output) error {
+func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening, execute bool, out *output) error {
 	s, err := a.openBoth(cmd)
 	if err != nil {
 		return err
@@ -104,10 +104,10 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing str
 			return nil
 		}
 		ids, open := make([]purge.RequestID, len(rows)), make([]purge.OpenRequest, len(rows))
-		for i, r := range rows {
-			ids[i], open[i] = r.ID, r.Open()
+		for i, row := range rows {
+			ids[i], open[i] = row.ID, row.Open()
 		}
-		n, err := s.store.Reopen(cmd.Context(), ids, acceptMissing)
+		n, err := s.store.Reopen(cmd.Context(), ids, r)
 		sum.Requeued += n
 		if err != nil {
 			return err
@@ -131,6 +131,9 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, acceptMissing str
 	case len(leftAlone) > 0:
 		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf(
 			"left alone, as only what failed or was refused can be queued again: %s", listed(leftAlone))}
+	case execute && sum.Requeued < sum.Found:
+		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf(
+			"left alone: %d requests of whose user, or certificate, another request is open", sum.Found-sum.Requeued)}
 	case sum.Found == 0 && len(filter.IDs) > 0:
 		return &cli.Error{Code: cli.ExitNothing, Err: errors.New("left alone: none of the requests ended that long ago")}
 	case sum.Found == 0 && filter.User != 0:

@@ -172,7 +172,7 @@ func (h *house) EachEvidence(_ context.Context, f mysql.EvidenceFilter, do func(
 	return h.broken
 }
 
-func (h *house) Reopen(_ context.Context, ids []purge.RequestID, _ string) (int, error) {
+func (h *house) Reopen(_ context.Context, ids []purge.RequestID, _ purge.Reopening) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, id := range ids {

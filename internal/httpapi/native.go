@@ -190,7 +190,7 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	if _, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, ""); err != nil {
+	if _, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{}); err != nil {
 		s.unavailable(ctx, err).write(w)
 		return
 	}

@@ -26,7 +26,7 @@ type Ledger interface {
 	Requests(ctx context.Context, ids []purge.RequestID) ([]mysql.Request, error)
 	RequestsAfter(ctx context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error)
 	EachEvidence(ctx context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error
-	Reopen(ctx context.Context, ids []purge.RequestID, acceptMissing string) (int, error)
+	Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error)
 	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same, and
 	// whether all of it has been accepted.
 	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error)

@@ -34,115 +34,187 @@ type scope struct {
 
 func scopeOf(w purge.Wish) scope { return scope{w.User, w.Certificate} }
 
-// Accept makes or finds a request for each wish: one look for what is there, one INSERT for what is not. An INSERT is
-// made whole or not at all, so a request that it makes is nobody else's, and whoever finds it found it.
+// number is the column open_scope of an open request.
+func (s scope) number() int64 { return int64(s.user)<<32 + int64(s.certificate) }
+
+// ledgerSide is what the ledger holds of the wishes of one call.
+type ledgerSide struct {
+	keys map[string]*met // by idempotency key
+	open map[scope]*met  // the open request of a scope
+}
+
+// acceptTries bounds how often what was read is read again. Each time, another caller has accepted the same meanwhile.
+const acceptTries = 10
+
+// Accept makes or finds a request for each wish: one read of what is there, one INSERT for what is not. An INSERT is made
+// whole or not at all; where another caller makes one of its requests at the same time, all is read again.
 func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	keys := make([]string, len(wishes))
-	for i, w := range wishes {
-		keys[i] = w.Key
+	made := map[string]bool{} // keys of requests that this call has made, in any of its tries
+	for try := 1; ; try++ {
+		accepted, err := s.acceptOnce(ctx, wishes, made, try > 1)
+		if err == nil || !lostRace(err) || try == acceptTries {
+			return accepted, err
+		}
 	}
-	known := make(map[string]*met, len(wishes))
-	if err := s.lookUp(ctx, keys, known); err != nil {
+}
+
+func (s *Store) acceptOnce(ctx context.Context, wishes []purge.Wish, made map[string]bool, again bool) ([]purge.Accepted, error) {
+	known, err := s.lookUp(ctx, wishes)
+	if err != nil {
 		return nil, err
 	}
-	var fresh []purge.Wish
-	scopes := map[string]scope{}
-	for _, w := range wishes {
-		before, asked := scopes[w.Key]
-		if (asked && before != scopeOf(w)) || (known[w.Key] != nil && known[w.Key].scope != scopeOf(w)) {
-			return nil, keyTaken(w)
+	for key := range made {
+		if m := known.keys[key]; m != nil {
+			m.fresh = true
 		}
-		if !asked && known[w.Key] == nil {
-			fresh = append(fresh, w)
-		}
-		scopes[w.Key] = scopeOf(w)
+	}
+	fresh, aliases, err := sortOut(wishes, known)
+	if err != nil {
+		return nil, err
+	}
+	if again { // in one order for all, so that two callers with the same keys wait for each other instead of dead-locking again
+		byKey := func(a, b purge.Wish) int { return cmp.Compare(a.Key, b.Key) }
+		slices.SortFunc(fresh, byKey)
+		slices.SortFunc(aliases, byKey)
+	}
+	if err := s.boundKeys(ctx, aliases, known); err != nil {
+		return nil, err
 	}
 	for part := range slices.Chunk(fresh, acceptBatch) {
 		if err := s.insert(ctx, part, known); err != nil {
+			return nil, err
+		}
+		for _, w := range part {
+			made[w.Key] = true
+		}
+	}
+	for part := range slices.Chunk(aliases, acceptBatch) {
+		if err := s.insertKeys(ctx, part, known); err != nil {
 			return nil, err
 		}
 	}
 	return s.answer(ctx, wishes, known)
 }
 
+// sortOut finds the wishes whose keys are new: those that need a request, and those whose key leads to an open one.
+func sortOut(wishes []purge.Wish, known ledgerSide) (fresh, aliases []purge.Wish, err error) {
+	scopes, opening := map[string]scope{}, map[scope]bool{}
+	for _, w := range wishes {
+		sc := scopeOf(w)
+		before, asked := scopes[w.Key]
+		if (asked && before != sc) || (known.keys[w.Key] != nil && known.keys[w.Key].scope != sc) {
+			return nil, nil, keyTaken(w)
+		}
+		switch {
+		case asked || known.keys[w.Key] != nil:
+		case known.open[sc] != nil || opening[sc]:
+			aliases = append(aliases, w)
+		default:
+			fresh, opening[sc] = append(fresh, w), true
+		}
+		scopes[w.Key] = sc
+	}
+	return fresh, aliases, nil
+}
+
 func keyTaken(w purge.Wish) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
 
-// lookUp adds the requests that carry the keys to what is known.
-func (s *Store) lookUp(ctx context.Context, keys []string, known map[string]*met) error {
-	for part := range slices.Chunk(keys, acceptBatch) {
-		args := make([]any, len(part))
-		for i, key := range part {
-			args[i] = key
+// lookUp reads the requests to which the keys of wishes lead, and the open ones of their scopes.
+func (s *Store) lookUp(ctx context.Context, wishes []purge.Wish) (ledgerSide, error) {
+	known := ledgerSide{keys: make(map[string]*met, len(wishes)), open: make(map[scope]*met, len(wishes))}
+	for part := range slices.Chunk(wishes, acceptBatch) {
+		keys, scopes := make([]any, len(part)), make([]any, len(part))
+		for i, w := range part {
+			keys[i], scopes[i] = w.Key, scopeOf(w).number()
 		}
+		list := "(" + tuples("?", len(part)) + ")"
+		const columns = "r.id, r.user_id, r.certificate_id, r.state, r.reason, r.attempts_made"
 		err := each(ctx, s.sql, func(rows *sql.Rows) error {
 			var key string
 			var m met
-			if err := rows.Scan(&m.id, &key, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts); err != nil {
+			if err := rows.Scan(&key, &m.id, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts); err != nil {
 				return err
 			}
-			known[key] = &m
-			return nil
-		}, "SELECT id, idempotency_key, user_id, certificate_id, state, reason, attempts_made FROM requests WHERE idempotency_key IN ("+tuples("?", len(part))+")", args...)
-		if err != nil {
-			return classify("looking up requests", err)
-		}
-	}
-	return nil
-}
-
-// insertTries bounds the INSERTs of one batch. Each one that fails has met somebody who accepts the same at the same time.
-const insertTries = 10
-
-// insert makes a request for each wish, but for those that somebody else makes meanwhile, and adds all of them to what is
-// known.
-func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
-	for try := 1; len(wishes) > 0; try++ {
-		err := s.insertAll(ctx, wishes, known)
-		if err == nil {
-			break
-		}
-		if !lostRace(err) || try == insertTries {
-			return classify("writing requests to the ledger", err)
-		}
-		keys := make([]string, len(wishes))
-		for i, w := range wishes {
-			keys[i] = w.Key
-		}
-		if err := s.lookUp(ctx, keys, known); err != nil {
-			return err
-		}
-		var left []purge.Wish
-		for _, w := range wishes {
-			if other := known[w.Key]; other == nil {
-				left = append(left, w)
-			} else if other.scope != scopeOf(w) {
-				return keyTaken(w)
+			if !m.state.Ended() {
+				if known.open[m.scope] == nil {
+					known.open[m.scope] = &m
+				}
+				if key != "" {
+					known.keys[key] = known.open[m.scope]
+				}
+			} else if known.keys[key] == nil {
+				known.keys[key] = &m
 			}
+			return nil
+		}, "SELECT r.idempotency_key, "+columns+" FROM requests r WHERE r.idempotency_key IN "+list+
+			" UNION ALL SELECT k.idempotency_key, "+columns+" FROM request_keys k JOIN requests r ON r.id = k.request_id"+
+			" WHERE k.idempotency_key IN "+list+
+			" UNION ALL SELECT '', "+columns+" FROM requests r WHERE r.open_scope IN "+list, slices.Concat(keys, keys, scopes)...)
+		if err != nil {
+			return known, classify("looking up requests", err)
 		}
-		// In one order for all, so that two who write the same keys wait for each other instead of dead-locking again.
-		slices.SortFunc(left, func(a, b purge.Wish) int { return cmp.Compare(a.Key, b.Key) })
-		wishes = left
+	}
+	return known, nil
+}
+
+// boundKeys refuses keys beyond purge.MaxKeys of one request.
+func (s *Store) boundKeys(ctx context.Context, aliases []purge.Wish, known ledgerSide) error {
+	more := map[purge.RequestID]int{}
+	var ids []any
+	for _, w := range aliases {
+		m := known.open[scopeOf(w)]
+		if m == nil {
+			continue // its request will be made by this call
+		}
+		if more[m.id] == 0 {
+			ids = append(ids, m.id)
+		}
+		more[m.id]++
+	}
+	for part := range slices.Chunk(ids, acceptBatch) {
+		err := each(ctx, s.sql, func(rows *sql.Rows) error {
+			var id purge.RequestID
+			var n int
+			if err := rows.Scan(&id, &n); err != nil {
+				return err
+			}
+			more[id] += n
+			return nil
+		}, "SELECT request_id, COUNT(*) FROM request_keys WHERE request_id IN ("+tuples("?", len(part))+") GROUP BY request_id", part...)
+		if err != nil {
+			return classify("counting idempotency keys", err)
+		}
+	}
+	for id, n := range more {
+		if n > purge.MaxKeys {
+			return fmt.Errorf("request %d: %w", id, purge.ErrTooManyKeys)
+		}
 	}
 	return nil
 }
 
-// lostRace reports that another transaction has written one of our keys, or waits for us as we wait for it.
+// lostRace reports that another transaction has written one of our keys or opened one of our scopes, or waits for us as we
+// wait for it.
 func lostRace(err error) bool {
+	if errors.Is(err, errOpenElsewhere) {
+		return true
+	}
 	e, ok := errors.AsType[*driversql.MySQLError](err)
 	return ok && (e.Number == erDuplicateEntry || e.Number == erDeadlock)
 }
 
-// insertAll makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow
-// each other; where they do not (a cluster counts in steps), the others are looked up.
-func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[string]*met) error {
+// insert makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow each
+// other; where they do not (a cluster counts in steps), the others are looked up.
+func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known ledgerSide) error {
 	now := s.now()
 	var q script
-	args := make([]any, 0, 8*len(wishes)+1)
+	args := make([]any, 0, 10*len(wishes))
 	for _, w := range wishes {
-		args = append(args, w.Key, w.User, w.Certificate, w.Source, w.AcceptMissing, now, now, now)
+		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cut(w.AcceptMissing, 128), cut(w.AcceptShared, 128),
+			now, now, now)
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, state, accept_missing_by, requested_at, opened_at, updated_at) VALUES "+
-		tuples("(?, ?, ?, ?, 'queued', ?, ?, ?, ?)", len(wishes)), args...)
+	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, accept_missing_by, accept_shared_by,"+
+		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
 	whole := q.packets(q.size)[0]
 	ids := make(map[string]purge.RequestID, len(wishes))
@@ -154,61 +226,101 @@ func (s *Store) insertAll(ctx context.Context, wishes []purge.Wish, known map[st
 		return err
 	}, string(whole.text), whole.args...)
 	if err != nil {
-		return err
+		return classify("writing requests to the ledger", err)
 	}
-	var missing []string
+	var missing []purge.Wish
 	for _, w := range wishes {
 		if ids[w.Key] == 0 {
-			missing = append(missing, w.Key)
+			missing = append(missing, w)
 			continue
 		}
-		known[w.Key] = &met{id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, fresh: true}
+		known.made(w, &met{id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, fresh: true})
 	}
-	if err := s.lookUp(ctx, missing, known); err != nil {
+	if len(missing) == 0 {
+		return nil
+	}
+	found, err := s.lookUp(ctx, missing)
+	if err != nil {
 		return err
 	}
-	for _, key := range missing {
-		if known[key] == nil {
+	for _, w := range missing {
+		m := found.keys[w.Key]
+		if m == nil {
 			return &purge.Error{Class: purge.Transient, Text: "a request that was just written is not there"}
 		}
-		known[key].fresh = true
+		m.fresh = true
+		known.made(w, m)
 	}
 	return nil
 }
 
+// made adds the request that was made for a wish.
+func (k ledgerSide) made(w purge.Wish, m *met) { k.keys[w.Key], k.open[m.scope] = m, m }
+
+// insertKeys makes the keys of wishes lead to the open requests of their scopes.
+func (s *Store) insertKeys(ctx context.Context, wishes []purge.Wish, known ledgerSide) error {
+	now := s.now()
+	args := make([]any, 0, 4*len(wishes))
+	for _, w := range wishes {
+		m := known.open[scopeOf(w)]
+		args = append(args, w.Key, m.id, cut(w.By, 160), now)
+		known.keys[w.Key] = m
+	}
+	_, err := s.sql.ExecContext(ctx, "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES "+
+		tuples("(?, ?, ?, ?)", len(wishes)), args...)
+	return classify("writing idempotency keys to the ledger", err)
+}
+
+// errOpenElsewhere means that a request which was to be opened again stayed ended, because another one of its scope was
+// opened meanwhile.
+var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was opened meanwhile"}
+
+// meets is the request that a wish meets: that of its key, or, if that has ended, the open one of its scope.
+func (k ledgerSide) meets(w purge.Wish) *met {
+	m := k.keys[w.Key]
+	if open := k.open[scopeOf(w)]; open != nil && (m == nil || m.state.Ended() && !w.Replay) {
+		return open
+	}
+	return m
+}
+
 // answer tells each wish what it met, as if one had been accepted after the other, and opens ended requests again.
-func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[string]*met) ([]purge.Accepted, error) {
+func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known ledgerSide) ([]purge.Accepted, error) {
 	left, err := s.leftToDo(ctx, wishes, known)
 	if err != nil {
 		return nil, err
 	}
 	accepted := make([]purge.Accepted, len(wishes))
-	again, open := map[string][]purge.RequestID{}, map[string][]purge.RequestID{} // by who accepts missing files
+	again, open := map[purge.Reopening][]purge.RequestID{}, map[purge.Reopening][]purge.RequestID{}
 	for i, w := range wishes {
-		m := known[w.Key]
+		m := known.meets(w)
 		a := purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
 		switch {
 		case m.fresh:
 			a.Found, m.fresh = purge.FoundNew, false
 		case !m.state.Ended():
-			if w.AcceptMissing != "" {
-				open[w.AcceptMissing] = append(open[w.AcceptMissing], m.id)
+			if w.AcceptMissing != "" || w.AcceptShared != "" {
+				open[w.Reopening()] = append(open[w.Reopening()], m.id)
 			}
 		case w.Replay, m.state == purge.Done && !left[m.scope]:
 			a.Open, a.Reason = false, m.reason
 		default:
-			again[w.AcceptMissing] = append(again[w.AcceptMissing], m.id)
-			m.state = purge.Queued
+			again[w.Reopening()] = append(again[w.Reopening()], m.id)
+			m.state, known.open[m.scope] = purge.Queued, m
 		}
 		accepted[i] = a
 	}
-	for by, ids := range again {
-		if _, err := s.Reopen(ctx, ids, by); err != nil {
+	for r, ids := range again {
+		n, err := s.Reopen(ctx, ids, r)
+		if err != nil {
 			return accepted, err
 		}
+		if n < len(ids) {
+			return accepted, errOpenElsewhere
+		}
 	}
-	for by, ids := range open {
-		if err := s.acceptMissing(ctx, ids, by); err != nil {
+	for r, ids := range open {
+		if err := s.accept(ctx, ids, r); err != nil {
 			return accepted, err
 		}
 	}
@@ -216,12 +328,12 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known map[strin
 }
 
 // leftToDo asks what still has references, of that whose requests are done.
-func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known map[string]*met) (map[scope]bool, error) {
+func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known ledgerSide) (map[scope]bool, error) {
 	var users []purge.UserID
 	var certificates []scope
 	for _, w := range wishes {
 		switch {
-		case known[w.Key].state != purge.Done || w.Replay:
+		case known.meets(w).state != purge.Done || w.Replay:
 		case w.Certificate != 0:
 			certificates = append(certificates, scopeOf(w))
 		default:

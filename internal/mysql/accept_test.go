@@ -149,3 +149,30 @@ func TestIDsThatDoNotFollowEachOther(t *testing.T) {
 		}
 	}
 }
+
+// TestOpeningAgainLeavesOneOpen opens two ended requests of one user, and one whose scope has an open request.
+func TestOpeningAgainLeavesOneOpen(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user, other := f.NewUser(purge.Retirement{}), f.NewUser(purge.Retirement{})
+	var ids []purge.RequestID
+	for _, w := range []purge.Wish{{User: user, Key: "a"}, {User: user, Key: "b"}, {User: other, Key: "c", By: "token portal"}} {
+		a := must(f.Accept(t.Context(), []purge.Wish{w}))[0]
+		attempt := must(f.Begin(t.Context(), purge.Task{Request: a.Request, User: a.User}))
+		must(f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
+		ids = append(ids, a.Request)
+	}
+	by := purge.Reopening{By: "cli, alice@ops", AcceptMissing: "alice@ops", AcceptShared: "bob@ops"}
+	n, err := f.Reopen(t.Context(), ids, by)
+	rows := must(f.Requests(t.Context(), ids))
+	if err != nil || n != 2 || rows[0].State != purge.Queued || rows[1].State != purge.Failed || rows[2].State != purge.Queued {
+		t.Errorf("got %d opened, %v: %+v; want the first of each user", n, err, rows)
+	}
+	if got := rows[2]; got.RequestedBy != "token portal" || got.ReopenedBy != by.By || got.AcceptMissingBy != by.AcceptMissing ||
+		got.AcceptSharedBy != by.AcceptShared || rows[1].ReopenedBy != "" {
+		t.Errorf("who asked, and who opened it again: got %+v", got)
+	}
+	if n, err := f.Reopen(t.Context(), ids, by); n != 0 || err != nil {
+		t.Errorf("once more: got %d opened, %v; want none", n, err)
+	}
+}

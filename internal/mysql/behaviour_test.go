@@ -251,7 +251,7 @@ func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 	if _, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Reopen(t.Context(), []purge.RequestID{id}, ""); err != nil {
+	if _, err := f.Reopen(t.Context(), []purge.RequestID{id}, purge.Reopening{}); err != nil {
 		t.Fatal(err)
 	}
 	if r := read(); r.StartedAt != nil {

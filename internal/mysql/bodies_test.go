@@ -11,7 +11,7 @@ import (
 func TestAKeyBelongsToOneBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
-	key, err := purge.CallerKey("order-1")
+	key, err := purge.CallerKey("", "order-1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,17 +9,13 @@ import (
 
 // Foresee says what Accept would answer, and changes nothing. Requests that would be made have no id.
 func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	keys := make([]string, len(wishes))
-	for i, w := range wishes {
-		keys[i] = w.Key
-	}
-	known := make(map[string]*met, len(wishes))
-	if err := s.lookUp(ctx, keys, known); err != nil {
+	known, err := s.lookUp(ctx, wishes)
+	if err != nil {
 		return nil, err
 	}
 	var earlier []purge.Wish
 	for _, w := range wishes {
-		if known[w.Key] != nil {
+		if known.meets(w) != nil {
 			earlier = append(earlier, w)
 		}
 	}
@@ -30,7 +26,7 @@ func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accep
 	foreseen := make([]purge.Accepted, len(wishes))
 	for i, w := range wishes {
 		foreseen[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
-		if m := known[w.Key]; m != nil {
+		if m := known.meets(w); m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])
 			foreseen[i] = purge.Accepted{
 				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts,

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,31 +20,30 @@ const requestColumns = "state, reason, failures, unfinished, opened_at, certific
 
 func requestFields(a *purge.Attempt) []any {
 	return []any{
-		&a.State, &a.Reason, &a.Failures, &a.Unfinished, &a.OpenedAt, &a.Counts.Certificates, &a.Counts.ObjectsErased,
+		&a.State, &a.Reason, &a.Failures, &a.Lapsed, &a.OpenedAt, &a.Counts.Certificates, &a.Counts.ObjectsErased,
 		&a.Counts.ObjectsAbsent, &a.Counts.ObjectsSoftDeleted, &a.Counts.DirectoriesMissing, &a.Counts.ReferencesCleared,
 	}
 }
 
-// Begin claims a request: the task's own, if it is open, or the oldest open one that has the same scope. The column attempts
-// is the fence. LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time
-// never share one.
+// lease is the end of a lease that begins now, by the server's clock, which all workers share.
+var lease = fmt.Sprintf("UTC_TIMESTAMP(6) + INTERVAL %d SECOND", int(purge.LeaseDuration.Seconds()))
+
+// Begin claims the task's request, by its primary key: no other row is locked. The column attempts is the fence.
+// LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time never share one.
+// The columns are set from left to right: whether the attempt before has lapsed is asked before anything changes.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
-	q.add("SET @id = (SELECT r.id FROM requests r WHERE r.user_id = ? AND r.state IN ('queued', 'running')"+
-		" AND EXISTS (SELECT 1 FROM requests own WHERE own.id = ? AND own.user_id = ? AND own.certificate_id = r.certificate_id)"+
-		" ORDER BY r.id = ? DESC, r.id LIMIT 1)",
-		task.User, task.Request, task.User, task.Request)
-	q.add("UPDATE requests SET state = 'running', attempts = LAST_INSERT_ID(attempts + 1), unfinished = unfinished + 1, not_before = NULL,"+
+	q.add("UPDATE requests SET unfinished = unfinished + (state = 'running' AND COALESCE(leased_until < UTC_TIMESTAMP(6), 0)),"+
+		" state = 'running', attempts = LAST_INSERT_ID(attempts + 1), leased_until = "+lease+", not_before = NULL,"+
 		" started_at = COALESCE(IF(started_at < opened_at, NULL, started_at), GREATEST(opened_at, CAST(? AS DATETIME(6)))),"+
-		" updated_at = ? WHERE id = @id AND state IN ('queued', 'running')", now, now)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), id, certificate_id,"+
-		" accept_missing_by, "+requestColumns+" FROM requests WHERE id = COALESCE(@id, ?) AND user_id = ?",
-		task.Request, task.User)
+		" updated_at = ? WHERE id = ? AND user_id = ? AND state IN ('queued', 'running')", now, now, task.Request, task.User)
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), certificate_id,"+
+		" accept_missing_by, accept_shared_by, "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request, task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		claim := []any{&attempt.Fence, &attempt.Number, &attempt.Request, &attempt.Certificate, &attempt.AcceptMissing}
+		claim := []any{&attempt.Fence, &attempt.Number, &attempt.Certificate, &attempt.AcceptMissing, &attempt.AcceptShared}
 		return rows.Scan(append(claim, requestFields(&attempt)...)...)
 	})
 	switch {
@@ -55,6 +55,13 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request changed while it was being claimed"}
 	}
 	return attempt, nil
+}
+
+// Extend makes the lease of an attempt last from now on.
+func (s *Store) Extend(ctx context.Context, attempt purge.Attempt) error {
+	_, err := s.sql.ExecContext(ctx, "UPDATE requests SET leased_until = "+lease+
+		" WHERE id = ? AND attempts = ? AND state = 'running'", attempt.Request, attempt.Fence)
+	return classify("extending the lease of an attempt", err)
 }
 
 // emptied are the outcomes of files that were about to be deleted, kept those of files that something protected:
@@ -136,21 +143,17 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	s.addOutcomes(&q, attempt, report, now)
 	s.addEnd(&q, attempt, report, now)
 	q.add("COMMIT")
-	q.add("SELECT EXISTS (SELECT 1 FROM requests other WHERE other.user_id = ? AND other.id <> ? AND other.state IN ('queued', 'running')"+
-		" AND other.certificate_id = requests.certificate_id), "+requestColumns+" FROM requests WHERE id = ?",
-		attempt.User, attempt.Request, attempt.Request)
+	q.add("SELECT "+requestColumns+" FROM requests WHERE id = ?", attempt.Request)
 	var after purge.Attempt
-	var more bool
 	found := false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
-		return rows.Scan(append([]any{&more}, requestFields(&after)...)...)
+		return rows.Scan(requestFields(&after)...)
 	})
 	if err == nil && !found {
 		err = purge.ErrUnknownRequest
 	}
-	recorded := purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts, More: more}
-	return recorded, classify("writing to the ledger", err)
+	return purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts}, classify("writing to the ledger", err)
 }
 
 // addClearing clears the references of one certificate and counts them into the evidence. The rows are locked first, by an
@@ -201,59 +204,77 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 	}
 }
 
+// endedAs keeps what the CHECK of the table compares an end with: only the account of the worker may write it.
+const endedAs = "ended_as = IF(state IN ('queued', 'running'), ended_as, CONCAT(state, ':', reason))"
+
 // addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true from
-// any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile. It is
-// then true for every open request of the user, or, if the attempt was about one certificate, for those about that one. Its
-// own request goes first, by its id: other attempts claim it and put it back meanwhile, which moves it in the index by user
-// and state, and a scan of that could miss it.
+// any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
+	accepts := ""
 	if report.State.Ended() {
 		finished = now
+		accepts = " accept_missing_by = '', accept_shared_by = ''," // for one run; the evidence keeps who gave it
 	}
 	counted := 0
 	if report.Counted {
 		counted = 1
 	}
 	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, not_before = ?," +
-		" certificates = GREATEST(certificates, ?), references_kept = ?, finished_at = ?, updated_at = ? WHERE state IN "
+		" certificates = GREATEST(certificates, ?), references_kept = ?," + accepts + " finished_at = ?, updated_at = ?, " +
+		endedAs + " WHERE id = ?"
 	args := []any{
 		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, len(report.Keep),
-		finished, now,
-	}
-	if report.State.Ended() {
-		// An acceptance is for one run; the evidence keeps who gave it.
-		text = strings.Replace(text, " WHERE state IN ", ", accept_missing_by = '' WHERE state IN ", 1)
+		finished, now, attempt.Request,
 	}
 	if report.State == purge.Done {
 		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate, report.Keep)
-		q.add(text+"('queued', 'running', 'failed') AND id = ? AND "+condition,
-			slices.Concat(args, []any{attempt.Request}, scope)...)
-		q.add(text+"('queued', 'running') AND user_id = ? AND ? IN (0, certificate_id) AND "+condition,
-			slices.Concat(args, []any{attempt.User, attempt.Certificate}, scope)...)
+		text, args = text+" AND state IN ('queued', 'running', 'failed') AND "+condition, append(args, scope...)
 	} else {
-		text, args = text+"('queued', 'running') AND id = ? AND attempts = ?", append(args, attempt.Request, attempt.Fence)
-		if report.Reason == purge.ReasonFilesMissing { // unless it was accepted meanwhile: then the request stays open
+		text, args = text+" AND state IN ('queued', 'running') AND attempts = ?", append(args, attempt.Fence)
+		switch report.Reason { // unless it was accepted meanwhile: then the request stays open
+		case purge.ReasonFilesMissing:
 			text, args = text+" AND accept_missing_by = ?", append(args, attempt.AcceptMissing)
+		case purge.ReasonShared:
+			text, args = text+" AND accept_shared_by = ?", append(args, attempt.AcceptShared)
+		default:
 		}
-		q.add(text, args...)
 	}
-	q.add(figures, attempt.User)
+	q.add(text, args...)
+	q.add("UPDATE requests SET "+figures+" WHERE id = ?", attempt.Request)
+	if len(report.Proven) > 0 { // the evidence of other requests of the user may have been settled with it, mostly of none
+		q.add("UPDATE (SELECT DISTINCT request_id AS other FROM evidence_objects WHERE user_id = ? AND settled_at = ?"+
+			" AND request_id <> ?) settled STRAIGHT_JOIN requests ON requests.id = settled.other SET "+figures, attempt.User, now, attempt.Request)
+	}
 }
 
-// figures counts what the evidence of a user's requests says, so that the requests can never say anything else.
-const figures = "UPDATE requests SET" +
-	" certificates = GREATEST(certificates, (SELECT COUNT(DISTINCT o.certificate_id) FROM evidence_objects o WHERE o.request_id = requests.id))," +
-	" objects_erased = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'erased')," +
-	" objects_absent = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'absent')," +
-	" objects_soft_deleted = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
-	" directories_missing = (SELECT COUNT(*) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome IN ('missing', 'missing_accepted'))," +
-	" recoverable_until = (SELECT MAX(o.until) FROM evidence_objects o WHERE o.request_id = requests.id AND o.outcome = 'soft_deleted')," +
-	" references_cleared = (SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)," +
-	// From left to right: these see the figures above. Whatever the last attempt met, all attempts have purged.
-	" reason = IF(state = 'done' AND reason = 'nothing_to_purge' AND references_cleared > 0, '', reason)," +
-	" reason = IF(state = 'done' AND directories_missing > 0, 'files_missing', reason)" +
-	" WHERE user_id = ?"
+// figures counts what the evidence of a request says, so that the request can never say anything else. They do not depend
+// on each other, because an UPDATE of several tables sets its columns in any order.
+var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT o.certificate_id)", "") + ")," +
+	" objects_erased = " + count("COUNT(*)", "= 'erased'") + "," +
+	" objects_absent = " + count("COUNT(*)", "= 'absent'") + "," +
+	" objects_soft_deleted = " + count("COUNT(*)", "= 'soft_deleted'") + "," +
+	" recoverable_until = " + count("MAX(o.until)", "= 'soft_deleted'") + "," +
+	" directories_missing = " + missing + ", references_cleared = " + cleared + "," +
+	" reason = " + judged + ", ended_as = IF(state IN ('queued', 'running'), ended_as, CONCAT(state, ':', " + judged + "))"
+
+const cleared = "(SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)"
+
+var (
+	missing = count("COUNT(*)", "IN ('missing', 'missing_accepted')")
+	// judged is the reason: whatever the last attempt met, all attempts have purged.
+	judged = "IF(state <> 'done', reason, IF(" + missing + " > 0, 'files_missing', IF(reason = 'nothing_to_purge' AND " + cleared +
+		" > 0, '', reason)))"
+)
+
+// count is a subquery over a request's evidence of objects.
+func count(what, outcome string) string {
+	text := "(SELECT " + what + " FROM evidence_objects o WHERE o.request_id = requests.id"
+	if outcome != "" {
+		text += " AND o.outcome " + outcome
+	}
+	return text + ")"
+}
 
 const (
 	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size," +

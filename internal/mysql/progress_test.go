@@ -25,8 +25,8 @@ func (f *fixture) put(state purge.State, reason purge.Reason, opened, finished, 
 		}
 		return now.Add(-ago)
 	}
-	f.exec("INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, not_before, recoverable_until, updated_at)"+
-		" VALUES (UUID(), 1, 'cli', ?, ?, ?, ?, ?, ?, ?, ?)", state, reason, at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
+	f.exec("INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, not_before, recoverable_until, updated_at, ended_as)"+
+		" VALUES (UUID(), ?, 'cli', ?, ?, ?, ?, ?, ?, ?, ?, CONCAT(state, ':', reason))", accounts.Add(1), state, reason, at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
 }
 
 func TestProgressOfALedger(t *testing.T) {
@@ -173,9 +173,10 @@ func BenchmarkWatching(b *testing.B) {
 	if _, err := store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	_, err = db.Root.ExecContext(b.Context(), "INSERT INTO `"+db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, updated_at)"+
+	_, err = db.Root.ExecContext(b.Context(), "INSERT INTO `"+db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, updated_at, ended_as)"+
 		" SELECT CONCAT('user:', seq), seq, 'backfill', IF(seq % 2, 'done', IF(seq % 20, 'queued', 'failed')), IF(seq % 20, '', 'held'), n, n - INTERVAL seq SECOND,"+
-		" IF(seq % 20 AND seq % 2 = 0, NULL, n - INTERVAL seq * 3.6 / 2 SECOND), n FROM (SELECT seq, UTC_TIMESTAMP(6) AS n FROM `"+db.Ledger+"`.seq_1_to_"+strconv.Itoa(requests)+") s")
+		" IF(seq % 20 AND seq % 2 = 0, NULL, n - INTERVAL seq * 3.6 / 2 SECOND), n,"+
+		" IF(seq % 2, 'done:', IF(seq % 20, 'queued:', 'failed:held')) FROM (SELECT seq, UTC_TIMESTAMP(6) AS n FROM `"+db.Ledger+"`.seq_1_to_"+strconv.Itoa(requests)+") s")
 	if err != nil {
 		b.Skipf("making requests (it needs MariaDB's sequences): %v", err)
 	}

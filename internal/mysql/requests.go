@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -30,6 +31,9 @@ type Request struct {
 	ReferencesCleared  int                 `json:"references_cleared"`
 	ReferencesKept     int                 `json:"references_kept"`
 	AcceptMissingBy    string              `json:"accept_missing_by,omitempty"`
+	AcceptSharedBy     string              `json:"accept_shared_by,omitempty"`
+	RequestedBy        string              `json:"requested_by,omitempty"` // who made it, by which face, from where
+	ReopenedBy         string              `json:"reopened_by,omitempty"`  // who opened it again last
 	RecoverableUntil   *time.Time          `json:"recoverable_until,omitempty"`
 	NotBefore          *time.Time          `json:"not_before,omitempty"`
 	Unfinished         int                 `json:"-"`
@@ -54,17 +58,18 @@ func (r Request) Open() purge.OpenRequest {
 	return purge.OpenRequest{Request: r.ID, User: r.UserID, Certificate: r.CertificateID, Source: r.Source}
 }
 
-// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are.
-// acceptMissing says who accepts that files are missing in this run; empty if they are not accepted.
-func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, acceptMissing string) (int, error) {
+// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are, and
+// so do those of whose scope another one is open: IGNORE leaves out rows that a unique key refuses.
+func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
 	reopened := 0
 	for part := range slices.Chunk(ids, acceptBatch) {
-		result := s.gorm.WithContext(ctx).Model(&Request{}).
+		result := s.gorm.WithContext(ctx).Clauses(clause.Update{Modifier: "IGNORE"}).Model(&Request{}).
 			Where("id IN ? AND state IN ?", part, []purge.State{purge.Done, purge.Refused, purge.Failed}).
 			Updates(map[string]any{
 				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "unfinished": 0, "opened_at": s.now(),
 				"attempts": gorm.Expr("attempts + 1"), // the fence: an attempt from before the end must not end it again
-				"reopened": gorm.Expr("reopened + 1"), "accept_missing_by": acceptMissing,
+				"reopened": gorm.Expr("reopened + 1"), "reopened_by": cut(r.By, 160),
+				"accept_missing_by": cut(r.AcceptMissing, 128), "accept_shared_by": cut(r.AcceptShared, 128),
 				"not_before": nil, "started_at": nil, "finished_at": nil, "updated_at": s.now(),
 			})
 		if result.Error != nil {
@@ -75,14 +80,20 @@ func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, acceptMissing
 	return reopened, nil
 }
 
-// acceptMissing notes at open requests who accepts that files are missing.
-func (s *Store) acceptMissing(ctx context.Context, ids []purge.RequestID, by string) error {
+// accept notes at open requests who accepts what in this run. What is empty stays as it is.
+func (s *Store) accept(ctx context.Context, ids []purge.RequestID, r purge.Reopening) error {
+	changes := map[string]any{"updated_at": s.now()}
+	if r.AcceptMissing != "" {
+		changes["accept_missing_by"] = cut(r.AcceptMissing, 128)
+	}
+	if r.AcceptShared != "" {
+		changes["accept_shared_by"] = cut(r.AcceptShared, 128)
+	}
 	for part := range slices.Chunk(ids, acceptBatch) {
 		err := s.gorm.WithContext(ctx).Model(&Request{}).
-			Where("id IN ? AND state IN ?", part, []purge.State{purge.Queued, purge.Running}).
-			Updates(map[string]any{"accept_missing_by": by, "updated_at": s.now()}).Error
+			Where("id IN ? AND state IN ?", part, []purge.State{purge.Queued, purge.Running}).Updates(changes).Error
 		if err != nil {
-			return classify("accepting missing files", err)
+			return classify("accepting what is in doubt", err)
 		}
 	}
 	return nil
@@ -129,7 +140,8 @@ func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.Request
 		q = q.Where("user_id = ?", f.User)
 	}
 	if f.Key != "" {
-		q = q.Where("idempotency_key = ?", f.Key)
+		q = q.Where("id IN (SELECT id FROM (SELECT id FROM requests WHERE idempotency_key = ?"+
+			" UNION SELECT request_id FROM request_keys WHERE idempotency_key = ?) named)", f.Key, f.Key)
 	}
 	if !f.EndedBefore.IsZero() {
 		q = q.Where("finished_at < ?", f.EndedBefore.UTC())

@@ -132,6 +132,11 @@ func (f *fixture) ReplaceVerify(ref purge.Reference, verify string) {
 	f.replace(ref, "verify_uuid", verify)
 }
 
+// LapseLease implements purgetest.Shelf.
+func (f *fixture) LapseLease(request purge.RequestID) {
+	f.exec("UPDATE "+f.db.Ledger+".requests SET leased_until = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND WHERE id = ?", request)
+}
+
 func (f *fixture) replace(ref purge.Reference, column, value string) {
 	table, id := lms.Certificates, "id"
 	if ref.Table == purge.History {

@@ -20,9 +20,10 @@ import (
 // shipped are the migrations that ledgers out there have run, with their SHA-256. Add one for each new migration; a line that is here
 // never changes, because a ledger that has run a migration does not run it again.
 var shipped = map[string]string{
-	"00001_ledger.sql":        "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
-	"00002_certificates.sql":  "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
-	"00003_files_missing.sql": "ba8341e23b7069e9ad79ad660ba1f9961a7b107a6c4d90a19308e7cc8246af75",
+	"00001_ledger.sql":           "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
+	"00002_certificates.sql":     "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
+	"00003_files_missing.sql":    "ba8341e23b7069e9ad79ad660ba1f9961a7b107a6c4d90a19308e7cc8246af75",
+	"00004_one_open_request.sql": "a75767664b2f7829e9cbe7b673930f6ae0f9ef214c8ea7941b39c708a6fc9dd4",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {
@@ -82,6 +83,11 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	f.oldRequest(done, "done", "nothing_to_purge")
 	f.oldRequest(absent, "done", "files_absent")
 	f.oldRequest(partly, "done", "")
+	// A second request of the same user, and one of another user, by keys of their callers.
+	twice := f.NewUser(purge.Retirement{Requested: true})
+	f.oldRequest(twice, "running", "")
+	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at)"+
+		" VALUES ('second', ?, 'api', 'queued', NOW(6), NOW(6), NOW(6))", twice)
 	for _, user := range []purge.UserID{absent, partly} {
 		f.exec("INSERT INTO "+f.db.Ledger+".evidence_objects (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name,"+
 			" generation, size, outcome, listed_at, object_key) SELECT id, user_id, 7, 'live', 1, 'certs', 'cert/x/', 'cert/x/', 0, 0, 'absent', NOW(6),"+
@@ -113,6 +119,15 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 		if got := fmt.Sprintf("%s %d %d %s", reason, empty, missing, outcome); got != want {
 			t.Errorf("user %d: got %q, want %q", user, got, want)
 		}
+	}
+	// Of two open requests of a user, the older one stands for both.
+	both, err := f.Accept(t.Context(), []purge.Wish{
+		{User: twice, Key: "second", Source: purge.SourceAPI, Replay: true}, {User: twice, Key: "second", Source: purge.SourceAPI},
+		{User: twice, Key: purge.DefaultKey(twice), Source: purge.SourceCLI},
+	})
+	if err != nil || both[0].Found != "refused" || both[0].Reason != purge.ReasonSuperseded || both[1].Request != both[2].Request ||
+		both[1].Request == both[0].Request || both[1].Found != "running" {
+		t.Errorf("two open requests of one user: got %+v, %v", both, err)
 	}
 	accepted, err := f.Accept(t.Context(), []purge.Wish{
 		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI}, {User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},

@@ -26,6 +26,16 @@ type Wish struct {
 	Replay bool
 }
 
+// Reopening says on whose word an ended request is opened again, and what they accept in this run.
+type Reopening struct {
+	By            string // as Wish.By
+	AcceptMissing string // as Wish.AcceptMissing
+	AcceptShared  string // as Wish.AcceptShared
+}
+
+// Reopening is what the wish means for a request that has ended.
+func (w Wish) Reopening() Reopening { return Reopening{w.By, w.AcceptMissing, w.AcceptShared} }
+
 // Found says in which state a wish met its request.
 type Found string
 
@@ -63,10 +73,13 @@ func (r OpenRequest) Task() Task {
 // Requests is the part of the ledger that takes wishes.
 type Requests interface {
 	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
-	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. A
-	// request that has ended is opened again, unless it is done and the LMS database shows no reference of the user, or of the
-	// request's certificate, or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to a wish in the same call,
-	// about another user or another certificate is ErrKeyTaken; then nothing is accepted.
+	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. Of a
+	// user, and of each certificate, one request is open at most: a new key leads to the open one from then on, and so does
+	// the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys. A request that has ended
+	// is opened again, unless it is done and the LMS database shows no reference of the user, or of the request's certificate,
+	// or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to
+	// a wish in the same call, about another user or another certificate is ErrKeyTaken. After either error nothing is
+	// accepted.
 	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
 }
 
@@ -115,6 +128,9 @@ const (
 	maxKeyLength = 255 // of what callers may send, in bytes
 	maxLedgerKey = 128 // of what the ledger holds of it
 )
+
+// MaxKeys is how many idempotency keys lead to one request at most, beside its first: a caller uses one for each intent.
+const MaxKeys = 1_000
 
 // ErrTooManyKeys means that an open request has as many idempotency keys already as one may have.
 var ErrTooManyKeys = errors.New("the request has too many idempotency keys already: expected one for each intent, repeated when it is tried again")

@@ -1,6 +1,7 @@
 package purge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,18 @@ const MaxBatch = 500
 type Intake struct {
 	Requests Requests
 	Tasks    Tasks
+	By       string // of wishes that do not say who asks
+}
+
+// write writes a batch into the ledger.
+func (in Intake) write(ctx context.Context, wishes []Wish) ([]Accepted, error) {
+	if in.By != "" {
+		wishes = slices.Clone(wishes)
+		for i := range wishes {
+			wishes[i].By = cmp.Or(wishes[i].By, in.By)
+		}
+	}
+	return in.Requests.Accept(ctx, wishes)
 }
 
 // Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, all answers
@@ -34,7 +47,7 @@ func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) 
 	if !errors.Is(err, ErrNotQueued) || len(wishes) <= MaxBatch {
 		return all, err
 	}
-	rest, ledgerErr := in.Requests.Accept(ctx, wishes[len(all):]) // a queue that is away keeps nobody out of the ledger
+	rest, ledgerErr := in.write(ctx, wishes[len(all):]) // a queue that is away keeps nobody out of the ledger
 	if ledgerErr != nil {
 		return all, fmt.Errorf("accepting %d requests: %w", len(wishes)-len(all), ledgerErr)
 	}
@@ -59,7 +72,7 @@ func alsoNotQueued(err error, accepted []Accepted) error {
 func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered func([]Accepted, error) error) error {
 	finish := func() error { return nil } // the batch before: wait for its tasks, and answer it
 	for wishes := range batches {
-		accepted, err := in.Requests.Accept(ctx, wishes)
+		accepted, err := in.write(ctx, wishes)
 		if before := finish(); before != nil {
 			if err == nil {
 				_ = answered(accepted, fmt.Errorf("%w: the batch before was not", ErrNotQueued)) // the stream has its error

@@ -81,5 +81,4 @@ type Recorded struct {
 	State  State
 	Reason Reason
 	Counts Counts
-	More   bool // another request of the user is open
 }

@@ -18,11 +18,12 @@ type Users interface {
 
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
 type Ledger interface {
-	// Begin claims the task's request for one attempt, or, if that has ended, another open request that goes exactly as far:
-	// of the same user and, if it is about one, of the same certificate. So a task is never wasted on the past. If none is open,
-	// the task's request is returned as it is, without a claim. ErrUnknownRequest means that there is no such request, or that
-	// it is another user's. How far the attempt goes is what the ledger says, whatever the task does.
+	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is returned as
+	// it is, without a claim. ErrUnknownRequest means that there is no such request, or that it is another user's. What the
+	// attempt is about is what the ledger says, whatever the task does.
 	Begin(ctx context.Context, task Task) (Attempt, error)
+	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the request.
+	Extend(ctx context.Context, attempt Attempt) error
 	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
 	// the user's eligibility once more, and which of the empty directories held files of this user before. Both lists may be
 	// empty.
@@ -77,7 +78,7 @@ type Attempt struct {
 	// empty if that was not accepted.
 	AcceptShared string
 	Failures     int       // counted failures since the request was opened
-	Unfinished   int       // attempts in a row, with this one, that recorded nothing
+	Lapsed       int       // attempts in a row before this one whose lease ran out, and that recorded nothing
 	OpenedAt     time.Time // when the request was made, or opened again
 	State        State
 	Reason       Reason
@@ -98,13 +99,12 @@ type Policy struct {
 
 // Result is what became of a request in one attempt.
 type Result struct {
-	Request RequestID // the task's, or another open one that goes as far
+	Request RequestID
 	State   State
 	Reason  Reason
 	Detail  string
 	Attempt int
 	Again   bool // the request had ended before; nothing was done
-	More    bool // another open request goes exactly as far, and needs a look of its own
 	Counts  Counts
 }
 
@@ -135,6 +135,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	if attempt.State.Ended() {
 		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
 	}
+	defer p.keepLease(ctx, attempt)()
 	report, failure := p.attempt(ctx, attempt)
 	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
 
@@ -151,7 +152,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err), failure)
 	}
 	p.recorded(report)
-	result.State, result.Counts, result.More = recorded.State, recorded.Counts, recorded.More
+	result.State, result.Counts = recorded.State, recorded.Counts
 	if recorded.State.Ended() {
 		result.Reason = recorded.Reason
 		return result, nil
@@ -161,6 +162,28 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request, task.User)}
 	}
 	return result, failure
+}
+
+// LeaseDuration is how long a claim counts as being worked on without being extended. A claim whose lease has run out
+// without a record is that of a worker that died.
+const LeaseDuration = time.Minute
+
+// keepLease extends the lease of an attempt, often enough for one failure, until release is called.
+func (p *Purger) keepLease(ctx context.Context, attempt Attempt) (release func()) {
+	ctx, release = context.WithCancel(context.WithoutCancel(ctx)) // recording goes on after the attempt's time, too
+	go func() {
+		ticker := time.NewTicker(LeaseDuration / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				_ = p.Ledger.Extend(ctx, attempt) // without a lease the attempt may count as lapsed; nothing is lost
+			}
+		}
+	}()
+	return release
 }
 
 // remaining is the time left until the deadline of ctx; zero if that is over or unset.
@@ -174,9 +197,9 @@ func remaining(ctx context.Context) time.Duration {
 
 // attempt does everything but the recording. The error is nil if the report ends the request.
 func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
-	if attempt.Unfinished > p.Policy.MaxAttempts { // before it kills one more
+	if attempt.Lapsed >= p.Policy.MaxAttempts { // before it kills one more
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
-			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Unfinished-1)}, nil
+			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Lapsed)}, nil
 	}
 	begun := time.Now()
 	user, err := p.Users.User(ctx, attempt.User)

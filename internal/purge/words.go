@@ -88,6 +88,7 @@ const (
 	ReasonNothingToPurge Reason = "nothing_to_purge"       // done: the user has no reference, or external links only
 	ReasonNotRetiring    Reason = "not_retiring"           // refused
 	ReasonUnknownUser    Reason = "unknown_user"           // refused: no such LMS user
+	ReasonSuperseded     Reason = "superseded"             // refused: an older open request of the same scope stands for it
 	ReasonHeld           Reason = "held"                   // failed: a hold protects an object
 	ReasonNoPermission   Reason = "no_permission"          // failed: the service account may not delete an object
 	ReasonUnrecognised   Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
@@ -107,7 +108,7 @@ const (
 // Reasons returns all reasons but the empty one.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonHeld, ReasonNoPermission,
+		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonSuperseded, ReasonHeld, ReasonNoPermission,
 		ReasonUnrecognised, ReasonShared, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained,
 		ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
 	}

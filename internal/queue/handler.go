@@ -46,9 +46,8 @@ type Tracer interface {
 	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
-// ProcessTask makes one attempt at the task's request, and at each other open one that goes as far and that the first
-// leaves open. It returns nil once they have ended, well or not: the ledger has the outcome, and asynq's archive would only drop
-// it silently.
+// ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has the
+// outcome, and asynq's archive would only drop it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	id, _ := asynq.GetTaskID(ctx)
 	log := h.Log.With(slog.String("task_id", id))
@@ -63,20 +62,11 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	}
 	task.Trace = t.Headers()[traceHeader]
-	for range maxRequests {
-		more, err := h.attempt(ctx, log, task)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
+	return h.attempt(ctx, log, task)
 }
 
-// maxRequests bounds the open requests that one task serves. Each has a task or a key of its own.
-const maxRequests = 10
-
 // attempt makes one attempt and writes its summary line.
-func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task) (more bool, err error) {
+func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task) error {
 	begun := time.Now()
 	ended := func(purge.Result, error) {}
 	if h.Tracer != nil {
@@ -103,13 +93,13 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 	case errors.Is(err, purge.ErrUnknownRequest):
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
 		h.refused()
-		return false, fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
+		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	case err != nil:
 		if class := purge.ClassOf(err); class == purge.Misconfigured || class == purge.Unavailable {
 			h.suspect()
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
-		return false, err
+		return err
 	}
 	if result.Reason == purge.ReasonNoPermission {
 		h.suspect() // one object's right, or that of all: a check tells
@@ -125,7 +115,7 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		figures = append(figures, slog.String("detail", result.Detail))
 	}
 	log.LogAttrs(ctx, level, "task finished", append(figures, slog.Bool("again", result.Again))...)
-	return result.More, nil
+	return nil
 }
 
 func (h *Handler) refused() {

@@ -344,22 +344,6 @@ func TestRedisFlushedWhileATaskRuns(t *testing.T) {
 	sandboxtest.Eventually(t, "it is completed", func() bool { return depth(t, rdb).Completed == 1 })
 }
 
-func TestATaskServesTheUsersOtherOpenRequests(t *testing.T) {
-	t.Parallel()
-	runs := 0
-	var log sandboxtest.Buffer
-	h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
-		runs++
-		return purge.Result{Request: purge.RequestID(100 + runs), State: purge.Refused, More: runs < 3}, nil
-	})}
-	if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":17,"user_id":42}`))); err != nil {
-		t.Fatal(err)
-	}
-	if runs != 3 || !strings.Contains(log.String(), "request_id=101") || !strings.Contains(log.String(), "request_id=103") {
-		t.Errorf("got %d runs and the log\n%s", runs, log.String())
-	}
-}
-
 func TestANewerPayloadWaitsForANewerWorker(t *testing.T) {
 	t.Parallel()
 	h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {

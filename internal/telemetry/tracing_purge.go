@@ -81,6 +81,12 @@ func (l tracedLedger) Begin(ctx context.Context, task purge.Task) (attempt purge
 	return l.next.Begin(ctx, task)
 }
 
+func (l tracedLedger) Extend(ctx context.Context, attempt purge.Attempt) (err error) {
+	ctx, end := l.t.mysqlSpan(ctx, "extend")
+	defer func() { end(err) }()
+	return l.next.Extend(ctx, attempt)
+}
+
 func (l tracedLedger) Intend(
 	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
 ) (intended purge.Intended, err error) {

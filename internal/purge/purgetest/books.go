@@ -19,6 +19,7 @@ type Books struct {
 	users    map[purge.UserID]purge.Retirement
 	rows     []*row
 	requests []*request
+	keys     map[string]*request
 	evidence map[evidenceKey]purge.Evidence
 	cleared  map[purge.RequestID]int
 
@@ -32,17 +33,18 @@ type row struct {
 }
 
 type request struct {
-	id  purge.RequestID
-	key string
+	id purge.RequestID
 	scope
 	state    purge.State
 	reason   purge.Reason
 	opened   time.Time
-	accepts  string // who accepts missing files
+	accepts  purge.Reopening // who accepts what, in this run
+	leased   time.Time
+	keys     int // that lead here, beside the first
 	attempts int
 	fence    int
 	failures int
-	lost     int // claims in a row that recorded nothing
+	lapsed   int // attempts in a row whose lease ran out and that recorded nothing
 	report   purge.Report
 }
 
@@ -62,7 +64,7 @@ type evidenceKey struct {
 // NewBooks makes empty books.
 func NewBooks() *Books {
 	return &Books{
-		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{},
+		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{},
 		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
 	}
 }
@@ -151,22 +153,32 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 	if r == nil || r.user != task.User {
 		return purge.Attempt{}, purge.ErrUnknownRequest
 	}
-	for _, other := range b.requests {
-		if r.state.Ended() && other.scope == r.scope && !other.state.Ended() {
-			r = other
-		}
-	}
 	attempt := purge.Attempt{Task: purge.Task{Request: r.id, User: r.user, Certificate: r.certificate}, Counts: b.counts(r)}
 	if !r.state.Ended() {
-		r.state = purge.Running
+		if r.state == purge.Running && r.leased.Before(b.Now()) {
+			r.lapsed++
+		}
+		r.state, r.leased = purge.Running, b.Now().Add(purge.LeaseDuration)
 		r.attempts++
 		r.fence++
-		r.lost++
-		attempt.Number, attempt.Fence, attempt.Unfinished, attempt.OpenedAt = r.attempts, r.fence, r.lost, r.opened
-		attempt.AcceptMissing = r.accepts
+		attempt.Number, attempt.Fence, attempt.Lapsed, attempt.OpenedAt = r.attempts, r.fence, r.lapsed, r.opened
+		attempt.AcceptMissing, attempt.AcceptShared = r.accepts.AcceptMissing, r.accepts.AcceptShared
 	}
 	attempt.State, attempt.Reason, attempt.Failures = r.state, r.reason, r.failures
 	return attempt, nil
+}
+
+// Extend implements purge.Ledger.
+func (b *Books) Extend(ctx context.Context, attempt purge.Attempt) error {
+	if err := b.enter(ctx, "extend"); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.find(attempt.Request); r != nil && r.state == purge.Running && r.fence == attempt.Fence {
+		r.leased = b.Now().Add(purge.LeaseDuration)
+	}
+	return nil
 }
 
 // Intend implements purge.Ledger.
@@ -213,8 +225,7 @@ func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	b.settle(attempt, report)
 	b.end(r, attempt, report)
 	b.judge(r)
-	more := slices.ContainsFunc(b.requests, func(o *request) bool { return o != r && o.scope == r.scope && !o.state.Ended() })
-	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r), More: more}, nil
+	return purge.Recorded{State: r.state, Reason: r.reason, Counts: b.counts(r)}, nil
 }
 
 // clear empties a row that still holds exactly what was read.
@@ -259,15 +270,12 @@ func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 		if b.left(r.scope, report.Keep...) {
 			return
 		}
-		for _, other := range b.requests {
-			own := other == r && other.state == purge.Failed                               // another attempt gave up too early
-			served := other.scope == r.scope || other.user == r.user && r.certificate == 0 // all clear is clear in part, too
-			if own || served && !other.state.Ended() {
-				other.move(report)
-			}
+		if r.state == purge.Failed || !r.state.Ended() { // failed: another attempt gave up too early
+			r.move(report)
 		}
 	} else if !r.state.Ended() && r.fence == attempt.Fence &&
-		(report.Reason != purge.ReasonFilesMissing || r.accepts == attempt.AcceptMissing) {
+		(report.Reason != purge.ReasonFilesMissing || r.accepts.AcceptMissing == attempt.AcceptMissing) &&
+		(report.Reason != purge.ReasonShared || r.accepts.AcceptShared == attempt.AcceptShared) {
 		r.move(report)
 	}
 }
@@ -290,9 +298,9 @@ func (r *request) move(report purge.Report) {
 		r.failures++
 	}
 	report.Certificates = max(r.report.Certificates, report.Certificates)
-	r.state, r.reason, r.report, r.lost = report.State, report.Reason, report, 0
+	r.state, r.reason, r.report, r.lapsed = report.State, report.Reason, report, 0
 	if report.State.Ended() {
-		r.accepts = ""
+		r.accepts = purge.Reopening{}
 	}
 }
 
@@ -344,14 +352,20 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	scopes := map[string]scope{}
-	for _, r := range b.requests {
-		scopes[r.key] = r.scope
+	scopes, keys := map[string]scope{}, map[scope]int{}
+	for key, r := range b.keys {
+		scopes[key] = r.scope
 	}
 	for _, w := range wishes {
 		s := scope{w.User, w.Certificate}
-		if other, taken := scopes[w.Key]; taken && other != s {
+		other, taken := scopes[w.Key]
+		if taken && other != s {
 			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
+		}
+		if open := b.open(s); !taken && open != nil {
+			if keys[s]++; open.keys+keys[s] > purge.MaxKeys {
+				return nil, fmt.Errorf("request %d: %w", open.id, purge.ErrTooManyKeys)
+			}
 		}
 		scopes[w.Key] = s
 	}
@@ -362,23 +376,45 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 	return accepted, nil
 }
 
-func (b *Books) accept(w purge.Wish) purge.Accepted {
-	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.key == w.Key })
+// open is the open request of a scope, if there is one.
+func (b *Books) open(s scope) *request {
+	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.scope == s && !r.state.Ended() })
 	if i < 0 {
-		r := &request{id: purge.RequestID(len(b.requests) + 1), key: w.Key, scope: scope{w.User, w.Certificate}, state: purge.Queued, opened: b.Now(), accepts: w.AcceptMissing}
-		b.requests = append(b.requests, r)
-		return purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
+		return nil
 	}
-	r := b.requests[i]
+	return b.requests[i]
+}
+
+func (b *Books) accept(w purge.Wish) purge.Accepted {
+	s := scope{w.User, w.Certificate}
+	r, open := b.keys[w.Key], b.open(s)
+	switch {
+	case r == nil && open == nil:
+		r = &request{
+			id: purge.RequestID(len(b.requests) + 1), scope: s, state: purge.Queued, opened: b.Now(), accepts: w.Reopening(),
+		}
+		b.requests, b.keys[w.Key] = append(b.requests, r), r
+		return purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
+	case r == nil:
+		r, b.keys[w.Key] = open, open
+		r.keys++
+	case r.state.Ended() && open != nil && !w.Replay:
+		r = open
+	}
 	a := purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
 	switch {
 	case w.Replay && r.state.Ended(), r.state == purge.Done && !b.left(r.scope):
 		a.Open, a.Reason = false, r.reason
 	case r.state.Ended():
-		r.state, r.reason, r.failures, r.lost, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(), w.AcceptMissing
+		r.state, r.reason, r.failures, r.lapsed, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(), w.Reopening()
 		r.fence++ // an attempt from before the end must not end it again
-	case w.AcceptMissing != "":
-		r.accepts = w.AcceptMissing
+	default:
+		if w.AcceptMissing != "" {
+			r.accepts.AcceptMissing = w.AcceptMissing
+		}
+		if w.AcceptShared != "" {
+			r.accepts.AcceptShared = w.AcceptShared
+		}
 	}
 	return a
 }

@@ -2,6 +2,7 @@ package purgetest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,6 +18,7 @@ type Shelf interface {
 	NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference
 	ReplaceURL(ref purge.Reference, url string) // as somebody else would
 	ReplaceVerify(ref purge.Reference, verify string)
+	LapseLease(request purge.RequestID) // as if the newest attempt's worker had died long ago
 }
 
 // NewUser implements Shelf.
@@ -46,6 +48,13 @@ func (b *Books) ReplaceURL(ref purge.Reference, url string) {
 // ReplaceVerify implements Shelf.
 func (b *Books) ReplaceVerify(ref purge.Reference, verify string) {
 	b.replace(ref, func(r *purge.Reference) { r.VerifyUUID = verify })
+}
+
+// LapseLease implements Shelf.
+func (b *Books) LapseLease(request purge.RequestID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.find(request).leased = b.Now().Add(-time.Second)
 }
 
 func (b *Books) replace(ref purge.Reference, change func(*purge.Reference)) {
@@ -82,7 +91,8 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"keeps a reference that changed meanwhile":        testChanged,
 		"is not done while a reference is left":           testNotDone,
 		"an overtaken attempt may not fail the request":   testOvertaken,
-		"takes the user's other requests along":           testOthers,
+		"one request is open, whatever the keys":          testOneOpen,
+		"bounds the keys of a request":                    testKeysAreBounded,
 		"old attempts do not end what was opened again":   testReopened,
 		"erased is final":                                 testErasedIsFinal,
 		"settles evidence of the user's other requests":   testEvidenceOfTheUser,
@@ -90,7 +100,8 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"keeps intents of attempts that recorded nothing": testIntents,
 		"settles held objects later":                      testHeldThenErased,
 		"counts failures until opened again":              testFailures,
-		"counts claims that recorded nothing":             testUnfinished,
+		"counts claims whose lease has run out":           testLapsed,
+		"an extended lease does not run out":              testExtend,
 		"judges a request by all of its attempts":         testReason,
 		"knows which directories were emptied before":     testEmptied,
 		"keeps what is missing apart":                     testMissing,

@@ -2,6 +2,7 @@ package purgetest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,9 +46,78 @@ func testAccept(t *testing.T, s Shelf) {
 	s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
 	again("done", true)
 	again("queued", true)
-	other := accept(t, s, purge.Wish{User: user, Key: "ticket-1", Source: purge.SourceAPI})
-	if other.Found != purge.FoundNew || other.Request == first.Request {
-		t.Errorf("another key: got %+v, want a request of its own", other)
+}
+
+// testOneOpen asks with several keys, one after the other and in one call.
+func testOneOpen(t *testing.T, s Shelf) {
+	t.Helper()
+	user := s.NewUser(Retiring)
+	key := func(name string) purge.Wish { return purge.Wish{User: user, Key: name, Source: purge.SourceAPI} }
+	expect := func(w purge.Wish, request purge.RequestID, found purge.Found) {
+		t.Helper()
+		if got := accept(t, s, w); got.Request != request || got.Found != found || !got.Open {
+			t.Errorf("key %s: got %+v, want request %d found %s", w.Key, got, request, found)
+		}
+	}
+	got := must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Wish{wish(user), key("one"), wish(user), key("two")}))
+	first := got[0].Request
+	for i, found := range []purge.Found{purge.FoundNew, "queued", "queued", "queued"} {
+		if got[i].Request != first || got[i].Found != found || !got[i].Open {
+			t.Errorf("%d of one call: got %+v, want request %d found %s", i+1, got[i], first, found)
+		}
+	}
+	expect(key("three"), first, "queued")
+	fail := func(request purge.RequestID) {
+		t.Helper()
+		attempt := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: request, User: user}))
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
+	}
+	fail(first)
+	expect(key("two"), first, "failed") // its key has led here since, and opens it again
+	expect(key("three"), first, "queued")
+	fail(first)
+
+	// A key that is new after the end makes a request of its own; the older keys lead to it while it is open.
+	second := accept(t, s, key("later"))
+	if second.Found != purge.FoundNew || second.Request == first {
+		t.Fatalf("after the end: got %+v, want a new request", second)
+	}
+	expect(wish(user), second.Request, "queued")
+	replay := key("one")
+	replay.Replay = true
+	if got := accept(t, s, replay); got.Request != first || got.Open || got.Found != "failed" {
+		t.Errorf("a replay: got %+v, want the request as it stands", got)
+	}
+	fail(second.Request)
+	expect(wish(user), first, "failed")
+	expect(key("later"), first, "queued")
+	if got := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: second.Request, User: user})); got.State != purge.Failed {
+		t.Errorf("a task of the ended request: got %+v, want it as it stands", got)
+	}
+	if _, err := s.Accept(t.Context(), []purge.Wish{{User: user + 1, Key: "three", Source: purge.SourceAPI}}); !errors.Is(err, purge.ErrKeyTaken) {
+		t.Errorf("a key that leads to another user's request: got %v, want ErrKeyTaken", err)
+	}
+}
+
+// testKeysAreBounded gives an open request as many keys as it may have, and more.
+func testKeysAreBounded(t *testing.T, s Shelf) {
+	t.Helper()
+	user, other := s.NewUser(Retiring), s.NewUser(Retiring)
+	var wishes []purge.Wish
+	for n := range purge.MaxKeys + 2 {
+		wishes = append(wishes, purge.Wish{User: user, Key: fmt.Sprintf("k%d", n), Source: purge.SourceAPI})
+	}
+	first := must[[]purge.Accepted](t)(s.Accept(t.Context(), wishes[:10]))[0]
+	must[[]purge.Accepted](t)(s.Accept(t.Context(), wishes[10:purge.MaxKeys+1]))
+	_, err := s.Accept(t.Context(), []purge.Wish{wish(other), wishes[purge.MaxKeys+1]})
+	if !errors.Is(err, purge.ErrTooManyKeys) {
+		t.Fatalf("one key too many: got %v, want ErrTooManyKeys", err)
+	}
+	if got := accept(t, s, wish(other)); got.Found != purge.FoundNew {
+		t.Errorf("the refused call accepted a part: %+v", got)
+	}
+	if got := accept(t, s, wishes[purge.MaxKeys]); got.Request != first.Request || got.Found != "queued" {
+		t.Errorf("a key that is known: got %+v, want request %d", got, first.Request)
 	}
 }
 

@@ -30,16 +30,17 @@ func testEvidenceOfTheUser(t *testing.T, s Shelf) {
 	t.Helper()
 	killed := begun(t, s)
 	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
+	must[purge.Recorded](t)(s.Record(t.Context(), killed, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
 	other := accept(t, s, purge.Wish{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
 	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
 	}))
 	if got.State != purge.Done || got.Counts.ObjectsAbsent != 0 {
-		t.Errorf("the other request: got %+v, want done without an empty directory", got)
+		t.Errorf("got %+v, want done without an empty directory", got)
 	}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Done || a.Counts.ObjectsErased != 1 {
-		t.Errorf("the killed request: got %+v, want done with its object erased", a)
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Failed || a.Counts.ObjectsErased != 1 {
+		t.Errorf("the other request: got %+v, want it failed with its object erased", a)
 	}
 }
 
@@ -159,19 +160,45 @@ func testReason(t *testing.T, s Shelf) {
 	}
 }
 
-func testUnfinished(t *testing.T, s Shelf) {
+// testLapsed lets workers die: only a claim whose lease has run out counts, however many claim at the same time.
+func testLapsed(t *testing.T, s Shelf) {
 	t.Helper()
 	before := time.Now().Add(-time.Minute)
 	attempt := begun(t, s)
-	for n := 1; n <= 3; n++ {
-		if attempt.Unfinished != n || attempt.OpenedAt.Before(before) || attempt.OpenedAt.After(time.Now().Add(time.Minute)) {
-			t.Errorf("claim %d: got %+v", n, attempt)
+	for n := range 3 {
+		for range 3 { // duplicates of the task, while the attempt is at work
+			attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 		}
+		if attempt.Lapsed != n || attempt.OpenedAt.Before(before) || attempt.OpenedAt.After(time.Now().Add(time.Minute)) {
+			t.Errorf("after %d deaths: got %+v", n, attempt)
+		}
+		s.LapseLease(attempt.Request)
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	}
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
-	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Unfinished != 1 {
-		t.Errorf("after a record: got %d unfinished, want this one only", attempt.Unfinished)
+	s.LapseLease(attempt.Request) // a lease of before means nothing for a request that waits
+	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Lapsed != 0 {
+		t.Errorf("after a record: got %d lapsed, want none", attempt.Lapsed)
+	}
+}
+
+func testExtend(t *testing.T, s Shelf) {
+	t.Helper()
+	old := begun(t, s)
+	s.LapseLease(old.Request)
+	if err := s.Extend(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), old.Task))
+	if attempt.Lapsed != 0 {
+		t.Errorf("extended: got %d lapsed, want none", attempt.Lapsed)
+	}
+	s.LapseLease(attempt.Request)
+	if err := s.Extend(t.Context(), old); err != nil { // a newer attempt has claimed the request
+		t.Fatal(err)
+	}
+	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Lapsed != 1 {
+		t.Errorf("extended by an overtaken attempt: got %d lapsed, want 1", attempt.Lapsed)
 	}
 }
 

@@ -144,36 +144,6 @@ func testOvertaken(t *testing.T, s Shelf) {
 	}
 }
 
-func testOthers(t *testing.T, s Shelf) {
-	t.Helper()
-	first := begun(t, s)
-	other := accept(t, s, purge.Wish{User: first.User, Key: "ticket-1", Source: purge.SourceAPI})
-	stranger := begun(t, s)
-	got := must[purge.Recorded](t)(s.Record(t.Context(), first, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
-	if got.State != purge.Refused || !got.More {
-		t.Errorf("got %+v, want refused, and word of the other request", got)
-	}
-	// The verdict was about the first request's moment. The first task goes on with the other request.
-	second := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task))
-	if second.Request != other.Request || second.State != purge.Running || second.Number != 1 {
-		t.Errorf("got %+v, want the other request claimed", second)
-	}
-	third := accept(t, s, purge.Wish{User: first.User, Key: "ticket-2", Source: purge.SourceAPI})
-	got = must[purge.Recorded](t)(s.Record(t.Context(), second, purge.Report{State: purge.Done}))
-	if got.State != purge.Done || got.More {
-		t.Errorf("got %+v, want done for all of the user's", got)
-	}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: third.Request, User: first.User})); a.State != purge.Done {
-		t.Errorf("got %+v, want the third request done with the second", a)
-	}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task)); a.State != purge.Refused || a.Request != first.Request {
-		t.Errorf("got %+v, want the refused one to stay", a)
-	}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), stranger.Task)); a.State.Ended() {
-		t.Errorf("another user's request ended: %+v", a)
-	}
-}
-
 func testReopened(t *testing.T, s Shelf) {
 	t.Helper()
 	stale := begun(t, s)
