@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
@@ -176,18 +177,18 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 	for _, problem := range problems {
 		finds = append(finds, Find{
 			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
-			Text: "Workers refuse to start, or pause, because of this: " + problem.Error() + ".",
+			Text: "Requests cannot be recorded, or not be judged, because of this: " + problem.Error() + ".",
 		})
 	}
-	excess, err := d.Store.ExcessRights(ctx)
+	excess, err := d.Store.ExcessRights(ctx, mysql.RoleEnqueuer)
 	if err != nil {
 		return nil, err
 	}
 	if len(excess) > 0 {
 		finds = append(finds, Find{
 			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
-			Text: "The account may do more to the LMS database than clear references, so a mistake could do more too: " + listed(excess) +
-				". Give it the rights of configs/mysql/grants.sql only.",
+			Text: "The enqueuer's account may do more than it needs, so a mistake or a stolen password could, too: " + listed(excess) +
+				". Give it the rights of configs/mysql/grants.sql only; the worker has an account of its own.",
 		})
 	}
 	return finds, nil

@@ -78,7 +78,7 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 			return countingConn{conn, &writes}, err
 		}
 	})
-	if err := f.Ping(t.Context()); err != nil {
+	if err := f.enqueuer.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var last purge.RequestID

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,6 +102,9 @@ func TestAPurgeTakesFourRoundTrips(t *testing.T) {
 			return countingConn{conn, &writes}, err
 		}
 	})
+	if err := f.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for name, certificates := range map[string]int{"one certificate": 1, "twenty certificates": 20} {
 		user := f.NewUser(purgetest.Retiring)
 		accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
@@ -130,36 +134,92 @@ func TestAPurgeTakesFourRoundTrips(t *testing.T) {
 	}
 }
 
+// TestGrantsAllowNothingElse holds the passwords of both accounts.
 func TestGrantsAllowNothingElse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
-	if err := f.Check(t.Context()); err != nil {
+	if err := errors.Join(f.Check(t.Context()), f.enqueuer.CheckIntake(t.Context())); err != nil {
 		t.Errorf("checking under the shipped grants: %v", err)
 	}
-	account, err := sql.Open("mysql", f.dsn)
+	both := []string{
+		"UPDATE LMS.certificates_generatedcertificate SET status = 'x'",
+		"UPDATE LMS.certificates_generatedcertificate SET verify_uuid = ''",
+		"UPDATE LMS.certificates_generatedcertificate SET modified_date = NOW()",
+		"UPDATE LMS.certificates_historicalgeneratedcertificate SET name = ''",
+		"DELETE FROM LMS.certificates_generatedcertificate",
+		"INSERT INTO LMS.certificates_historicalgeneratedcertificate (id) VALUES (1)",
+		"SELECT email FROM LMS.auth_user",
+		"SELECT name FROM LMS.certificates_generatedcertificate",
+		"UPDATE LMS.user_api_userretirementstatus SET current_state_id = 1",
+		"DELETE FROM evidence", "DELETE FROM evidence_objects", "DELETE FROM requests", "TRUNCATE requests", "DROP TABLE requests",
+		"CREATE TABLE x (id INT)", "ALTER TABLE requests DROP CONSTRAINT requests_ended", "GRANT UPDATE ON evidence TO ''",
+		"UPDATE requests SET user_id = 1", "UPDATE requests SET idempotency_key = 'x'", "UPDATE requests SET requested_by = 'x'",
+		"UPDATE requests SET requested_at = NOW()", "UPDATE requests SET certificate_id = 1",
+	}
+	for role, tc := range map[string]struct {
+		account lms.Account
+		denied  []string
+	}{
+		"worker": {f.accounts.Worker, []string{
+			"INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES ('x', 1, '', 'queued', NOW(), NOW(), NOW())",
+			"UPDATE requests SET accept_shared_by = 'x'", "UPDATE requests SET reopened_by = 'x'", "INSERT INTO request_keys VALUES ('x', 1, '', NOW())",
+			"SELECT original_username FROM LMS.user_api_userretirementstatus", "DELETE FROM request_bodies",
+		}},
+		"enqueuer": {f.accounts.Enqueuer, []string{
+			"UPDATE LMS.certificates_generatedcertificate SET download_uuid = ''",
+			"UPDATE LMS.certificates_generatedcertificate SET download_url = ''",
+			"UPDATE LMS.certificates_historicalgeneratedcertificate SET download_uuid = ''",
+			"INSERT INTO evidence (request_id) VALUES (1)", "UPDATE evidence SET references_cleared = 0",
+			"INSERT INTO evidence_objects (request_id) VALUES (1)", "UPDATE evidence_objects SET outcome = 'erased'",
+			"UPDATE requests SET objects_erased = 1", "UPDATE requests SET references_cleared = 1", "UPDATE requests SET directories_missing = 0",
+			"UPDATE requests SET ended_as = 'done:'", "UPDATE requests SET recoverable_until = NULL",
+		}},
+	} {
+		t.Run(role, func(t *testing.T) {
+			account, err := sql.Open("mysql", f.db.LedgerDSN(tc.account))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer account.Close()
+			for _, statement := range slices.Concat(both, tc.denied) {
+				_, err := account.ExecContext(t.Context(), strings.ReplaceAll(statement, "LMS.", f.db.LMS+"."))
+				if err == nil || !strings.Contains(err.Error(), "denied") && !strings.Contains(err.Error(), "not allowed") {
+					t.Errorf("%s: got %v, want it denied", statement, err)
+				}
+			}
+		})
+	}
+}
+
+// TestTheEnqueuersPasswordEndsNoRequest: an end that no worker has written is refused by the table.
+func TestTheEnqueuersPasswordEndsNoRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purgetest.Retiring)
+	id := must(f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}))[0].Request
+	enqueuer, err := sql.Open("mysql", f.db.LedgerDSN(f.accounts.Enqueuer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer account.Close()
-	for _, statement := range []string{
-		"UPDATE %s.certificates_generatedcertificate SET status = 'x'",
-		"UPDATE %s.certificates_generatedcertificate SET verify_uuid = ''",
-		"UPDATE %s.certificates_generatedcertificate SET modified_date = NOW()",
-		"UPDATE %s.certificates_historicalgeneratedcertificate SET name = ''",
-		"DELETE FROM %s.certificates_generatedcertificate",
-		"INSERT INTO %s.certificates_historicalgeneratedcertificate (id) VALUES (1)",
-		"SELECT email FROM %s.auth_user",
-		"SELECT name FROM %s.certificates_generatedcertificate",
-		"UPDATE %s.user_api_userretirementstatus SET current_state_id = 1",
-	} {
-		if _, err := account.ExecContext(t.Context(), fmt.Sprintf(statement, f.db.LMS)); err == nil || !strings.Contains(err.Error(), "denied") {
-			t.Errorf("%s: got %v, want it denied", statement, err)
+	defer enqueuer.Close()
+	forge := func(statement string) {
+		t.Helper()
+		if _, err := enqueuer.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "requests_ended") {
+			t.Errorf("%s: got %v, want it refused by the CHECK", statement, err)
 		}
 	}
-	for _, statement := range []string{"DELETE FROM evidence", "DROP TABLE requests", "CREATE TABLE x (id INT)"} {
-		if _, err := account.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "denied") {
-			t.Errorf("%s: got %v, want it denied", statement, err)
-		}
+	forge("UPDATE requests SET state = 'done'")
+	attempt := must(f.Begin(t.Context(), purge.Task{Request: id, User: user}))
+	must(f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
+	forge("UPDATE requests SET state = 'done'")
+	forge("UPDATE requests SET state = 'done', reason = ''")
+	forge("UPDATE requests SET reason = 'gave_up'")
+	forge("INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES ('x', 1, '', 'done', NOW(), NOW(), NOW())")
+	if n, err := f.Reopen(t.Context(), []purge.RequestID{id}, purge.Reopening{}); n != 1 || err != nil {
+		t.Errorf("opening it again: got %d, %v", n, err)
+	}
+	if rows := must(f.Requests(t.Context(), []purge.RequestID{id})); rows[0].State != purge.Queued {
+		t.Errorf("got %+v, want it queued", rows)
 	}
 }
 
@@ -183,17 +243,16 @@ func TestCheckNamesAMissingRight(t *testing.T) {
 func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 	t.Parallel()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
-	f.grant()
-	store := f.open(f.dsn)
+	f.accounts = f.db.Grant(t)
+	store := f.open(f.dsn())
 	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "enqueuer migrate") {
 		t.Errorf("before migrating: got %v, want advice to migrate", err)
 	}
-	migrating := f.open(f.migrateDSN)
 	var wg sync.WaitGroup
 	var applied atomic.Int64
 	for range 3 {
 		wg.Go(func() {
-			done, err := migrating.Migrate(t.Context())
+			done, err := f.migrate()
 			if err != nil {
 				t.Errorf("migrating: %v", err)
 			}
@@ -275,7 +334,7 @@ func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
 	t.Parallel()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
-	f.grant()
+	f.accounts = f.db.Grant(t)
 	other, err := f.db.Root.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -287,13 +346,13 @@ func TestAMigrationOutlastsTheQueryTimeout(t *testing.T) {
 	if err != nil || locked != 1 {
 		t.Fatalf("got %d, %v", locked, err)
 	}
-	migrating := f.open(f.migrateDSN, func(c *mysql.Config) { c.QueryTimeout = 100 * time.Millisecond })
+	migrating := f.open(f.migrateDSN(), func(c *mysql.Config) { c.QueryTimeout = 100 * time.Millisecond })
 	done := make(chan error, 1)
 	go func() {
 		_, err := migrating.Migrate(t.Context())
 		done <- err
 	}()
-	account, _, _ := strings.Cut(f.migrateDSN, ":")
+	account, _, _ := strings.Cut(f.migrateDSN(), ":")
 	sandboxtest.Eventually(t, "the migration has waited for longer than the timeout", func() bool {
 		select {
 		case err := <-done:
@@ -325,21 +384,21 @@ func TestUserByOriginalNameComparesExactly(t *testing.T) {
 			id := purge.UserID(f.db.AddRetiringUser(t, "Alice", "LMS_COMPLETE"))
 			redacted := f.db.AddRetiringUser(t, "bob", "COMPLETE")
 			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'redacted' WHERE user_id = ?", redacted)
-			if got, err := f.UserByOriginalName(t.Context(), "Alice"); err != nil || got != id {
+			if got, err := f.enqueuer.UserByOriginalName(t.Context(), "Alice"); err != nil || got != id {
 				t.Errorf("got %d, %v; want %d", got, err, id)
 			}
 			for _, name := range []string{"alice", "ALICE", "Alice ", "Älice", "Álice", "bob", "", "x' OR '1'='1"} {
-				if got, err := f.UserByOriginalName(t.Context(), name); !errors.Is(err, mysql.ErrNoSuchName) {
+				if got, err := f.enqueuer.UserByOriginalName(t.Context(), name); !errors.Is(err, mysql.ErrNoSuchName) {
 					t.Errorf("%q: got %d, %v; want ErrNoSuchName", name, got, err)
 				}
 			}
 			for user, want := range map[purge.UserID]string{id: "Alice", purge.UserID(redacted): "redacted", 2_000_000_000: ""} {
-				if got, err := f.OriginalName(t.Context(), user); err != nil || got != want {
+				if got, err := f.enqueuer.OriginalName(t.Context(), user); err != nil || got != want {
 					t.Errorf("user %d: got %q, %v; want %q", user, got, err, want)
 				}
 			}
 			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'Alice' WHERE user_id = ?", redacted)
-			if _, err := f.UserByOriginalName(t.Context(), "Alice"); !errors.Is(err, mysql.ErrAmbiguousName) {
+			if _, err := f.enqueuer.UserByOriginalName(t.Context(), "Alice"); !errors.Is(err, mysql.ErrAmbiguousName) {
 				t.Errorf("two rows: got %v, want ErrAmbiguousName", err)
 			}
 		})
@@ -416,8 +475,8 @@ func TestEvidenceSaysWhatWasCleared(t *testing.T) {
 func TestMigrateWithOneConnection(t *testing.T) {
 	t.Parallel()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
-	f.grant()
-	if _, err := f.open(f.migrateDSN, func(c *mysql.Config) { c.MaxOpenConnections = 1 }).Migrate(t.Context()); err != nil {
+	f.accounts = f.db.Grant(t)
+	if _, err := f.open(f.migrateDSN(), func(c *mysql.Config) { c.MaxOpenConnections = 1 }).Migrate(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -425,7 +484,7 @@ func TestMigrateWithOneConnection(t *testing.T) {
 func TestTheSessionDoesNotTrustTheDSN(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
-	store := f.open(f.dsn + "?autocommit=0&sql_mode=%27NO_BACKSLASH_ESCAPES%27")
+	store := f.open(f.db.LedgerDSN(f.accounts.Enqueuer) + "?autocommit=0&sql_mode=%27NO_BACKSLASH_ESCAPES%27")
 	if _, err := store.Accept(t.Context(), []purge.Wish{{User: 1, Key: "a", Source: purge.SourceCLI}}); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func TestAKeyBelongsToOneBody(t *testing.T) {
 	}
 	same := func(name, key, body string, wantSame, wantAccepted bool) {
 		t.Helper()
-		same, accepted, err := f.SameBody(t.Context(), key, sha256.Sum256([]byte(body)))
+		same, accepted, err := f.enqueuer.SameBody(t.Context(), key, sha256.Sum256([]byte(body)))
 		if err != nil || same != wantSame || accepted != wantAccepted {
 			t.Errorf("%s: got %v %v %v, want %v %v", name, same, accepted, err, wantSame, wantAccepted)
 		}
@@ -26,7 +26,7 @@ func TestAKeyBelongsToOneBody(t *testing.T) {
 	same("tried again before it was accepted", key, "a", true, false)
 	same("another body meanwhile", key, "b", false, false)
 	for range 2 {
-		if err := f.BodyAccepted(t.Context(), key); err != nil {
+		if err := f.enqueuer.BodyAccepted(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 	}

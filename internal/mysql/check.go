@@ -27,23 +27,39 @@ func (s *Store) checks() []func(context.Context) error {
 	for _, table := range s.counting() {
 		all = append(all, func(ctx context.Context) error { return s.checkClear(ctx, table) })
 	}
-	return all
+	return append(all, func(ctx context.Context) error { return s.checkInsert(ctx, "evidence", "evidence_objects") })
 }
 
 // CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
 // write the ledger. It changes nothing.
 func (s *Store) CheckIntake(ctx context.Context) error {
-	if err := s.checkLedger(ctx); err != nil {
-		return err
+	for _, check := range s.intakeChecks() {
+		if err := check(ctx); err != nil {
+			return err
+		}
 	}
-	if _, err := s.Retirees(ctx, 0, 1); err != nil {
-		return err
+	return nil
+}
+
+func (s *Store) intakeChecks() []func(context.Context) error {
+	return []func(context.Context) error{
+		s.checkLedger,
+		func(ctx context.Context) error { _, err := s.Retirees(ctx, 0, 1); return err },
+		func(ctx context.Context) error { _, err := s.Standings(ctx, []purge.UserID{0}); return err },
+		func(ctx context.Context) error { _, _, err := s.WatchPosition(ctx); return err },
+		func(ctx context.Context) error { return s.checkInsert(ctx, "request_keys", "request_bodies") },
 	}
-	if _, err := s.Standings(ctx, []purge.UserID{0}); err != nil {
-		return err
+}
+
+// checkInsert reports whether rows may be added to tables of the ledger. It adds none.
+func (s *Store) checkInsert(ctx context.Context, tables ...string) error {
+	for _, table := range tables {
+		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+" WHERE 1 = 0") //nolint:gosec // names of our own
+		if err != nil {
+			return classify("checking the right to write to "+table, err)
+		}
 	}
-	_, _, err := s.WatchPosition(ctx)
-	return err
+	return nil
 }
 
 // checkLedger reports whether the ledger is new enough, and whether it can be written.

@@ -40,8 +40,9 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 		}, func(f *fixture) { f.exec("SET GLOBAL binlog_format = STATEMENT") }, purge.Misconfigured, "binlog_format"},
 		"read-only": {own, func(f *fixture) { f.exec("SET GLOBAL read_only = 1") }, purge.Unavailable, "read-only"},
 		"the ledger may not be written": {shared, func(f *fixture) {
-			f.exec("REVOKE UPDATE ON " + f.db.Ledger + ".* FROM " + f.account())
-			f.Store = f.open(f.dsn) // sessions keep what they may do with their own database
+			f.exec("REVOKE ALL PRIVILEGES, GRANT OPTION FROM " + f.account() + ", '" + f.accounts.Enqueuer.Name + "'@'%'")
+			f.exec("GRANT SELECT ON *.* TO " + f.account() + ", '" + f.accounts.Enqueuer.Name + "'@'%'")
+			f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer)) // sessions keep what they may do
 		}, purge.Misconfigured, "UPDATE command denied"},
 		// The error is the one of a Galera node without a quorum; it comes from a function that the question runs into.
 		"a node that takes no queries": {shared, func(f *fixture) {
@@ -67,8 +68,8 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 				}
 			}
 			check("Check", f.Check(t.Context()))
-			check("CheckIntake", f.CheckIntake(t.Context()))
-			problems, err := f.Problems(t.Context())
+			check("CheckIntake", f.enqueuer.CheckIntake(t.Context()))
+			problems, err := f.enqueuer.Problems(t.Context())
 			if err != nil || len(problems) == 0 {
 				t.Fatalf("Problems: got %v, %v", problems, err)
 			}
@@ -82,7 +83,7 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 func TestSessionsOfTheOldFormatAreGivenUp(t *testing.T) {
 	t.Parallel()
 	f := byStatement(t)
-	store := f.open(f.dsn, func(c *mysql.Config) { c.MaxOpenConnections = 2 })
+	store := f.open(f.dsn(), func(c *mysql.Config) { c.MaxOpenConnections = 2 })
 	if err := store.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}

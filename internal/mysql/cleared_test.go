@@ -122,7 +122,7 @@ func TestAWorkerThatDiesWhileRecordingLeavesEvidence(t *testing.T) {
 		t.Fatal("want an error: the connection is gone")
 	}
 	c.release("")
-	account, _, _ := strings.Cut(c.dsn, ":")
+	account, _, _ := strings.Cut(c.dsn(), ":")
 	sandboxtest.Eventually(t, "the server has noticed", func() bool {
 		return c.count("SELECT COUNT(*) FROM information_schema.processlist WHERE user = ?", account) == 0
 	})

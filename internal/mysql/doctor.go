@@ -10,14 +10,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Problems does what Check does, but goes on after a problem and returns all of them. An error means that it could not
+// Problems does what CheckIntake does, but goes on after a problem and returns all of them. An error means that it could not
 // look, because the server cannot be reached for example.
 func (s *Store) Problems(ctx context.Context) ([]error, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
 	}
 	var problems []error
-	for _, check := range s.checks() {
+	for _, check := range s.intakeChecks() {
 		switch err := check(ctx); {
 		case err == nil:
 		case purge.ClassOf(err) == purge.Misconfigured:
@@ -55,10 +55,10 @@ func (s *Store) WithOpenRequests(ctx context.Context, users []purge.UserID) ([]p
 	return open, nil
 }
 
-// ExcessRights returns the rights that this account has on the LMS database, but does not need: beyond reading, and
-// beyond writing the two columns of a reference. Each is one sentence's part such as "DELETE on lms.auth_user". What the
-// server says in a form that nobody knows is shown as a right that could not be understood.
-func (s *Store) ExcessRights(ctx context.Context) (excess []string, err error) {
+// ExcessRights returns the rights that this account has on the LMS database and on the ledger, but does not need for a role.
+// Each is one sentence's part such as "DELETE on lms.auth_user". What the server says in an unknown form is shown as a right
+// that could not be understood.
+func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, err error) {
 	// Without FOR, the rights of the roles that are active count as well.
 	rows, err := s.sql.QueryContext(ctx, "SHOW GRANTS")
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Store) ExcessRights(ctx context.Context) (excess []string, err error) {
 		if err := rows.Scan(&line); err != nil {
 			return nil, fmt.Errorf("reading the account's rights: %w", err)
 		}
-		excess = append(excess, s.tables.excess(line)...)
+		excess = append(excess, s.excess(role, line)...)
 	}
 	slices.Sort(excess)
 	return slices.Compact(excess), classify("reading the account's rights", rows.Err())

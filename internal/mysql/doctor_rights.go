@@ -10,8 +10,8 @@ import (
 // and with MariaDB its password's hash.
 const unclear = "a right that could not be understood (see SHOW GRANTS)"
 
-// excess returns what one line of SHOW GRANTS allows on the LMS database beyond what a purge needs.
-func (t tables) excess(line string) []string {
+// excess returns what one line of SHOW GRANTS allows on the LMS database and on the ledger beyond what a role needs.
+func (s *Store) excess(role Role, line string) []string {
 	grant, ok := strings.CutPrefix(line, "GRANT ")
 	if !ok {
 		return nil // a partial REVOKE, or the default role
@@ -35,13 +35,15 @@ func (t tables) excess(line string) []string {
 		return []string{unclear}
 	}
 	database, table = unquote(database), unquote(table)
-	lms, _, _ := cutOutside(t.certificates, ".")
-	if !covers(database, table, unquote(lms)) {
+	lms, _, _ := cutOutside(s.tables.certificates, ".")
+	onLMS, onLedger := covers(database, table, unquote(lms)), covers(database, table, s.ledger)
+	if !onLMS && !onLedger {
 		return nil
 	}
 	var found []string
 	for _, right := range splitOutside(rights) {
-		if !needed(right, table) {
+		verb, columns := parseRight(right)
+		if onLMS && !needed(role, verb, columns, table) || onLedger && !role.allows(verb, table, columns) {
 			found = append(found, strings.ReplaceAll(right, "`", "")+" on "+database+"."+table)
 		}
 	}
@@ -51,22 +53,26 @@ func (t tables) excess(line string) []string {
 	return found
 }
 
-// needed reports whether a purge needs a right, or whether it is harmless: reading, and clearing references.
-func needed(right, table string) bool {
-	name, columns, _ := strings.Cut(right, "(")
-	switch strings.TrimSpace(name) {
+// parseRight reads one right of a line, with the columns that it is limited to; none if it is not.
+func parseRight(right string) (verb string, columns []string) {
+	verb, list, limited := strings.Cut(right, "(")
+	if limited {
+		for column := range strings.SplitSeq(strings.TrimSuffix(list, ")"), ",") {
+			columns = append(columns, unquote(strings.TrimSpace(column)))
+		}
+	}
+	return strings.TrimSpace(verb), columns
+}
+
+// needed reports whether a role needs a right on the LMS database, or whether it is harmless: reading, and clearing
+// references.
+func needed(role Role, verb string, columns []string, table string) bool {
+	switch verb {
 	case "USAGE", "SELECT":
 		return true
 	case "UPDATE":
-		if !strings.HasPrefix(table, "certificates_") {
-			return false
-		}
-		for column := range strings.SplitSeq(strings.TrimSuffix(columns, ")"), ",") {
-			if !slices.Contains([]string{"download_uuid", "download_url"}, unquote(strings.TrimSpace(column))) {
-				return false
-			}
-		}
-		return true
+		return role == RoleWorker && strings.HasPrefix(table, "certificates_") && len(columns) > 0 &&
+			!slices.ContainsFunc(columns, func(c string) bool { return c != "download_uuid" && c != "download_url" })
 	default:
 		return false
 	}

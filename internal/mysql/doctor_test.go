@@ -23,15 +23,15 @@ func TestProblems(t *testing.T) {
 		}, want: []string{"enqueuer migrate"}},
 		"missing rights, each by itself": {spoil: func(f *fixture, account string) {
 			f.exec("REVOKE SELECT (state_name) ON " + f.db.LMS + ".user_api_retirementstate FROM " + account)
-			f.exec("REVOKE UPDATE (download_url) ON " + f.db.LMS + ".certificates_generatedcertificate FROM " + account)
-			f.exec("REVOKE UPDATE (download_url) ON " + f.db.LMS + ".certificates_historicalgeneratedcertificate FROM " + account)
-		}, want: []string{"state_name", "certificates_generatedcertificate", "certificates_historicalgeneratedcertificate"}},
+			f.exec("REVOKE SELECT (download_url) ON " + f.db.LMS + ".certificates_generatedcertificate FROM " + account)
+			f.exec("REVOKE INSERT ON " + f.db.Ledger + ".request_keys FROM " + account)
+		}, want: []string{"state_name", "download_url", "request_keys"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, lms.UTF8MB4)
-			tc.spoil(f, f.account())
-			problems, err := f.open(f.dsn).Problems(t.Context())
+			tc.spoil(f, "'"+f.accounts.Enqueuer.Name+"'@'%'")
+			problems, err := f.open(f.db.LedgerDSN(f.accounts.Enqueuer)).Problems(t.Context())
 			if err != nil || len(problems) != len(tc.want) {
 				t.Fatalf("got %v, %v; want %d problems", problems, err, len(tc.want))
 			}
@@ -44,11 +44,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// account is the runtime account as it stands in statements.
-func (f *fixture) account() string {
-	name, _, _ := strings.Cut(f.dsn, ":")
-	return "'" + name + "'@'%'"
-}
+// account is the worker's account as it stands in statements.
+func (f *fixture) account() string { return "'" + f.accounts.Worker.Name + "'@'%'" }
 
 func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
 	t.Parallel()
@@ -80,6 +77,8 @@ func TestExcessRights(t *testing.T) {
 		"another table":    {grants: []string{"DELETE ON LMS.auth_user"}, want: []string{"DELETE on LMS.auth_user"}},
 		"handing on":       {grants: []string{"SELECT ON LMS.* WITH GRANT"}, want: []string{"GRANT OPTION on LMS.*"}},
 		"more to read":     {grants: []string{"SELECT ON LMS.*"}},
+		"the whole ledger": {grants: []string{"UPDATE, INSERT ON LEDGER.*"}, want: []string{"INSERT on LEDGER.*", "UPDATE on LEDGER.*"}},
+		"evidence away":    {grants: []string{"DELETE ON LEDGER.evidence"}, want: []string{"DELETE on LEDGER.evidence"}},
 		"another database": {grants: []string{"ALL PRIVILEGES ON `other`.*", "DELETE ON `lmsx\\_%`.*"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,11 +89,11 @@ func TestExcessRights(t *testing.T) {
 				if option != "" {
 					option = " WITH GRANT OPTION"
 				}
-				f.exec("GRANT " + strings.ReplaceAll(right, "LMS", f.db.LMS) + " TO " + f.account() + option)
+				f.exec("GRANT " + strings.NewReplacer("LMS", f.db.LMS, "LEDGER", f.db.Ledger).Replace(right) + " TO " + f.account() + option)
 			}
-			got, err := f.open(f.dsn).ExcessRights(t.Context())
+			got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker)
 			for i := range got {
-				got[i] = strings.ReplaceAll(got[i], f.db.LMS, "LMS")
+				got[i] = strings.NewReplacer(f.db.LMS, "LMS", f.db.Ledger, "LEDGER").Replace(got[i])
 			}
 			// Servers order the columns of a right as they like.
 			if name == "other columns" && len(got) == 1 && strings.Contains(got[0], "status") {
@@ -117,8 +116,27 @@ func TestExcessRightsOfARole(t *testing.T) {
 	f.exec("GRANT DELETE ON " + f.db.LMS + ".* TO " + role)
 	f.exec("GRANT " + role + " TO " + f.account())
 	f.exec("SET DEFAULT ROLE " + role + " FOR " + f.account())
-	if got, err := f.open(f.dsn).ExcessRights(t.Context()); err != nil || len(got) != 1 || got[0] != "DELETE on "+f.db.LMS+".*" {
+	if got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(got) != 1 || got[0] != "DELETE on "+f.db.LMS+".*" {
 		t.Errorf("got %q, %v; want the role's right", got, err)
+	}
+}
+
+// TestExcessRightsOfTheEnqueuer: what the worker needs is too much for it.
+func TestExcessRightsOfTheEnqueuer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	if got, err := f.enqueuer.ExcessRights(t.Context(), mysql.RoleEnqueuer); err != nil || len(got) != 0 {
+		t.Errorf("its own account: got %q, %v; want none", got, err)
+	}
+	got, err := f.ExcessRights(t.Context(), mysql.RoleEnqueuer)
+	all := strings.Join(got, "; ")
+	for _, want := range []string{
+		") on " + f.db.LMS + ".certificates_generatedcertificate", ") on " + f.db.LMS + ".certificates_historicalgeneratedcertificate",
+		"INSERT on " + f.db.Ledger + ".evidence", "UPDATE on " + f.db.Ledger + ".evidence_objects", ") on " + f.db.Ledger + ".requests",
+	} {
+		if err != nil || !strings.Contains(all, want) {
+			t.Errorf("the worker's account: got %s, %v; want %q in it", all, err, want)
+		}
 	}
 }
 

@@ -100,7 +100,7 @@ func hint(number uint16) string {
 	case erUnknownCommand:
 		return "; this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
 	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
-		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate` needs the account certpurge_migrate)"
+		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate`, under the account certpurge_migrate, grants those on the ledger)"
 	default:
 		if isUnavailable(number) {
 			return ""

@@ -55,7 +55,7 @@ func TestForeseeSaysWhatAcceptWouldAnswer(t *testing.T) {
 	check := func(moment string, open bool) {
 		t.Helper()
 		before := f.db.DumpTable(t, f.db.Ledger+".requests")
-		foreseen, err := f.Foresee(t.Context(), wishes)
+		foreseen, err := f.enqueuer.Foresee(t.Context(), wishes)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 		f.exec(fmt.Sprintf("GRANT USAGE ON *.* TO %s WITH MAX_QUERIES_PER_HOUR %d", f.account(), queries))
 	}
 	limit(1000) // sessions that begin without a limit never get one
-	leader := f.open(f.dsn)
+	leader := f.open(f.dsn())
 	for name, lead := range map[string]func(context.Context) (func(), bool, error){"reconciler": leader.Lead, "watcher": leader.LeadWatch} {
 		limit(1000)
 		release, leading, err := lead(t.Context())

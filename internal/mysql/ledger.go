@@ -214,7 +214,7 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	accepts := ""
 	if report.State.Ended() {
 		finished = now
-		accepts = " accept_missing_by = '', accept_shared_by = ''," // for one run; the evidence keeps who gave it
+		accepts = " accept_missing_by = ''," // for one run; the evidence keeps who gave it
 	}
 	counted := 0
 	if report.Counted {

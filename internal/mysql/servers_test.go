@@ -101,11 +101,11 @@ func TestWhatTheServerAnswers(t *testing.T) {
 	}
 }
 
-// connections are the ids of the fixture's connections that the server has.
+// connections are the ids of the enqueuer's connections that the server has.
 func (f *fixture) connections() []int {
 	f.t.Helper()
 	rows, err := f.db.Root.QueryContext(f.t.Context(),
-		"SELECT id FROM information_schema.processlist WHERE db = ? AND user LIKE 'cp\\_%'", f.db.Ledger)
+		"SELECT id FROM information_schema.processlist WHERE db = ? AND user = ?", f.db.Ledger, f.accounts.Enqueuer.Name)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
 	f.begun()
-	before := f.connections()
+	before := f.connections() // at least one: begun accepts a request
 	f.exec("SET GLOBAL read_only = 1")
 	user := f.NewUser(purgetest.Retiring)
 	wish := []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
@@ -168,7 +168,7 @@ func TestTooManyConnections(t *testing.T) {
 		}
 		held = append(held, conn)
 	}
-	err := f.open(f.dsn).Ping(t.Context())
+	err := f.open(f.dsn()).Ping(t.Context())
 	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1040") ||
 		strings.ContainsAny(err.Error(), "\x00") {
 		t.Errorf("got %q, want an unavailable server, in plain text", err)
@@ -189,7 +189,7 @@ func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 		attempt.Request); err != nil {
 		t.Fatal(err)
 	}
-	store := f.open(f.dsn, func(c *mysql.Config) { c.QueryTimeout = 12 * time.Second })
+	store := f.open(f.dsn(), func(c *mysql.Config) { c.QueryTimeout = 12 * time.Second })
 	_, err = store.Begin(t.Context(), attempt.Task)
 	if purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "1205") {
 		t.Errorf("got %v, want a lock wait", err)
@@ -201,7 +201,7 @@ func TestASmallServerTakesAUserOfManyFiles(t *testing.T) {
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_allowed_packet = 65536")
-	f.Store = f.open(f.dsn) // a session keeps the limit that it began with
+	f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer)) // a session keeps the limit that it began with
 	attempt := f.begun()
 	var report purge.Report
 	for i := range 1500 {

@@ -1,10 +1,10 @@
 package mysql_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
-	"regexp"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,16 +21,17 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 // accounts counts the accounts that tests have made in this process.
 var accounts atomic.Int64
 
-// fixture is a Store under exactly the rights of configs/mysql/grants.sql.
+// fixture is the worker's Store under exactly its rights; what the enqueuer does goes through another one, under those of
+// the enqueuer.
 type fixture struct {
 	*mysql.Store
-	t  testing.TB
-	db *sandboxtest.Database
-	// dsn and migrateDSN are of the two accounts of grants.sql.
-	dsn, migrateDSN string
+	enqueuer *mysql.Store
+	t        testing.TB
+	db       *sandboxtest.Database
+	accounts lms.Accounts
 }
 
-// newFixture makes both accounts by running grants.sql with names of its own, and migrates the ledger as the second.
+// newFixture makes the accounts by running grants.sql with names of its own, and migrates the ledger as the third.
 func newFixture(tb testing.TB, charset lms.Charset, change ...func(*mysql.Config)) *fixture {
 	tb.Helper()
 	return newFixtureOn(tb, sandboxtest.MySQL(tb, charset), change...)
@@ -38,35 +39,39 @@ func newFixture(tb testing.TB, charset lms.Charset, change ...func(*mysql.Config
 
 func newFixtureOn(tb testing.TB, db *sandboxtest.Database, change ...func(*mysql.Config)) *fixture {
 	tb.Helper()
-	f := &fixture{t: tb, db: db}
-	f.grant()
-	if _, err := f.open(f.migrateDSN).Migrate(tb.Context()); err != nil {
+	f := &fixture{t: tb, db: db, accounts: db.Grant(tb)}
+	if _, err := f.migrate(); err != nil {
 		tb.Fatalf("migrating: %v", err)
 	}
-	f.Store = f.open(f.dsn, change...)
+	f.Store, f.enqueuer = f.open(f.dsn(), change...), f.open(db.LedgerDSN(f.accounts.Enqueuer), change...)
 	return f
 }
 
-// grant runs configs/mysql/grants.sql as an operator would, under other names.
-func (f *fixture) grant() {
+// migrate migrates the ledger and grants the other accounts their rights on it.
+func (f *fixture) migrate() ([]mysql.Migration, error) {
 	f.t.Helper()
-	text, err := os.ReadFile("../../configs/mysql/grants.sql")
+	store := f.open(f.migrateDSN())
+	applied, err := store.Migrate(f.t.Context())
 	if err != nil {
-		f.t.Fatal(err)
+		return applied, err
 	}
-	n := fmt.Sprintf("%d_%d", os.Getpid(), accounts.Add(1))
-	runtime, migrate := "cp_"+n, "cpm_"+n
-	script := regexp.MustCompile(`(?m)^--.*$`).ReplaceAllString(string(text), "")
-	script = strings.NewReplacer("`openedx`", "`"+f.db.LMS+"`", "`certpurge`", "`"+f.db.Ledger+"`",
-		"'certpurge'@'%'", "'"+runtime+"'@'%'", "'certpurge_migrate'@'%'", "'"+migrate+"'@'%'").Replace(script)
-	for statement := range strings.SplitSeq(script, ";") {
-		if strings.TrimSpace(statement) != "" {
-			f.exec(statement)
-		}
-	}
-	f.t.Cleanup(func() { f.exec("DROP USER '" + runtime + "'@'%', '" + migrate + "'@'%'") })
-	f.dsn = f.db.DSN(runtime, "change-me-runtime", f.db.Ledger)
-	f.migrateDSN = f.db.DSN(migrate, "change-me-migrate", f.db.Ledger)
+	return applied, errors.Join(
+		store.Grant(f.t.Context(), mysql.RoleEnqueuer, f.accounts.Enqueuer.String()),
+		store.Grant(f.t.Context(), mysql.RoleWorker, f.accounts.Worker.String()),
+	)
+}
+
+func (f *fixture) dsn() string        { return f.db.LedgerDSN(f.accounts.Worker) }
+func (f *fixture) migrateDSN() string { return f.db.LedgerDSN(f.accounts.Migrate) }
+
+// Accept implements purge.Requests.
+func (f *fixture) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	return f.enqueuer.Accept(ctx, wishes)
+}
+
+// Reopen is the enqueuer's.
+func (f *fixture) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
+	return f.enqueuer.Reopen(ctx, ids, r)
 }
 
 func (f *fixture) exec(statement string, args ...any) {

@@ -55,8 +55,8 @@ func (f *fixture) oldRequest(user purge.UserID, state, reason string) {
 func oldLedger(t *testing.T, version int64) *fixture {
 	t.Helper()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
-	f.grant()
-	db, err := sql.Open("mysql", f.migrateDSN)
+	f.accounts = f.db.Grant(t)
+	db, err := sql.Open("mysql", f.migrateDSN())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func oldLedger(t *testing.T, version int64) *fixture {
 	if _, err := provider.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
 	}
-	f.Store = f.open(f.dsn)
+	f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer))
 	return f
 }
 
@@ -99,7 +99,7 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "has version 1") || !strings.Contains(err.Error(), "enqueuer migrate") {
 		t.Errorf("got %v", err)
 	}
-	applied, err := f.open(f.migrateDSN).Migrate(t.Context())
+	applied, err := f.migrate()
 	if err != nil || len(applied) != len(shipped)-1 {
 		t.Fatalf("got %v, %v", applied, err)
 	}
@@ -151,7 +151,7 @@ func TestOldProgramOnANewLedger(t *testing.T) {
 	if err := f.Check(t.Context()); err != nil {
 		t.Errorf("on a newer ledger: %v", err)
 	}
-	applied, err := f.open(f.migrateDSN).Migrate(t.Context())
+	applied, err := f.migrate()
 	if err != nil || len(applied) != 0 {
 		t.Errorf("an older migration on a newer ledger: %v, %v", applied, err)
 	}

@@ -35,7 +35,7 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 			}
 			var got []purge.Retiree
 			for after := purge.UserID(0); ; {
-				page, err := f.Retirees(t.Context(), after, 2)
+				page, err := f.enqueuer.Retirees(t.Context(), after, 2)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -55,7 +55,7 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 func TestStandings(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
-	keeping := f.open(f.dsn, func(c *mysql.Config) { c.ClearHistory = false })
+	keeping := f.open(f.dsn(), func(c *mysql.Config) { c.ClearHistory = false })
 	user := func(tables ...purge.Table) purge.UserID {
 		id := f.NewUser(purgetest.Retiring)
 		for _, table := range tables {
@@ -140,14 +140,14 @@ func TestWatchPositionIsRememberedAndItsAgeIsTheServers(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	check := func(moment string, want purge.UserID, recent bool) {
 		t.Helper()
-		after, ended, err := f.WatchPosition(t.Context())
+		after, ended, err := f.enqueuer.WatchPosition(t.Context())
 		if err != nil || after != want || (ended < time.Hour) != recent || ended < 0 {
 			t.Errorf("%s: got %d, %v ago, %v; want %d, recent %v", moment, after, ended, err, want, recent)
 		}
 	}
 	save := func(after purge.UserID, ended bool) {
 		t.Helper()
-		if err := f.SaveWatchPosition(t.Context(), after, ended); err != nil {
+		if err := f.enqueuer.SaveWatchPosition(t.Context(), after, ended); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,7 +167,7 @@ func TestWatchPositionIsRememberedAndItsAgeIsTheServers(t *testing.T) {
 func TestTheLeadingWatcherMakesRoomWhenItDies(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
-	other := f.open(f.dsn)
+	other := f.open(f.dsn())
 	lead := func(store *mysql.Store, want bool) func() {
 		t.Helper()
 		release, leading, err := store.LeadWatch(t.Context())
@@ -193,7 +193,7 @@ func TestTheLeadingWatcherMakesRoomWhenItDies(t *testing.T) {
 	f.exec(fmt.Sprintf("KILL %d", connection)) // as when the process dies
 	var next func()
 	sandboxtest.Eventually(t, "the other may lead", func() bool {
-		got, leading, err := f.LeadWatch(t.Context())
+		got, leading, err := f.enqueuer.LeadWatch(t.Context())
 		next = got
 		return err == nil && leading
 	})
@@ -217,7 +217,7 @@ func TestCheckIntakeNeedsNoRightToClear(t *testing.T) {
 	if err := reading.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured {
 		t.Errorf("the worker's check: got %v", err)
 	}
-	if err := f.CheckIntake(t.Context()); err != nil {
+	if err := f.enqueuer.CheckIntake(t.Context()); err != nil {
 		t.Errorf("with the rights of grants.sql: got %v", err)
 	}
 	f.exec("REVOKE SELECT ON " + f.db.LMS + ".* FROM " + account)

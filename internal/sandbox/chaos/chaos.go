@@ -150,7 +150,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if r.want, err = r.data.Seed(ctx, r.house.Root, demo.LMSDatabase, r.house.Storage, r.house.StorageURL); err != nil {
 		return err
 	}
-	if err := r.enqueuer(r.house.MigrateDSN, "migrate").run(ctx); err != nil {
+	if err := r.enqueuer(r.house.MigrateDSN, r.house.MigrateArguments()...).run(ctx); err != nil {
 		return err
 	}
 	site := audit.Site{

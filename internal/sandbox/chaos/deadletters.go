@@ -144,7 +144,7 @@ func (r *run) countDone(ctx context.Context) error {
 
 // answer runs an enqueuer and reads what it prints.
 func (r *run) answer(ctx context.Context, into any, args ...string) error {
-	p := r.enqueuer(r.house.DSN, args...)
+	p := r.enqueuer(r.house.EnqueuerDSN, args...)
 	var out bytes.Buffer
 	p.cmd.Stdout = &out
 	if err := p.run(ctx); err != nil {

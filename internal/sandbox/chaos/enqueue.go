@@ -38,7 +38,7 @@ const (
 // any other reason is a violation.
 func (r *run) enqueue(ctx context.Context, users []int) bool {
 	for ctx.Err() == nil {
-		p := r.enqueuer(r.house.DSN, enqueueArguments(users)...)
+		p := r.enqueuer(r.house.EnqueuerDSN, enqueueArguments(users)...)
 		err := p.run(ctx)
 		if err == nil {
 			return true

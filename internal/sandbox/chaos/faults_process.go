@@ -57,7 +57,7 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 				return err
 			}
 		}
-		p := e.enqueuer(e.house.DSN, args...)
+		p := e.enqueuer(e.house.EnqueuerDSN, args...)
 		if err := p.start(); err != nil {
 			return err
 		}

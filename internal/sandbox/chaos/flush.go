@@ -22,7 +22,7 @@ func (r *run) flushed(ctx context.Context) error {
 	var flushing sync.WaitGroup
 	var failed error
 	flushing.Go(func() { failed = flush.inject(within, &episode{run: r, users: users, name: flush.name}) })
-	if err = r.enqueuer(r.house.DSN, args...).run(ctx); err == nil {
+	if err = r.enqueuer(r.house.EnqueuerDSN, args...).run(ctx); err == nil {
 		r.printf("  %6.1fs  %d users are asked for\n", time.Since(r.begun).Seconds(), len(users))
 		r.await(ctx, func(s standing) int { return r.unsettled(s) - len(users)/2 })
 	}

@@ -67,7 +67,7 @@ func (r *run) process(name, path, dsn string, settings []string, args ...string)
 
 // worker prepares a worker.
 func (r *run) worker(name string) *process {
-	return r.process(name, r.Worker, r.house.DSN, quick, "--config", r.house.Path(demo.WorkerFile))
+	return r.process(name, r.Worker, r.house.WorkerDSN, quick, "--config", r.house.Path(demo.WorkerFile))
 }
 
 // enqueuer prepares an enqueuer.

@@ -140,7 +140,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	return d.step("Migrating the ledger, taking a snapshot for the check", func() (err error) {
-		if err := d.enqueuer(ctx, d.house.MigrateDSN, "migrate"); err != nil {
+		if err := d.enqueuer(ctx, d.house.MigrateDSN, d.house.MigrateArguments()...); err != nil {
 			return err
 		}
 		d.before, err = d.site.Take(ctx)

@@ -32,11 +32,16 @@ type House struct {
 
 	// Dir belongs to the servers: they remove it at their end, even if this process is killed, together with every process
 	// whose id is in a file *.pid there.
-	Dir        string
-	DSN        string // of the account of worker and enqueuer
-	MigrateDSN string // of the account of the migration
-	RedisURL   string
-	Callers    Callers // of its server
+	Dir      string
+	RedisURL string
+	Callers  Callers // of its server
+
+	EnqueuerDSN, WorkerDSN, MigrateDSN string // of the three accounts of configs/mysql/grants.sql
+}
+
+// MigrateArguments are for the enqueuer: the accounts are those of this machine only.
+func (h *House) MigrateArguments() []string {
+	return []string{"migrate", "--enqueuer-account", "certpurge_enqueuer@127.0.0.1", "--worker-account", "certpurge_worker@127.0.0.1"}
 }
 
 // OpenHouse starts everything that the binaries need, and writes their configuration files. Close ends it.
@@ -85,14 +90,17 @@ func openRoot(dsn string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// grant makes the ledger's schema and the two accounts, with passwords that nobody has had before, for this machine only.
+// grant makes the ledger's schema and the three accounts, with new passwords, for this machine only.
 func (h *House) grant(ctx context.Context) error {
-	running, migrating := rand.Text(), rand.Text()
-	if err := grant(ctx, h.Root, "127.0.0.1", running, migrating); err != nil {
+	account := func(role string) lms.Account {
+		return lms.Account{Name: "certpurge_" + role, Host: "127.0.0.1", Password: rand.Text()}
+	}
+	accounts := lms.Accounts{Enqueuer: account("enqueuer"), Worker: account("worker"), Migrate: account("migrate")}
+	if err := lms.Grant(ctx, h.Root, LMSDatabase, LedgerDatabase, accounts); err != nil {
 		return err
 	}
-	h.DSN = h.Servers.MariaDB.DSN("certpurge", running, LedgerDatabase)
-	h.MigrateDSN = h.Servers.MariaDB.DSN("certpurge_migrate", migrating, LedgerDatabase)
+	dsn := func(a lms.Account) string { return h.Servers.MariaDB.DSN(a.Name, a.Password, LedgerDatabase) }
+	h.EnqueuerDSN, h.WorkerDSN, h.MigrateDSN = dsn(accounts.Enqueuer), dsn(accounts.Worker), dsn(accounts.Migrate)
 	return nil
 }
 

@@ -138,7 +138,7 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 	d.printf("  Files     %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile))
 	d.printf("\nTo try the commands in another terminal (the secrets are this demo's only):\n\n")
 	d.printf("  export CERTPURGE_CONFIG=%s\n", h.Path(EnqueuerFile))
-	d.printf("  export CERTPURGE_MYSQL_DSN='%s' CERTPURGE_REDIS_URL='%s'\n", h.DSN, h.RedisURL)
+	d.printf("  export CERTPURGE_MYSQL_DSN='%s' CERTPURGE_REDIS_URL='%s'\n", h.EnqueuerDSN, h.RedisURL)
 	d.printf("  export API=%s TOKEN=%s\n  export JWT=%s\n", api, h.Callers.Token, jwt)
 	d.printf("  %s status\n", d.Enqueuer)
 	for _, state := range []purge.State{purge.Refused, purge.Failed, purge.Queued} {

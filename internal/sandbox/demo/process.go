@@ -60,7 +60,7 @@ func (d *demo) enqueue(ctx context.Context) error {
 		for _, id := range ids {
 			args = append(args, strconv.Itoa(id))
 		}
-		if err := d.enqueuer(ctx, d.house.DSN, args...); err != nil {
+		if err := d.enqueuer(ctx, d.house.EnqueuerDSN, args...); err != nil {
 			return err
 		}
 	}
@@ -85,9 +85,13 @@ func (d *demo) start(name, binary string, environ []string, args ...string) (*pr
 	if err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", name, err)
 	}
-	defer log.Close()                     // the process has its own
+	defer log.Close() // the process has its own
+	dsn := d.house.EnqueuerDSN
+	if binary == d.Worker {
+		dsn = d.house.WorkerDSN
+	}
 	p.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // our own binary; stop ends it
-	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = append(d.environment(d.house.DSN), environ...), d.house.Dir, apart()
+	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = append(d.environment(dsn), environ...), d.house.Dir, apart()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", name, err)

@@ -17,13 +17,13 @@ import (
 
 // SiteOptions of ServeSite. The DSNs are in go-sql-driver's form.
 type SiteOptions struct {
-	Users      int    // ordinary retiring users; awkward ones come on top
-	Seed       uint64 // the same seed makes the same site
-	Listen     string // address of the storage emulator
-	RootDSN    string // of an account that may do everything, without a database
-	DSN        string // of the account of worker and enqueuer, which is made
-	MigrateDSN string // of the account of the migration, which is made
-	Log        *slog.Logger
+	Users   int    // ordinary retiring users; awkward ones come on top
+	Seed    uint64 // the same seed makes the same site
+	Listen  string // address of the storage emulator
+	RootDSN string // of an account that may do everything, without a database
+	Log     *slog.Logger
+
+	EnqueuerDSN, WorkerDSN, MigrateDSN string // of the accounts of configs/mysql/grants.sql, which are made
 }
 
 // ErrSiteExists is returned where the server has an LMS or a ledger already: they may be real ones, and if they are invented ones, the
@@ -68,18 +68,21 @@ func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o Site
 	if databases > 0 {
 		return dataset.Figures{}, ErrSiteExists
 	}
-	running, err := accountOf(o.DSN, "certpurge")
-	if err != nil {
-		return dataset.Figures{}, err
-	}
-	migrating, err := accountOf(o.MigrateDSN, "certpurge_migrate")
-	if err != nil {
-		return dataset.Figures{}, err
+	var accounts lms.Accounts
+	for role, a := range map[string]struct {
+		dsn     string
+		account *lms.Account
+	}{
+		"enqueuer": {o.EnqueuerDSN, &accounts.Enqueuer}, "worker": {o.WorkerDSN, &accounts.Worker}, "migrate": {o.MigrateDSN, &accounts.Migrate},
+	} {
+		if *a.account, err = accountOf(a.dsn, "certpurge_"+role); err != nil {
+			return dataset.Figures{}, err
+		}
 	}
 	if err := lms.CreateLMS(ctx, root, LMSDatabase, lms.Mixed); err != nil {
 		return dataset.Figures{}, err
 	}
-	if err := grant(ctx, root, "%", running, migrating); err != nil {
+	if err := lms.Grant(ctx, root, LMSDatabase, LedgerDatabase, accounts); err != nil {
 		return dataset.Figures{}, err
 	}
 	back, stop, err := storage.Start() //nolint:contextcheck // only until the files are in it
@@ -93,14 +96,14 @@ func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o Site
 	return figures, err
 }
 
-// accountOf finds the password in the DSN of an account that grants.sql makes.
-func accountOf(dsn, user string) (password string, err error) {
+// accountOf reads an account that grants.sql makes from its DSN.
+func accountOf(dsn, user string) (account lms.Account, err error) {
 	cfg, err := mysql.ParseDSN(dsn)
 	if err != nil {
-		return "", fmt.Errorf("reading the DSN of %s: %w", user, err)
+		return account, fmt.Errorf("reading the DSN of %s: %w", user, err)
 	}
 	if cfg.User != user || cfg.Passwd == "" || cfg.DBName != LedgerDatabase {
-		return "", fmt.Errorf("reading the DSN of %s: expected %s:PASSWORD@…/%s", user, user, LedgerDatabase)
+		return account, fmt.Errorf("reading the DSN of %s: expected %s:PASSWORD@…/%s", user, user, LedgerDatabase)
 	}
-	return cfg.Passwd, nil
+	return lms.Account{Name: user, Host: "%", Password: cfg.Passwd}, nil
 }

@@ -44,7 +44,8 @@ func newWorld(t *testing.T) *world {
 	if _, err := w.data.Seed(t.Context(), w.house.Root, demo.LMSDatabase, w.house.Storage, w.house.StorageURL); err != nil {
 		t.Fatal(err)
 	}
-	migrate := w.command(w.enqueuer, w.house.MigrateDSN, "--config", w.house.Path(demo.EnqueuerFile), "migrate")
+	migrate := w.command(w.enqueuer, w.house.MigrateDSN,
+		append([]string{"--config", w.house.Path(demo.EnqueuerFile)}, w.house.MigrateArguments()...)...)
 	if output, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrating: %v\n%s", err, output)
 	}
@@ -69,7 +70,11 @@ func (w *world) command(binary, dsn string, args ...string) *exec.Cmd {
 // run starts a binary that goes on until stop, or until the test ends.
 func (w *world) run(log io.Writer, binary string, args ...string) (stop func()) {
 	w.t.Helper()
-	cmd := w.command(binary, w.house.DSN, args...)
+	dsn := w.house.EnqueuerDSN
+	if binary == w.worker {
+		dsn = w.house.WorkerDSN
+	}
+	cmd := w.command(binary, dsn, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)

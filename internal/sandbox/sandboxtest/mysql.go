@@ -75,6 +75,30 @@ func (d *Database) RootDSN(database string) string {
 	return d.DSN(d.root.User, d.root.Passwd, database)
 }
 
+// Grant makes the accounts of configs/mysql/grants.sql for the two databases, under names that no other test has. They are
+// dropped when the test ends.
+func (d *Database) Grant(tb testing.TB) lms.Accounts {
+	tb.Helper()
+	account := func(role string) lms.Account {
+		return lms.Account{Name: "cp_" + role + "_" + unique()[:12], Host: "%", Password: rand.Text()}
+	}
+	accounts := lms.Accounts{Enqueuer: account("e"), Worker: account("w"), Migrate: account("m")}
+	ctx, cancel := context.WithTimeout(context.Background(), setUpTimeout)
+	defer cancel()
+	if err := lms.Grant(ctx, d.Root, d.LMS, d.Ledger, accounts); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		for _, a := range []lms.Account{accounts.Enqueuer, accounts.Worker, accounts.Migrate} {
+			d.Exec(tb, "DROP USER '"+a.Name+"'@'%'")
+		}
+	})
+	return accounts
+}
+
+// LedgerDSN is for a connection of an account to the ledger.
+func (d *Database) LedgerDSN(a lms.Account) string { return d.DSN(a.Name, a.Password, d.Ledger) }
+
 // AddAccount creates an account without any right, for tests of the rights we ask for. It is dropped when the test ends.
 func (d *Database) AddAccount(tb testing.TB) (user, password string) {
 	tb.Helper()
