@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -86,6 +87,7 @@ func TestBackfillOfCertificates(t *testing.T) {
 func TestBackfillOfStoredArguments(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
+	c.db.Exec(t, "GRANT SELECT ON "+c.db.LMS+"."+lms.PurgeArguments+" TO '"+c.accounts.Enqueuer.Name+"'@'%'")
 	user, ids := c.addCertificates(2)
 	bad := func(arguments string, enabled bool, want string, args ...string) {
 		t.Helper()

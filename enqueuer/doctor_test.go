@@ -4,22 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
-	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -30,13 +25,11 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-var patients atomic.Int64
-
-// patient is a console under exactly the rights of grants.sql, whose Redis the test may spoil.
+// patient is a console whose Redis the test may spoil.
 type patient struct {
 	*console
 	rdb     redis.UniversalClient
-	account string // as it stands in statements
+	account string // of the enqueuer, as it stands in statements
 	worker  *queue.Presence
 	stop    func() // of the worker
 }
@@ -49,18 +42,7 @@ func newPatient(t *testing.T) *patient {
 func newPatientOn(t *testing.T, on *console) *patient {
 	t.Helper()
 	p := &patient{console: on}
-	name := fmt.Sprintf("doc_%d_%d", os.Getpid(), patients.Add(1))
-	p.account = "'" + name + "'@'%'"
-	script := regexp.MustCompile(`(?m)^--.*$`).ReplaceAllString(configs.Grants, "")
-	script = strings.NewReplacer("`openedx`", "`"+p.db.LMS+"`", "`certpurge`", "`"+p.db.Ledger+"`",
-		"'certpurge'@'%'", p.account, "'certpurge_migrate'@'%'", "'"+name+"_m'@'%'").Replace(script)
-	for statement := range strings.SplitSeq(script, ";") {
-		if strings.TrimSpace(statement) != "" {
-			p.db.Exec(t, statement)
-		}
-	}
-	t.Cleanup(func() { p.db.Exec(t, "DROP USER "+p.account+", '"+name+"_m'@'%'") })
-	p.environ[0] = "CERTPURGE_MYSQL_DSN=" + p.db.DSN(name, "change-me-runtime", p.db.Ledger)
+	p.account = "'" + p.accounts.Enqueuer.Name + "'@'%'"
 	p.useRedis(strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
 	return p
 }
@@ -230,7 +212,7 @@ func TestDoctor(t *testing.T) {
 			p.db.Exec(p.t, "GRANT ALL PRIVILEGES ON "+p.db.LMS+".* TO "+p.account)
 		}, severity: doctor.Warn, says: []string{"ALL PRIVILEGES on lms_", "grants.sql"}},
 		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
-			p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
+			p.db.Exec(p.t, "REVOKE SELECT (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
 		}, severity: doctor.Severe, says: []string{"certificates_generatedcertificate", "1143"}},
 		"no_worker": {spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe, says: []string{"no worker is running", "redis.url"}},
 		"worker_paused": {spoil: func(p *patient, _ purge.UserID) {
@@ -427,9 +409,7 @@ func TestDoctorLeavesReconcilingToTheLeader(t *testing.T) {
 func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
-	for _, table := range []string{"evidence_objects", "evidence", "request_bodies", "requests", "goose_db_version"} {
-		p.db.Exec(t, "DROP TABLE "+p.db.Ledger+"."+table)
-	}
+	p.db.Exec(t, "DROP TABLE "+p.db.Ledger+".goose_db_version")
 	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
 	if len(finds) != 1 || finds[0].Kind != doctor.KindDatabase || !strings.Contains(finds[0].Text, "enqueuer migrate") {
 		t.Errorf("got %+v, want it to say how to migrate", finds)
@@ -482,7 +462,7 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		}
 	}
 	lessRights := func(p place) {
-		p.db.Exec(p.t, "REVOKE UPDATE (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
+		p.db.Exec(p.t, "REVOKE SELECT (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
 	}
 	for name, tc := range map[string]struct {
 		spoil func(p place)

@@ -22,12 +22,13 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// console runs the enqueuer as a shell would, on databases of its own.
+// console runs the enqueuer as a shell would, on databases of its own, under exactly the rights of grants.sql.
 type console struct {
-	t       testing.TB
-	db      *sandboxtest.Database
-	store   *mysql.Store
-	environ []string
+	t        testing.TB
+	db       *sandboxtest.Database
+	accounts lms.Accounts
+	store    *mysql.Store // may do everything
+	environ  []string
 }
 
 func newConsole(tb testing.TB) *console {
@@ -37,9 +38,10 @@ func newConsole(tb testing.TB) *console {
 
 func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *console {
 	tb.Helper()
-	c := &console{t: tb, db: db, environ: []string{
-		"CERTPURGE_MYSQL_DSN=" + db.RootDSN(db.Ledger), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
-	}}
+	c := &console{t: tb, db: db, accounts: db.Grant(tb)}
+	c.environ = []string{
+		"CERTPURGE_MYSQL_DSN=" + db.LedgerDSN(c.accounts.Migrate), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
+	}
 	var err error
 	c.store, err = mysql.Open(mysql.Config{
 		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true,
@@ -49,9 +51,11 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = c.store.Close() })
-	if out, _ := c.run(cli.ExitOK, "migrate"); !strings.Contains(out, "00001_ledger.sql") {
+	out, _ := c.run(cli.ExitOK, "migrate", "--enqueuer-account", c.accounts.Enqueuer.String(), "--worker-account", c.accounts.Worker.String())
+	if !strings.Contains(out, "00001_ledger.sql") {
 		tb.Fatalf("migrate says %q", out)
 	}
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=" + db.LedgerDSN(c.accounts.Enqueuer)
 	return c
 }
 
@@ -142,11 +146,14 @@ func TestEnqueue(t *testing.T) {
 	}
 	out, _ := c.run(cli.ExitOK, "enqueue", b, "--idempotency-key", "ticket-1", "-o", "json")
 	var answer struct{ Requests []purge.Accepted }
-	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 || answer.Requests[0].Found != purge.FoundNew || answer.Requests[0].Request != 3 {
-		t.Errorf("with a key: got %q, %v", out, err)
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 || answer.Requests[0].Found != "queued" || answer.Requests[0].Request != 2 {
+		t.Errorf("with a key, while a request is open: got %q, %v", out, err)
 	}
-	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out, "user "+b+": request 3 queued") {
+	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out, "user "+b+": request 2 queued") {
 		t.Errorf("status of a key: got %q", out)
+	}
+	if out, _ := c.run(cli.ExitOK, "status", b, "-o", "json"); !strings.Contains(out, `"requested_by":"cli, `) {
+		t.Errorf("the ledger does not know who asked: %q", out)
 	}
 	out, said := c.run(cli.ExitNotKnown, "status", "--idempotency-key", "ticket-2")
 	if out != "" || said != "enqueuer: no request was ever made with this key\n" {
@@ -324,7 +331,7 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, "--wait"); strings.Count(out, "done") != 2 {
 		t.Errorf("got %q", out)
 	}
-	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET reason = 'files_missing' WHERE user_id = ?", bob)
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET reason = 'files_missing', ended_as = 'done:files_missing' WHERE user_id = ?", bob)
 	if _, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait"); !strings.Contains(said, "done with files missing: 1 of 2") {
 		t.Errorf("what is done with files missing is not told apart: %q", said)
 	}
@@ -343,8 +350,22 @@ func TestConfigAndVersion(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "version"); !strings.HasPrefix(out, "certpurge ") {
 		t.Errorf("version: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "migrate"); out != "the ledger is up to date\n" {
+	migrate := []string{"migrate", "--enqueuer-account", c.accounts.Enqueuer.String(), "--worker-account"}
+	if _, said := c.run(cli.ExitConfiguration, append(migrate, c.accounts.Worker.String())...); !strings.Contains(said, "--no-grants") {
+		t.Errorf("migrate again, by an account that may not grant: got %q", said)
+	}
+	if out, _ := c.run(cli.ExitOK, "migrate", "--no-grants"); out != "the ledger is up to date\n" {
 		t.Errorf("migrate again: got %q", out)
+	}
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=" + c.db.LedgerDSN(c.accounts.Migrate)
+	if _, said := c.run(cli.ExitConfiguration, append(migrate, "nobody_here@%")...); !strings.Contains(said, "there is no account nobody_here@%") {
+		t.Errorf("an account that is not there: got %q", said)
+	}
+	if _, said := c.run(cli.ExitUsage, append(migrate, "x'@y")...); !strings.Contains(said, "NAME@HOST") {
+		t.Errorf("no account: got %q", said)
+	}
+	if out, _ := c.run(cli.ExitOK, append(migrate, "w@10.0.%", "--print-grants")...); !strings.Contains(out, ".`evidence_objects` TO 'w'@'10.0.%';\n") {
+		t.Errorf("the statements: got %q", out)
 	}
 	c.environ = append(c.environ, "CERTPURGE_LOG_LEVEL=loud", "CERTPURGE_MYSQL_QUERY_TIMEOUT=fast")
 	if _, said := c.run(cli.ExitConfiguration, "config", "validate"); !strings.Contains(said, "log.level") || !strings.Contains(said, "mysql.query_timeout") {

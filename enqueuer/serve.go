@@ -83,7 +83,7 @@ func (s *service) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: s.store.Check},
+		telemetry.Check{Name: "mysql", Ask: s.store.CheckIntake},
 		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Check(ctx, s.redis) }},
 		telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }},
 	)
@@ -126,7 +126,7 @@ func (s *service) run(ctx context.Context) (err error) {
 func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 	err := s.health.Await(ctx,
 		func(ctx context.Context) error {
-			if err := s.store.Check(ctx); err != nil {
+			if err := s.store.CheckIntake(ctx); err != nil {
 				return err
 			}
 			return queue.Check(ctx, s.redis)

@@ -254,7 +254,7 @@ func (c *console) block(key string) (release func()) {
 		c.t.Fatal(err)
 	}
 	_, err = tx.ExecContext(c.t.Context(), "INSERT INTO "+c.db.Ledger+".requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at)"+
-		" VALUES (?, 1, 'cli', 'queued', UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP())", key)
+		" VALUES (?, 2000000000, 'cli', 'queued', UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP())", key)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (s *site) serveTraced(endpoint string) (url string, stop func()) {
 	cmd := exec.CommandContext(s.t.Context(), enqueuer, "--config", file, "serve") //nolint:gosec // our own binary
 	cmd.Stderr = said
 	cmd.Env = []string{
-		"CERTPURGE_MYSQL_DSN=" + s.cfg.MySQL.DSN.Reveal(), "CERTPURGE_LMS_DATABASE=" + s.cfg.LMS.Database, "CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(),
+		"CERTPURGE_MYSQL_DSN=" + s.db.LedgerDSN(s.accounts.Enqueuer), "CERTPURGE_LMS_DATABASE=" + s.cfg.LMS.Database, "CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(),
 		"CERTPURGE_TRACING_ENDPOINT=" + endpoint, "CERTPURGE_TRACING_SAMPLE_RATIO=0",
 	}
 	if err := cmd.Start(); err != nil {

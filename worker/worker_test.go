@@ -34,12 +34,13 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
 // site is a small Open edX site: databases, Redis, a bucket, and the way in.
 type site struct {
-	t      *testing.T
-	db     *sandboxtest.Database
-	bucket *gcstest.Server
-	store  *mysql.Store
-	cfg    config.Worker
-	users  int
+	t        *testing.T
+	db       *sandboxtest.Database
+	bucket   *gcstest.Server
+	store    *mysql.Store // may do everything
+	cfg      config.Worker
+	accounts lms.Accounts // the worker runs under exactly its rights
+	users    int
 
 	retention time.Duration // of tasks that are done
 }
@@ -75,6 +76,13 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	if _, err := s.store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	s.accounts = db.Grant(t)
+	for role, account := range map[mysql.Role]lms.Account{mysql.RoleWorker: s.accounts.Worker, mysql.RoleEnqueuer: s.accounts.Enqueuer} {
+		if err := s.store.Grant(t.Context(), role, account.String()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.cfg.MySQL.DSN = config.NewSecret(db.LedgerDSN(s.accounts.Worker))
 	return s
 }
 

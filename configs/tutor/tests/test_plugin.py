@@ -176,7 +176,7 @@ class Plugin(unittest.TestCase):
         self.assertEqual(site.filters.CLI_DO_INIT_TASKS.priorities, [site.hooks.priorities.LOW])  # after the LMS's migrations
         body = site.render(script).split("<<'SQL'\n", 1)[1].rsplit("\nSQL", 1)[0]
         original = (CONFIGS / "mysql" / "grants.sql").read_text()
-        for placeholder, value in (("change-me-runtime", "R" * 24), ("change-me-migrate", "R" * 24)):
+        for placeholder, value in ((f"change-me-{role}", "R" * 24) for role in ("enqueuer", "worker", "migrate")):
             original = original.replace(placeholder, value)
         self.assertEqual(statements(body), statements(original))
 
@@ -206,7 +206,7 @@ if __name__ == "__main__":
         for name, settings in VARIANTS.items():
             site = Site(**{"CERTPURGE_LOCATIONS": [LOCATION], **settings})
             directory = pathlib.Path(sys.argv[1], name.replace(" ", "-").replace(",", ""))
-            for path in ("settings/worker.yaml", "settings/enqueuer.yaml", *("secrets/" + s for s in ("mysql-dsn", "mysql-migrate-dsn", "redis-url", "jwt-secret"))):
+            for path in ("settings/worker.yaml", "settings/enqueuer.yaml", *("secrets/" + s for s in ("mysql-dsn-enqueuer", "mysql-dsn-worker", "mysql-migrate-dsn", "redis-url", "jwt-secret"))):
                 (directory / path).parent.mkdir(parents=True, exist_ok=True)
                 (directory / path).write_text(site.template("apps", *path.split("/")))
             (directory / "compose.yaml").write_text(yaml.safe_dump({"services": {**site.compose(), "mysql": {"image": "mysql:8.4"}}}))

@@ -39,7 +39,8 @@ DEFAULTS = {
 
 # Made once for each site.
 UNIQUE = {
-    "MYSQL_PASSWORD": "{{ 24|random_string }}",
+    "MYSQL_ENQUEUER_PASSWORD": "{{ 24|random_string }}",
+    "MYSQL_WORKER_PASSWORD": "{{ 24|random_string }}",
     "MYSQL_MIGRATE_PASSWORD": "{{ 24|random_string }}",
 }
 
