@@ -19,13 +19,14 @@ import (
 
 // enqueueOptions are the flags of enqueue.
 type enqueueOptions struct {
-	username string
-	key      string
-	queue    string
-	accept   bool
-	wait     bool
-	timeout  time.Duration
-	output   *output
+	username     string
+	key          string
+	queue        string
+	accept       bool
+	acceptShared bool
+	wait         bool
+	timeout      time.Duration
+	output       *output
 }
 
 func newEnqueueCommand(a *app) *cobra.Command {
@@ -44,6 +45,9 @@ A request fails as files_missing if a directory in which files were expected is 
 you have checked that its files are gone, and not somewhere else: the links are cleared then, and nothing else leads to
 the files. The request ends as done: files_missing (exit code 3), and the evidence names you.
 
+A request fails as shared_directory if a row of another user names the same directory, or did. Use --accept-shared only
+after you have checked that the files in it are this user's: they are erased then.
+
 ` + cli.ExitHelp,
 		Example: `  enqueuer enqueue 42
   enqueuer enqueue 42 43 44 --wait
@@ -57,6 +61,7 @@ the files. The request ends as done: files_missing (exit code 3), and the eviden
 	f.StringVar(&o.key, "idempotency-key", "", "`KEY` of the request, for one user (default user:<id>)")
 	f.StringVar(&o.queue, "queue", queue.Live, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.BoolVar(&o.accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
+	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
 	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	o.output = a.outputFlag(cmd)
@@ -93,7 +98,8 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	defer rdb.Close()
 	wishes := make([]purge.Wish, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept)}
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept),
+			AcceptShared: accepter(o.acceptShared)}
 		if o.key != "" {
 			wishes[i].Key = o.key
 		}

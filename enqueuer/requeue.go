@@ -16,7 +16,7 @@ import (
 
 func newRequeueCommand(a *app) *cobra.Command {
 	var flags failureFlags
-	var all, execute, accept bool
+	var all, execute, accept, shared bool
 	var out *output
 	cmd := &cobra.Command{
 		Use:   "requeue [REQUEST_ID...]",
@@ -27,6 +27,10 @@ them by id, by --reason, by --user, or with --all (every failed one). Without --
 A request that failed as files_missing fails again unless its location is mended, or you accept it: --accept-missing
 clears the links although expected files were never found. Use it only after you have checked that they are gone, and not
 somewhere else. Such requests end as done: files_missing, and the evidence names you.
+
+A request that failed as shared_directory fails again unless the rows in the LMS are corrected and certpurge never read
+them, or you accept it: --accept-shared erases the directories although a row of another user names them, or did. Use it
+only after you have checked that the files in them belong to the user of the request.
 
 If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are
 left alone, and the exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was
@@ -40,15 +44,19 @@ ever made.
 			if err != nil {
 				return err
 			}
+			if shared && filter.Reason != purge.ReasonShared && len(filter.IDs) == 0 {
+				return cli.Usage("--accept-shared needs request ids or --reason %s: it is a decision about each of them", purge.ReasonShared)
+			}
 			if accept && filter.Reason != purge.ReasonFilesMissing && len(filter.IDs) == 0 {
 				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them", purge.ReasonFilesMissing)
 			}
-			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + operator(), AcceptMissing: accepter(accept)}, execute, out)
+			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + operator(), AcceptMissing: accepter(accept), AcceptShared: accepter(shared)}, execute, out)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every failed request")
 	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
+	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
 	out = a.outputFlag(cmd)
 	return cmd

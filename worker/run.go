@@ -35,6 +35,7 @@ type worker struct {
 	said struct { // by the checks, which say each thing once
 		policy   string // of Redis's evictions
 		settings []gcs.Settings
+		walked   int64 // rows, of the first walk
 	}
 
 	registry *prometheus.Registry
@@ -59,7 +60,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer w.tracing.Close() //nolint:contextcheck // ctx has ended by then
-	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS); err != nil {
+	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS, cfg.SharedDirectories == "refuse"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.store.Close()) }()
@@ -144,7 +145,8 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects), Locations: locations,
 			Policy: purge.Policy{
 				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
-				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, ClearExternal: w.cfg.ExternalLinks == "clear", MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
+				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, ClearExternal: w.cfg.ExternalLinks == "clear",
+				AcceptShared: w.cfg.SharedDirectories == "accept", MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
 			},
 			Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},

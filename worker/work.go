@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
@@ -27,6 +28,7 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 		serving, pause := context.WithCancelCause(ctx)
 		var beside sync.WaitGroup
 		beside.Go(func() { w.watch(serving, pause) })
+		beside.Go(func() { w.readOwners(serving) })
 		beside.Go(func() { w.newReconciler().Run(serving, w.cfg.Reconciler.Interval) })
 		err := queue.Serve(serving, w.redis, w.newServerConfig(), handler, w.log)
 		pause(nil)
@@ -41,6 +43,11 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 func (w *worker) await(ctx context.Context, first bool) error {
 	return w.health.Await(ctx,
 		func(ctx context.Context) error {
+			if first && w.cfg.SharedDirectories == "refuse" {
+				if err := w.store.WalkOwners(ctx, ownersAgain, w.sayWalk); err != nil {
+					return err
+				}
+			}
 			err := w.check(ctx)
 			if err == nil && first { // later, an empty location may be our own work
 				err = w.objects.CheckLocations(ctx)
@@ -59,6 +66,11 @@ func (w *worker) check(ctx context.Context) error {
 	if err := w.store.Check(ctx); err != nil {
 		return err
 	}
+	if w.cfg.SharedDirectories == "refuse" {
+		if err := w.store.CheckOwners(ctx); err != nil {
+			return err
+		}
+	}
 	if err := queue.CheckPull(ctx, w.redis); err != nil {
 		return err
 	}
@@ -69,6 +81,38 @@ func (w *worker) check(ctx context.Context) error {
 	}
 	w.saySettings(ctx, settings)
 	return w.misses.Check(ctx, w.store.ErasedBelow)
+}
+
+// How often new rows of the LMS are read into the table of owners, and how often all of them, for those that were changed.
+const (
+	ownersEvery = 30 * time.Second
+	ownersAgain = 24 * time.Hour
+)
+
+// sayWalk tells how far the first walk through the LMS's certificates is.
+func (w *worker) sayWalk(walk mysql.Walk) {
+	if walk.Rows < w.said.walked+100_000 {
+		return // of a small site, nothing
+	}
+	w.said.walked = walk.Rows
+	text := fmt.Sprintf("starting: the directories of all users are being read for the first time, %d %% are done", walk.Share)
+	w.health.NotReady(text)
+	w.present.Set(queue.Paused, text)
+	w.log.Info("reading whose directories there are", slog.Int64("rows", walk.Rows), slog.Int("percent", walk.Share))
+}
+
+// readOwners keeps the table of owners in step with the LMS while tasks are pulled.
+func (w *worker) readOwners(ctx context.Context) {
+	if w.cfg.SharedDirectories != "refuse" {
+		return
+	}
+	for ctx.Err() == nil {
+		sleep(ctx, ownersEvery)
+		err := w.store.WalkOwners(ctx, ownersAgain, func(mysql.Walk) {})
+		if err != nil && ctx.Err() == nil {
+			w.log.WarnContext(ctx, "reading the owners of directories failed, and is tried again", slog.Any("error", err))
+		}
+	}
 }
 
 // sayPolicy warns of an eviction policy, once.

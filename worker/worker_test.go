@@ -69,7 +69,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	s.cfg.GCS.CallTimeout, s.cfg.GCS.MaxTries = 5*time.Second, 2
 	s.cfg.Queue.Concurrency, s.cfg.Queue.RetryBase, s.cfg.Queue.DrainTimeout = 8, 50*time.Millisecond, 3*time.Second
 	s.cfg.Admin.Listen = "127.0.0.1:0"
-	if s.store, err = cli.OpenStore(s.cfg.MySQL, s.cfg.LMS); err != nil {
+	if s.store, err = cli.OpenStore(s.cfg.MySQL, s.cfg.LMS, true); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.store.Close() }) // nothing to lose

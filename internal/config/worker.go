@@ -22,6 +22,13 @@ type Worker struct {
 	// like all others. Either way the evidence says external, because nothing was erased.
 	ExternalLinks string `yaml:"external_links" env:"EXTERNAL_LINKS" validate:"oneof=keep clear"`
 
+	// SharedDirectories says what becomes of a directory that a row of another user names, too, or did when certpurge last read
+	// the tables: with refuse nothing in it is deleted, the reference is kept, and the request fails as shared_directory, so that
+	// no row that was pointed at another learner's directory costs that learner a file. A worker begins once it has read all
+	// certificates for the first time. With accept they are erased like all others. Single requests are accepted with
+	// enqueuer requeue --accept-shared.
+	SharedDirectories string `yaml:"shared_directories" env:"SHARED_DIRECTORIES" validate:"oneof=refuse accept"`
+
 	GCS     GCS     `yaml:"gcs" envPrefix:"GCS_"`
 	Admin   Admin   `yaml:"admin" envPrefix:"ADMIN_"`
 	Tracing Tracing `yaml:"tracing" envPrefix:"TRACING_"`
@@ -46,9 +53,10 @@ func DefaultWorker() Worker {
 			DrainTimeout: 20 * time.Second,
 			MaxAge:       7 * 24 * time.Hour,
 		},
-		ExternalPrefixes: []string{},
-		ExternalLinks:    "keep",
-		Reconciler:       Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
+		ExternalPrefixes:  []string{},
+		ExternalLinks:     "keep",
+		SharedDirectories: "refuse",
+		Reconciler:        Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
 		GCS: GCS{
 			CallTimeout:      30 * time.Second,
 			MaxTries:         4,

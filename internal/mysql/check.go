@@ -27,7 +27,9 @@ func (s *Store) checks() []func(context.Context) error {
 	for _, table := range s.counting() {
 		all = append(all, func(ctx context.Context) error { return s.checkClear(ctx, table) })
 	}
-	return append(all, func(ctx context.Context) error { return s.checkInsert(ctx, "evidence", "evidence_objects") })
+	return append(all, func(ctx context.Context) error {
+		return s.checkInsert(ctx, "evidence", "evidence_objects", "directory_owners")
+	})
 }
 
 // CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and

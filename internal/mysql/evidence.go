@@ -23,7 +23,7 @@ type EvidenceRecord struct {
 	CacheControl      string              `json:"cache_control,omitempty"`
 	Outcome           purge.Outcome       `json:"outcome"`
 	Until             *time.Time          `json:"until,omitempty"`
-	AcceptedBy        string              `json:"accepted_by,omitempty"` // of outcome missing_accepted
+	AcceptedBy        string              `json:"accepted_by,omitempty"` // who accepted a doubt about the directory
 	ReferencesCleared int                 `json:"references_cleared,omitempty"`
 	ListedAt          *time.Time          `json:"listed_at,omitempty"`
 	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that nobody settled yet

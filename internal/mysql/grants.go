@@ -60,6 +60,9 @@ var ledgerRights = map[Role][]right{
 		{"evidence", "UPDATE", nil},
 		{"evidence_objects", "INSERT", nil},
 		{"evidence_objects", "UPDATE", nil},
+		{"directory_owners", "INSERT", nil}, // and no UPDATE: whose a directory was is not forgotten
+		{"owner_walks", "INSERT", nil},
+		{"owner_walks", "UPDATE", nil},
 	},
 }
 

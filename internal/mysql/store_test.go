@@ -84,7 +84,7 @@ func (f *fixture) exec(statement string, args ...any) {
 func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	f.t.Helper()
 	cfg := mysql.Config{
-		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, MaxOpenConnections: 16,
+		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, SharedDirectories: true, MaxOpenConnections: 16,
 		ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
 	}
 	for _, c := range change {
@@ -135,6 +135,19 @@ func (f *fixture) ReplaceURL(ref purge.Reference, url string) { f.replace(ref, "
 // ReplaceVerify implements purgetest.Shelf.
 func (f *fixture) ReplaceVerify(ref purge.Reference, verify string) {
 	f.replace(ref, "verify_uuid", verify)
+}
+
+// ReplaceDownload implements purgetest.Shelf.
+func (f *fixture) ReplaceDownload(ref purge.Reference, download string) {
+	f.replace(ref, "download_uuid", download)
+}
+
+// ReadOwners implements purgetest.Shelf. It reads all rows once more.
+func (f *fixture) ReadOwners() {
+	f.t.Helper()
+	if err := f.WalkOwners(f.t.Context(), 0, func(mysql.Walk) {}); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // LapseLease implements purgetest.Shelf.

@@ -200,6 +200,7 @@ type Target struct {
 	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie in
 	// the places all the same, but none is expected.
 	External bool
+	IDs      []string // all that its directories are named by, whatever the location
 }
 
 // Place is what a reference names in one location.
@@ -261,6 +262,10 @@ func (l Locations) resolve(ref Reference) (target Target, problem string) {
 		}
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+	target.IDs = ids
+	if verify != "" {
+		target.IDs = append(slices.Clone(ids), verify)
+	}
 	if verify != "" && slices.Contains(ids, verify) {
 		return Target{}, "verify_uuid and the download id are the same" // edx-certificates made two random ids
 	}

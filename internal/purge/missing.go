@@ -89,7 +89,7 @@ func (w *work) settleMissing(p *Purger, attempt Attempt) []error {
 	for g, ids := range certificates {
 		problems = append(problems, &Error{Class: FilesMissing, Text: fmt.Sprintf(
 			"the %s directory of %s is empty in %s, and nothing was ever erased there for this user: the files may be somewhere else",
-			g.kind, listCertificates(ids), g.where)})
+			g.kind, list("certificate", ids), g.where)})
 	}
 	return problems
 }
@@ -135,8 +135,8 @@ func (r *planned) where(kind Kind) string {
 	return strings.Join(names, " and ")
 }
 
-// listCertificates names certificates for a sentence, no more than a line holds.
-func listCertificates(ids []CertificateID) string {
+// list names numbered things for a sentence, no more than a line holds.
+func list[T ~int64](what string, ids []T) string {
 	const shown = 5
 	var names []string
 	for _, id := range ids[:min(len(ids), shown)] {
@@ -145,10 +145,10 @@ func listCertificates(ids []CertificateID) string {
 	text := strings.Join(names, ", ")
 	switch more := len(ids) - shown; {
 	case len(ids) == 1:
-		return "certificate " + text
+		return what + " " + text
 	case more > 0:
-		return fmt.Sprintf("certificates %s and %d more", text, more)
+		return fmt.Sprintf("%ss %s and %d more", what, text, more)
 	default:
-		return "certificates " + text
+		return what + "s " + text
 	}
 }

@@ -187,7 +187,7 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 	unsigned.Signed = false
 	accepts := there
 	accepts.AcceptMissing = map[purge.Kind]bool{purge.Downloads: true, purge.Verification: true}
-	pdf, page := "downloads/"+hexID(1)+"/Certificate.pdf", "cert/"+hexID(101)+"/valid.html"
+	pdf, page := "downloads/"+hexID(51)+"/Certificate.pdf", "cert/"+hexID(151)+"/valid.html"
 	for name, tc := range map[string]struct {
 		second  purge.Location
 		objects []string
@@ -210,7 +210,7 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 			s.purger.Locations = locations(t, here, tc.second)
 			s.books.SetUser(userB, retiring())
 			s.books.Remove(userB)
-			s.books.AddReference(userB, purge.Reference{Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(1), VerifyUUID: hexID(101)})
+			s.books.AddReference(userB, purge.Reference{Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(51), VerifyUUID: hexID(151)})
 			for _, object := range tc.objects {
 				s.cloud.Put(object)
 			}

@@ -9,6 +9,7 @@ type Step string
 const (
 	StepClaim       Step = "claim"
 	StepEligibility Step = "eligibility" // with the references
+	StepSharing     Step = "sharing"     // other users of the same directories
 	StepList        Step = "list"
 	StepIntend      Step = "intend" // with the second look at the eligibility
 	StepDelete      Step = "delete"
@@ -18,7 +19,7 @@ const (
 
 // Steps returns all steps.
 func Steps() []Step {
-	return []Step{StepClaim, StepEligibility, StepList, StepIntend, StepDelete, StepVerify, StepCommit}
+	return []Step{StepClaim, StepEligibility, StepSharing, StepList, StepIntend, StepDelete, StepVerify, StepCommit}
 }
 
 // Observer is told of attempts while they are made. Its methods are called by many attempts at a time and must be quick.

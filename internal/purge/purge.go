@@ -14,6 +14,15 @@ import (
 type Users interface {
 	// User reads eligibility and references at one moment. A user that does not exist is an answer, not an error.
 	User(ctx context.Context, id UserID) (User, error)
+	// Sharing names the other users whose rows hold, or held, one of the ids that directories are named by: 32 lower-case
+	// hexadecimal digits each.
+	Sharing(ctx context.Context, user UserID, ids []string) ([]Shared, error)
+}
+
+// Shared is the id of a directory, and another user whose row names it, too, or did.
+type Shared struct {
+	ID    string
+	Other UserID
 }
 
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
@@ -90,6 +99,7 @@ type Policy struct {
 	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
 	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
 	AcceptSoftDelete bool     // whether a restorable object counts as erased
+	AcceptShared     bool     // erase directories that a row of another user names, too
 	ClearExternal    bool     // clear links that lead to no file of ours; otherwise they stay
 	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
 	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting
@@ -214,7 +224,12 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	if len(references) == 0 {
 		return Report{State: Done, Reason: ReasonNothingToPurge}, nil
 	}
-	work, problems := p.plan(references)
+	begun = time.Now()
+	work, problems, err := p.plan(ctx, references, attempt)
+	p.took(StepSharing, begun)
+	if err != nil {
+		return p.settle(attempt, nil, []error{fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User, err)})
+	}
 	crew := newCrew()
 	defer crew.leave()
 	begun = time.Now()
@@ -339,7 +354,7 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return end(ReasonHeld)
 	case seen[Unrecognised]:
 		return end(ReasonUnrecognised)
-	case seen[Shared]:
+	case seen[SharedDirectory]:
 		return end(ReasonShared)
 	case seen[TooManyObjects]:
 		return end(ReasonTooMany)

@@ -2,7 +2,9 @@ package purge
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -42,6 +44,7 @@ type directory struct {
 	emptied   bool    // the evidence shows that there were files of this user here
 	missing   Outcome // Missing or MissingAccepted, if files were expected here and never seen
 	accepter  string  // of MissingAccepted
+	sharing   string  // who accepted that it is erased although a row of another user names it, too
 	err       error   // of either listing
 	clear     bool    // settled: nothing is left, references may go
 }
@@ -52,21 +55,42 @@ type deletion struct {
 	err error
 }
 
-// plan names the artifacts. References that it cannot understand are problems; they stay as they are.
-func (p *Purger) plan(refs []Reference) (*work, []error) {
+// plan names the artifacts. References that it cannot understand, and those whose directories are another user's, too, are
+// problems; they stay as they are, and nothing of theirs is listed.
+func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*work, []error, error) {
 	w, problems := &work{certificates: map[CertificateID]bool{}}, []error(nil)
-	byName := map[Directory]*directory{}
-	for _, ref := range refs {
+	targets, ids := make([]*Target, len(refs)), []string(nil)
+	for i, ref := range refs {
 		w.certificates[ref.CertificateID] = true
 		target, err := p.Locations.Resolve(ref)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
+		targets[i] = &target
+		ids = append(ids, target.IDs...)
+	}
+	shared, err := p.sharing(ctx, attempt, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	byName := map[Directory]*directory{}
+	for i, ref := range refs {
+		target := targets[i]
+		if target == nil {
+			continue
+		}
+		accepter := ""
+		if others := target.sharedWith(shared); len(others) > 0 {
+			if accepter = p.acceptsSharing(attempt); accepter == "" {
+				problems = append(problems, sharedError(ref, attempt.User, others))
+				continue
+			}
+		}
 		directoryOf := func(name Directory) *directory {
 			d := byName[name]
 			if d == nil {
-				d = &directory{Directory: name, owner: ref}
+				d = &directory{Directory: name, owner: ref, sharing: accepter}
 				byName[name] = d
 				w.dirs = append(w.dirs, d)
 			}
@@ -85,7 +109,43 @@ func (p *Purger) plan(refs []Reference) (*work, []error) {
 		}
 		w.refs = append(w.refs, pl)
 	}
-	return w, problems
+	return w, problems, nil
+}
+
+// sharing asks for other users of directories.
+func (p *Purger) sharing(ctx context.Context, attempt Attempt, ids []string) ([]Shared, error) {
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) == 0 {
+		return nil, nil
+	}
+	return p.Users.Sharing(ctx, attempt.User, ids)
+}
+
+// sharedWith are the other users of a target's directories, each once.
+func (t Target) sharedWith(shared []Shared) []UserID {
+	var others []UserID
+	for _, s := range shared {
+		if slices.Contains(t.IDs, s.ID) && !slices.Contains(others, s.Other) {
+			others = append(others, s.Other)
+		}
+	}
+	slices.Sort(others)
+	return others
+}
+
+// acceptsSharing says who accepted that shared directories are erased; empty if that was not accepted.
+func (p *Purger) acceptsSharing(attempt Attempt) string {
+	if attempt.AcceptShared == "" && p.Policy.AcceptShared {
+		return "setting shared_directories"
+	}
+	return attempt.AcceptShared
+}
+
+// sharedError is the problem of a reference whose directory another user's row names, too, or did.
+func sharedError(ref Reference, user UserID, others []UserID) error {
+	return &Error{Class: SharedDirectory, Text: fmt.Sprintf(
+		"certificate %d of user %d names a directory that a row of %s names, too, or did: nothing in it was deleted",
+		ref.CertificateID, user, list("user", others))}
 }
 
 // intents returns what the second wave will delete.
@@ -186,7 +246,7 @@ func (r *planned) directories() []*directory {
 // evidence makes the record of one generation of the directory.
 func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evidence {
 	return Evidence{
-		CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until,
+		CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until, AcceptedBy: d.sharing,
 	}
 }
 
@@ -206,7 +266,7 @@ func (d *directory) settle(policy Policy, report *Report) []error {
 	report.gone += max(0, len(d.found)-len(d.soft))
 	if !d.seen() {
 		nothing := d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, cmp.Or(d.missing, Absent), time.Time{})
-		nothing.AcceptedBy = d.accepter
+		nothing.AcceptedBy = cmp.Or(d.accepter, d.sharing)
 		report.Evidence = append(report.Evidence, nothing)
 	}
 	d.clear = len(problems) == 0

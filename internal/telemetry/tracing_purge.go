@@ -62,6 +62,12 @@ func (u tracedUsers) User(ctx context.Context, id purge.UserID) (user purge.User
 	return u.next.User(ctx, id)
 }
 
+func (u tracedUsers) Sharing(ctx context.Context, user purge.UserID, ids []string) (_ []purge.Shared, err error) {
+	ctx, end := u.t.mysqlSpan(ctx, "sharing")
+	defer func() { end(err) }()
+	return u.next.Sharing(ctx, user, ids)
+}
+
 // Ledger has spans for the statements of an attempt.
 func (t *Tracing) Ledger(next purge.Ledger) purge.Ledger {
 	if t == nil {

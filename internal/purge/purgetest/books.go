@@ -3,7 +3,9 @@ package purgetest
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ type Books struct {
 	mu       sync.Mutex
 	users    map[purge.UserID]purge.Retirement
 	rows     []*row
+	owners   map[string]map[purge.UserID]bool // whose rows name, or named, an id
 	requests []*request
 	keys     map[string]*request
 	evidence map[evidenceKey]purge.Evidence
@@ -64,7 +67,7 @@ type evidenceKey struct {
 // NewBooks makes empty books.
 func NewBooks() *Books {
 	return &Books{
-		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{},
+		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{}, owners: map[string]map[purge.UserID]bool{},
 		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
 	}
 }
@@ -90,6 +93,7 @@ func (b *Books) AddReference(user purge.UserID, ref purge.Reference) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rows = append(b.rows, &row{user, ref})
+	b.remember(user, ref)
 }
 
 // Remove takes all rows of a user away.
@@ -141,6 +145,39 @@ func (b *Books) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 	defer b.mu.Unlock()
 	return purge.User{Retirement: b.users[id], References: b.references(id)}, nil
 }
+
+// Sharing implements purge.Users. Rows are remembered as they were when they were added.
+func (b *Books) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
+	if err := b.enter(ctx, "sharing"); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var shared []purge.Shared
+	for _, id := range ids {
+		for owner := range b.owners[id] {
+			if owner != user {
+				shared = append(shared, purge.Shared{ID: id, Other: owner})
+			}
+		}
+	}
+	return shared, nil
+}
+
+// remember notes whose row names which ids.
+func (b *Books) remember(user purge.UserID, ref purge.Reference) {
+	for _, text := range []string{ref.DownloadUUID, ref.VerifyUUID, ref.DownloadURL} {
+		for _, id := range idPattern.FindAllString(text, -1) {
+			id = strings.ToLower(id)
+			if b.owners[id] == nil {
+				b.owners[id] = map[purge.UserID]bool{}
+			}
+			b.owners[id][user] = true
+		}
+	}
+}
+
+var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{32}`)
 
 // Begin implements purge.Ledger.
 func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {

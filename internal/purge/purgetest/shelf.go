@@ -18,7 +18,9 @@ type Shelf interface {
 	NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference
 	ReplaceURL(ref purge.Reference, url string) // as somebody else would
 	ReplaceVerify(ref purge.Reference, verify string)
-	LapseLease(request purge.RequestID) // as if the newest attempt's worker had died long ago
+	ReplaceDownload(ref purge.Reference, download string) // in the row; what certpurge has read of it stays
+	ReadOwners()                                          // reads whose directories there are, as a worker does from time to time
+	LapseLease(request purge.RequestID)                   // as if the newest attempt's worker had died long ago
 }
 
 // NewUser implements Shelf.
@@ -48,6 +50,20 @@ func (b *Books) ReplaceURL(ref purge.Reference, url string) {
 // ReplaceVerify implements Shelf.
 func (b *Books) ReplaceVerify(ref purge.Reference, verify string) {
 	b.replace(ref, func(r *purge.Reference) { r.VerifyUUID = verify })
+}
+
+// ReplaceDownload implements Shelf.
+func (b *Books) ReplaceDownload(ref purge.Reference, download string) {
+	b.replace(ref, func(r *purge.Reference) { r.DownloadUUID = download })
+}
+
+// ReadOwners implements Shelf.
+func (b *Books) ReadOwners() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.rows {
+		b.remember(r.user, r.ref)
+	}
 }
 
 // LapseLease implements Shelf.
@@ -93,6 +109,7 @@ func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
 		"an overtaken attempt may not fail the request":   testOvertaken,
 		"one request is open, whatever the keys":          testOneOpen,
 		"bounds the keys of a request":                    testKeysAreBounded,
+		"knows who else names a directory":                testSharing,
 		"old attempts do not end what was opened again":   testReopened,
 		"erased is final":                                 testErasedIsFinal,
 		"settles evidence of the user's other requests":   testEvidenceOfTheUser,

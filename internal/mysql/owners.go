@@ -1,0 +1,225 @@
+package mysql
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"iter"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Walk is how far the rows of the LMS have been read into the table of owners.
+type Walk struct {
+	Rows  int64 // read by this call
+	Share int   // of the first walk through the tables, in percent
+}
+
+// ownersPage is how many rows of the LMS are read at a time.
+const ownersPage = 2_000
+
+// ownersLock is held by the process that walks.
+const ownersLock = "certpurge_owners:%.40s"
+
+// WalkOwners reads rows of the LMS into the table of owners, page by page along the primary keys: those that are new; and,
+// where the latest walk is older than again, all of the live table once more, because a certificate that is made anew gets
+// other ids in its old row. The repeated walk rests nine times as long as it works. One process walks at a time; for others
+// nothing happens. progress is told after each page.
+func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress func(Walk)) error {
+	release, leading, err := s.lead(ctx, ownersLock)
+	if err != nil || !leading {
+		return err
+	}
+	defer release()
+	var walk Walk
+	for i, t := range []struct {
+		source    purge.Table
+		table, id string
+	}{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}} {
+		var last sql.NullInt64
+		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.id+") FROM "+t.table).Scan(&last); err != nil {
+			return classify("reading the LMS database", err)
+		}
+		share := func(at int64) int { return i*50 + int(50*at/max(last.Int64, 1)) }
+		err := s.walk(ctx, t.source, t.table, t.id, "position", 0, func(at int64, rows int) {
+			walk.Rows += int64(rows)
+			walk.Share = min(share(at), 100)
+			progress(walk)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var due bool
+	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND FROM owner_walks WHERE source_table = ?",
+		int64(again.Seconds()), purge.Live).Scan(&due)
+	if err != nil || !due {
+		return classify("reading how far the owners of directories are known", err)
+	}
+	return s.walk(ctx, purge.Live, s.tables.certificates, "id", "again", 9, func(_ int64, rows int) {
+		walk.Rows += int64(rows)
+		progress(walk)
+	})
+}
+
+// walk reads a table from the position in a column of owner_walks to its end, and rests after each page as many times as
+// long as that took.
+func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column string, rests int, page func(at int64, rows int)) error {
+	_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO owner_walks (source_table, position, again) VALUES (?, 0, 0)", source)
+	if err != nil {
+		return classify("beginning to read the owners of directories", err)
+	}
+	var at int64
+	if err := s.sql.QueryRowContext(ctx, "SELECT "+column+" FROM owner_walks WHERE source_table = ?", source).Scan(&at); err != nil {
+		return classify("reading how far the owners of directories are known", err)
+	}
+	for {
+		begun := time.Now()
+		owners, last, rows, err := s.readOwners(ctx, table, id, at)
+		if err != nil {
+			return err
+		}
+		if err := s.addOwners(ctx, owners); err != nil {
+			return err
+		}
+		text, args := column+" = ?", []any{max(at, last)}
+		if rows < ownersPage { // the end
+			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, UTC_TIMESTAMP(6), walked_at)",
+				[]any{max(at, last), column == "again"}
+		}
+		if rows > 0 || rows < ownersPage {
+			if _, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET "+text+" WHERE source_table = ?", append(args, source)...); err != nil {
+				return classify("writing down how far the owners of directories are known", err)
+			}
+		}
+		at = max(at, last)
+		page(at, rows)
+		if rows < ownersPage {
+			return nil
+		}
+		if !rest(ctx, time.Duration(rests)*time.Since(begun)) {
+			return classify("reading the owners of directories", ctx.Err())
+		}
+	}
+}
+
+// rest waits and reports whether ctx is still alive.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// owner is one row of directory_owners.
+type owner struct {
+	id   [16]byte
+	user purge.UserID
+}
+
+// readOwners reads one page of a table after a primary key.
+func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (owners []owner, last int64, n int, err error) {
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var user sql.NullInt64
+		var texts [3]sql.NullString
+		if err := rows.Scan(&last, &user, &texts[0], &texts[1], &texts[2]); err != nil {
+			return err
+		}
+		n++
+		if user.Valid { // the user_id of a history row may be null
+			for id := range idsIn(texts[:]...) {
+				owners = append(owners, owner{id, purge.UserID(user.Int64)})
+			}
+		}
+		return nil
+	}, "SELECT "+id+", user_id, "+exact("download_uuid")+", "+exact("verify_uuid")+", "+exact("download_url")+
+		" FROM "+table+" WHERE "+id+" > ? ORDER BY "+id+" LIMIT ?",
+		after, ownersPage)
+	// In the order of the primary key, so that the pages of the table are touched one after the other.
+	slices.SortFunc(owners, func(a, b owner) int { return cmp.Or(bytes.Compare(a.id[:], b.id[:]), cmp.Compare(a.user, b.user)) })
+	return slices.Compact(owners), last, n, classify("reading the owners of directories", err)
+}
+
+func (s *Store) addOwners(ctx context.Context, owners []owner) error {
+	for part := range slices.Chunk(owners, acceptBatch) {
+		args := make([]any, 0, 2*len(part))
+		for _, o := range part {
+			args = append(args, o.id[:], o.user)
+		}
+		_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO directory_owners (id, user_id) VALUES "+tuples("(?, ?)", len(part)), args...)
+		if err != nil {
+			return classify("writing down the owners of directories", err)
+		}
+	}
+	return nil
+}
+
+// CheckOwners reports whether both tables have been read to their ends at least once.
+func (s *Store) CheckOwners(ctx context.Context) error {
+	var known int
+	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(walked_at) FROM owner_walks").Scan(&known)
+	if err == nil && known < 2 {
+		return &purge.Error{Class: purge.Unavailable, Text: "the directories of all users are being read for the first time, so that none is" +
+			" deleted that another user's row names; purging begins after that"}
+	}
+	return classify("reading how far the owners of directories are known", err)
+}
+
+// Sharing reads the table of owners, and the rows that are newer than what has been read into it, in one round trip.
+func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
+	if !s.shared {
+		return nil, nil
+	}
+	var shared []purge.Shared
+	args := make([]any, 0, len(ids)+4)
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	newer := func(table, id string, source purge.Table) string {
+		return " UNION ALL SELECT user_id, " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") +
+			" FROM " + table + " WHERE user_id <> ? AND " + id + " > (SELECT position FROM owner_walks WHERE source_table = '" + string(source) + "')"
+	}
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var other purge.UserID
+		var texts [3]sql.NullString
+		if err := rows.Scan(&other, &texts[0], &texts[1], &texts[2]); err != nil {
+			return err
+		}
+		for id := range idsIn(texts[:]...) {
+			name := hex.EncodeToString(id[:])
+			if s := (purge.Shared{ID: name, Other: other}); slices.Contains(ids, name) && !slices.Contains(shared, s) {
+				shared = append(shared, s)
+			}
+		}
+		return nil
+	}, "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE id IN ("+tuples("UNHEX(?)", len(ids))+") AND user_id <> ?"+
+		newer(s.tables.certificates, "id", purge.Live)+newer(s.tables.history, "history_id", purge.History),
+		append(args, user, user, user)...)
+	return shared, classify("looking for other users of directories", err)
+}
+
+// idPattern finds the ids in a link.
+var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{32}`)
+
+// idsIn are the ids that name directories in the columns of a row: each column's, and those in a link.
+func idsIn(columns ...sql.NullString) iter.Seq[[16]byte] {
+	return func(yield func([16]byte) bool) {
+		for _, column := range columns {
+			for _, text := range idPattern.FindAllString(column.String, -1) {
+				var id [16]byte
+				if _, err := hex.Decode(id[:], []byte(text)); err == nil && !yield(id) {
+					return
+				}
+			}
+		}
+	}
+}
