@@ -473,6 +473,7 @@ func TestAFlushedRedisCostsNobody(t *testing.T) {
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: 20 * time.Millisecond})
 	s.start()
 	other := s.start() // one of the two leads
+	sandboxtest.Eventually(t, "both pull tasks", func() bool { status, _ := other.health(); return status == http.StatusOK })
 	ids := s.enqueue(users...)
 	sandboxtest.Eventually(t, "some are done", func() bool { return strings.Contains(other.log.String(), "task finished") })
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
