@@ -135,6 +135,15 @@ type GCS struct {
 	// tries here only keep a slot busy.
 	MaxTries int `yaml:"max_tries" env:"MAX_TRIES" validate:"between=1 10"`
 
+	// MaxGenerations bounds the objects, with all their versions, that one directory of a certificate may hold. Four are usual. A
+	// request with a directory that holds more fails as too_many_objects, and nothing in that directory is deleted: it is no
+	// certificate's, or what answers is not Cloud Storage.
+	MaxGenerations int `yaml:"max_generations" env:"MAX_GENERATIONS" validate:"between=10 1000000"`
+
+	// MaxListing bounds the bytes of the listing of one directory, all pages together; beyond it the request fails as
+	// too_many_objects, too. The default is enough for 1,000 objects of 16 KiB of metadata each.
+	MaxListing int64 `yaml:"max_listing" env:"MAX_LISTING" validate:"between=65536 1073741824"`
+
 	// MaxInFlight bounds the calls that one process has under way to each bucket. The bound of 100 is measured: above it,
 	// HTTP/2 opens a new connection for almost every request.
 	MaxInFlight int `yaml:"max_in_flight" env:"MAX_IN_FLIGHT" validate:"between=1 100"`

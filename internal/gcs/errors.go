@@ -78,6 +78,9 @@ func explain(err error) (purge.Class, string) {
 	if errors.Is(err, errForeignName) {
 		return purge.Transient, errForeignName.Error()
 	}
+	if errors.Is(err, errStuck) {
+		return purge.Transient, errStuck.Error()
+	}
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return purge.Transient, "the connection failed; whether it was done is unknown: " + connectionText(e.Err)
 	}

@@ -138,7 +138,7 @@ func TestTwoUsersWhoShareADirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			purger := purge.Purger{
-				Users: b.books, Ledger: b.books, Objects: objects, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+				Users: b.books, Ledger: b.books, Objects: objects, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, AcceptShared: true, MaxAttempts: 1},
 			}
 			purging.Go(func() {
 				result, err := purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: user})

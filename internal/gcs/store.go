@@ -1,6 +1,7 @@
 package gcs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,15 +31,19 @@ type Config struct {
 	MaxInFlight      int             // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
 	Deletes, Reads   Rate            // of one bucket; reads are listings and questions about the bucket itself
 	AttributesMaxAge time.Duration   // how long a bucket's settings are believed
-	Endpoint         string          // empty for the public service
-	Anonymous        bool            // send no credentials
-	AllowEmulator    bool            // whether EmulatorHost may be set
-	EmulatorHost     string          // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
-	Now              func() time.Time
-	Log              *slog.Logger      // told when a rate changes; nil for nobody
-	Observe          Observe           // told of every request; nil for nobody
-	Trace            Trace             // follows every request; nil for nobody
-	Transport        http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
+	// MaxGenerations in one directory, and MaxListing bytes of all pages of its listing: a directory with more is not listed, and
+	// nothing in it is deleted. Zero for a million, and for 1 GiB.
+	MaxGenerations int
+	MaxListing     int64
+	Endpoint       string // empty for the public service
+	Anonymous      bool   // send no credentials
+	AllowEmulator  bool   // whether EmulatorHost may be set
+	EmulatorHost   string // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
+	Now            func() time.Time
+	Log            *slog.Logger      // told when a rate changes; nil for nobody
+	Observe        Observe           // told of every request; nil for nobody
+	Trace          Trace             // follows every request; nil for nobody
+	Transport      http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 
 // Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because
@@ -59,6 +64,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.MaxGenerations, cfg.MaxListing = cmp.Or(cfg.MaxGenerations, 1_000_000), cmp.Or(cfg.MaxListing, 1<<30)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -209,17 +215,26 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 
 // list reads a listing to its end. Each page is a call with a time and tries of its own: a directory may have many.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
+	ctx = withBudget(ctx, s.cfg.MaxListing)
+	seen := 0
 	for token, more := "", true; more; more = token != "" {
 		var page []*storage.ObjectAttrs
+		last := token
 		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
 			it := b.handle.Objects(ctx, q)
-			it.PageInfo().Token = token
+			it.PageInfo().Token = last
 			page, err = readPage(it)
 			token = it.PageInfo().Token
 			return err
 		})
 		if err != nil {
 			return classify("listing", b.name, err)
+		}
+		if seen += len(page); seen > s.cfg.MaxGenerations {
+			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
+		}
+		if token != "" && token == last {
+			return classify("listing", b.name, errStuck)
 		}
 		for _, attrs := range page {
 			if !strings.HasPrefix(attrs.Name, q.Prefix) {
@@ -245,6 +260,15 @@ func readPage(it *storage.ObjectIterator) (page []*storage.ObjectAttrs, err erro
 	}
 	return page, nil
 }
+
+// tooMany is the error of a directory that no certificate has.
+func tooMany(bucket, what string) error {
+	return &purge.Error{Class: purge.TooManyObjects, Text: fmt.Sprintf(
+		"listing bucket %q: a directory holds %s, which no certificate has: nothing in it was deleted", bucket, what)}
+}
+
+// errStuck means that a page of a listing leads to itself.
+var errStuck = errors.New("the listing does not go on")
 
 // errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
 var errForeignName = errors.New("the listing holds a name that was not asked for")

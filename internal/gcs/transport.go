@@ -108,8 +108,24 @@ func wantedKind(r *http.Request) string {
 	}
 }
 
-// maxPage is far above the largest page (1,000 entries of some kilobytes).
-const maxPage = 64 << 20
+const (
+	// maxPage is far above the largest page (1,000 entries of some kilobytes).
+	maxPage = 64 << 20
+	// maxOther bounds every other answer, of which the client library reads all: settings, errors, what a delete answers.
+	maxOther = 1 << 20
+)
+
+// budget is how many bytes the pages of one listing may still have.
+type budget struct {
+	left int64
+	all  int64
+}
+
+type budgetKey struct{}
+
+func withBudget(ctx context.Context, bytes int64) context.Context {
+	return context.WithValue(ctx, budgetKey{}, &budget{left: bytes, all: bytes})
+}
 
 // errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was asked for.
 var errForeign = &purge.Error{Class: purge.Transient, Text: "what answered was not Cloud Storage"}
@@ -117,15 +133,36 @@ var errForeign = &purge.Error{Class: purge.Transient, Text: "what answered was n
 // RoundTrip sends the request and reads the answer to a question whole.
 func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
-	if err != nil || r.Method != http.MethodGet || resp.StatusCode/100 != 2 {
+	if err != nil {
 		return resp, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if r.Method != http.MethodGet || resp.StatusCode/100 != 2 {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxOther), resp.Body}
+		return resp, nil
+	}
+	limit := int64(maxPage)
+	listing, _ := r.Context().Value(budgetKey{}).(*budget)
+	if listing != nil {
+		limit = min(limit, listing.left)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
-	if err != nil {
+	if listing != nil {
+		listing.left -= min(int64(len(body)), listing.left)
+	}
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("reading an answer: %w", err)
+	case int64(len(body)) > limit && listing != nil:
+		bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/storage/v1/b/"), "/")
+		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing)", listing.all))
+	case int64(len(body)) > limit:
+		return nil, errForeign
 	}
 	if resp.StatusCode != http.StatusOK || !isOfKind(body, wantedKind(r)) {
 		return nil, errForeign
@@ -135,8 +172,15 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // isOfKind looks for the kind of an answer, and no further: the library decodes all of it anyway, and refuses what is
-// no JSON. (Decoding every page twice took a twentieth of a worker's processor time.)
+// no JSON. (Decoding every page twice took a twentieth of a worker's processor time.) An answer that may be an error as well
+// is looked through: it is neither.
 func isOfKind(body []byte, want string) bool {
+	if bytes.Contains(body, []byte(`"error"`)) {
+		var answer map[string]json.RawMessage
+		if err := json.Unmarshal(body, &answer); err != nil || answer["error"] != nil {
+			return false
+		}
+	}
 	page := json.NewDecoder(bytes.NewReader(body))
 	if begin, err := page.Token(); err != nil || begin != json.Delim('{') {
 		return false
