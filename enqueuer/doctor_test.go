@@ -219,8 +219,11 @@ func TestDoctor(t *testing.T) {
 			p.worker.Set(queue.Paused, "MySQL is read-only")
 			p.awaitWorker(queue.Paused)
 		}, severity: doctor.Warn, says: []string{"is paused since 20", "MySQL is read-only"}, beside: 1},
-		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // of no type that asynq's statistics and the checks can read
+		"key_of_wrong_type": {spoil: func(p *patient, _ purge.UserID) { // that neither asynq nor the other checks can read
 			p.script(`redis.call("DEL", "asynq:{purge}:pending") redis.call("SET", "asynq:{purge}:pending", "x")`)
+		}, severity: doctor.Severe, says: []string{"asynq:{purge}:pending is a string, expected a list"}, fixes: true, after: "task_in_no_list request_without_task"},
+		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what asynq's statistics cannot read
+			p.script(`redis.call("DEL", "asynq:queues") redis.call("SET", "asynq:queues", "x")`)
 		}, severity: doctor.Severe, says: []string{"could not be looked at", "WRONGTYPE"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,6 +33,7 @@ func (d *Doctor) checks() []check {
 	return []check{
 		{run: d.database, needs: mysql},
 		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverMySQL) }, needs: mysql},
+		{run: d.keys, needs: redis},
 		{run: d.refusal, needs: redis},
 		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverRedis) }, needs: redis},
 		{run: d.server, needs: redis},
@@ -76,10 +77,11 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 		}
 		finds, err := c.run(ctx)
 		for i := range finds {
-			spoilt[finds[i].Subject] = spoilt[finds[i].Subject] || finds[i].Kind == KindDatabase || finds[i].Kind == kindRefusal
 			if err == nil && fix && finds[i].mend != nil {
 				finds[i].Fixed, err = finds[i].mend(ctx)
 			}
+			spoilt[finds[i].Subject] = spoilt[finds[i].Subject] || finds[i].Kind == KindDatabase || finds[i].Kind == kindRefusal ||
+				finds[i].Kind == kindOddKey && !finds[i].Fixed
 		}
 		all = append(all, finds...)
 		switch {
@@ -121,6 +123,9 @@ const kindRefusal = "redis_refuses"
 
 // refusal tries whether Redis takes tasks.
 func (d *Doctor) refusal(ctx context.Context) ([]Find, error) {
+	if odd, err := queue.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
+		return nil, nil // said already
+	}
 	err := queue.CheckPull(ctx, d.Redis)
 	if err == nil {
 		return nil, nil
@@ -292,6 +297,24 @@ func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
 		}
 	}
 	return finds, nil
+}
+
+// kindOddKey is the kind of a find about a key of a wrong type.
+const kindOddKey = "key_of_wrong_type"
+
+// keys looks for keys of a wrong type, on which every command of asynq fails.
+func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
+	odd, err := queue.OddKeys(ctx, d.Redis)
+	var finds []Find
+	for _, k := range odd {
+		finds = append(finds, Find{
+			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
+			Text: "Nothing can be queued or pulled: " + k.String() + ". Another program writes to this database number, or somebody did by hand.",
+			Fix:  "remove the key; the reconciler makes a new task for each open request",
+			mend: func(ctx context.Context) (bool, error) { return queue.RemoveOddKey(ctx, d.Redis, k) },
+		})
+	}
+	return finds, err
 }
 
 // tasks looks for tasks that asynq cannot run and cannot mend.

@@ -110,7 +110,7 @@ func explainAnswer(e *googleapi.Error) (purge.Class, string) {
 	reason := reasonOf(e)
 	what := fmt.Sprintf("answer %d", e.Code)
 	if reason != "" {
-		what += fmt.Sprintf(" (%.40s)", reason)
+		what += fmt.Sprintf(" (%.40s)", purge.Printable(reason))
 	}
 	requesterPays := strings.Contains(strings.ToLower(e.Message), "requester pays") || strings.EqualFold(reason, "userProjectMissing")
 	switch {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
-	"unicode"
 
 	driversql "github.com/go-sql-driver/mysql"
 
@@ -133,7 +131,7 @@ func classify(doing string, err error) error {
 	}
 	// What is left are connection errors; their texts hold addresses at most.
 	return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf("MySQL cannot be reached (%s): %s",
-		doing, printable(err.Error()))}
+		doing, purge.Printable(err.Error()))}
 }
 
 // tooLarge says what to do about a statement that the server does not take.
@@ -143,15 +141,15 @@ const tooLarge = "a statement is larger than the server's max_allowed_packet"
 func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
 	number := fmt.Sprintf("error %d", e.Number)
 	if e.SQLState != [5]byte{} { // an error before the login has none
-		number += fmt.Sprintf(" (%s)", printable(string(e.SQLState[:])))
+		number += fmt.Sprintf(" (%s)", purge.Printable(string(e.SQLState[:])))
 	}
 	switch {
 	case misconfigured[e.Number]:
 		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
-			"%s: MySQL error %d: %s%s", doing, e.Number, printable(e.Message), hint(e.Number))}
+			"%s: MySQL error %d: %s%s", doing, e.Number, purge.Printable(e.Message), hint(e.Number))}
 	case isUnavailable(e.Number):
 		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf(
-			"MySQL cannot be used (%s): %s: %s%s", doing, number, printable(e.Message), hint(e.Number))}
+			"MySQL cannot be used (%s): %s: %s%s", doing, number, purge.Printable(e.Message), hint(e.Number))}
 	case e.Number == erLockWaitTimeout:
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf(
 			"%s: MySQL %s: another connection held a lock on a row for too long", doing, number)}
@@ -163,23 +161,13 @@ func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
 	}
 }
 
-// printable drops what is not text from what a server sent: logs, the ledger and terminals must bear it.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, s)
-}
-
 // tlsTrouble says what is wrong with the encryption of a connection; empty if nothing is. None of it passes by itself.
 func tlsTrouble(err error) string {
 	if errors.Is(err, driversql.ErrNoTLS) {
 		return "the server offers no TLS"
 	}
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "the server's certificate is not trusted: " + printable(e.Err.Error())
+		return "the server's certificate is not trusted: " + purge.Printable(e.Err.Error())
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" { // an alert of TLS
 		return "the server refused the encryption: " + e.Err.Error()

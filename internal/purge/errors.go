@@ -3,7 +3,9 @@ package purge
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Class says what a failure means for the request. The adapter that meets an error sets it, the domain carries it, and
@@ -41,6 +43,22 @@ func (e *Error) Error() string { return e.Text }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// Printable drops what is no text from what comes from outside, and cuts it to at most 300 bytes: logs, the ledger and
+// terminals must bear it.
+func Printable(s string) string {
+	const longest = 300
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "…"
+	}
+	return s
+}
 
 // ClassOf returns the class of an error: that of the outermost *Error in its tree, Transient for any other error.
 // A cancelled or expired context means that the outcome is unknown, which is Transient too.

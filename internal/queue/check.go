@@ -54,6 +54,14 @@ func Ping(ctx context.Context, rdb redis.UniversalClient) error {
 // Check tries whether Redis takes tasks: a write in the place of each queue, and scripts. A Redis that is full, a replica, or an
 // account without rights answers a ping. Nothing of it stays.
 func Check(ctx context.Context, rdb redis.UniversalClient) error {
+	odd, err := OddKeys(ctx, rdb)
+	if err != nil {
+		return explain(err)
+	}
+	if len(odd) > 0 {
+		return &purge.Error{Class: purge.Unavailable, Text: odd[0].String() + ", so the queue cannot be used: `enqueuer doctor --fix` removes it," +
+			" and the ledger puts the tasks back"}
+	}
 	for _, name := range Queues() {
 		key := ownKey(name, "check")
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -117,15 +125,15 @@ func explain(err error) error {
 		return nil
 	}
 	if shut(err) {
-		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "Redis does not let us in (check redis.url): " + err.Error()}
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: "Redis does not let us in (check redis.url): " + purge.Printable(err.Error())}
 	}
 	for _, a := range answers {
 		if redis.HasErrorPrefix(err, a.prefix) {
-			return &purge.Error{Class: a.class, Cause: err, Text: a.text + ": " + err.Error()}
+			return &purge.Error{Class: a.class, Cause: err, Text: a.text + ": " + purge.Printable(err.Error())}
 		}
 	}
 	if _, ok := errors.AsType[redis.Error](err); ok {
-		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "Redis refuses to work: " + err.Error()}
+		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "Redis refuses to work: " + purge.Printable(err.Error())}
 	}
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	alert, refused := errors.AsType[*net.OpError](err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -29,6 +30,18 @@ type Handler struct {
 	Observer Observer
 	// Tracer follows attempts. May be nil.
 	Tracer Tracer
+
+	newer   atomic.Int64 // tries of tasks of a newer version, since the log has told of them
+	newerAt atomic.Int64 // when it has, in nanoseconds
+}
+
+// newerEvery is how often the log tells of tasks of a newer version: they are tried again and again, until a worker knows them.
+const newerEvery = time.Minute
+
+// sayNewer reports whether it is time to tell of them.
+func (h *Handler) sayNewer() bool {
+	now, last := time.Now().UnixNano(), h.newerAt.Load()
+	return (last == 0 || now-last >= int64(newerEvery)) && h.newerAt.CompareAndSwap(last, now)
 }
 
 // Observer is told what becomes of tasks. Its methods are called by many at a time and must be quick.
@@ -50,10 +63,18 @@ type Tracer interface {
 // outcome, and asynq's archive would only drop it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	id, _ := asynq.GetTaskID(ctx)
+	if _, ours := userOf(id); id != "" && !ours {
+		id = "(not ours)" // it may hold anything
+	}
 	log := h.Log.With(slog.String("task_id", id))
 	task, err := decode(t.Payload())
+	if t.Type() != TaskType {
+		err = errors.New("the task is of a type that is not ours")
+	}
 	if errors.Is(err, errNewerPayload) {
-		log.WarnContext(ctx, "task left to a newer worker", slog.Any("error", err))
+		if h.newer.Add(1); h.sayNewer() {
+			log.WarnContext(ctx, "tasks left to a newer worker", slog.Any("error", err), slog.Int64("tries", h.newer.Swap(0)))
+		}
 		return err
 	}
 	if err != nil {

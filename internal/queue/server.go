@@ -52,11 +52,11 @@ func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, han
 	return nil
 }
 
-// logAdapter gives asynq's own messages to slog. They hold task ids and Redis errors, never payloads.
+// logAdapter gives asynq's own messages to slog. They hold task ids, which may be forged, and Redis errors, never payloads.
 type logAdapter struct{ log *slog.Logger }
 
 func (a logAdapter) at(level slog.Level, args []any) {
-	a.log.LogAttrs(context.Background(), level, "asynq", slog.String("message", fmt.Sprint(args...)))
+	a.log.LogAttrs(context.Background(), level, "asynq", slog.String("message", purge.Printable(fmt.Sprint(args...))))
 }
 
 func (a logAdapter) Debug(args ...any) { a.at(slog.LevelDebug, args) }

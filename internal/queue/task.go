@@ -1,12 +1,11 @@
 package queue
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -36,7 +35,7 @@ type payload struct {
 	Version     int                 `json:"v"`
 	Request     purge.RequestID     `json:"request_id"`
 	User        purge.UserID        `json:"user_id"`
-	Certificate purge.CertificateID `json:"certificate_id,omitempty"` // of version 2
+	Certificate purge.CertificateID `json:"certificate_id,omitzero"` // of version 2
 }
 
 // TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates that is asked for by
@@ -69,6 +68,7 @@ var errNewerPayload = &purge.Error{
 
 // decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
 func decode(data []byte) (purge.Task, error) {
+	// The member names are compared with their case, and none may be there twice, so there is one way to read a payload.
 	var version struct {
 		Version *int `json:"v"`
 	}
@@ -82,13 +82,8 @@ func decode(data []byte) (purge.Task, error) {
 		return purge.Task{}, fmt.Errorf("the payload has version %d, expected %d to %d", *version.Version, wholeUser, newestPayload)
 	}
 	var p payload
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&p); err != nil {
-		return purge.Task{}, errors.New("the payload is malformed: expected the numbers v, request_id and user_id")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return purge.Task{}, errors.New("the payload is malformed: something follows the object")
+	if err := json.Unmarshal(data, &p, json.RejectUnknownMembers(true)); err != nil {
+		return purge.Task{}, errors.New("the payload is malformed: expected the numbers v, request_id and user_id, each once")
 	}
 	if p.Request <= 0 || !p.User.Valid() {
 		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids")

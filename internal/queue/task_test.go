@@ -11,6 +11,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // TestPayloads holds payloads as they are in queues out there. Old ones must mean what they meant.
@@ -34,6 +35,52 @@ func TestPayloads(t *testing.T) {
 		if err != nil || string(info.Payload) != payload {
 			t.Errorf("%+v: got %+v, %v; want the payload %s", want, info, err, payload)
 		}
+	}
+}
+
+// TestForgedTasksAreRefused: there is one way to read a payload, and the log shows no id that is not ours.
+func TestForgedTasksAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ taskType, payload string }{
+		"another type":                     {"certificates:other", `{"v":1,"request_id":17,"user_id":42}`},
+		"a member twice":                   {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"user_id":43}`},
+		"the version twice":                {queue.TaskType, `{"v":1,"v":2,"request_id":17,"user_id":42,"certificate_id":1}`},
+		"another case":                     {queue.TaskType, `{"v":1,"request_id":17,"User_ID":42}`},
+		"another case beside it":           {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"USER_ID":43}`},
+		"the version in another case":      {queue.TaskType, `{"V":1,"request_id":17,"user_id":42}`},
+		"something behind it":              {queue.TaskType, `{"v":1,"request_id":17,"user_id":42}{}`},
+		"an unknown member":                {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"x":1}`},
+		"a certificate of the old version": {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"certificate_id":1}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log sandboxtest.Buffer
+			h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+				t.Error("reached the purge")
+				return purge.Result{}, nil
+			})}
+			if err := h.ProcessTask(t.Context(), asynq.NewTask(tc.taskType, []byte(tc.payload))); !errors.Is(err, asynq.SkipRetry) {
+				t.Errorf("got %v, want it archived", err)
+			}
+			if got := log.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "43") {
+				t.Errorf("the log says %q", got)
+			}
+		})
+	}
+}
+
+// TestTasksOfANewerVersionAreToldOnce, however often they are tried.
+func TestTasksOfANewerVersionAreToldOnce(t *testing.T) {
+	t.Parallel()
+	var log sandboxtest.Buffer
+	h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	for range 50 {
+		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":99}`))); err == nil {
+			t.Fatal("got nil")
+		}
+	}
+	if got := strings.Count(log.String(), "newer worker"); got != 1 {
+		t.Errorf("got %d lines, want one a minute", got)
 	}
 }
 
