@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -24,17 +25,18 @@ type Gate struct {
 
 	compare func(hash, password []byte) error
 	now     func() time.Time
-	limits  *limits
-	hashing chan struct{} // passwords are checked one at a time: the machine has other work
+	limits  *Limits
+	checks  checks
 
 	mu     sync.Mutex
 	key    []byte
 	passed map[[sha256.Size]byte]time.Time // logins that were right, until when they need not be checked again
 }
 
-// passTime is how long a login that was right is not checked again: the dashboard asks every few seconds.
+// passTime is how long a login that was right is not checked again. It covers a working day, because a visitor who is
+// known must never wait behind guesses; users and hashes do not change while the process runs.
 const (
-	passTime   = 5 * time.Minute
+	passTime   = 12 * time.Hour
 	mostPassed = 1_000
 )
 
@@ -43,8 +45,8 @@ func NewGate(users Users, proxy Proxy, log *slog.Logger) *Gate {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
 	return &Gate{
-		users: users, proxy: proxy, log: log, compare: bcrypt.CompareHashAndPassword, now: time.Now, limits: newLimits(time.Now),
-		hashing: make(chan struct{}, 1), key: key, passed: map[[sha256.Size]byte]time.Time{},
+		users: users, proxy: proxy, log: log, compare: bcrypt.CompareHashAndPassword, now: time.Now, limits: NewLimits(time.Now),
+		key: key, passed: map[[sha256.Size]byte]time.Time{},
 	}
 }
 
@@ -62,7 +64,7 @@ func With(ctx context.Context, v Visitor) context.Context {
 }
 
 // Wrap lets those through to next who may at least view, and answers the others: 401 asks for a password, 403 says that the
-// proxy's user has no right, 429 that an address has failed too often.
+// proxy's user has no right, 429 that an address has failed too often or that too many passwords wait to be checked.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, trusted := g.proxy.client(r)
@@ -99,18 +101,21 @@ func (g *Gate) password(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	if g.mustWait(w, from) {
 		return Visitor{}, false
 	}
-	select {
-	case g.hashing <- struct{}{}:
-		defer func() { <-g.hashing }()
-	case <-r.Context().Done():
-		return Visitor{}, false // nobody waits for the answer any more
-	}
-	if g.mustWait(w, from) { // others of the same address have failed while this one waited for its turn
+	leave, same, ok := g.checks.enter(r.Context(), &check{id: id, network: network(from), failures: g.limits.failures(from)})
+	switch {
+	case same && g.hasPassed(id):
+		return Visitor{Name: name, Right: g.users.named[name].right}, true
+	case same:
+		challenge(w)
+		return Visitor{}, false
+	case !ok:
+		refuse(w, time.Second, "Too many logins are being checked. Try again.")
 		return Visitor{}, false
 	}
+	defer leave()
 	right, ok := g.users.check(g.compare, name, password)
 	if !ok {
-		g.limits.failed(from)
+		g.limits.Failed(from)
 		g.log.WarnContext(r.Context(), "login failed", slog.String("address", from.String()), slog.String("user", g.known(name)))
 		challenge(w)
 		return Visitor{}, false
@@ -122,12 +127,17 @@ func (g *Gate) password(w http.ResponseWriter, r *http.Request, from netip.Addr)
 
 // mustWait answers an address that has failed too often.
 func (g *Gate) mustWait(w http.ResponseWriter, from netip.Addr) bool {
-	wait := g.limits.wait(from)
+	wait := g.limits.Wait(from)
 	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
-		http.Error(w, "Too many failed logins from your address. Wait a little.", http.StatusTooManyRequests)
+		refuse(w, wait, "Too many failed logins from your address. Wait a little.")
 	}
 	return wait > 0
+}
+
+// refuse answers 429 and says when to try again.
+func refuse(w http.ResponseWriter, wait time.Duration, sentence string) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	http.Error(w, sentence, http.StatusTooManyRequests)
 }
 
 // known is a name fit for the log. Passwords get typed into the wrong field.

@@ -34,7 +34,7 @@ func newDesk(t *testing.T, proxy Proxy) *desk {
 	}
 	d.gate = NewGate(users, proxy, slog.New(slog.NewTextHandler(d.log, nil)))
 	d.gate.now = func() time.Time { return d.now }
-	d.gate.limits = newLimits(d.gate.now)
+	d.gate.limits = NewLimits(d.gate.now)
 	d.gate.compare = func(_, password []byte) error {
 		d.compared++
 		if string(password) != rightPassword {
@@ -87,7 +87,12 @@ func TestPasswordsAreAskedForAndRemembered(t *testing.T) {
 	if d.compared != 1 {
 		t.Errorf("got %d comparisons, want one: the dashboard asks every few seconds", d.compared)
 	}
-	d.now = d.now.Add(passTime)
+	d.now = d.now.Add(8 * time.Hour)
+	d.ask(t, here, "alice", rightPassword)
+	if d.compared != 1 {
+		t.Error("a login is forgotten within a working day: it would wait behind guesses again")
+	}
+	d.now = d.now.Add(passTime - 8*time.Hour)
 	d.ask(t, here, "alice", rightPassword)
 	if d.compared != 2 {
 		t.Error("a login is remembered for ever")
@@ -143,7 +148,7 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 	for i := range failuresAtOnce { // a whole IPv6 network is one guesser
 		d.ask(t, fmt.Sprintf("[2001:db8::%d]:1", i+1), "alice", "guess")
 	}
-	if d.gate.limits.wait(netip.MustParseAddr("2001:db8::ffff")) == 0 {
+	if d.gate.limits.Wait(netip.MustParseAddr("2001:db8::ffff")) == 0 {
 		t.Error("neighbours in one IPv6 network are told apart")
 	}
 }
@@ -151,22 +156,22 @@ func TestGuessingIsLimitedByAddress(t *testing.T) {
 func TestLimitsForgetAndStayBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
-	l := newLimits(func() time.Time { return now })
+	l := NewLimits(func() time.Time { return now })
 	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) } //nolint:gosec // cut on purpose
 	for i := range mostAddresses + 10 {
-		l.failed(address(i))
+		l.Failed(address(i))
 	}
 	if len(l.addresses) != mostAddresses {
 		t.Errorf("got %d addresses in mind, want %d", len(l.addresses), mostAddresses)
 	}
 	for range failuresAtOnce {
-		l.failed(address(mostAddresses + 20))
+		l.Failed(address(mostAddresses + 20))
 	}
-	if l.wait(address(mostAddresses+30)) == 0 {
+	if l.Wait(address(mostAddresses+30)) == 0 {
 		t.Error("addresses for which there is no room are not limited")
 	}
 	now = now.Add(failuresAtOnce * failureEvery)
-	l.failed(address(mostAddresses + 40))
+	l.Failed(address(mostAddresses + 40))
 	if len(l.addresses) != 1 {
 		t.Errorf("got %d addresses in mind, want the newest only: the others have nothing to remember", len(l.addresses))
 	}
@@ -189,12 +194,15 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 		body   string
 	}{
 		"operator":                {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "alice", "X-Forwarded-Groups", "staff, ops"}, 200, "alice may operate"},
-		"viewer, IPv6-mapped":     {proxy, "[::ffff:10.1.2.3]:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "x", "X-Forwarded-Groups", "staff"}, 200, "bob may view"},
+		"viewer, IPv6-mapped":     {proxy, "[::ffff:10.1.2.3]:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "x,staff"}, 200, "bob may view"},
 		"no group":                {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 403, ""},
 		"no group needed":         {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 200, "bob may view"},
 		"not the proxy":           {proxy, "10.0.0.6:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"}, 403, ""},
 		"proxy without a user":    {proxy, "10.0.0.5:1", []string{"X-Forwarded-Groups", "ops"}, 403, ""},
 		"visitor's header beside": {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "mallory", "X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"}, 403, ""},
+		"groups twice":            {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops", "X-Forwarded-Groups", "staff"}, 403, ""},
+		"groups twice, no need":   {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "", "X-Forwarded-Groups", ""}, 403, ""},
+		"names joined by a hop":   {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "mallory,bob", "X-Forwarded-Groups", "ops"}, 403, ""},
 		"empty user":              {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", " "}, 403, ""},
 		"half a group's name":     {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "op"}, 403, ""},
 	} {
@@ -218,6 +226,41 @@ func TestVisitorsOfTheProxyAreToldApart(t *testing.T) {
 	}
 	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For", "192.0.2.1, 192.0.2.9"); w.Code != http.StatusOK {
 		t.Errorf("somebody else: got %d", w.Code)
+	}
+}
+
+func TestTheAddressComesFromTrustedHopsOnly(t *testing.T) {
+	t.Parallel()
+	addresses, err := ParseAddresses([]string{"10.0.0.0/8", "fd00::/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		from      string
+		forwarded []string
+		want      string
+	}{
+		"not the proxy":            {"192.0.2.7:1", []string{"203.0.113.1"}, "192.0.2.7"},
+		"no header":                {"10.0.0.5:1", nil, "10.0.0.5"},
+		"one hop":                  {"10.0.0.5:1", []string{"192.0.2.1"}, "192.0.2.1"},
+		"invented before it":       {"10.0.0.5:1", []string{"203.0.113.1, 192.0.2.1"}, "192.0.2.1"},
+		"two trusted hops":         {"10.0.0.5:1", []string{"203.0.113.1, 192.0.2.1, 10.0.0.9"}, "192.0.2.1"},
+		"two trusted, two headers": {"10.0.0.5:1", []string{"203.0.113.1", "192.0.2.1, 10.0.0.9"}, "192.0.2.1"},
+		"trusted hops only":        {"10.0.0.5:1", []string{"10.0.0.8, 10.0.0.9"}, "10.0.0.8"},
+		"an invented hop of ours":  {"10.0.0.5:1", []string{"10.0.0.8, 192.0.2.1"}, "192.0.2.1"},
+		"garbage last":             {"10.0.0.5:1", []string{"192.0.2.1, unknown"}, "10.0.0.5"},
+		"garbage behind a hop":     {"10.0.0.5:1", []string{"192.0.2.1, unknown, 10.0.0.9"}, "10.0.0.9"},
+		"empty entry":              {"10.0.0.5:1", []string{"192.0.2.1,"}, "10.0.0.5"},
+		"IPv6":                     {"[fd00::5%eth0]:1", []string{"2001:db8::1, ::ffff:10.0.0.9"}, "2001:db8::1"},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+		r.RemoteAddr = tc.from
+		for _, value := range tc.forwarded {
+			r.Header.Add("X-Forwarded-For", value)
+		}
+		if got, _ := (Proxy{Addresses: addresses}).client(r); got.String() != tc.want {
+			t.Errorf("%s: got %s, want %s", name, got, tc.want)
+		}
 	}
 }
 

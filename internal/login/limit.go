@@ -15,39 +15,54 @@ const (
 	mostAddresses  = 10_000 // kept in mind
 )
 
-// limits counts the failed logins of each remote address.
-type limits struct {
+// Limits counts the refusals of each remote address: failed logins, or credentials that were not accepted. It keeps
+// 10,000 networks at most, and is safe for concurrent use. Make it with NewLimits.
+type Limits struct {
 	mu        sync.Mutex
 	now       func() time.Time
 	addresses map[netip.Prefix]*rate.Limiter
 	others    *rate.Limiter // for all addresses that there is no room for
 }
 
-func newLimits(now func() time.Time) *limits {
-	return &limits{now: now, addresses: map[netip.Prefix]*rate.Limiter{}, others: newLimiter()}
+// NewLimits makes Limits that read the clock now.
+func NewLimits(now func() time.Time) *Limits {
+	return &Limits{now: now, addresses: map[netip.Prefix]*rate.Limiter{}, others: newLimiter()}
 }
 
 func newLimiter() *rate.Limiter { return rate.NewLimiter(rate.Every(failureEvery), failuresAtOnce) }
 
-// wait says how long an address must wait before it may try a password; zero for not at all.
-func (l *limits) wait(address netip.Addr) time.Duration {
+// Wait says how long an address must wait before it may try again, at least a second; zero for not at all.
+func (l *Limits) Wait(address netip.Addr) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	limiter, ok := l.addresses[network(address)]
-	if !ok && len(l.addresses) < mostAddresses {
-		return 0
-	}
-	if !ok {
-		limiter = l.others
-	}
-	if missing := 1 - limiter.TokensAt(l.now()); missing > 0 {
+	if missing := 1 - l.tokens(address); missing > 0 {
 		return max(time.Second, time.Duration(missing*float64(failureEvery)))
 	}
 	return 0
 }
 
-// failed counts a failure.
-func (l *limits) failed(address netip.Addr) {
+// failures is the number of an address's failures that count now.
+func (l *Limits) failures(address netip.Addr) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return failuresAtOnce - l.tokens(address)
+}
+
+// tokens is the number of failures that an address may still have. The caller holds the lock.
+func (l *Limits) tokens(address netip.Addr) float64 {
+	limiter, ok := l.addresses[network(address)]
+	switch {
+	case ok:
+	case len(l.addresses) < mostAddresses:
+		return failuresAtOnce
+	default:
+		limiter = l.others
+	}
+	return limiter.TokensAt(l.now())
+}
+
+// Failed counts a failure.
+func (l *Limits) Failed(address netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, key := l.now(), network(address)

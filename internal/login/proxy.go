@@ -39,17 +39,18 @@ func (p Proxy) trusts(address netip.Addr) bool {
 	return slices.ContainsFunc(p.Addresses, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
 }
 
-// visitor reads who the proxy says it is; named is false if it says nothing.
+// visitor reads who the proxy says it is; named is false if it says nothing. A header that is there twice gives no right:
+// one of the two may be the visitor's own. A comma in the name may be where a hop in between has joined two.
 func (p Proxy) visitor(header http.Header) (v Visitor, named bool) {
-	names := header.Values(p.UserHeader)
+	names, lists := header.Values(p.UserHeader), header.Values(p.GroupsHeader)
 	if len(names) == 0 {
 		return Visitor{}, false
 	}
-	if len(names) != 1 || strings.TrimSpace(names[0]) == "" { // the visitor's own header may have slipped through
+	v.Name = strings.TrimSpace(names[0])
+	if len(names) != 1 || len(lists) > 1 || v.Name == "" || strings.Contains(v.Name, ",") {
 		return Visitor{}, true
 	}
-	v.Name = strings.TrimSpace(names[0])
-	groups := strings.Split(strings.Join(header.Values(p.GroupsHeader), ","), ",")
+	groups := strings.Split(strings.Join(lists, ","), ",")
 	in := func(allowed []string) bool {
 		return slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(allowed, strings.TrimSpace(g)) })
 	}
@@ -62,21 +63,29 @@ func (p Proxy) visitor(header http.Header) (v Visitor, named bool) {
 	return v, true
 }
 
-// client is the address that a request comes from: through the proxy, the last one that the proxy adds.
+// client is the address that a request comes from. Each trusted hop has added the address that it was called from to the
+// end of X-Forwarded-For, so the list is read from the right, and what stands before the first address that is not trusted
+// is the visitor's own invention. An entry that is no address ends the reading: the hop before it is the best that is known.
 func (p Proxy) client(r *http.Request) (from netip.Addr, trusted bool) {
-	from = remote(r)
+	from = Remote(r)
 	if !p.trusts(from) {
 		return from, false
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	if address, err := netip.ParseAddr(strings.TrimSpace(hops[len(hops)-1])); err == nil {
-		return address.Unmap(), true
+	for _, hop := range slices.Backward(hops) {
+		address, err := netip.ParseAddr(strings.TrimSpace(hop))
+		if err != nil {
+			break
+		}
+		if from = address.Unmap().WithZone(""); !p.trusts(from) {
+			break
+		}
 	}
 	return from, true
 }
 
-// remote is the other end of the connection; the zero address where that has none.
-func remote(r *http.Request) netip.Addr {
+// Remote is the other end of the connection, without a zone; the zero address where that has none.
+func Remote(r *http.Request) netip.Addr {
 	address, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
