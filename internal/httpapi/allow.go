@@ -1,36 +1,82 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
 )
 
-// allowed lets only callers through that show who they are and have a right. limited holds them to their rate; the driver
-// takes 429 for the end of a retirement, so its face is not.
-func (s *Server) allowed(right auth.Right, limited bool, next http.HandlerFunc) http.HandlerFunc {
+// face is one of the two ways to call.
+type face string
+
+const (
+	faceNative face = "v1"
+	faceDriver face = "driver" // which takes every 4xx for the end of a retirement, 429 too
+)
+
+type callerKey struct{}
+
+// callerOf is who sends a request that has come through allowed.
+func callerOf(ctx context.Context) auth.Caller {
+	c, _ := ctx.Value(callerKey{}).(auth.Caller)
+	return c
+}
+
+// by says who sends a request, by which face and from where, as the ledger keeps it.
+func by(r *http.Request, f face) string {
+	c := callerOf(r.Context())
+	return string(c.Kind) + " " + c.Name + ", " + string(f) + ", " + addressOf(r).String()
+}
+
+// addressOf is the other end of the connection; the zero address where that has none.
+func addressOf(r *http.Request) netip.Addr {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap().WithZone("")
+}
+
+// allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address whose
+// credentials are refused again and again is told to wait, by the native face: the driver must hear what is wrong.
+func (s *Server) allowed(right auth.Right, f face, next http.HandlerFunc) http.HandlerFunc {
+	tooMany := http.StatusTooManyRequests
+	if f == faceDriver {
+		tooMany = http.StatusServiceUnavailable
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		caller, err := s.Auth.Authenticate(r)
+		if answered, ok := w.(*recorder); ok {
+			answered.face, answered.caller = f, caller
+		}
 		if err == nil {
 			err = caller.Require(right)
 		}
 		if err != nil {
-			refused(err).write(w)
+			p := refused(err)
+			if p.Status != http.StatusServiceUnavailable {
+				address := addressOf(r)
+				if wait := s.refusals.Wait(address); wait > 0 && f == faceNative {
+					p = newProblem(tooMany, "refused_too_often", "the credentials of this address were refused too often").after(wait)
+				}
+				s.refusals.Failed(address)
+			}
+			p.write(w)
 			return
 		}
-		if limited {
-			if wait := s.Limiter.Take(caller); wait > 0 {
-				newProblem(http.StatusTooManyRequests, "rate_limited", "more requests than this caller may send").after(wait).write(w)
-				return
-			}
+		if wait := s.Limiter.Take(caller); wait > 0 {
+			newProblem(tooMany, "rate_limited", "more requests than this caller may send").after(wait).write(w)
+			return
 		}
-		next(w, r)
+		next(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	}
 }
 
-// refused is the answer to somebody who may not.
+// refused is the answer to a caller who may not.
 func refused(err error) *problem {
 	e, ok := errors.AsType[*auth.Error](err)
 	if !ok {

@@ -14,9 +14,9 @@ import (
 
 // retireUser asks for the purge of a user and waits for its end. It asks once more where the end that it finds is old news,
 // because that would put a learner into ERRORED for what has been mended.
-func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run) *problem {
+func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, asker string) *problem {
 	hold := s.Hold
-	if release, ok := s.hold(); ok {
+	if release, ok := s.held.take(callerOf(ctx).RateKey); ok {
 		defer release()
 	} else {
 		hold = 0
@@ -24,7 +24,7 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run) *pro
 	until := time.Now().Add(hold)
 	var asked purge.RequestID
 	for range mostAskings {
-		a, fresh, p := s.ask(ctx, user, by)
+		a, fresh, p := s.ask(ctx, user, by, asker)
 		if p != nil || a.request == 0 {
 			return p
 		}
@@ -77,11 +77,11 @@ func (s *Server) await(ctx context.Context, a asked, fresh bool, until time.Time
 
 // ask accepts the wish, unless this run of the driver is still waiting for the answer to an earlier call: its end, too, is
 // an answer, and asking again would wake a task that waits for its retry. The zero value means that there is nothing to do.
-func (s *Server) ask(ctx context.Context, user purge.UserID, by run) (a asked, fresh bool, p *problem) {
+func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker string) (a asked, fresh bool, p *problem) {
 	if a, ok := s.asked.find(user, by, time.Now()); ok {
 		return a, false, nil
 	}
-	accepted, err := s.Intake.Accept(ctx, []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver}})
+	accepted, err := s.Intake.Accept(ctx, []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver, By: asker}})
 	if err != nil && !errors.Is(err, purge.ErrNotQueued) {
 		return asked{}, true, s.unavailable(ctx, err)
 	}

@@ -18,7 +18,7 @@ func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, 
 	users, p := parseLines(data)
 	var accepted []purge.Accepted
 	if p == nil {
-		accepted, p = s.accept(r.Context(), s.Backfill, key, data, users)
+		accepted, p = s.accept(r, s.Backfill, key, data, users)
 	}
 	if p != nil {
 		p.write(w)

@@ -146,7 +146,7 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	}
 	user, p := s.who(r.Context(), data)
 	if p == nil {
-		p = s.retireUser(r.Context(), user, runOf(r))
+		p = s.retireUser(r.Context(), user, runOf(r), by(r, faceDriver))
 	}
 	switch {
 	case p == nil:
@@ -155,16 +155,6 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, p.Status, p)
 	default:
 		p.write(w)
-	}
-}
-
-// hold takes a place among the answers that wait; false if all are taken.
-func (s *Server) hold() (release func(), ok bool) {
-	select {
-	case s.held <- struct{}{}:
-		return func() { <-s.held }, true
-	default:
-		return nil, false
 	}
 }
 

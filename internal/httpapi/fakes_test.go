@@ -35,6 +35,7 @@ type house struct {
 	names    map[string]purge.UserID
 	users    []purge.UserID
 	accepts  int // wishes
+	wishes   []purge.Wish
 	restored []purge.OpenRequest
 	queued   []purge.Source
 	broken   error // of the ledger
@@ -80,6 +81,7 @@ func (i intake) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted
 	var all []purge.Accepted
 	for _, w := range wishes {
 		h.accepts++
+		h.wishes = append(h.wishes, w)
 		h.queued = append(h.queued, i.name)
 		id, known := h.byKey[w.Key]
 		if !known {
@@ -241,6 +243,10 @@ func (h *house) Authenticate(r *http.Request) (auth.Caller, error) {
 		return auth.Caller{}, errors.New("the keys are away")
 	}
 	c := auth.Caller{Name: "test", Kind: auth.KindToken}
+	if name, rights, named := strings.Cut(token, "@"); named {
+		c.Name, token = name, rights
+	}
+	c.RateKey = "token:" + c.Name
 	for name := range strings.SplitSeq(token, ",") {
 		if right, ok := auth.ParseRight(name); ok {
 			c.Rights |= auth.Rights(right)

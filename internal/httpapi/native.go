@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -66,7 +65,7 @@ func (s *Server) createOne(w http.ResponseWriter, r *http.Request, key string, d
 	}
 	var accepted []purge.Accepted
 	if p == nil {
-		accepted, p = s.accept(r.Context(), intake, key, data, []purge.UserID{user})
+		accepted, p = s.accept(r, intake, key, data, []purge.UserID{user})
 	}
 	if p != nil {
 		p.write(w)
@@ -93,7 +92,8 @@ func (s *Server) intake(queue string) (Intake, *problem) {
 
 // accept takes users whom the LMS has. A key makes the call repeatable: with the same body it finds the same requests as
 // they stand now, with another body it is refused. Without one, asking again for what has failed opens it again.
-func (s *Server) accept(ctx context.Context, intake Intake, key string, body []byte, users []purge.UserID) ([]purge.Accepted, *problem) {
+func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte, users []purge.UserID) ([]purge.Accepted, *problem) {
+	ctx := r.Context()
 	unknown, err := s.Users.UnknownUsers(ctx, users)
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
@@ -114,7 +114,7 @@ func (s *Server) accept(ctx context.Context, intake Intake, key string, body []b
 	}
 	wishes := make([]purge.Wish, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, Replay: replay}
+		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, By: by(r, faceNative), Replay: replay}
 		if key != "" && len(users) == 1 {
 			wishes[i].Key = key
 		}
@@ -123,6 +123,9 @@ func (s *Server) accept(ctx context.Context, intake Intake, key string, body []b
 	switch {
 	case errors.Is(err, purge.ErrKeyTaken):
 		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key belongs to another user's request")
+	case errors.Is(err, purge.ErrTooManyKeys):
+		return nil, newProblem(http.StatusConflict, "too_many_keys",
+			"a request of this user is open, and more than %d keys lead to it: use one key for each intent", purge.MaxKeys)
 	case errors.Is(err, purge.ErrNotQueued) && len(accepted) == len(wishes):
 		s.Log.WarnContext(ctx, "accepted, but not yet queued: a worker will do that", slog.Any("error", err))
 	case err != nil: // of many, some may have been accepted; asking for all again finds them
@@ -147,7 +150,7 @@ func idempotencyKey(r *http.Request) (string, *problem) {
 	if len(given) > 1 && given[0] == '"' && given[len(given)-1] == '"' {
 		given = given[1 : len(given)-1]
 	}
-	key, err := purge.CallerKey("", given)
+	key, err := purge.CallerKey(callerOf(r.Context()).RateKey, given)
 	if err != nil || len(values) > 1 || strings.ContainsAny(given, `"\`) {
 		return "", newProblem(http.StatusBadRequest, "wrong_key", "Idempotency-Key must be one string of 1 to 255 printable ASCII characters")
 	}
@@ -190,8 +193,13 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	if _, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{}); err != nil {
+	n, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{By: by(r, faceNative)})
+	if err != nil {
 		s.unavailable(ctx, err).write(w)
+		return
+	}
+	if n == 0 {
+		newProblem(http.StatusConflict, "another_open", "another request of the same user is open, or this one was opened meanwhile").of(row.ID).write(w)
 		return
 	}
 	if err := s.Queue.Restore(ctx, []purge.OpenRequest{row.Open()}); err != nil {

@@ -267,8 +267,11 @@ func TestCallersAreHeldToTheirRate(t *testing.T) {
 			t.Errorf("got Retry-After %q, want 2", got.header.Get("Retry-After"))
 		}
 	}
-	h.server.Hold = 0
-	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running") // never 429
+	got := h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`)
+	got.is(t, http.StatusServiceUnavailable, "rate_limited") // never 429
+	if got.header.Get("Retry-After") != "2" || h.accepts != 0 {
+		t.Errorf("got Retry-After %q and %d accepted", got.header.Get("Retry-After"), h.accepts)
+	}
 }
 
 func FuzzLines(f *testing.F) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
+	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -76,7 +77,8 @@ type Server struct {
 
 	follower follower
 	asked    waiting
-	held     chan struct{}
+	held     holds
+	refusals *login.Limits
 	stopping context.Context //nolint:containedctx // ends when the answers that wait have to go
 	stop     context.CancelFunc
 }
@@ -87,7 +89,7 @@ func (s *Server) Stop() { s.stop() }
 // Handler returns the routes. It never redirects: the driver would follow with a GET that has no body.
 func (s *Server) Handler() http.Handler {
 	s.follower.ledger = s.Ledger
-	s.held = make(chan struct{}, s.MaxHeld)
+	s.held.places, s.refusals = s.MaxHeld, login.NewLimits(time.Now)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for pattern, handler := range s.routes() {
@@ -100,14 +102,14 @@ func (s *Server) Handler() http.Handler {
 // routes lists all that openapi.yaml describes. The paths have no slash at the end; with one they are found all the same.
 func (s *Server) routes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
-		"POST /v1/requests":              s.allowed(auth.Enqueue, true, s.create),
-		"GET /v1/requests":               s.allowed(auth.Read, true, s.list),
-		"GET /v1/requests/{id}":          s.allowed(auth.Read, true, s.show),
-		"POST /v1/requests/{id}/requeue": s.allowed(auth.Requeue, true, s.requeue),
-		"GET /v1/users/{id}/evidence":    s.allowed(auth.Read, true, s.evidence),
+		"POST /v1/requests":              s.allowed(auth.Enqueue, faceNative, s.create),
+		"GET /v1/requests":               s.allowed(auth.Read, faceNative, s.list),
+		"GET /v1/requests/{id}":          s.allowed(auth.Read, faceNative, s.show),
+		"POST /v1/requests/{id}/requeue": s.allowed(auth.Requeue, faceNative, s.requeue),
+		"GET /v1/users/{id}/evidence":    s.allowed(auth.Read, faceNative, s.evidence),
 	}
 	for _, path := range driverPaths {
-		routes["POST "+path] = s.allowed(auth.Enqueue, false, s.retire)
+		routes["POST "+path] = s.allowed(auth.Enqueue, faceDriver, s.retire)
 	}
 	return routes
 }
@@ -176,6 +178,13 @@ func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Durat
 	route := cmp.Or(answered.route, "(unknown)")
 	level, attrs := slog.LevelInfo, []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Int64("took_ms", took.Milliseconds()),
+		slog.String("address", addressOf(r).String()),
+	}
+	if answered.face != "" {
+		attrs = append(attrs, slog.String("face", string(answered.face)))
+	}
+	if answered.caller.Name != "" {
+		attrs = append(attrs, slog.String("caller", answered.caller.Name), slog.String("caller_kind", string(answered.caller.Kind)))
 	}
 	if answered.code != "" { // the driver records no bodies: this is where an operator finds what a 401 or 409 was about
 		attrs = append(attrs, slog.String("code", answered.code))
@@ -203,6 +212,8 @@ type recorder struct {
 	code    string // of a problem
 	request int64  // that a problem is about
 	began   bool
+	face    face        // of a route that asks who is calling
+	caller  auth.Caller // zero if the credentials were refused
 }
 
 // WriteHeader implements http.ResponseWriter.
