@@ -3,6 +3,7 @@ package admin
 import (
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 
 	"github.com/certpurge/certpurge/internal/login"
@@ -89,6 +90,29 @@ func cutBase(base string, next http.Handler) http.Handler {
 		default:
 			next.ServeHTTP(w, r)
 		}
+	})
+}
+
+// oneForm redirects to the one form of a path, below the base path. The mux would do that too, but it does not know of the
+// base path: browsers would leave the pages.
+func oneForm(base string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given := r.URL.EscapedPath()
+		to := path.Clean("/" + given)
+		if strings.HasSuffix(given, "/") && to != "/" {
+			to += "/"
+		}
+		if to == given {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if to != base && !strings.HasPrefix(to, base+"/") {
+			to = base + to
+		}
+		if r.URL.RawQuery != "" {
+			to += "?" + r.URL.RawQuery
+		}
+		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 	})
 }
 

@@ -58,6 +58,7 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 		closed.Handle(DashboardPath, http.RedirectHandler(access.BasePath+DashboardPath+"/", http.StatusSeeOther))
 	}
 	if access.Pprof {
+		closed.Handle("GET /debug/pprof", http.RedirectHandler(access.BasePath+"/debug/pprof/", http.StatusSeeOther))
 		closed.Handle("GET /debug/pprof/", operators(access, http.HandlerFunc(pprof.Index)))
 		closed.Handle("GET /debug/pprof/cmdline", operators(access, http.HandlerFunc(pprof.Cmdline)))
 		closed.Handle("GET /debug/pprof/profile", operators(access, http.HandlerFunc(pprof.Profile)))
@@ -67,7 +68,7 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 	if parts.Overview != nil {
 		closed.Handle("/", parts.Overview)
 	}
-	guarded := sameSite(access.gate(log)(closed))
+	guarded := sameSite(access.gate(log)(oneForm(access.BasePath, closed)))
 	return headers(strayed(http.MaxBytesHandler(cutBase(access.BasePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if handler := free[r.URL.Path]; handler != nil {
 			handler.ServeHTTP(w, r)

@@ -195,6 +195,41 @@ func TestBehindAProxyBelowAPath(t *testing.T) {
 	}
 }
 
+// The mux redirects paths that are not in the one form it knows, and a subtree without its slash.
+func TestRedirectsStayBelowTheBasePath(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{"", "/ops/certpurge"} {
+		access := withLogin(t)
+		access.BasePath, access.Pprof = base, true
+		handler := admin.New(parts(), access, slog.New(slog.DiscardHandler))
+		for given, want := range map[string]string{
+			"//":                                 "/",
+			"//monitoring/queues":                "/monitoring/queues",
+			"/monitoring//queues/":               "/monitoring/queues/",
+			"/monitoring/./x/../queues?a=b%2F&c": "/monitoring/queues?a=b%2F&c",
+			"//evil.example/x":                   "/evil.example/x",
+			"/..//evil.example":                  "/evil.example",
+			"/monitoring//%2F%2Fevil":            "/monitoring/%2F%2Fevil",
+			"/debug/pprof":                       "/debug/pprof/",
+			"/monitoring":                        "/monitoring/",
+		} {
+			for _, prefix := range []string{"", base} { // the proxy cuts the base path off, or leaves it on
+				w := ask(t, handler, http.MethodGet, "http://admin.example"+prefix+given, operator)
+				if got := w.Header().Get("Location"); w.Code < 300 || w.Code > 399 || got != base+want {
+					t.Errorf("base path %q, %s: got %d to %q, want %q", base, prefix+given, w.Code, got, base+want)
+				}
+			}
+		}
+		w := ask(t, handler, http.MethodGet, "http://admin.example/"+base+"/monitoring/queues", operator)
+		if got := w.Header().Get("Location"); base != "" && got != base+"/monitoring/queues" {
+			t.Errorf("a slash before the base path: got %d to %q", w.Code, got)
+		}
+		if w := ask(t, handler, http.MethodGet, "http://admin.example//monitoring/queues", ""); w.Code != http.StatusUnauthorized {
+			t.Errorf("base path %q, without a login: got %d", base, w.Code)
+		}
+	}
+}
+
 func TestChangesAreLoggedWithoutIds(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
