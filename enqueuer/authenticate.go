@@ -14,7 +14,7 @@ func authConfig(cfg config.Enqueuer, log *slog.Logger) auth.Config {
 		JWT: auth.JWTConfig{
 			HS256Secret: jwt.HS256Secret, AcceptShortSecret: jwt.AcceptShortSecret, JWKSURL: jwt.JWKSURL, JWKSFile: jwt.JWKSFile,
 			JWKSRefresh: jwt.JWKSRefresh, Audiences: jwt.Audiences, Issuers: jwt.Issuers, ServiceUser: jwt.ServiceUser,
-			Rate: auth.Rate{PerSecond: jwt.Rate, Burst: jwt.Burst},
+			MaxLifetime: jwt.MaxLifetime, Rate: auth.Rate{PerSecond: jwt.Rate, Burst: jwt.Burst},
 		},
 		Log: log,
 	}

@@ -27,6 +27,7 @@ jwt:
   audiences: [openedx]
   issuers: [https://lms.example/oauth2]
   service_user: driver
+  max_lifetime: 2h
   rate: 3
   burst: 4
 tokens:
@@ -43,7 +44,7 @@ tokens:
 	jwt := letIn.JWT
 	if jwt.HS256Secret.Reveal() != strings.Repeat("s", 24) || !jwt.AcceptShortSecret || jwt.JWKSURL != "https://lms.example/jwks.json" || jwt.JWKSFile != "" ||
 		jwt.JWKSRefresh != 5*time.Minute || jwt.Audiences[0] != "openedx" || jwt.Issuers[0] != "https://lms.example/oauth2" || jwt.ServiceUser != "driver" ||
-		jwt.Rate != (auth.Rate{PerSecond: 3, Burst: 4}) {
+		jwt.MaxLifetime != 2*time.Hour || jwt.Rate != (auth.Rate{PerSecond: 3, Burst: 4}) {
 		t.Errorf("got %+v, want the section jwt", jwt)
 	}
 	a, err := auth.New(letIn)

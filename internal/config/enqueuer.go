@@ -43,7 +43,7 @@ func DefaultEnqueuer() Enqueuer {
 		},
 		JWT: JWT{
 			JWKSRefresh: 10 * time.Minute, Audiences: []string{}, Issuers: []string{}, ServiceUser: "retirement_service_worker",
-			Rate: 50, Burst: 100,
+			MaxLifetime: 24 * time.Hour, Rate: 50, Burst: 100,
 		},
 		Tokens:  []Token{},
 		Admin:   defaultAdmin("127.0.0.1:8082"),

@@ -342,6 +342,7 @@ var ruleTests = map[string]struct {
 		good: []string{"https://lms.example/oauth2"},
 		bad:  map[string]string{`""`: "must be set"},
 	},
+	"jwt.max_lifetime":    betweenTest("1m", "8760h", "59s", "8761h"),
 	"jwt.service_user": {
 		good: []string{"retirement_service_worker"},
 		bad:  map[string]string{`""`: "must be set"},

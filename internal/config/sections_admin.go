@@ -41,8 +41,10 @@ type Admin struct {
 // AdminProxy says whose headers are believed.
 type AdminProxy struct {
 	// Addresses are the addresses or networks (10.0.0.5, 10.1.0.0/16) from which the headers are believed. Whoever can connect
-	// from there can be anybody, so name the proxy alone, and let it drop these headers when visitors send them. Empty
-	// means that no proxy is believed.
+	// from there can be anybody, so name the proxy alone, and let it drop these headers when visitors send them: one that is
+	// there twice is refused, but a proxy that joins two into one cannot be told from one that lists groups. Where several
+	// proxies stand in a row, name all of them: X-Forwarded-For is read from the right, up to the first address that is not
+	// among these. Empty means that no proxy is believed.
 	Addresses []string `yaml:"addresses" env:"ADDRESSES" validate:"dive,address"`
 
 	// UserHeader is the header with the name of the visitor, whom the proxy has logged in.

@@ -28,8 +28,8 @@ type JWT struct {
 	JWKSFile string `yaml:"jwks_file" env:"JWKS_FILE"`
 
 	// JWKSRefresh is how often the key set is read again, from either place. While that fails, the old keys stay in use. A
-	// token of an unknown key makes it be read at once, but not more than once a minute; so a longer time only means that
-	// a key that was withdrawn is accepted for longer.
+	// token of an unknown key makes it be read at once, but not more than once a minute, and is answered 503 until then; so a
+	// longer time only means that a key that was withdrawn is accepted for longer.
 	JWKSRefresh time.Duration `yaml:"jwks_refresh" env:"JWKS_REFRESH" validate:"between=1m 24h"`
 
 	// Audiences are the accepted values of a token's aud; one of the token's must be among them. It is the LMS's
@@ -42,11 +42,18 @@ type JWT struct {
 	Issuers []string `yaml:"issuers" env:"ISSUERS" validate:"dive,required"`
 
 	// ServiceUser is the name of the user that the retirement driver works as: the LMS's RETIREMENT_SERVICE_WORKER_USERNAME.
-	// Tokens of other users are refused, unless they say that their user is a superuser.
+	// Tokens of other users are refused, unless they say that their user is a superuser, are not restricted (is_restricted),
+	// and have the scopes read and write.
 	ServiceUser string `yaml:"service_user" env:"SERVICE_USER" validate:"required"`
 
-	// Rate is the number of requests a second to the native face that callers with these tokens may make, in the long run: the
-	// service user, and all superusers together. The driver's face has no limit: the driver would take a refusal for the end.
+	// MaxLifetime is how far in the future the end of a token (its exp) may be; one that is valid for longer is refused, so that
+	// a stolen token is not good for years. It must not be less than the LMS's JWT_ACCESS_TOKEN_EXPIRE_SECONDS, an hour by
+	// default: the driver takes one token when it starts.
+	MaxLifetime time.Duration `yaml:"max_lifetime" env:"MAX_LIFETIME" validate:"between=1m 8760h"`
+
+	// Rate is the number of requests a second that callers with these tokens may make, in the long run: the service user, and
+	// all superusers together. Those beyond it are answered 429 under /v1, and 503 on the driver's paths: the driver asks
+	// again after that, and would take 429 for the end.
 	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.
@@ -56,7 +63,8 @@ type JWT struct {
 // Token is one caller of "enqueuer serve" that shows a token of its own, made by "enqueuer token". The list is empty by
 // default. The file holds only the SHA-256 of a token, so that reading it lets nobody in.
 type Token struct {
-	// Name is the caller's name in logs. It must be unique.
+	// Name is the caller's name in logs and in the ledger. It must be unique. Idempotency keys belong to it: under another
+	// name, the same key is another key.
 	Name string `yaml:"name" validate:"required,location_name"`
 
 	// SHA256 is the SHA-256 of the token in hexadecimal, as "enqueuer token" prints it. A token has at least 32 random bytes,
@@ -67,7 +75,8 @@ type Token struct {
 	// again). Give no more than needed: a purge cannot be taken back.
 	Rights []string `yaml:"rights" validate:"min=1,dive,oneof=enqueue read requeue"`
 
-	// Rate is the number of requests a second that the caller may make in the long run; those beyond it are answered 429.
+	// Rate is the number of requests a second that the caller may make in the long run; those beyond it are answered 429, or 503 on
+	// the driver's paths.
 	Rate int `yaml:"rate" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.

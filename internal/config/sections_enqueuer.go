@@ -23,7 +23,9 @@ type Serve struct {
 	// asks again only once before it gives up on the learner. Most purges take less than a second.
 	Hold time.Duration `yaml:"hold" env:"HOLD" validate:"between=0s 5m"`
 
-	// MaxHeld is how many answers to the driver may wait at the same time; those beyond are answered 503 at once.
+	// MaxHeld is how many answers to the driver may wait at the same time; those beyond are answered 503 at once. A caller may
+	// take a place as long as more are free than it has: alone it gets half of them, and of two that take all they can get,
+	// each gets a third. So no caller can take the last place of another.
 	MaxHeld int `yaml:"max_held" env:"MAX_HELD" validate:"between=1 100000"`
 
 	// MaxBody is the largest body of a request in bytes. 10,000 ids as NDJSON are 210,000 bytes.

@@ -36,6 +36,7 @@ type JWTConfig struct {
 	Audiences         []string
 	Issuers           []string
 	ServiceUser       string
+	MaxLifetime       time.Duration // of a token, from now to its exp
 	Rate              Rate
 }
 

@@ -17,6 +17,11 @@ func TestGoodCredentialsAreLetIn(t *testing.T) {
 	a := newAuthenticator(t, full(t))
 	service := auth.Caller{Name: serviceUser, Kind: auth.KindJWT, Rights: auth.All, RateKey: "jwt:" + serviceUser}
 	superuser := auth.Caller{Name: "superuser", Kind: auth.KindJWT, Rights: auth.All, RateKey: "jwt:superuser"}
+	ofClient := func(id string) auth.Caller {
+		c := service
+		c.Client = id
+		return c
+	}
 	good := hs256([]byte(secret), nil, goodClaims())
 	for name, test := range map[string]struct {
 		authorization string
@@ -34,6 +39,15 @@ func TestGoodCredentialsAreLetIn(t *testing.T) {
 		"several audiences":              {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"aud": []string{"a", "lms-key"}})), service},
 		"the other issuer":               {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"iss": "https://other.example.org"})), service},
 		"superuser":                      {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"preferred_username": "Ada", "superuser": true})), superuser},
+		"superuser, more scopes":         {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"superuser": true, "preferred_username": "Ada", "scopes": []string{"email", "write", "read", "user_id"}})), superuser},
+		"superuser of an older LMS":      {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"superuser": true, "preferred_username": "Ada", "is_restricted": nil})), superuser},
+		"driver, restricted client":      {"JWT " + rs512(oldKey(), nil, goodClaims(object{"is_restricted": true, "scopes": []string{"retirement"}})), service},
+		"driver, no scopes":              {"JWT " + rs512(oldKey(), nil, goodClaims(object{"scopes": nil})), service},
+		"lifetime within the leeway":     {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"exp": now.Unix() + 86_400 + 30})), service},
+		"client_id":                      {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"client_id": "Retire-me_1.0", "azp": "x"})), ofClient("Retire-me_1.0")},
+		"azp":                            {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"azp": "x", "client_id": 1})), ofClient("x")},
+		"client that is an address":      {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"client_id": "ada@example.org"})), service},
+		"client with a line break":       {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"client_id": "a\nb"})), service},
 		"superuser without a name":       {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"preferred_username": nil, "superuser": true})), superuser},
 		"service user, no superuser":     {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"superuser": false})), service},
 		"service user, odd superuser":    {"JWT " + hs256([]byte(secret), nil, goodClaims(object{"superuser": "true"})), service},
@@ -108,7 +122,7 @@ func flip(t *testing.T, token string, index int) string {
 
 func TestBadCredentialsAreRefused(t *testing.T) {
 	t.Parallel()
-	a := newAuthenticator(t, full(t))
+	cfg := full(t)
 	good := hs256([]byte(secret), nil, goodClaims())
 	parts := strings.Split(good, ".")
 	with := func(changes object) []string {
@@ -239,10 +253,20 @@ func TestBadCredentialsAreRefused(t *testing.T) {
 		"superuser a text":          {with(object{"preferred_username": "learner", "superuser": "true"}), auth.UserNotAllowed},
 		"superuser 1":               {with(object{"preferred_username": "learner", "superuser": 1}), auth.UserNotAllowed},
 		"superuser a list":          {with(object{"preferred_username": "learner", "superuser": []bool{true}}), auth.UserNotAllowed},
+		"lifetime too long":         {with(object{"exp": now.Unix() + 86_400 + 31}), auth.LifetimeTooLong},
+		"lifetime of years":         {with(object{"exp": now.Unix() + 1e9, "iat": now.Unix() - 1e9}), auth.LifetimeTooLong},
+		"superuser, restricted":     {with(object{"preferred_username": "learner", "superuser": true, "is_restricted": true}), auth.TokenRestricted},
+		"superuser, odd restricted": {with(object{"preferred_username": "learner", "superuser": true, "is_restricted": "false"}), auth.TokenRestricted},
+		"superuser, other scopes":   {with(object{"preferred_username": "learner", "superuser": true, "scopes": []string{"grades:read", "profile"}}), auth.TokenRestricted},
+		"superuser, may only read":  {with(object{"preferred_username": "learner", "superuser": true, "scopes": []string{"read", "profile"}}), auth.TokenRestricted},
+		"superuser, no scopes":      {with(object{"preferred_username": "learner", "superuser": true, "scopes": nil}), auth.TokenRestricted},
+		"superuser, scopes a text":  {with(object{"preferred_username": "learner", "superuser": true, "scopes": "read write"}), auth.TokenRestricted},
+		"superuser, odd scopes":     {with(object{"preferred_username": "learner", "superuser": true, "scopes": []any{1, nil, object{"read": "write"}}}), auth.TokenRestricted},
 		"administrator":             {with(object{"preferred_username": "learner", "administrator": true}), auth.UserNotAllowed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			a := newAuthenticator(t, cfg) // of its own: after a fetch of the key set, the next one must wait
 			caller, err := a.Authenticate(request(t, test.authorizations...))
 			if got := codeOf(t, err); got != test.want || caller != (auth.Caller{}) {
 				t.Errorf("got %+v, %v, want %q", caller, err, test.want)
@@ -314,6 +338,7 @@ func TestWeakConfigurationsAreRefused(t *testing.T) {
 		"no issuer":              func(c *auth.Config) { c.JWT.Issuers = nil },
 		"empty issuer":           func(c *auth.Config) { c.JWT.Issuers = []string{""} },
 		"no service user":        func(c *auth.Config) { c.JWT.ServiceUser = "" },
+		"no lifetime":            func(c *auth.Config) { c.JWT.MaxLifetime = 0 },
 		"no refresh":             func(c *auth.Config) { c.JWT.JWKSRefresh = 0 },
 		"hash of a wrong length": func(c *auth.Config) { c.Tokens[1].SHA256 = sha256Hex("a")[2:] },
 		"hash that is none":      func(c *auth.Config) { c.Tokens[1].SHA256 = strings.Repeat("x", 64) },

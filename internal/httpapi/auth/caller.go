@@ -79,6 +79,9 @@ type Caller struct {
 	Rights Rights
 	// RateKey is what a Limiter counts by. Callers of different kinds never share one.
 	RateKey string
+	// Client is the OAuth client that the LMS made a JSON Web Token for, where the token says so in client_id or azp: 1 to
+	// 64 letters, digits, '-', '.' and '_'. It is empty otherwise.
+	Client string
 }
 
 func newCaller(kind Kind, name string, rights Rights) Caller {

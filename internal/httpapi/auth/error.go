@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // Code says what was wrong with a request's credentials, for programs and for metrics. Codes do not change.
@@ -26,12 +27,15 @@ const (
 	TokenNotYetValid     Code = "token_not_yet_valid" //nolint:gosec // A word about tokens, not one of them.
 	AudienceWrong        Code = "audience_wrong"
 	IssuerWrong          Code = "issuer_wrong"
+	LifetimeTooLong      Code = "lifetime_too_long"
 
 	// 403.
-	UserNotAllowed Code = "user_not_allowed"
-	RightMissing   Code = "right_missing"
+	UserNotAllowed  Code = "user_not_allowed"
+	TokenRestricted Code = "token_restricted"
+	RightMissing    Code = "right_missing"
 
-	// 503: the token may be right, but the keys to check it cannot be fetched. A 401 would be final for the driver.
+	// 503: the token may be right, but the keys to check it could not be fetched since it came. A 401 would be final for the
+	// driver.
 	KeysUnavailable Code = "keys_unavailable"
 )
 
@@ -63,6 +67,8 @@ var meanings = map[Code]struct {
 	TokenNotYetValid:     {http.StatusUnauthorized, invalidToken, "the token is not valid yet"},
 	AudienceWrong:        {http.StatusUnauthorized, invalidToken, "the token is for another audience"},
 	IssuerWrong:          {http.StatusUnauthorized, invalidToken, "the token is from another issuer"},
+	LifetimeTooLong:      {http.StatusUnauthorized, invalidToken, "the token is valid for longer than jwt.max_lifetime from now on"},
+	TokenRestricted:      {http.StatusForbidden, insufficientScope, "the token of a superuser is restricted, or lacks the scope read or write"},
 	UserNotAllowed:       {http.StatusForbidden, insufficientScope, "the user of the token is neither the retirement service user nor a superuser"},
 	RightMissing:         {http.StatusForbidden, insufficientScope, "the caller has no right to do this"},
 	KeysUnavailable:      {http.StatusServiceUnavailable, "", "the keys to check the token cannot be fetched now"},
@@ -73,6 +79,8 @@ type Error struct {
 	Code Code
 	// Right is the right that is missing, with RightMissing.
 	Right Right
+	// After is the time until the keys may be fetched again, with KeysUnavailable; 0 if that is not known.
+	After time.Duration
 }
 
 func refuse(code Code) error { return &Error{Code: code} }

@@ -12,7 +12,8 @@ import (
 var statuses = map[auth.Code]int{
 	"credentials_missing": 401, "credentials_malformed": 401, "scheme_unknown": 401, "token_too_large": 401, "token_malformed": 401,
 	"token_unknown": 401, "algorithm_not_allowed": 401, "key_unknown": 401, "signature_invalid": 401, "claim_missing": 401,
-	"token_expired": 401, "token_not_yet_valid": 401, "audience_wrong": 401, "issuer_wrong": 401, "user_not_allowed": 403, "right_missing": 403,
+	"token_expired": 401, "token_not_yet_valid": 401, "audience_wrong": 401, "issuer_wrong": 401, "lifetime_too_long": 401,
+	"user_not_allowed": 403, "token_restricted": 403, "right_missing": 403,
 	"keys_unavailable": 503, tomorrow: 401,
 }
 
@@ -33,7 +34,7 @@ func TestCodesHaveAStatusAndAChallenge(t *testing.T) {
 		if wellFormed.MatchString(got) == (want == http.StatusServiceUnavailable) {
 			t.Errorf("%s: got challenge %q", code, got)
 		}
-		if want != 401 != (code == auth.UserNotAllowed || code == auth.RightMissing || code == auth.KeysUnavailable) {
+		if want != 401 != (code == auth.UserNotAllowed || code == auth.TokenRestricted || code == auth.RightMissing || code == auth.KeysUnavailable) {
 			t.Errorf("%s has another name", code)
 		}
 	}

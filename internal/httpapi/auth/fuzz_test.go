@@ -19,6 +19,7 @@ func FuzzToken(f *testing.F) {
 	cfg := full(f)
 	cfg.JWT.JWKSFile = writeJWKS(f, jwks(jwk("old", &oldKey().PublicKey), jwk("next", &nextKey().PublicKey)))
 	cfg.Now = c.now
+	cfg.JWT.MaxLifetime = 2e9 * time.Second
 	a := newAuthenticator(f, cfg)
 	lasting := goodClaims(object{"exp": now.Unix() + 1e9}) // A second passes with each try.
 	signed := map[string]bool{}

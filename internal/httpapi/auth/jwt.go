@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -32,12 +33,17 @@ type verifier struct {
 	expected jwt.Expected
 	issuers  []string
 	user     string
+	lifetime time.Duration
 	now      func() time.Time
 }
 
 func newVerifier(cfg Config, keys *keySet) (*verifier, error) {
 	v := &verifier{
-		keys: keys, expected: jwt.Expected{AnyAudience: cfg.JWT.Audiences}, issuers: cfg.JWT.Issuers, user: cfg.JWT.ServiceUser, now: clock(cfg.Now),
+		keys: keys, expected: jwt.Expected{AnyAudience: cfg.JWT.Audiences}, issuers: cfg.JWT.Issuers, user: cfg.JWT.ServiceUser,
+		lifetime: cfg.JWT.MaxLifetime, now: clock(cfg.Now),
+	}
+	if v.lifetime <= 0 {
+		return nil, errors.New("accepting JSON Web Tokens: jwt.max_lifetime must be set")
 	}
 	if len(cfg.JWT.Audiences) == 0 || len(cfg.JWT.Issuers) == 0 || v.user == "" || slices.Contains(cfg.JWT.Audiences, "") || slices.Contains(v.issuers, "") {
 		return nil, errors.New("accepting JSON Web Tokens: jwt.audiences, jwt.issuers and jwt.service_user must be set")
@@ -73,8 +79,12 @@ type header struct {
 type claims struct {
 	jwt.Claims
 
-	User      string `json:"preferred_username"`
-	Superuser any    `json:"superuser"`
+	User       string `json:"preferred_username"`
+	Superuser  any    `json:"superuser"`
+	Restricted any    `json:"is_restricted"`
+	Scopes     any    `json:"scopes"`
+	Client     any    `json:"client_id"` // RFC 9068
+	Party      any    `json:"azp"`       // OpenID Connect
 }
 
 // verify returns the caller of a token.
@@ -153,7 +163,8 @@ func (v *verifier) checkClaims(c *claims) error {
 			return refuse(TokenMalformed)
 		}
 	}
-	switch err := c.ValidateWithLeeway(v.expected.WithTime(v.now()), leeway); {
+	now := v.now()
+	switch err := c.ValidateWithLeeway(v.expected.WithTime(now), leeway); {
 	case errors.Is(err, jwt.ErrInvalidAudience):
 		return refuse(AudienceWrong)
 	case errors.Is(err, jwt.ErrExpired):
@@ -166,18 +177,42 @@ func (v *verifier) checkClaims(c *claims) error {
 	if !slices.Contains(v.issuers, c.Issuer) {
 		return refuse(IssuerWrong)
 	}
+	if c.Expiry.Time().After(now.Add(v.lifetime + leeway)) {
+		return refuse(LifetimeTooLong)
+	}
 	return nil
 }
 
-// admit lets in the service user and superusers, as the LMS's own services do.
+// admit lets in the service user and superusers, as the LMS's own services do. A superuser's token must be one for
+// everything: the LMS marks those for which the user has given an application a part of it. The driver's client may be
+// a restricted one, and no person logs in as the service user, so its tokens are not asked for scopes.
 func (v *verifier) admit(c *claims) (Caller, error) {
 	isSuperuser, isBool := c.Superuser.(bool)
+	name := v.user
 	switch {
 	case c.User == v.user:
-		return newCaller(KindJWT, v.user, All), nil
-	case isBool && isSuperuser:
-		return newCaller(KindJWT, superuser, All), nil
-	default:
+	case !isBool || !isSuperuser:
 		return Caller{}, refuse(UserNotAllowed)
+	case c.Restricted != nil && c.Restricted != false || !hasScope(c.Scopes, "read") || !hasScope(c.Scopes, "write"):
+		return Caller{}, refuse(TokenRestricted)
+	default:
+		name = superuser
 	}
+	caller := newCaller(KindJWT, name, All)
+	for _, claim := range []any{c.Client, c.Party} {
+		if id, ok := claim.(string); ok && caller.Client == "" && clientForm.MatchString(id) {
+			caller.Client = id
+		}
+	}
+	return caller, nil
+}
+
+// clientForm keeps names and addresses of people out of the logs. OAuth clients of the LMS are called by random letters and
+// digits, or by a name such as retirement.
+var clientForm = regexp.MustCompile(`^[0-9A-Za-z._-]{1,64}$`)
+
+// hasScope reports whether a claim is a list that holds the scope.
+func hasScope(claim any, scope string) bool {
+	scopes, _ := claim.([]any)
+	return slices.Contains(scopes, any(scope))
 }

@@ -53,14 +53,18 @@ func newKeySet(cfg Config) (*keySet, error) {
 }
 
 // open checks a token with the keys that its header allows. If none opens it, the key may be new, and the set is fetched:
-// also for a key id that is known, because sites exist that give each new key the id of the old one (Tutor does).
+// also for a key id that is known, because sites exist that give each new key the id of the old one (Tutor does). Only a set
+// that was fetched since the token came can tell that the token is wrong. Where the set may not be fetched yet, because another
+// token has just had it fetched, the answer is that the key is not available now.
 func (s *keySet) open(ctx context.Context, token string, h header) (*claims, error) {
 	c, err := s.try(token, h)
-	if isAboutKeys(err) && s.ask(ctx) {
-		c, err = s.try(token, h)
+	if !isAboutKeys(err) {
+		return c, err
 	}
-	if codeOf(err) == KeyUnknown && s.lastFailure() != nil {
-		return nil, refuse(KeysUnavailable)
+	isFetched, wait := s.ask(ctx)
+	c, err = s.try(token, h)
+	if isAboutKeys(err) && (!isFetched || s.lastFailure() != nil) {
+		return nil, &Error{Code: KeysUnavailable, After: wait}
 	}
 	return c, err
 }
@@ -101,28 +105,27 @@ func (s *keySet) lastFailure() error {
 	return s.failure
 }
 
-// ask waits for a fetch of the set, and reports whether there was one. It starts one unless one was started within the last
-// minute; many callers wait for the same one.
-func (s *keySet) ask(ctx context.Context) bool {
+// ask waits for a fetch of the set, and reports whether one began since it was called, and after which time the next one may
+// be asked for. It starts one unless one was started within the last minute; many callers wait for the same one.
+func (s *keySet) ask(ctx context.Context) (isFetched bool, wait time.Duration) {
 	s.mu.Lock()
-	flight := s.flight
-	if flight == nil {
-		now := s.now()
-		if now.Before(s.nextAsk) {
-			s.mu.Unlock()
-			return false
-		}
+	flight, now := s.flight, s.now()
+	if flight == nil && !now.Before(s.nextAsk) {
 		s.nextAsk = now.Add(askInterval)
-		flight = s.depart()
+		flight, isFetched = s.depart(), true
 		// Not ended with the request that asked: others may be waiting for it. It has a time-out of its own.
 		go s.fly(context.WithoutCancel(ctx), flight)
 	}
+	wait = max(0, s.nextAsk.Sub(now))
 	s.mu.Unlock()
+	if flight == nil {
+		return false, wait
+	}
 	select {
 	case <-flight:
-		return true
+		return isFetched, wait
 	case <-ctx.Done():
-		return false
+		return false, wait
 	}
 }
 

@@ -8,15 +8,18 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/config"
@@ -82,17 +85,16 @@ func reusedToken() string { return "JWT " + rs256(nextKey(), object{"kid": "old"
 func TestNewKeyIsFetchedWhenATokenNamesIt(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		token  string
-		keys   []object
-		before auth.Code
-		old    auth.Code // what becomes of the old key's token
+		token string
+		keys  []object
+		old   auth.Code // what becomes of the old key's token
 	}{
-		"added":              {nextToken(), []object{jwk("old", &oldKey().PublicKey), jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown, ""},
-		"in place":           {nextToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown, auth.KeyUnknown},
-		"without an id":      {bareToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.SignatureInvalid, auth.KeyUnknown},
-		"under the same id":  {reusedToken(), []object{jwk("old", &nextKey().PublicKey)}, auth.SignatureInvalid, auth.SignatureInvalid},
-		"id used for both":   {reusedToken(), []object{jwk("old", &oldKey().PublicKey), jwk("old", &nextKey().PublicKey)}, auth.SignatureInvalid, ""},
-		"key without any id": {bareToken(), []object{jwk("", &nextKey().PublicKey, object{"kid": nil})}, auth.SignatureInvalid, auth.KeyUnknown},
+		"added":              {nextToken(), []object{jwk("old", &oldKey().PublicKey), jwk("next", &nextKey().PublicKey)}, ""},
+		"in place":           {nextToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
+		"without an id":      {bareToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
+		"under the same id":  {reusedToken(), []object{jwk("old", &nextKey().PublicKey)}, auth.SignatureInvalid},
+		"id used for both":   {reusedToken(), []object{jwk("old", &oldKey().PublicKey), jwk("old", &nextKey().PublicKey)}, ""},
+		"key without any id": {bareToken(), []object{jwk("", &nextKey().PublicKey, object{"kid": nil})}, auth.KeyUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,19 +103,85 @@ func TestNewKeyIsFetchedWhenATokenNamesIt(t *testing.T) {
 			assertCode(t, a, oldToken(), "") // Fetches the set: nothing else has.
 			s.publish(test.keys...)
 			for range 100 {
-				assertCode(t, a, test.token, test.before)
+				assertCode(t, a, test.token, auth.KeysUnavailable) // A 401 would be final for the driver.
 			}
 			if got := s.fetches.Load(); got != 1 {
 				t.Errorf("got %d fetches within a minute, want 1", got)
 			}
 			c.pass(time.Minute)
 			assertCode(t, a, test.token, "")
-			assertCode(t, a, oldToken(), test.old)
 			if got := s.fetches.Load(); got != 2 {
 				t.Errorf("got %d fetches, want a second one for the new key", got)
 			}
+			c.pass(time.Minute)
+			assertCode(t, a, oldToken(), test.old)
 		})
 	}
+}
+
+// A token of nobody's, sent just before the LMS changes its key, must not cost the driver its learners; and a flood of them
+// must not have the LMS asked more than once a minute.
+func TestJunkBeforeARotationRefusesNoToken(t *testing.T) {
+	t.Parallel()
+	for name, junk := range map[string]string{
+		"unknown id":                  "JWT " + rs256(newKey(), object{"kid": "junk"}, goodClaims()),
+		"known id, another signature": "JWT " + rs256(newKey(), object{"kid": "old"}, goodClaims()),
+		"no id":                       "JWT " + rs256(newKey(), nil, goodClaims()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, c := newLMS(t), &clock{}
+			a := newAuthenticator(t, fromURL(t, s.URL, c))
+			assertCode(t, a, oldToken(), "")
+			c.pass(time.Minute)
+			if caller, err := a.Authenticate(request(t, junk)); codeOf(t, err) != auth.KeyUnknown && codeOf(t, err) != auth.SignatureInvalid || caller != (auth.Caller{}) {
+				t.Errorf("the set that was fetched for it has no such key: got %v, want 401", err)
+			}
+			s.publish(jwk("next", &nextKey().PublicKey))
+			for range 59 {
+				assertCode(t, a, junk, auth.KeysUnavailable)
+				assertCode(t, a, nextToken(), auth.KeysUnavailable)
+				assertCode(t, a, bareToken(), auth.KeysUnavailable)
+				c.pass(time.Second)
+			}
+			_, err := a.Authenticate(request(t, nextToken()))
+			if e, ok := errors.AsType[*auth.Error](err); !ok || e.After != time.Second || e.Challenge() != "" {
+				t.Errorf("got %+v, want the second that is left", err)
+			}
+			c.pass(time.Second)
+			assertCode(t, a, nextToken(), "")
+			if got := s.fetches.Load(); got != 3 {
+				t.Errorf("got %d fetches within two minutes, want 3", got)
+			}
+		})
+	}
+}
+
+// A fetch that began before the token came may have met the key set of before the rotation.
+func TestAFetchUnderWayTellsNothingAgainstAToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := &wire{answer: func(*http.Request) (string, error) {
+			<-release
+			return jwks(jwk("old", &oldKey().PublicKey)), nil
+		}}
+		a := inBubble(t, w, nil)
+		codes := make(chan auth.Code, 2)
+		for range 2 {
+			go func() {
+				_, err := a.Authenticate(request(t, nextToken()))
+				codes <- codeOf(t, err)
+			}()
+			synctest.Wait()
+		}
+		close(release)
+		got := []auth.Code{<-codes, <-codes}
+		slices.Sort(got)
+		if !slices.Equal(got, []auth.Code{auth.KeyUnknown, auth.KeysUnavailable}) {
+			t.Errorf("got %q, want 401 only for the token that the fetch was begun for", got)
+		}
+	})
 }
 
 func TestTokensOfKnownKeysFetchNothing(t *testing.T) {
@@ -176,7 +244,7 @@ func TestOutageLeavesTheOldKeys(t *testing.T) {
 			c.pass(time.Minute)
 			assertCode(t, a, nextToken(), auth.KeysUnavailable) // It may well be right: only the driver would not ask again.
 			assertCode(t, a, oldToken(), "")
-			assertCode(t, a, reusedToken(), auth.SignatureInvalid)
+			assertCode(t, a, reusedToken(), auth.KeysUnavailable)
 			if err := a.Ready(); err != nil {
 				t.Errorf("got %v, want an Authenticator with keys to be ready", err)
 			}
@@ -269,6 +337,7 @@ func TestKeysThatMustNotBeUsed(t *testing.T) {
 			s.publish(test.key, jwk("old", &oldKey().PublicKey)) // It does not keep the others from being used.
 			a := newAuthenticator(t, fromURL(t, s.URL, c))
 			assertCode(t, a, oldToken(), "")
+			c.pass(time.Minute)
 			assertCode(t, a, test.token, test.want)
 		})
 	}
@@ -286,6 +355,7 @@ func TestKeySetFileIsReadAgain(t *testing.T) {
 	}
 	c.pass(time.Minute)
 	assertCode(t, a, nextToken(), "")
+	c.pass(time.Minute)
 	assertCode(t, a, oldToken(), auth.KeyUnknown)
 	if err := os.Remove(cfg.JWT.JWKSFile); err != nil {
 		t.Fatal(err)

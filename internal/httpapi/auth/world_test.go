@@ -170,7 +170,7 @@ func full(tb testing.TB) auth.Config {
 	return auth.Config{
 		JWT: auth.JWTConfig{
 			HS256Secret: config.NewSecret(secret), JWKSFile: writeJWKS(tb, jwks(jwk("old", &oldKey().PublicKey))), JWKSRefresh: time.Hour,
-			Audiences: []string{"lms-key", audience}, Issuers: []string{"https://other.example.org", issuer}, ServiceUser: serviceUser,
+			Audiences: []string{"lms-key", audience}, Issuers: []string{"https://other.example.org", issuer}, ServiceUser: serviceUser, MaxLifetime: 24 * time.Hour,
 			Rate: auth.Rate{PerSecond: 2, Burst: 4},
 		},
 		Tokens: []auth.Token{
