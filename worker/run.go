@@ -132,7 +132,7 @@ func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string
 		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile,
 		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
 		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge,
-		MaxGenerations: cfg.GCS.MaxGenerations, MaxListing: cfg.GCS.MaxListing, Endpoint: cfg.GCS.Endpoint,
+		MaxGenerations: cfg.GCS.MaxGenerations, MaxListing: int64(cfg.GCS.MaxListingBytes), Endpoint: cfg.GCS.Endpoint,
 		Anonymous: cfg.GCS.Anonymous, AllowEmulator: cfg.GCS.AllowEmulator, EmulatorHost: emulator,
 		Deletes: gcs.Rate(cfg.GCS.DeleteRate), Reads: gcs.Rate(cfg.GCS.ReadRate), Log: log,
 	}

@@ -140,9 +140,9 @@ type GCS struct {
 	// certificate's, or what answers is not Cloud Storage.
 	MaxGenerations int `yaml:"max_generations" env:"MAX_GENERATIONS" validate:"between=10 1000000"`
 
-	// MaxListing bounds the bytes of the listing of one directory, all pages together; beyond it the request fails as
+	// MaxListingBytes bounds the bytes of the listing of one directory, all pages together; beyond it the request fails as
 	// too_many_objects, too. The default is enough for 1,000 objects of 16 KiB of metadata each.
-	MaxListing int64 `yaml:"max_listing" env:"MAX_LISTING" validate:"between=65536 1073741824"`
+	MaxListingBytes int `yaml:"max_listing_bytes" env:"MAX_LISTING_BYTES" validate:"between=65536 1073741824"`
 
 	// MaxInFlight bounds the calls that one process has under way to each bucket. The bound of 100 is measured: above it,
 	// HTTP/2 opens a new connection for almost every request.

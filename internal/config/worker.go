@@ -62,7 +62,7 @@ func DefaultWorker() Worker {
 			MaxTries:         4,
 			MaxInFlight:      64,
 			MaxGenerations:   1_000,
-			MaxListing:       16 << 20,
+			MaxListingBytes:  16 << 20,
 			DeleteRate:       Rate{Start: 1000, Ceiling: 4000},
 			ReadRate:         Rate{Start: 5000, Ceiling: 20_000},
 			AttributesMaxAge: time.Minute,

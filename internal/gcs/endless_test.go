@@ -42,10 +42,10 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 		}, purge.TooManyObjects, "gcs.max_generations", 0},
 		"empty pages without end": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, n), false
-		}, purge.TooManyObjects, "gcs.max_listing", 0},
+		}, purge.TooManyObjects, "gcs.max_listing_bytes", 0},
 		"a page without end": {func(int64) (int, string, bool) {
 			return http.StatusOK, `{"kind": "storage#objects", "items": [`, true
-		}, purge.TooManyObjects, "gcs.max_listing", 300_000},
+		}, purge.TooManyObjects, "gcs.max_listing_bytes", 300_000},
 		"an error without end": {func(int64) (int, string, bool) { return http.StatusForbidden, `{"error": `, true }, purge.NoPermission, "", 2 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -160,7 +160,7 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("reading an answer: %w", err)
 	case int64(len(body)) > limit && listing != nil:
 		bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/storage/v1/b/"), "/")
-		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing)", listing.all))
+		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing_bytes)", listing.all))
 	case int64(len(body)) > limit:
 		return nil, errForeign
 	}
