@@ -97,6 +97,32 @@ func (all objects) pods() []pod {
 	return pods
 }
 
+// checkSecrets makes sure that each pod gets the secrets that it needs, and no others.
+func checkSecrets(t *testing.T, p pod) {
+	t.Helper()
+	want := map[string][]string{
+		"certpurge-worker":   {"mysql-dsn-worker", "redis-url"},
+		"certpurge-enqueuer": {"jwt-secret", "mysql-dsn-enqueuer", "redis-url"},
+		"certpurge-watch":    {"mysql-dsn-enqueuer", "redis-url"},
+	}[p.name]
+	var got []string
+	for _, volume := range p.template.Spec.Volumes {
+		if volume.Secret == nil || volume.Secret.SecretName == p.name {
+			continue
+		}
+		if len(volume.Secret.Items) == 0 {
+			t.Errorf("%s: gets all of the secret %s", p.name, volume.Secret.SecretName)
+		}
+		for _, item := range volume.Secret.Items {
+			got = append(got, item.Key)
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: gets the secrets %v, want %v", p.name, got, want)
+	}
+}
+
 func TestKubernetes(t *testing.T) {
 	t.Parallel()
 	for directory, want := range map[string][]string{
@@ -112,6 +138,7 @@ func TestKubernetes(t *testing.T) {
 			for _, p := range all.pods() {
 				names = append(names, p.name)
 				checkSecurity(t, p)
+				checkSecrets(t, p)
 			}
 			slices.Sort(names)
 			if !slices.Equal(names, want) {
