@@ -31,7 +31,7 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 	if err != nil {
 		return cfg, nil, err
 	}
-	store, err := cli.OpenStore(cfg.MySQL, cfg.LMS, false)
+	store, err := cli.OpenStore(cfg.MySQL, cfg.LMS)
 	return cfg, store, err
 }
 

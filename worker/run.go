@@ -60,7 +60,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	defer w.tracing.Close() //nolint:contextcheck // ctx has ended by then
-	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS, cfg.SharedDirectories == "refuse"); err != nil {
+	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.store.Close()) }()

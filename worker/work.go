@@ -43,12 +43,13 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 func (w *worker) await(ctx context.Context, first bool) error {
 	return w.health.Await(ctx,
 		func(ctx context.Context) error {
-			if first && w.cfg.SharedDirectories == "refuse" {
-				if err := w.store.WalkOwners(ctx, ownersAgain, w.sayWalk); err != nil {
-					return err
-				}
+			err := w.store.Check(ctx)
+			if err == nil && first && w.cfg.SharedDirectories == "refuse" {
+				err = w.store.WalkOwners(ctx, ownersAgain, w.sayWalk)
 			}
-			err := w.check(ctx)
+			if err == nil {
+				err = w.check(ctx)
+			}
 			if err == nil && first { // later, an empty location may be our own work
 				err = w.objects.CheckLocations(ctx)
 			}

@@ -69,7 +69,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	s.cfg.GCS.CallTimeout, s.cfg.GCS.MaxTries = 5*time.Second, 2
 	s.cfg.Queue.Concurrency, s.cfg.Queue.RetryBase, s.cfg.Queue.DrainTimeout = 8, 50*time.Millisecond, 3*time.Second
 	s.cfg.Admin.Listen = "127.0.0.1:0"
-	if s.store, err = cli.OpenStore(s.cfg.MySQL, s.cfg.LMS, true); err != nil {
+	if s.store, err = cli.OpenStore(s.cfg.MySQL, s.cfg.LMS); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.store.Close() }) // nothing to lose
@@ -364,7 +364,11 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		"soft delete": {func(s *site) {
 			_ = s.bucket.UpdateBucket("certs", func(b *gcstest.BucketConfig) { b.SoftDelete = 168 * time.Hour })
 		}, "gcs.accept_soft_delete"},
-		"no permission":   {func(s *site) { s.bucket.Deny("certs", "storage.objects.list") }, "storage.objects.list"},
+		"no permission": {func(s *site) { s.bucket.Deny("certs", "storage.objects.list") }, "storage.objects.list"},
+		"an older ledger": {func(s *site) {
+			s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".owner_walks, "+s.db.Ledger+".directory_owners")
+			s.db.Exec(s.t, "DELETE FROM "+s.db.Ledger+".goose_db_version WHERE version_id >= 5")
+		}, "has version 4"},
 		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
 		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
 		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false", "prod/" }, `"prod/downloads/"`},

@@ -9,14 +9,14 @@ import (
 )
 
 // OpenStore opens the databases that a configuration names, without connecting.
-func OpenStore(server config.MySQL, lms config.LMS, sharing bool) (*mysql.Store, error) {
+func OpenStore(server config.MySQL, lms config.LMS) (*mysql.Store, error) {
 	encryption, err := server.TLS.Client("mysql.tls")
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}
 	}
 	store, err := mysql.Open(mysql.Config{
 		DSN: server.DSN.Reveal(), TLS: encryption, LMSDatabase: lms.Database, ClearHistory: lms.ClearHistory,
-		SharedDirectories: sharing, MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout, QueryTimeout: server.QueryTimeout,
+		MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout, QueryTimeout: server.QueryTimeout,
 	})
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}

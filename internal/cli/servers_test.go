@@ -50,7 +50,7 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "certpurge.yaml")
 	check := func(name string, m config.MySQL, l config.LMS, r config.Redis) {
 		t.Helper()
-		store, err := cli.OpenStore(m, l, false)
+		store, err := cli.OpenStore(m, l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	check("worker", worker.MySQL, worker.LMS, worker.Redis)
 
 	enqueuer.MySQL.TLS.CAFile, enqueuer.Redis.TLS.CAFile = "no-such-file", "no-such-file"
-	_, mysqlErr := cli.OpenStore(enqueuer.MySQL, enqueuer.LMS, false)
+	_, mysqlErr := cli.OpenStore(enqueuer.MySQL, enqueuer.LMS)
 	_, redisErr := cli.NewRedis(enqueuer.Redis)
 	for _, err := range []error{mysqlErr, redisErr} {
 		if e, ok := errors.AsType[*cli.Error](err); !ok || e.Code != cli.ExitConfiguration {

@@ -26,8 +26,6 @@ type Config struct {
 	ConnectTimeout     time.Duration
 	QueryTimeout       time.Duration // of one read from, or write to, the connection
 	TLS                *tls.Config   // nil: what the DSN says
-	// SharedDirectories says whether Sharing answers: it needs what WalkOwners has read.
-	SharedDirectories bool
 	// DialFunc replaces the network; nil for the ordinary one. Tests count packets with it.
 	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -42,7 +40,6 @@ type Store struct {
 
 	ledger string // schema name
 	clear  bool
-	shared bool
 	now    func() time.Time
 }
 
@@ -110,7 +107,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	return &Store{
 		gorm: orm, sql: db, migrating: migrating,
-		tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory, shared: cfg.SharedDirectories,
+		tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
 	}, nil
 }

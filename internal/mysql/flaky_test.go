@@ -47,6 +47,10 @@ func (f *flaky) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 	return call(f, func() (purge.User, error) { return f.Store.User(ctx, id) })
 }
 
+func (f *flaky) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
+	return call(f, func() ([]purge.Shared, error) { return f.Store.Sharing(ctx, user, ids) })
+}
+
 func (f *flaky) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	return call(f, func() (purge.Attempt, error) { return f.Store.Begin(ctx, task) })
 }
@@ -66,19 +70,17 @@ func (f *flaky) Record(ctx context.Context, a purge.Attempt, r purge.Report) (pu
 func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
-	const calls = 4
+	const calls = 5
 	for at := 1; at <= calls; at++ {
 		for _, after := range []bool{false, true} {
 			user := f.NewUser(purgetest.Retiring)
-			f.NewReference(user, purge.Live, idD, idV, "")
-			f.NewReference(user, purge.History, idD, idV, "")
+			cloud := purgetest.NewCloud()
+			download, verify := storeFour(cloud, user)
+			f.NewReference(user, purge.Live, download, verify, "")
+			f.NewReference(user, purge.History, download, verify, "")
 			accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 			if err != nil {
 				t.Fatal(err)
-			}
-			cloud := purgetest.NewCloud()
-			for _, name := range purgetest.FourFiles() {
-				cloud.Put(name)
 			}
 			store := &flaky{Store: f.Store, at: at, after: after}
 			purger := &purge.Purger{

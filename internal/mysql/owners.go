@@ -20,8 +20,13 @@ type Walk struct {
 	Share int   // of the first walk through the tables, in percent
 }
 
-// ownersPage is how many rows of the LMS are read at a time.
-const ownersPage = 2_000
+const (
+	// ownersPage is how many rows of the LMS are read at a time.
+	ownersPage = 2_000
+	// ownersOverlap is how many primary keys are read again each time: a transaction takes its key when it begins, so its row
+	// may come into sight below others that have been read.
+	ownersOverlap = 1_000
+)
 
 // ownersLock is held by the process that walks.
 const ownersLock = "certpurge_owners:%.40s"
@@ -45,8 +50,13 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.id+") FROM "+t.table).Scan(&last); err != nil {
 			return classify("reading the LMS database", err)
 		}
+		// A table that was restored from a backup counts from where it was then.
+		_, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET position = ? WHERE source_table = ? AND position > ?", last.Int64, t.source, last.Int64)
+		if err != nil {
+			return classify("writing down how far the owners of directories are known", err)
+		}
 		share := func(at int64) int { return i*50 + int(50*at/max(last.Int64, 1)) }
-		err := s.walk(ctx, t.source, t.table, t.id, "position", 0, func(at int64, rows int) {
+		err = s.walk(ctx, t.source, t.table, t.id, "position", 0, func(at int64, rows int) {
 			walk.Rows += int64(rows)
 			walk.Share = min(share(at), 100)
 			progress(walk)
@@ -56,8 +66,8 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 		}
 	}
 	var due bool
-	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at < UTC_TIMESTAMP(6) - INTERVAL ? SECOND FROM owner_walks WHERE source_table = ?",
-		int64(again.Seconds()), purge.Live).Scan(&due)
+	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at NOT BETWEEN UTC_TIMESTAMP(6) - INTERVAL ? SECOND AND UTC_TIMESTAMP(6)"+
+		" FROM owner_walks WHERE source_table = ?", int64(again.Seconds()), purge.Live).Scan(&due)
 	if err != nil || !due {
 		return classify("reading how far the owners of directories are known", err)
 	}
@@ -78,6 +88,9 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 	if err := s.sql.QueryRowContext(ctx, "SELECT "+column+" FROM owner_walks WHERE source_table = ?", source).Scan(&at); err != nil {
 		return classify("reading how far the owners of directories are known", err)
 	}
+	if column == "position" {
+		at = max(0, at-ownersOverlap)
+	}
 	for {
 		begun := time.Now()
 		owners, last, rows, err := s.readOwners(ctx, table, id, at)
@@ -87,7 +100,7 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 		if err := s.addOwners(ctx, owners); err != nil {
 			return err
 		}
-		text, args := column+" = ?", []any{max(at, last)}
+		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)}
 		if rows < ownersPage { // the end
 			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, UTC_TIMESTAMP(6), walked_at)",
 				[]any{max(at, last), column == "again"}
@@ -174,37 +187,62 @@ func (s *Store) CheckOwners(ctx context.Context) error {
 	return classify("reading how far the owners of directories are known", err)
 }
 
-// Sharing reads the table of owners, and the rows that are newer than what has been read into it, in one round trip.
+// sharingBatch is how many ids one statement asks for, so that it stays far below any server's max_allowed_packet.
+const sharingBatch = 100
+
+// Sharing finds the other users of directories, in one round trip for each 100 ids: in the table of owners; in verify_uuid of
+// the LMS's rows, which has an index; in rows that are newer than what has been read into the table of owners; and in the
+// live rows of certificates that were given to another user, while the history still names this one.
 func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
-	if !s.shared {
-		return nil, nil
-	}
-	var shared []purge.Shared
-	args := make([]any, 0, len(ids)+4)
-	for _, id := range ids {
-		args = append(args, id)
+	columns := func(row string) string {
+		return row + ".user_id, " + exact(row+".download_uuid") + ", " + exact(row+".verify_uuid") + ", " + exact(row+".download_url")
 	}
 	newer := func(table, id string, source purge.Table) string {
-		return " UNION ALL SELECT user_id, " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") +
-			" FROM " + table + " WHERE user_id <> ? AND " + id + " > (SELECT position FROM owner_walks WHERE source_table = '" + string(source) + "')"
+		return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r." + id +
+			" > COALESCE((SELECT position FROM owner_walks WHERE source_table = '" + string(source) + "'), 0)"
 	}
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var other purge.UserID
-		var texts [3]sql.NullString
-		if err := rows.Scan(&other, &texts[0], &texts[1], &texts[2]); err != nil {
-			return err
+	others := newer(s.tables.certificates, "id", purge.Live) + newer(s.tables.history, "history_id", purge.History) +
+		" UNION ALL SELECT " + columns("r") + " FROM " + s.tables.history + " h JOIN " + s.tables.certificates +
+		" r ON r.id = h.id WHERE h.user_id = ? AND r.user_id <> ?"
+	var shared []purge.Shared
+	for i := 0; i < len(ids); i += sharingBatch {
+		part := ids[i:min(i+sharingBatch, len(ids))]
+		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" + tuples("UNHEX(?)", len(part)) + ")"
+		args := append([]any{user}, anys(part)...)
+		for _, table := range []string{s.tables.certificates, s.tables.history} {
+			text += " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" + tuples("?", len(part)) + ")"
+			args = append(append(args, user), anys(part)...)
 		}
-		for id := range idsIn(texts[:]...) {
-			name := hex.EncodeToString(id[:])
-			if s := (purge.Shared{ID: name, Other: other}); slices.Contains(ids, name) && !slices.Contains(shared, s) {
-				shared = append(shared, s)
+		if i == 0 { // the ids of these rows are compared here, with all
+			text, args = text+others, append(args, user, user, user, user)
+		}
+		err := each(ctx, s.sql, func(rows *sql.Rows) error {
+			var other purge.UserID
+			var texts [3]sql.NullString
+			if err := rows.Scan(&other, &texts[0], &texts[1], &texts[2]); err != nil {
+				return err
 			}
+			for id := range idsIn(texts[:]...) {
+				name := hex.EncodeToString(id[:])
+				if s := (purge.Shared{ID: name, Other: other}); slices.Contains(ids, name) && !slices.Contains(shared, s) {
+					shared = append(shared, s)
+				}
+			}
+			return nil
+		}, text, args...)
+		if err != nil {
+			return nil, classify("looking for other users of directories", err)
 		}
-		return nil
-	}, "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE id IN ("+tuples("UNHEX(?)", len(ids))+") AND user_id <> ?"+
-		newer(s.tables.certificates, "id", purge.Live)+newer(s.tables.history, "history_id", purge.History),
-		append(args, user, user, user)...)
-	return shared, classify("looking for other users of directories", err)
+	}
+	return shared, nil
+}
+
+func anys(texts []string) []any {
+	all := make([]any, len(texts))
+	for i, text := range texts {
+		all[i] = text
+	}
+	return all
 }
 
 // idPattern finds the ids in a link.

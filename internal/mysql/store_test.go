@@ -84,7 +84,7 @@ func (f *fixture) exec(statement string, args ...any) {
 func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	f.t.Helper()
 	cfg := mysql.Config{
-		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, SharedDirectories: true, MaxOpenConnections: 16,
+		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, MaxOpenConnections: 16,
 		ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
 	}
 	for _, c := range change {

@@ -99,7 +99,7 @@ type Policy struct {
 	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
 	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
 	AcceptSoftDelete bool     // whether a restorable object counts as erased
-	AcceptShared     bool     // erase directories that a row of another user names, too
+	AcceptShared     bool     // do not ask whether a row of another user names a directory, too
 	ClearExternal    bool     // clear links that lead to no file of ours; otherwise they stay
 	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
 	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting

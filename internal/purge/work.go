@@ -82,7 +82,7 @@ func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*
 		}
 		accepter := ""
 		if others := target.sharedWith(shared); len(others) > 0 {
-			if accepter = p.acceptsSharing(attempt); accepter == "" {
+			if accepter = attempt.AcceptShared; accepter == "" {
 				problems = append(problems, sharedError(ref, attempt.User, others))
 				continue
 			}
@@ -112,10 +112,10 @@ func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*
 	return w, problems, nil
 }
 
-// sharing asks for other users of directories.
+// sharing asks for other users of directories, unless the site does not want to know.
 func (p *Purger) sharing(ctx context.Context, attempt Attempt, ids []string) ([]Shared, error) {
 	slices.Sort(ids)
-	if ids = slices.Compact(ids); len(ids) == 0 {
+	if ids = slices.Compact(ids); len(ids) == 0 || p.Policy.AcceptShared {
 		return nil, nil
 	}
 	return p.Users.Sharing(ctx, attempt.User, ids)
@@ -131,14 +131,6 @@ func (t Target) sharedWith(shared []Shared) []UserID {
 	}
 	slices.Sort(others)
 	return others
-}
-
-// acceptsSharing says who accepted that shared directories are erased; empty if that was not accepted.
-func (p *Purger) acceptsSharing(attempt Attempt) string {
-	if attempt.AcceptShared == "" && p.Policy.AcceptShared {
-		return "setting shared_directories"
-	}
-	return attempt.AcceptShared
 }
 
 // sharedError is the problem of a reference whose directory another user's row names, too, or did.

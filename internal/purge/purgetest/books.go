@@ -160,6 +160,11 @@ func (b *Books) Sharing(ctx context.Context, user purge.UserID, ids []string) ([
 				shared = append(shared, purge.Shared{ID: id, Other: owner})
 			}
 		}
+		for _, r := range b.rows { // changed since
+			if r.user != user && r.ref.VerifyUUID == id && !b.owners[id][r.user] {
+				shared = append(shared, purge.Shared{ID: id, Other: r.user})
+			}
+		}
 	}
 	return shared, nil
 }

@@ -23,8 +23,11 @@ func testSharing(t *testing.T, s Shelf) {
 	s.NewReference(verifies, purge.Live, id("5"), id("1"), "")
 	s.NewReference(links, purge.Live, "", "No Verification", "https://certs.example.org/downloads/"+id("1")+"/Certificate.pdf")
 	emptied := s.NewReference(former, purge.Live, id("6"), id("7"), "")
+	copied, copiedHistory := s.NewReference(former, purge.Live, "", id("e"), ""), s.NewReference(former, purge.History, "", id("e"), "")
 	s.ReadOwners()
 	s.ReplaceDownload(emptied, "")
+	s.ReplaceVerify(copied, id("d"))
+	s.ReplaceVerify(copiedHistory, id("f"))
 	s.NewReference(later, purge.Live, id("8"), id("2"), "") // newer than what has been read
 	regenerated := s.NewReference(later, purge.History, id("9"), "", "")
 
@@ -45,6 +48,10 @@ func testSharing(t *testing.T, s Shelf) {
 		}},
 		"of a newer row": {[]string{id("2"), id("8")}, []purge.Shared{{ID: id("2"), Other: later}, {ID: id("8"), Other: later}}},
 		"newer history":  {[]string{id("9")}, []purge.Shared{{ID: id("9"), Other: later}}},
+		// Rows that were changed after they were read: verify_uuid has an index in the LMS.
+		"of a changed row": {[]string{id("d"), id("e"), id("f")}, []purge.Shared{
+			{ID: id("d"), Other: former}, {ID: id("e"), Other: former}, {ID: id("f"), Other: former},
+		}},
 		"of nobody else": {[]string{id("a"), id("b")}, nil},
 	} {
 		if diff := cmp.Diff(tc.want, sharing(own, tc.ids...)); diff != "" {
