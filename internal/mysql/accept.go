@@ -163,8 +163,8 @@ func (s *Store) boundKeys(ctx context.Context, aliases []purge.Wish, known ledge
 	var ids []any
 	for _, w := range aliases {
 		m := known.open[scopeOf(w)]
-		if m == nil {
-			continue // its request will be made by this call
+		if m == nil || !w.HasOwnKey() { // its request will be made by this call; or its key is the only one of its kind
+			continue
 		}
 		if more[m.id] == 0 {
 			ids = append(ids, m.id)

@@ -75,7 +75,8 @@ type Requests interface {
 	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
 	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. Of a
 	// user, and of each certificate, one request is open at most: a new key leads to the open one from then on, and so does
-	// the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys. A request that has ended
+	// the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys; the key of a wish
+	// whose caller gave none is always taken. A request that has ended
 	// is opened again, unless it is done and the LMS database shows no reference of the user, or of the request's certificate,
 	// or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to
 	// a wish in the same call, about another user or another certificate is ErrKeyTaken. After either error nothing is
@@ -122,6 +123,12 @@ func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
 // CertificateKey is DefaultKey of a wish that is about one certificate.
 func CertificateKey(certificate CertificateID) string {
 	return fmt.Sprintf("certificate:%d", certificate)
+}
+
+// HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller can
+// use it up.
+func (w Wish) HasOwnKey() bool {
+	return w.Key != DefaultKey(w.User) && (w.Certificate == 0 || w.Key != CertificateKey(w.Certificate))
 }
 
 const (

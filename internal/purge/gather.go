@@ -111,15 +111,15 @@ func (g *Gather) next() []*call {
 	return calls
 }
 
-// accept accepts the wishes of all, and answers each. A key that is taken fails the whole batch, in which nothing was
-// accepted then, so each half is tried alone: those who are not to blame lose a moment.
+// accept accepts the wishes of all, and answers each. A key that is taken, or one too many, fails the whole batch, in which
+// nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
 func (g *Gather) accept(ctx context.Context, calls []*call) {
 	var wishes []Wish
 	for _, c := range calls {
 		wishes = append(wishes, c.wishes...)
 	}
 	accepted, err := g.intake.Accept(ctx, wishes)
-	if errors.Is(err, ErrKeyTaken) && len(calls) > 1 {
+	if (errors.Is(err, ErrKeyTaken) || errors.Is(err, ErrTooManyKeys)) && len(calls) > 1 {
 		half := len(calls) / 2
 		g.accept(ctx, calls[:half])
 		g.accept(ctx, calls[half:])

@@ -3,6 +3,7 @@ package purge_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -137,6 +138,40 @@ func TestATakenKeyIsItsCallersAlone(t *testing.T) {
 		if most := 3 + 3*2*9; len(d.batches) > most { // a way down the halves for each
 			t.Errorf("got %d batches, want at most %d", len(d.batches), most)
 		}
+	})
+}
+
+// TestATooManyKeyIsItsCallersAlone has one caller use up the keys of a user's open request, and then others call.
+func TestATooManyKeyIsItsCallersAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		const user = 9001
+		for n := range purge.MaxKeys + 1 {
+			if _, err := d.books.Accept(t.Context(), []purge.Wish{{User: user, Key: fmt.Sprint("k", n)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		release := d.held()
+		g := purge.NewGather(d.intake())
+		for n := range purge.UserID(40) {
+			go func() {
+				wishes, guilty := wishesOf(n+1, n+1), n == 17
+				switch n {
+				case 17:
+					wishes[0].User, wishes[0].Key = user, "one more"
+				case 18: // another caller, such as the driver, without a key of its own
+					wishes[0].User, wishes[0].Key = user, purge.DefaultKey(user)
+				}
+				_, err := g.Accept(t.Context(), wishes)
+				if guilty != errors.Is(err, purge.ErrTooManyKeys) || (!guilty && err != nil) {
+					t.Errorf("user %d, with a key too many: %v: got %v", n+1, guilty, err)
+				}
+			}()
+		}
+		synctest.Wait()
+		release()
+		synctest.Wait()
 	})
 }
 

@@ -404,7 +404,7 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 		if taken && other != s {
 			return nil, fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken)
 		}
-		if open := b.open(s); !taken && open != nil {
+		if open := b.open(s); !taken && open != nil && w.HasOwnKey() {
 			if keys[s]++; open.keys+keys[s] > purge.MaxKeys {
 				return nil, fmt.Errorf("request %d: %w", open.id, purge.ErrTooManyKeys)
 			}

@@ -116,6 +116,9 @@ func testKeysAreBounded(t *testing.T, s Shelf) {
 	if got := accept(t, s, wish(other)); got.Found != purge.FoundNew {
 		t.Errorf("the refused call accepted a part: %+v", got)
 	}
+	if got := accept(t, s, wish(user)); got.Request != first.Request {
+		t.Errorf("without a key of the caller's: got %+v, want request %d, whatever keys other callers have used up", got, first.Request)
+	}
 	if got := accept(t, s, wishes[purge.MaxKeys]); got.Request != first.Request || got.Found != "queued" {
 		t.Errorf("a key that is known: got %+v, want request %d", got, first.Request)
 	}
