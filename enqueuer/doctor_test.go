@@ -214,6 +214,22 @@ func TestDoctor(t *testing.T) {
 		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "REVOKE SELECT (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
 		}, severity: doctor.Severe, says: []string{"certificates_generatedcertificate", "1143"}},
+		"evidence_changed": {spoil: func(p *patient, user purge.UserID) {
+			attempt, err := p.store.Begin(p.t.Context(), purge.Task{Request: p.requestsOf(int(user))[0].ID, User: user})
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			dir := purge.Directory{Bucket: "certs", Prefix: "cert/Größe/"}
+			_, err = p.store.Record(p.t.Context(), attempt, purge.Report{State: purge.Queued, Evidence: []purge.Evidence{
+				{CertificateID: 1, Table: purge.Live, Outcome: purge.Erased, Generation: purge.Generation{Directory: dir, Name: "cert/Größe/a.pdf", Number: 17}},
+				{CertificateID: 1, Table: purge.Live, Outcome: purge.Erased, Generation: purge.Generation{Directory: dir, Name: "cert/Größe/b.pdf", Number: 18}},
+			}})
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			p.doctor(cli.ExitOK, "--grace", "0s")
+			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".evidence_objects SET name = 'cert/Größe/c.pdf' WHERE generation = 18")
+		}, severity: doctor.Severe, says: []string{"do not name the objects"}},
 		"no_worker": {spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe, says: []string{"no worker is running", "redis.url"}},
 		"worker_paused": {spoil: func(p *patient, _ purge.UserID) {
 			p.worker.Set(queue.Paused, "MySQL is read-only")

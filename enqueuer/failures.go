@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -174,7 +173,7 @@ func (a *app) listFailures(
 		}
 		return found, err
 	}
-	w := csv.NewWriter(a.streams.Out)
+	w := newCSV(a.streams.Out)
 	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail", "certificate_id"}) // Error tells
 	err = each(func(rows []mysql.Request) error {
 		for _, r := range rows {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -124,7 +123,7 @@ func (a *app) reportJSON(each evidence) error {
 }
 
 func (a *app) reportCSV(each evidence) error {
-	w := csv.NewWriter(a.streams.Out)
+	w := newCSV(a.streams.Out)
 	_ = w.Write([]string{
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object", "generation",
 		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by",

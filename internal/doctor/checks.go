@@ -41,6 +41,7 @@ func (d *Doctor) checks() []check {
 		{run: d.pausedWorkers, needs: redis},
 		{run: d.noWorker, needs: both},
 		{run: d.tasks, needs: redis, every: true},
+		{run: d.evidence, needs: mysql, every: true},
 		{run: d.Lost, needs: both, every: true},
 		{run: d.Needless, needs: both, every: true},
 	}
@@ -197,6 +198,27 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 		})
 	}
 	return finds, nil
+}
+
+// evidence looks for rows of evidence that were changed after they were written.
+func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
+	ids, err := d.Store.ChangedEvidence(ctx)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	const shown = 10
+	var names []string
+	for _, id := range ids[:min(len(ids), shown)] {
+		names = append(names, fmt.Sprint(id))
+	}
+	if len(ids) > shown {
+		names = append(names, fmt.Sprintf("and %d more", len(ids)-shown))
+	}
+	return []Find{{
+		Severity: Severe, Kind: "evidence_changed", Subject: "requests " + strings.Join(names, ", "),
+		Text: "Rows of their evidence do not name the objects that they were written about: bucket, name or generation was changed since." +
+			" Compare them with a backup of the ledger, and find out who has the password of the worker's account.",
+	}}, nil
 }
 
 // mostSkew is how far clocks may differ.

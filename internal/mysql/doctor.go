@@ -75,3 +75,16 @@ func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, e
 	slices.Sort(excess)
 	return slices.Compact(excess), classify("reading the account's rights", rows.Err())
 }
+
+// changedRows is how many of the latest rows of evidence ChangedEvidence looks at.
+const changedRows = 100_000
+
+// ChangedEvidence returns the requests of which one of the latest 100,000 rows of evidence does not name the object that it was
+// written about: its key is the SHA-256 of bucket, name and generation, which objectArgs made.
+func (s *Store) ChangedEvidence(ctx context.Context) ([]purge.RequestID, error) {
+	var ids []purge.RequestID
+	err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects WHERE id > (SELECT COALESCE(MAX(id), 0) - ? FROM evidence_objects)"+
+		" AND object_key <> UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00, CAST(generation AS BINARY)), 256))"+
+		" ORDER BY request_id LIMIT 1000", changedRows).Scan(&ids).Error
+	return ids, classify("comparing evidence with its keys", err)
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// csvWriter writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell that
+// a spreadsheet would take for a formula begins with an apostrophe. JSON has the values as they are.
+type csvWriter struct{ *csv.Writer }
+
+func newCSV(w io.Writer) csvWriter { return csvWriter{csv.NewWriter(w)} }
+
+// Write writes one line.
+func (w csvWriter) Write(cells []string) error {
+	safe := make([]string, len(cells))
+	for i, cell := range cells {
+		safe[i] = csvCell(cell)
+	}
+	return w.Writer.Write(safe)
+}
+
+func csvCell(cell string) string {
+	if strings.ContainsFunc(cell, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		quoted := strconv.QuoteToGraphic(cell)
+		cell = strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	}
+	if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
+		if _, err := strconv.ParseInt(cell, 10, 64); err != nil {
+			cell = "'" + cell
+		}
+	}
+	return cell
+}
