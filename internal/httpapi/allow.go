@@ -1,13 +1,16 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
-	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
+	"github.com/certpurge/certpurge/internal/login"
 )
 
 // face is one of the two ways to call.
@@ -26,19 +29,29 @@ func callerOf(ctx context.Context) auth.Caller {
 	return c
 }
 
-// by says who sends a request, by which face and from where, as the ledger keeps it.
+// maxBy is how many bytes of by the ledger keeps.
+const maxBy = 160
+
+// by says who sends a request, by which face and from where, as the ledger keeps it: "token portal, v1, 10.0.0.7". The driver's
+// face has the service class that the path belongs to. It has at most 160 bytes, all of them printable: a long name is cut.
 func by(r *http.Request, f face) string {
 	c := callerOf(r.Context())
-	return string(c.Kind) + " " + c.Name + ", " + string(f) + ", " + addressOf(r).String()
-}
-
-// addressOf is the other end of the connection; the zero address where that has none.
-func addressOf(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
+	who := string(c.Kind) + " " + c.Name
+	if c.Client != "" {
+		who += " by client " + c.Client
 	}
-	return address.Addr().Unmap().WithZone("")
+	who = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, who)
+	how := ", " + string(f)
+	if service := driverPaths[r.URL.Path]; service != "" {
+		how += " " + service
+	}
+	how += ", " + login.Remote(r).String()
+	return strings.ToValidUTF8(who[:min(len(who), maxBy-len(how))], "") + how
 }
 
 // allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address whose
@@ -58,12 +71,12 @@ func (s *Server) allowed(right auth.Right, f face, next http.HandlerFunc) http.H
 		}
 		if err != nil {
 			p := refused(err)
-			if p.Status != http.StatusServiceUnavailable {
-				address := addressOf(r)
+			if p.Status != http.StatusServiceUnavailable && p.Code != string(auth.RightMissing) { // whose credentials are right
+				address := login.Remote(r)
 				if wait := s.refusals.Wait(address); wait > 0 && f == faceNative {
 					p = newProblem(tooMany, "refused_too_often", "the credentials of this address were refused too often").after(wait)
 				}
-				s.refusals.Failed(address)
+				s.refusals.Failed(address) // counts for nothing while it has to wait
 			}
 			p.write(w)
 			return
@@ -85,7 +98,7 @@ func refused(err error) *problem {
 	p := newProblem(e.Status(), string(e.Code), "%s", e.Sentence())
 	p.challenge = e.Challenge()
 	if p.Status == http.StatusServiceUnavailable {
-		p.retryAfter = 5 * time.Second
+		p.retryAfter = cmp.Or(e.After, 5*time.Second)
 	}
 	return p
 }

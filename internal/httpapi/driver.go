@@ -11,14 +11,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// driverPaths are the paths of the driver face: those that the driver's service classes have built in, and one of our own
-// for configurations that name a path.
-var driverPaths = []string{
-	"/api/v1/retire_user",                      // LICENSE_MANAGER
-	"/api/v2/user/retire",                      // ECOMMERCE
-	"/user/retire",                             // CREDENTIALS
-	"/demographics/api/v1/retire_demographics", // DEMOGRAPHICS, of drivers before 2024
-	"/api/v1/retire",
+// driverPaths are the paths of the driver face: those that the driver's service classes have built in, with the class, and one
+// of our own for configurations that name a path.
+var driverPaths = map[string]string{
+	"/api/v1/retire_user":                      "LICENSE_MANAGER",
+	"/api/v2/user/retire":                      "ECOMMERCE",
+	"/user/retire":                             "CREDENTIALS",
+	"/demographics/api/v1/retire_demographics": "DEMOGRAPHICS", // of drivers before 2024
+	"/api/v1/retire":                           "",
 }
 
 // wanted is the body of a driver's request. Each class sends some of these.

@@ -1,6 +1,9 @@
 package httpapi
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Routes are the patterns that Handler serves and openapi.yaml describes.
 func (s *Server) Routes() []string {
@@ -12,4 +15,4 @@ func (s *Server) Routes() []string {
 }
 
 // DriverPaths are the paths of the driver face.
-func DriverPaths() []string { return driverPaths }
+func DriverPaths() []string { return slices.Collect(maps.Keys(driverPaths)) }

@@ -36,6 +36,7 @@ type house struct {
 	users    []purge.UserID
 	accepts  int // wishes
 	wishes   []purge.Wish
+	reopened purge.Reopening
 	restored []purge.OpenRequest
 	queued   []purge.Source
 	broken   error // of the ledger
@@ -174,9 +175,10 @@ func (h *house) EachEvidence(_ context.Context, f mysql.EvidenceFilter, do func(
 	return h.broken
 }
 
-func (h *house) Reopen(_ context.Context, ids []purge.RequestID, _ purge.Reopening) (int, error) {
+func (h *house) Reopen(_ context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.reopened = r
 	for _, id := range ids {
 		h.rows[id].State, h.rows[id].Reason = purge.Queued, ""
 	}
@@ -241,6 +243,10 @@ func (h *house) Authenticate(r *http.Request) (auth.Caller, error) {
 		return auth.Caller{}, &auth.Error{Code: auth.CredentialsMissing}
 	case token == "outage":
 		return auth.Caller{}, errors.New("the keys are away")
+	case token == "rotated":
+		return auth.Caller{}, &auth.Error{Code: auth.KeysUnavailable, After: 42 * time.Second}
+	case scheme == "JWT":
+		return auth.Caller{Name: token, Kind: auth.KindJWT, Rights: auth.All, RateKey: "jwt:" + token, Client: r.Header.Get("X-Client")}, nil
 	}
 	c := auth.Caller{Name: "test", Kind: auth.KindToken}
 	if name, rights, named := strings.Cut(token, "@"); named {

@@ -2,29 +2,25 @@ package httpapi
 
 import "sync"
 
-// holds are the answers that wait. Each caller has a share of the places that leaves one of the same size for a caller who
-// has none yet, so that no caller, whatever it holds, keeps the driver from being waited for.
+// holds are the answers that wait. A caller may take a place as long as more are free than it has (the dynamic thresholds
+// of Choudhury and Hahne, 1998): alone it gets half of them, and of n callers that take all they can get, each gets one in
+// n+1. So no callers, whatever they hold, keep the next one, such as the driver, from being waited for.
 type holds struct {
-	places int
-
 	mu    sync.Mutex
+	free  int
 	taken map[string]int // by the caller's rate key
 }
 
-// take takes a place for a caller; false if its share is used up.
+func newHolds(places int) *holds { return &holds{free: places, taken: map[string]int{}} }
+
+// take takes a place for a caller; false if there is none for it.
 func (h *holds) take(caller string) (release func(), ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	callers := len(h.taken)
-	if h.taken[caller] == 0 {
-		callers++
-	}
-	if h.taken[caller] >= max(1, h.places/(callers+1)) || h.all() >= h.places {
+	if h.taken[caller] >= h.free {
 		return nil, false
 	}
-	if h.taken == nil {
-		h.taken = map[string]int{}
-	}
+	h.free--
 	h.taken[caller]++
 	return func() { h.release(caller) }, true
 }
@@ -32,15 +28,8 @@ func (h *holds) take(caller string) (release func(), ok bool) {
 func (h *holds) release(caller string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.free++
 	if h.taken[caller]--; h.taken[caller] == 0 {
 		delete(h.taken, caller)
 	}
-}
-
-func (h *holds) all() int {
-	n := 0
-	for _, taken := range h.taken {
-		n += taken
-	}
-	return n
 }

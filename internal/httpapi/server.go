@@ -77,7 +77,7 @@ type Server struct {
 
 	follower follower
 	asked    waiting
-	held     holds
+	held     *holds
 	refusals *login.Limits
 	stopping context.Context //nolint:containedctx // ends when the answers that wait have to go
 	stop     context.CancelFunc
@@ -89,7 +89,7 @@ func (s *Server) Stop() { s.stop() }
 // Handler returns the routes. It never redirects: the driver would follow with a GET that has no body.
 func (s *Server) Handler() http.Handler {
 	s.follower.ledger = s.Ledger
-	s.held.places, s.refusals = s.MaxHeld, login.NewLimits(time.Now)
+	s.held, s.refusals = newHolds(s.MaxHeld), login.NewLimits(time.Now)
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
 	for pattern, handler := range s.routes() {
@@ -108,7 +108,7 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 		"POST /v1/requests/{id}/requeue": s.allowed(auth.Requeue, faceNative, s.requeue),
 		"GET /v1/users/{id}/evidence":    s.allowed(auth.Read, faceNative, s.evidence),
 	}
-	for _, path := range driverPaths {
+	for path := range driverPaths {
 		routes["POST "+path] = s.allowed(auth.Enqueue, faceDriver, s.retire)
 	}
 	return routes
@@ -178,13 +178,16 @@ func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Durat
 	route := cmp.Or(answered.route, "(unknown)")
 	level, attrs := slog.LevelInfo, []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Int64("took_ms", took.Milliseconds()),
-		slog.String("address", addressOf(r).String()),
+		slog.String("address", login.Remote(r).String()),
 	}
 	if answered.face != "" {
 		attrs = append(attrs, slog.String("face", string(answered.face)))
 	}
 	if answered.caller.Name != "" {
 		attrs = append(attrs, slog.String("caller", answered.caller.Name), slog.String("caller_kind", string(answered.caller.Kind)))
+		if answered.caller.Client != "" {
+			attrs = append(attrs, slog.String("client", answered.caller.Client))
+		}
 	}
 	if answered.code != "" { // the driver records no bodies: this is where an operator finds what a 401 or 409 was about
 		attrs = append(attrs, slog.String("code", answered.code))

@@ -8,7 +8,7 @@
 //
 //	caller, err := authenticator.Authenticate(r)  // 401, 403 or 503 by (*Error).Status; with (*Error).Challenge
 //	err = caller.Require(auth.Enqueue)            // 403
-//	wait := limiter.Take(caller)                  // 429, to be tried again after that; 503 for the driver
+//	wait := limiter.Take(caller)                  // 429, or 503 for the driver; to be tried again after that
 //
 // # What a JSON Web Token must be
 //
