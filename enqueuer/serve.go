@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -97,6 +98,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	var beside sync.WaitGroup
 	beside.Go(func() { authenticator.Run(ctx) })
 	beside.Go(func() { s.check(ctx, giveUp) })
+	beside.Go(func() { s.forgetKeys(ctx) })
 	defer beside.Wait()
 	defer giveUp(nil)
 	api := s.newAPI(authenticator, auth.NewLimiter(letIn))
@@ -135,6 +137,23 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 		func(err error) { s.log.ErrorContext(ctx, "not ready", slog.Any("error", err)) })
 	if err != nil {
 		giveUp(err)
+	}
+}
+
+// forgetEvery is how often old idempotency keys are forgotten.
+const forgetEvery = time.Hour
+
+// forgetKeys forgets old idempotency keys until ctx ends.
+func (s *service) forgetKeys(ctx context.Context) {
+	for pause(ctx, forgetEvery) == nil {
+		removed, err := s.store.PruneKeys(ctx, time.Now().Add(-s.cfg.Serve.KeepKeys))
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			s.log.WarnContext(ctx, "forgetting old idempotency keys failed, and is tried again", slog.Any("error", err))
+		case removed > 0:
+			s.log.InfoContext(ctx, "old idempotency keys forgotten", slog.Int64("rows", removed))
+		}
 	}
 }
 

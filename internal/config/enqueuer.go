@@ -35,7 +35,7 @@ func DefaultEnqueuer() Enqueuer {
 		Redis: Redis{URL: NewSecret("redis://127.0.0.1:6379/0")},
 		Tasks: Tasks{Timeout: 3 * time.Minute, Retention: 15 * time.Minute},
 		Serve: Serve{
-			Listen: "127.0.0.1:8080", Hold: 25 * time.Second, MaxHeld: 2000, MaxBody: 1 << 20, ReadTimeout: 30 * time.Second,
+			Listen: "127.0.0.1:8080", Hold: 25 * time.Second, MaxHeld: 2000, KeepKeys: 30 * 24 * time.Hour, MaxBody: 1 << 20, ReadTimeout: 30 * time.Second,
 			DrainTimeout: 20 * time.Second,
 		},
 		Watch: Watch{

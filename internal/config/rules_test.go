@@ -326,6 +326,7 @@ var ruleTests = map[string]struct {
 	},
 	"serve.hold":          betweenTest("0s", "5m", "-1s", "5m1s"),
 	"serve.max_held":      betweenTest("1", "100000", "0", "100001"),
+	"serve.keep_keys":     betweenTest("24h", "8760h", "23h", "8761h"),
 	"serve.max_body":      betweenTest("1024", "16777216", "1023", "16777217"),
 	"serve.read_timeout":  betweenTest("1s", "5m", "999ms", "5m1s"),
 	"serve.drain_timeout": betweenTest("1s", "10m", "999ms", "10m1s"),

@@ -28,6 +28,10 @@ type Serve struct {
 	// each gets a third. So no caller can take the last place of another.
 	MaxHeld int `yaml:"max_held" env:"MAX_HELD" validate:"between=1 100000"`
 
+	// KeepKeys is how long an idempotency key of a caller is remembered: within it, the same call again is a replay. Older ones are
+	// forgotten, so that the ledger does not grow with each key; the requests that they made stay.
+	KeepKeys time.Duration `yaml:"keep_keys" env:"KEEP_KEYS" validate:"between=24h 8760h"`
+
 	// MaxBody is the largest body of a request in bytes. 10,000 ids as NDJSON are 210,000 bytes.
 	MaxBody int `yaml:"max_body" env:"MAX_BODY" validate:"between=1024 16777216"`
 

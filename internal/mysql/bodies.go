@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"database/sql"
+	"time"
 )
 
 // SameBody remembers the fingerprint of the body that first came with an idempotency key, as purge.CallerKey made it, and
@@ -33,4 +34,26 @@ func (s *Store) SameBody(ctx context.Context, key string, fingerprint [32]byte) 
 func (s *Store) BodyAccepted(ctx context.Context, key string) error {
 	err := s.gorm.WithContext(ctx).Exec("UPDATE request_bodies SET accepted_at = ? WHERE idempotency_key = ? AND accepted_at IS NULL", s.now(), key).Error
 	return classify("writing down that an idempotency key was accepted", err)
+}
+
+// pruneBatch is how many rows one DELETE removes: larger ones hold their locks longer.
+const pruneBatch = 1_000
+
+// PruneKeys forgets idempotency keys that are older than a moment: with what came with them, and to which requests they led.
+// The requests stay, with their first keys. It returns how many rows it removed.
+func (s *Store) PruneKeys(ctx context.Context, before time.Time) (removed int64, err error) {
+	for _, table := range []string{"request_bodies", "request_keys"} {
+		for {
+			result, err := s.sql.ExecContext(ctx, "DELETE FROM "+table+" WHERE created_at < ? LIMIT ?", before.UTC(), pruneBatch)
+			if err != nil {
+				return removed, classify("forgetting old idempotency keys", err)
+			}
+			n, err := result.RowsAffected()
+			removed += n
+			if err != nil || n < pruneBatch {
+				break
+			}
+		}
+	}
+	return removed, nil
 }

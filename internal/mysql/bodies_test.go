@@ -2,7 +2,9 @@ package mysql_test
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -33,4 +35,36 @@ func TestAKeyBelongsToOneBody(t *testing.T) {
 	same("a replay", key, "a", true, true)
 	same("another body", key, "b", false, true)
 	same("another key", key[:len(key)-1]+"x", "b", true, false)
+}
+
+// TestOldKeysAreForgotten, and the requests that they led to are not.
+func TestOldKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	user := f.NewUser(purge.Retirement{})
+	first := purge.Wish{User: user, Key: "first", Source: purge.SourceAPI}
+	var wishes []purge.Wish
+	for n := range 600 {
+		wishes = append(wishes, purge.Wish{User: user, Key: fmt.Sprint("key", n), Source: purge.SourceAPI})
+	}
+	must(f.Accept(t.Context(), append([]purge.Wish{first}, wishes...)))
+	for _, w := range wishes {
+		if _, _, err := f.enqueuer.SameBody(t.Context(), w.Key, [32]byte{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.exec("UPDATE " + f.db.Ledger + ".request_keys SET created_at = created_at - INTERVAL 40 DAY WHERE idempotency_key <> 'key0'")
+	f.exec("UPDATE " + f.db.Ledger + ".request_bodies SET created_at = created_at - INTERVAL 40 DAY WHERE idempotency_key <> 'key0'")
+	removed, err := f.enqueuer.PruneKeys(t.Context(), time.Now().Add(-30*24*time.Hour))
+	if err != nil || removed != 2*599 {
+		t.Errorf("got %d removed, %v", removed, err)
+	}
+	for table, want := range map[string]int{"requests": 1, "request_keys": 1, "request_bodies": 1} {
+		if rows := f.db.DumpTable(t, f.db.Ledger+"."+table); len(rows) != want {
+			t.Errorf("%s: got %d rows, want %d", table, len(rows), want)
+		}
+	}
+	if again := must(f.Accept(t.Context(), wishes[:2])); again[0].Request != again[1].Request || again[1].Found != "queued" {
+		t.Errorf("a forgotten key: got %+v, want it to lead to the open request again", again)
+	}
 }

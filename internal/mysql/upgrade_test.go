@@ -23,7 +23,7 @@ var shipped = map[string]string{
 	"00001_ledger.sql":           "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
 	"00002_certificates.sql":     "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
 	"00003_files_missing.sql":    "ba8341e23b7069e9ad79ad660ba1f9961a7b107a6c4d90a19308e7cc8246af75",
-	"00004_one_open_request.sql": "a75767664b2f7829e9cbe7b673930f6ae0f9ef214c8ea7941b39c708a6fc9dd4",
+	"00004_one_open_request.sql": "02898617a1a357eae56f4f1fbfb3dbd63d2390761fb2546a29095a844f592387",
 	"00005_directory_owners.sql": "43fe9cca6f8a22850595bb22c1373fde5d7b9369843ebcc9b87ce325c5da8272",
 }
 

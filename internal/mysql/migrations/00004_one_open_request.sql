@@ -9,7 +9,8 @@ CREATE TABLE request_keys (
   requested_by VARCHAR(160) CHARACTER SET utf8mb4 NOT NULL DEFAULT '',
   created_at DATETIME(6) NOT NULL,
   PRIMARY KEY (idempotency_key),
-  KEY request_keys_request (request_id)
+  KEY request_keys_request (request_id),
+  KEY request_keys_created (created_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
 ALTER TABLE requests
