@@ -145,6 +145,36 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 	}
 }
 
+// A key belongs to the caller that gave it: operators find its request under the caller's name in the log and the ledger.
+func TestStatusFindsTheKeyOfACaller(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
+	s := c.serve()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/requests", strings.NewReader(fmt.Sprintf(`{"user_id": %d}`, user)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+someToken)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Idempotency-Key", "ticket-1")
+	response, err := s.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := response.Body.Close(); err != nil || response.StatusCode != http.StatusAccepted {
+		t.Fatalf("got %d, %v", response.StatusCode, err)
+	}
+	key := []string{"status", "--idempotency-key", "ticket-1", "-o", "json"}
+	out, _ := c.run(cli.ExitOK, append(key, "--caller", "token test")...)
+	if !strings.Contains(out, `"requested_by":"token test, v1, 127.0.0.1"`) {
+		t.Errorf("got %q, want the request and who made it", out)
+	}
+	c.run(cli.ExitNotKnown, key...)
+	c.run(cli.ExitNotKnown, append(key, "--caller", "token other")...)
+	c.run(cli.ExitUsage, "status", "--caller", "token test")
+}
+
 func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 func newStatusCommand(a *app) *cobra.Command {
 	var out *output
-	var key string
+	var key, caller string
 	cmd := &cobra.Command{
 		Use:   "status [USER_ID]",
 		Short: "Show the requests of all users by state and reason, or those of one user or key",
@@ -36,10 +37,12 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 				}
 			}
 			switch {
+			case caller != "" && key == "":
+				return cli.Usage("--caller says whose --idempotency-key it is: give both")
 			case user != 0 && key != "":
 				return cli.Usage("expected a user id or --idempotency-key, not both")
 			case key != "":
-				hashed, err := purge.CallerKey("", key)
+				hashed, err := purge.CallerKey(strings.Replace(caller, " ", ":", 1), key)
 				if err != nil {
 					return cli.Usage("--idempotency-key: %w", err)
 				}
@@ -52,6 +55,7 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 		},
 	}
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
+	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token portal\"; without it, the key is a command's")
 	out = a.outputFlag(cmd)
 	return cmd
 }
