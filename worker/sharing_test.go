@@ -141,7 +141,6 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 
 	worker := s.start()
 	sandboxtest.Eventually(t, "the worker is ready", func() bool { status, _ := worker.health(); return status == 200 })
-	pairs["of a row that is newer"] = pair{s.addUser(), learner()}
 	anew := pairs["of a row that was made anew"].learner
 	newID := s.id(9_000_000)
 	set(anew, newID, s.id(9_000_001))
@@ -154,6 +153,7 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 		return err == nil && s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) > 0 FROM "+s.db.Ledger+
 			".directory_owners WHERE id = UNHEX(?)", newID).Scan(&known) == nil && known
 	})
+	pairs["of a row that is newer"] = pair{s.addUser(), learner()}
 	for name, p := range pairs {
 		stranger := s.id(8_000_000 + int(p.retiring))
 		switch name {

@@ -233,6 +233,38 @@ func (b *builder) protected(u *User, o options) {
 	b.out.objects[first].options, b.out.objects[first].fate = o, u.fate(heldBack)
 }
 
+// copied gives a certificate that another user's row names, too: of a learner who stays.
+func (b *builder) copied(u *User, _ int) {
+	if b.copy.download == "" {
+		b.copy = b.reference(cdn)
+	}
+	b.live(u, b.copy, stays)
+	b.files(u, cdn, b.copy, stays)
+}
+
+// another gives a row that names a certificate of another user: all of it, or its PDF only.
+func (b *builder) another(u *User, turn int) {
+	b.ordinary(u, turn)
+	if b.copy.download == "" {
+		b.copy = b.reference(cdn)
+	}
+	ref := b.copy
+	if turn%2 == 1 {
+		ref.verify = b.id()
+	}
+	b.live(u, ref, heldBack)
+}
+
+// common gives two users rows that name one directory. Whose files they are only a person can tell.
+func (b *builder) common(u *User, turn int) {
+	b.ordinary(u, turn)
+	if turn == 0 {
+		b.both = b.reference(cdn)
+		b.files(u, cdn, b.both, heldBack)
+	}
+	b.live(u, b.both, heldBack)
+}
+
 // foreign gives a certificate in a bucket that no location names.
 func (b *builder) foreign(u *User, turn int) {
 	b.ordinary(u, turn)

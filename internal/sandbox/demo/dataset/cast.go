@@ -28,6 +28,7 @@ var (
 	refused = End{State: purge.Refused, Reason: purge.ReasonNotRetiring}
 	held    = End{State: purge.Failed, Reason: purge.ReasonHeld}
 	unknown = End{State: purge.Failed, Reason: purge.ReasonUnrecognised}
+	shared  = End{State: purge.Failed, Reason: purge.ReasonShared}
 	missing = End{State: purge.Failed, Reason: purge.ReasonFilesMissing}
 	accepts = End{State: purge.Done, Reason: purge.ReasonFilesMissing}
 	waiting = End{State: purge.Queued, Reason: purge.ReasonRetained}
@@ -85,6 +86,9 @@ func roles(ordinary int) []role {
 		retiring("foreign bucket", 2, unknown, (*builder).foreign),
 		retiring("odd download id", 2, unknown, (*builder).oddID),
 		retiring("one id in both columns", 2, unknown, (*builder).sameIDs),
+		retiring("row of another user's certificate", 2, shared, (*builder).another),
+		{name: "certificate in another user's row", many: 1, states: []string{""}, give: (*builder).copied},
+		retiring("one directory, two retiring users", 2, shared, (*builder).common),
 		retiring("file under retention", 2, waiting, (*builder).retained),
 	}
 }

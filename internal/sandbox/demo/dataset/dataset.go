@@ -146,6 +146,8 @@ type builder struct {
 	source   *rand.ChaCha8 // of all that is random: the same seed makes the same site
 	learners []*learner
 	out      *Dataset
+	copy     reference // of a learner who stays, and in the rows of others
+	both     reference // of two retiring users
 }
 
 // id makes one of the ids of edx-certificates: 32 hexadecimal digits.

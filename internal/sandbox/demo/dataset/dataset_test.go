@@ -137,6 +137,7 @@ func TestEveryEndIsExpectedOfSomebody(t *testing.T) {
 		{State: purge.Refused, Reason: purge.ReasonNotRetiring},
 		{State: purge.Failed, Reason: purge.ReasonHeld},
 		{State: purge.Failed, Reason: purge.ReasonUnrecognised},
+		{State: purge.Failed, Reason: purge.ReasonShared},
 		{State: purge.Failed, Reason: purge.ReasonFilesMissing},
 		{State: purge.Done, Reason: purge.ReasonFilesMissing},
 		{State: purge.Queued, Reason: purge.ReasonRetained},
