@@ -98,8 +98,9 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	defer rdb.Close()
 	wishes := make([]purge.Wish, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept),
-			AcceptShared: accepter(o.acceptShared)}
+		wishes[i] = purge.Wish{
+			User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept), AcceptShared: accepter(o.acceptShared),
+		}
 		if o.key != "" {
 			wishes[i].Key = o.key
 		}

@@ -112,7 +112,7 @@ func oneForm(base string, next http.Handler) http.Handler {
 		if r.URL.RawQuery != "" {
 			to += "?" + r.URL.RawQuery
 		}
-		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+		http.Redirect(w, r, to, http.StatusTemporaryRedirect) //nolint:gosec // a cleaned path of this listener: it begins with one slash
 	})
 }
 

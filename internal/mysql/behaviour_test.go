@@ -185,6 +185,7 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 		}},
 	} {
 		t.Run(role, func(t *testing.T) {
+			t.Parallel()
 			account, err := sql.Open("mysql", f.db.LedgerDSN(tc.account))
 			if err != nil {
 				t.Fatal(err)

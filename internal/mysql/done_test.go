@@ -24,7 +24,7 @@ func TestAnAttemptLocksItsOwnRequestOnly(t *testing.T) {
 		{User: user, Certificate: ref.CertificateID, Key: "one", Source: purge.SourceCLI},
 	}))
 	holding := must(f.db.Root.BeginTx(t.Context(), nil))
-	defer holding.Rollback()
+	defer func() { _ = holding.Rollback() }()                                  // it changed nothing
 	for _, id := range []purge.RequestID{ended.Request, accepted[1].Request} { // one by one: no scan locks more
 		if _, err := holding.ExecContext(t.Context(), "SELECT 1 FROM "+requests+" WHERE id = ? FOR UPDATE", id); err != nil {
 			t.Fatal(err)

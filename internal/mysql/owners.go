@@ -106,7 +106,8 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 				[]any{max(at, last), column == "again"}
 		}
 		if rows > 0 || rows < ownersPage {
-			if _, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET "+text+" WHERE source_table = ?", append(args, source)...); err != nil {
+			text = "UPDATE owner_walks SET " + text + " WHERE source_table = ?"
+			if _, err := s.sql.ExecContext(ctx, text, append(args, source)...); err != nil {
 				return classify("writing down how far the owners of directories are known", err)
 			}
 		}
@@ -168,7 +169,8 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 		for _, o := range part {
 			args = append(args, o.id[:], o.user)
 		}
-		_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO directory_owners (id, user_id) VALUES "+tuples("(?, ?)", len(part)), args...)
+		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + tuples("(?, ?)", len(part))
+		_, err := s.sql.ExecContext(ctx, text, args...)
 		if err != nil {
 			return classify("writing down the owners of directories", err)
 		}
@@ -207,10 +209,13 @@ func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([
 	var shared []purge.Shared
 	for i := 0; i < len(ids); i += sharingBatch {
 		part := ids[i:min(i+sharingBatch, len(ids))]
-		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" + tuples("UNHEX(?)", len(part)) + ")"
+		verified := func(table string) string {
+			return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" + tuples("?", len(part)) + ")"
+		}
+		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" + tuples("UNHEX(?)", len(part)) + ")" +
+			verified(s.tables.certificates) + verified(s.tables.history)
 		args := append([]any{user}, anys(part)...)
-		for _, table := range []string{s.tables.certificates, s.tables.history} {
-			text += " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" + tuples("?", len(part)) + ")"
+		for range 2 {
 			args = append(append(args, user), anys(part)...)
 		}
 		if i == 0 { // the ids of these rows are compared here, with all

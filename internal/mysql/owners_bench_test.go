@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -26,7 +27,7 @@ func BenchmarkOwners(b *testing.B) {
 	_, err := f.db.Root.ExecContext(b.Context(), "SET STATEMENT foreign_key_checks = 0 FOR INSERT INTO "+f.db.LMS+"."+lms.Certificates+
 		" (id, user_id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name, created_date, modified_date, error_reason)"+
 		" SELECT 1000 + seq, 1000000 + seq DIV 3, seq, MD5(seq), MD5(-seq), CONCAT('https://certs.example.org/downloads/', MD5(-seq), '/Certificate.pdf'),"+
-		" '', '', 0, 'downloadable', 'honor', '', NOW(), NOW(), '' FROM "+f.db.Ledger+".seq_1_to_"+fmt.Sprint(certificates))
+		" '', '', 0, 'downloadable', 'honor', '', NOW(), NOW(), '' FROM "+f.db.Ledger+".seq_1_to_"+strconv.Itoa(certificates))
 	if err != nil {
 		b.Skipf("making certificates (it needs MariaDB's sequences): %v", err)
 	}

@@ -123,7 +123,8 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	}
 	// Of two open requests of a user, the older one stands for both.
 	both, err := f.Accept(t.Context(), []purge.Wish{
-		{User: twice, Key: "second", Source: purge.SourceAPI, Replay: true}, {User: twice, Key: "second", Source: purge.SourceAPI},
+		{User: twice, Key: "second", Source: purge.SourceAPI, Replay: true},
+		{User: twice, Key: "second", Source: purge.SourceAPI},
 		{User: twice, Key: purge.DefaultKey(twice), Source: purge.SourceCLI},
 	})
 	if err != nil || both[0].Found != "refused" || both[0].Reason != purge.ReasonSuperseded || both[1].Request != both[2].Request ||
