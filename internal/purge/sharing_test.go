@@ -35,6 +35,7 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 					if emptied { // by the one who pointed the other row at it
 						s.books.ReplaceDownload(theirs, "")
 					}
+					ref, submission := ref, submission // the subtests run at the same time
 					ref.Table, ref.RowID, ref.CertificateID = purge.Live, 31, 31
 					s.books.AddReference(userA, ref)
 					if submission.AcceptShared != "" {
