@@ -148,7 +148,7 @@ func TestTheQueueOfChecksIsBounded(t *testing.T) {
 		}
 		all.Wait()
 		count := map[int]int{}
-		codes.Range(func(_, code any) bool { count[code.(int)]++; return true })
+		codes.Range(func(_, code any) bool { n, _ := code.(int); count[n]++; return true })
 		if count[http.StatusUnauthorized] != maxChecks+1 || count[http.StatusTooManyRequests] != 9 {
 			t.Errorf("got %v, want %d checked and the others 429", count, maxChecks+1)
 		}

@@ -266,7 +266,7 @@ func (s *Store) insertKeys(ctx context.Context, wishes []purge.Wish, known ledge
 		args = append(args, w.Key, m.id, cut(w.By, 160), now)
 		known.keys[w.Key] = m
 	}
-	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(wishes))
+	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(wishes)) //nolint:gosec // a text of our own
 	_, err := s.sql.ExecContext(ctx, text, args...)
 	return classify("writing idempotency keys to the ledger", err)
 }

@@ -100,8 +100,8 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 		if err := s.addOwners(ctx, owners); err != nil {
 			return err
 		}
-		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)}
-		if rows < ownersPage { // the end
+		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)} //nolint:gosec // a text of our own
+		if rows < ownersPage {                                                  // the end
 			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, UTC_TIMESTAMP(6), walked_at)",
 				[]any{max(at, last), column == "again"}
 		}
@@ -169,7 +169,7 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 		for _, o := range part {
 			args = append(args, o.id[:], o.user)
 		}
-		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + tuples("(?, ?)", len(part))
+		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + tuples("(?, ?)", len(part)) //nolint:gosec // a text of our own
 		_, err := s.sql.ExecContext(ctx, text, args...)
 		if err != nil {
 			return classify("writing down the owners of directories", err)
