@@ -249,7 +249,7 @@ func TestSecretsAreInNoFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	password := regexp.MustCompile(`(?m)^CERTPURGE_MYSQL_DSN=certpurge:([A-Z2-7]{20,})@`).FindStringSubmatch(string(text))
+	password := regexp.MustCompile(`(?m)^CERTPURGE_MYSQL_DSN=certpurge_worker:([A-Z2-7]{20,})@`).FindStringSubmatch(string(text))
 	if password == nil || strings.Count(string(text), password[1]) != 1 {
 		t.Errorf("got\n%s\nwant a random password in the environment and nowhere else", text)
 	}

@@ -132,7 +132,7 @@ func TestTheCheckCanFail(t *testing.T) {
 		},
 		"a user ends otherwise": {
 			spoil: func(w *world) {
-				w.exec("UPDATE LEDGER.requests SET state = 'done', reason = '' WHERE state = 'refused' ORDER BY id LIMIT 1")
+				w.exec("UPDATE LEDGER.requests SET state = 'done', reason = '', ended_as = 'done:' WHERE state = 'refused' ORDER BY id LIMIT 1")
 			},
 			want: audit.Findings{UnexpectedEnds: 1},
 		},
