@@ -46,6 +46,8 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 			} else {
 				w.retire(license, w.named(u.ID), false, "424 Client Error: Failed Dependency")
 			}
+		case purge.ReasonShared:
+			w.retire(license, w.named(u.ID), false, "424 Client Error: Failed Dependency")
 		case purge.ReasonNotRetiring:
 			w.retire(license, driver.Learner{ID: u.ID, Name: "nobody"}, false, "409 Client Error: Conflict")
 		case purge.ReasonHeld, purge.ReasonRetained:
