@@ -41,6 +41,20 @@ func TestOnlyAWholeListingIsBelieved(t *testing.T) {
 		"with something behind it":      {`{"kind": "storage#objects"} <html>`, false},
 		"with rubbish between":          {`{"kind": "storage#objects", oops}`, false},
 		"with items that are something": {`{"kind": "storage#objects", "items": "none"}`, false},
+		"with errors beside":            {`{"kind": "storage#objects", "errors": []}`, false},
+		"with an Error":                 {`{"kind": "storage#objects", "Error": null}`, false},
+		"with two kinds":                {`{"kind": "storage#objects", "kind": "storage#objects"}`, false},
+		"with two lists of items":       {`{"kind": "storage#objects", "items": [{"name": "x"}], "items": []}`, false},
+		"with items and Items":          {`{"kind": "storage#objects", "items": [], "Items": []}`, false},
+		"with ITEMS only":               {`{"kind": "storage#objects", "ITEMS": []}`, false},
+		"with items that are null":      {`{"kind": "storage#objects", "items": null}`, false},
+		"with an item that is null":     {`{"kind": "storage#objects", "items": [null]}`, false},
+		"with an item with two names":   {`{"kind": "storage#objects", "items": [{"name": "a", "name": "b"}]}`, false},
+		"with a token that is a number": {`{"kind": "storage#objects", "nextPageToken": 7}`, false},
+		"with a token that is null":     {`{"kind": "storage#objects", "nextPageToken": null}`, false},
+		"with a Token in another case":  {`{"kind": "storage#objects", "nextpagetoken": "a"}`, false},
+		"with prefixes":                 {`{"kind": "storage#objects", "prefixes": ["downloads/x/y/"]}`, false},
+		"with more that is new":         {`{"kind": "storage#objects", "etag": "CAE=", "extra": {"a": [1]}}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
