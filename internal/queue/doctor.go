@@ -22,7 +22,7 @@ const (
 	Orphan    Ailment = "task_in_no_list"      // the id is taken for ever, and nothing will run
 	Leaseless Ailment = "active_without_lease" // no worker has it, and the recoverer looks at leases only
 	Dangling  Ailment = "id_without_task"      // breaks the dashboard, and everything else that asks for the queue
-	Stump     Ailment = "task_without_message" // what dequeuing makes of a dangling id; looks active for ever
+	Stump     Ailment = "task_without_message" // what dequeuing makes of a dangling id, or no hash; looks active for ever
 )
 
 // Doctor looks into Redis for what asynq cannot mend. It reads asynq's own keys (internal/base of asynq v0.26.0; pinned
@@ -150,9 +150,10 @@ for i = 3, 6 do
 	listed = listed or redis.call("ZSCORE", KEYS[i], id)
 end
 local lease = redis.call("ZSCORE", KEYS[7], id)
-if redis.call("EXISTS", KEYS[8]) == 0 then
+local kind = redis.call("TYPE", KEYS[8]).ok
+if kind == "none" then
 	if listed or lease then found = "` + string(Dangling) + `" end
-elseif redis.call("HEXISTS", KEYS[8], "msg") == 0 then
+elseif kind ~= "hash" or redis.call("HEXISTS", KEYS[8], "msg") == 0 then
 	found = "` + string(Stump) + `"
 elseif not listed then
 	found = "` + string(Orphan) + `"

@@ -86,7 +86,7 @@ func (d *Doctor) oddListed(ctx context.Context, queue string, ids []string, leas
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !isAboutOneKey(err) {
 		return nil, err
 	}
 	var odd []string
@@ -98,6 +98,11 @@ func (d *Doctor) oddListed(ctx context.Context, queue string, ids []string, leas
 	return odd, nil
 }
 
+// isAboutOneKey reports whether an answer says that a key is missing, or that its value is of another type.
+func isAboutOneKey(err error) bool {
+	return errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE")
+}
+
 // oddHashes returns those of the tasks that are neither in one of the lists nor in the sorted set of their state.
 func (d *Doctor) oddHashes(ctx context.Context, queue string, ids []string, listed func(id string) bool) ([]string, error) {
 	states := make([]*redis.StringCmd, len(ids))
@@ -107,7 +112,7 @@ func (d *Doctor) oddHashes(ctx context.Context, queue string, ids []string, list
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !isAboutOneKey(err) {
 		return nil, err
 	}
 	scores := make([]*redis.FloatCmd, len(ids))

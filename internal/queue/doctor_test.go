@@ -43,6 +43,14 @@ func (w ward) do(args ...any) {
 	}
 }
 
+// set puts a text where something else belongs.
+func (w ward) set(name string) {
+	w.t.Helper()
+	if err := w.rdb.Set(w.t.Context(), w.key(name), "text", 0).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // fill puts tasks into every state by asynq's own hand: user 1 completed, 2 archived, 3 waiting for a retry, 4 scheduled
 // as a follow-up of 42, 42 active, 5 pending.
 func (w ward) fill() (release func()) {
@@ -105,6 +113,8 @@ func TestDoctorFindsAndMendsEachAilment(t *testing.T) {
 		"an active hash is evicted":        {42, func(w ward) { w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
 		"a lease is left of an active one": {42, func(w ward) { w.do("LREM", w.key("active"), 0, id); w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
 		"a hash loses its message":         {42, func(w ward) { w.do("HDEL", w.key("t:"+id), "msg") }, queue.Stump},
+		"a task is a text":                 {76, func(w ward) { w.set("t:purge:76") }, queue.Stump},
+		"a listed task is a text":          {5, func(w ward) { w.do("DEL", w.key("t:purge:5")); w.set("t:purge:5") }, queue.Stump},
 		"a stump of one certificate":       {78, func(w ward) { w.do("HSET", w.key("t:purge:78:c9"), "result", "x") }, queue.Stump},
 		"a stump of its follow-up":         {79, func(w ward) { w.do("HSET", w.key("t:purge:79:c9:5"), "result", "x") }, queue.Stump},
 		"a stump is in no list":            {77, func(w ward) { w.do("HSET", w.key("t:purge:77"), "result", "x") }, queue.Stump},
@@ -365,5 +375,16 @@ func TestDoctorEndsWithItsContextAndItsServer(t *testing.T) {
 	}
 	if _, err := d.Conditions(t.Context()); err == nil {
 		t.Error("read conditions of a server that is away")
+	}
+}
+
+// TestMissingTakesNoTextForATask: one such key must not stop the reconciler.
+func TestMissingTakesNoTextForATask(t *testing.T) {
+	t.Parallel()
+	w := ward{t, newRedis(t)}
+	w.set("t:purge:42")
+	missing, err := queue.NewKeeper(w.rdb, clientConfig).Missing(t.Context(), []purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})
+	if err != nil || len(missing) != 2 {
+		t.Errorf("got %+v, %v", missing, err)
 	}
 }

@@ -57,7 +57,7 @@ func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err != nil && !isAboutOneKey(err) {
 		return nil, fmt.Errorf("looking for tasks: %w", err)
 	}
 	var missing []purge.OpenRequest
@@ -65,7 +65,7 @@ func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge
 		live := false
 		for _, l := range looks[i] {
 			switch text, err := l.state.Result(); {
-			case err != nil && !errors.Is(err, redis.Nil):
+			case err != nil && !isAboutOneKey(err):
 				return nil, fmt.Errorf("looking for tasks: %w", err)
 			case !l.message.Val(): // a stump, left of a task whose hash was evicted: nothing can run it
 			case text == "pending" || text == "active" || text == "scheduled" || text == "retry":

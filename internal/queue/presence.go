@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // WorkerState is what a worker does.
@@ -166,6 +168,9 @@ func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		if text, ok := text.(string); !ok || json.Unmarshal([]byte(text), &w) != nil {
 			continue // it has gone, or is of a version that says it otherwise
 		}
+		// Others may write there, too.
+		w.Host, w.Version = purge.Printable(w.Host), purge.Printable(w.Version)
+		w.State, w.Reason = WorkerState(purge.Printable(string(w.State))), purge.Printable(w.Reason)
 		all = append(all, w)
 	}
 	return all, nil

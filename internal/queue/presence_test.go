@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -144,4 +145,22 @@ func TestStandstillSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	says("queue purge is paused")
+}
+
+// TestForgedWorkersAreShownCleaned: whatever may write to Redis may put anything there.
+func TestForgedWorkersAreShownCleaned(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	const list = "asynq:{certpurge:workers}"
+	forged := `{"host":"\u001b]0;owned\u0007h","pid":1,"state":"paused","version":"\u202e1","reason":"` + strings.Repeat(`\n`, 100) + strings.Repeat("x", 10_000) + `"}`
+	if err := errors.Join(rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "h"}).Err(), rdb.Set(t.Context(), list+":h", forged, 0).Err()); err != nil {
+		t.Fatal(err)
+	}
+	workers, err := queue.Workers(t.Context(), rdb)
+	if err != nil || len(workers) != 1 {
+		t.Fatalf("got %v, %v", workers, err)
+	}
+	if text := workers[0].String(); strings.ContainsAny(text, "\x1b\x07\n") || len(text) > 1000 || workers[0].Version != "1" {
+		t.Errorf("got %q", text)
+	}
 }
