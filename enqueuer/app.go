@@ -128,9 +128,8 @@ func (a *app) printJSON(v any) error {
 	return nil
 }
 
-func (a *app) printf(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.streams.Out, format, args...)
-}
+// printf prints a text; what it is given may come from the ledger or from Redis.
+func (a *app) printf(format string, args ...any) { cli.Printf(a.streams.Out, format, args...) }
 
 // accepter names who runs the command if what is in doubt is accepted; otherwise it is empty.
 func accepter(accept bool) string {

@@ -93,7 +93,7 @@ func (a *app) printCoverage(shares []share, left int, list bool, out *output) er
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "STATE\tREASON\tUSERS")
 	for _, s := range shares {
-		fmt.Fprintf(w, "%s\t%s\t%d\n", s.State, s.Reason, s.Users)
+		cli.Printf(w, "%s\t%s\t%d\n", s.State, s.Reason, s.Users)
 	}
 	return w.Flush()
 }

@@ -114,13 +114,16 @@ func (a *app) printFinds(finds []doctor.Find, fix bool) {
 		return
 	}
 	for _, s := range []doctor.Severity{doctor.Severe, doctor.Warn, doctor.Note} {
-		title := string(s) + "\n"
+		titled := false
 		for _, f := range finds {
 			if f.Severity != s {
 				continue
 			}
-			a.printf("%s  %s: %s\n    %s\n", title, f.Kind, f.Subject, f.Text)
-			title = ""
+			if !titled {
+				a.printf("%s\n", s)
+			}
+			titled = true
+			a.printf("  %s: %s\n    %s\n", f.Kind, f.Subject, f.Text)
 			switch {
 			case f.Fix == "":
 			case f.Fixed:

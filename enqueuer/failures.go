@@ -127,14 +127,14 @@ func (a *app) groupFailures(
 	if *out == "json" {
 		return found, a.printJSON(map[string]any{"failures": counts})
 	}
-	separator := "\t"
+	line := "%s\t%d\n"
 	if *out == "csv" {
-		separator = ","
+		line = "%s,%d\n"
 		a.printf("reason,requests\n")
 	}
 	for _, r := range failureReasons {
 		if counts[r] > 0 {
-			a.printf("%s%s%d\n", r, separator, counts[r])
+			a.printf(line, r, counts[r])
 		}
 	}
 	return found, nil

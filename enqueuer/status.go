@@ -119,7 +119,7 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "STATE\tREASON\tREQUESTS")
 	for _, t := range tallies {
-		fmt.Fprintf(w, "%s\t%s\t%d\n", t.State, t.Reason, t.Count)
+		cli.Printf(w, "%s\t%s\t%d\n", t.State, t.Reason, t.Count)
 	}
 	if len(tallies) == 0 {
 		fmt.Fprintln(w, "no request was ever made")
@@ -127,7 +127,7 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
 	if redisErr == nil {
 		fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
 		for _, d := range depths {
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed, d.Archived, d.Paused)
+			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed, d.Archived, d.Paused)
 		}
 	}
 	if err := w.Flush(); err != nil {

@@ -148,7 +148,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	if code == ExitInterrupted {
 		err = errors.New("interrupted; what was accepted goes on, and the command may be repeated")
 	}
-	_, _ = fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	_, _ = fmt.Fprintf(stderr, "%s: %s\n", root.Name(), EscapeLines(err.Error()))
 	return code
 }
 

@@ -83,7 +83,7 @@ func ask(ctx context.Context, out io.Writer, url string) error {
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", url, err)
 	}
-	if _, err := fmt.Fprintln(out, strings.TrimSpace(string(body))); err != nil {
+	if _, err := fmt.Fprintln(out, EscapeLines(strings.TrimSpace(string(body)))); err != nil {
 		return fmt.Errorf("printing the answer of %s: %w", url, err)
 	}
 	if answer.StatusCode != http.StatusOK {
