@@ -10,6 +10,8 @@
 //     first delete.
 //  3. Only this certificate's objects. Names are built from ids of 32 lower-case hexadecimal digits and end in "/";
 //     buckets come from the configuration. An empty or odd id never becomes a prefix. A verify_uuid alone is no reference.
+//     A directory whose id a row of another user holds, or held when it was last read, is neither listed nor deleted until
+//     the settings or an operator accept it.
 //  4. Only two columns: download_uuid and download_url, in the live table and, unless switched off, in the history
 //     table. Every UPDATE is guarded by the old values; no history row is written.
 //  5. Nothing accepted is lost. A request is in the ledger before its task is in Redis, and ends as done, refused or
