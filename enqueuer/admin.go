@@ -24,7 +24,7 @@ func serveAdmin(
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
-	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base}, overview.Real(store, rdb, health.Problems,
+	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base}, overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems,
 		purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
 	if err := registry.Register(page.Servers()); err != nil {
 		page.Close()

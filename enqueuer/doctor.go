@@ -9,6 +9,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/doctor"
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
@@ -16,7 +17,7 @@ func newDoctorCommand(a *app) *cobra.Command {
 	var out *output
 	var fix bool
 	var settle time.Duration
-	d := doctor.Doctor{Now: time.Now}
+	d := doctor.Doctor{Now: time.Now, Role: mysql.RoleEnqueuer}
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong between ledger, Redis and settings, and mend what is safe to mend",

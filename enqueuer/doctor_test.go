@@ -385,7 +385,7 @@ func TestDoctorLooksTwice(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	ended, waits, needless := p.retiring("ended"), p.retiring("waits"), p.retiring("needless")
-	d := &doctor.Doctor{Store: p.store, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb}, Now: time.Now}
+	d := &doctor.Doctor{Store: p.store, Role: mysql.RoleEnqueuer, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb}, Now: time.Now}
 	d.Keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	d.Wait = func(context.Context) error { // somebody asks again

@@ -41,8 +41,8 @@ GRANT SELECT ON `certpurge`.* TO 'certpurge_enqueuer'@'%';
 CREATE USER IF NOT EXISTS 'certpurge_worker'@'%' IDENTIFIED BY 'change-me-worker';
 ALTER USER 'certpurge_worker'@'%' IDENTIFIED BY 'change-me-worker';
 GRANT SELECT (`id`) ON `openedx`.`auth_user` TO 'certpurge_worker'@'%';
-GRANT SELECT (`id`, `user_id`) ON `openedx`.`user_api_userretirementrequest` TO 'certpurge_worker'@'%';
-GRANT SELECT (`id`, `user_id`, `current_state_id`) ON `openedx`.`user_api_userretirementstatus` TO 'certpurge_worker'@'%';
+GRANT SELECT (`id`, `created`, `user_id`) ON `openedx`.`user_api_userretirementrequest` TO 'certpurge_worker'@'%';
+GRANT SELECT (`id`, `created`, `user_id`, `current_state_id`) ON `openedx`.`user_api_userretirementstatus` TO 'certpurge_worker'@'%';
 GRANT SELECT (`id`, `state_name`) ON `openedx`.`user_api_retirementstate` TO 'certpurge_worker'@'%';
 GRANT SELECT (`id`, `user_id`, `verify_uuid`, `download_uuid`, `download_url`), UPDATE (`download_uuid`, `download_url`)
   ON `openedx`.`certificates_generatedcertificate` TO 'certpurge_worker'@'%';

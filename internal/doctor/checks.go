@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
@@ -175,7 +174,7 @@ const KindDatabase = "database_settings"
 
 // database looks at rights, at the ledger's version and at the server's settings.
 func (d *Doctor) database(ctx context.Context) ([]Find, error) {
-	problems, err := d.Store.Problems(ctx)
+	problems, err := d.Store.Problems(ctx, d.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -183,18 +182,18 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 	for _, problem := range problems {
 		finds = append(finds, Find{
 			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
-			Text: "Requests cannot be recorded, or not be judged, because of this: " + problem.Error() + ".",
+			Text: "Nothing can be recorded, or judged, because of this: " + problem.Error() + ".",
 		})
 	}
-	excess, err := d.Store.ExcessRights(ctx, mysql.RoleEnqueuer)
+	excess, err := d.Store.ExcessRights(ctx, d.Role)
 	if err != nil {
 		return nil, err
 	}
 	if len(excess) > 0 {
 		finds = append(finds, Find{
 			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
-			Text: "The enqueuer's account may do more than it needs, so a mistake or a stolen password could, too: " + listed(excess) +
-				". Give it the rights of configs/mysql/grants.sql only; the worker has an account of its own.",
+			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password could, too: " + listed(excess) +
+				". Give it the rights of configs/mysql/grants.sql only; worker and enqueuer have one each.",
 		})
 	}
 	return finds, nil

@@ -15,6 +15,7 @@ import (
 // Doctor holds what the checks look at. Set the fields once.
 type Doctor struct {
 	Store  *mysql.Store
+	Role   mysql.Role // of its account
 	Redis  redis.UniversalClient
 	Queue  *queue.Doctor
 	Keeper *queue.Keeper

@@ -150,6 +150,15 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 	if err := errors.Join(f.Check(t.Context()), f.enqueuer.CheckIntake(t.Context())); err != nil {
 		t.Errorf("checking under the shipped grants: %v", err)
 	}
+	// The overview shows both, on the page of either program.
+	for role, store := range map[mysql.Role]*mysql.Store{mysql.RoleWorker: f.Store, mysql.RoleEnqueuer: f.enqueuer} {
+		uncovered := store.EachUncovered(t.Context(), func(purge.Retirement) bool { return true }, func(mysql.Uncovered) error { return nil })
+		problems, err := store.Problems(t.Context(), role)
+		excess, excessErr := store.ExcessRights(t.Context(), role)
+		if err := errors.Join(uncovered, err, excessErr); err != nil || len(problems) > 0 || len(excess) > 0 {
+			t.Errorf("%s: got %v, %v and %v under the shipped grants", role, err, problems, excess)
+		}
+	}
 	both := []string{
 		"UPDATE LMS.certificates_generatedcertificate SET status = 'x'",
 		"UPDATE LMS.certificates_generatedcertificate SET verify_uuid = ''",

@@ -69,7 +69,7 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 			}
 			check("Check", f.Check(t.Context()))
 			check("CheckIntake", f.enqueuer.CheckIntake(t.Context()))
-			problems, err := f.enqueuer.Problems(t.Context())
+			problems, err := f.enqueuer.Problems(t.Context(), mysql.RoleEnqueuer)
 			if err != nil || len(problems) == 0 {
 				t.Fatalf("Problems: got %v, %v", problems, err)
 			}

@@ -10,14 +10,18 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Problems does what CheckIntake does, but goes on after a problem and returns all of them. An error means that it could not
+// Problems does what Check does, or for the enqueuer CheckIntake, but goes on after a problem and returns all of them. An error means that it could not
 // look, because the server cannot be reached for example.
-func (s *Store) Problems(ctx context.Context) ([]error, error) {
+func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
 	}
+	checks := s.checks()
+	if role == RoleEnqueuer {
+		checks = s.intakeChecks()
+	}
 	var problems []error
-	for _, check := range s.intakeChecks() {
+	for _, check := range checks {
 		switch err := check(ctx); {
 		case err == nil:
 		case purge.ClassOf(err) == purge.Misconfigured:

@@ -31,7 +31,7 @@ func TestProblems(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, lms.UTF8MB4)
 			tc.spoil(f, "'"+f.accounts.Enqueuer.Name+"'@'%'")
-			problems, err := f.open(f.db.LedgerDSN(f.accounts.Enqueuer)).Problems(t.Context())
+			problems, err := f.open(f.db.LedgerDSN(f.accounts.Enqueuer)).Problems(t.Context(), mysql.RoleEnqueuer)
 			if err != nil || len(problems) != len(tc.want) {
 				t.Fatalf("got %v, %v; want %d problems", problems, err, len(tc.want))
 			}
@@ -54,7 +54,7 @@ func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if problems, err := store.Problems(t.Context()); err == nil || problems != nil || purge.ClassOf(err) != purge.Unavailable {
+	if problems, err := store.Problems(t.Context(), mysql.RoleEnqueuer); err == nil || problems != nil || purge.ClassOf(err) != purge.Unavailable {
 		t.Errorf("got %v, %v; want an error", problems, err)
 	}
 }
