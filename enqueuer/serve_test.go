@@ -41,7 +41,7 @@ func (c *console) serve() *served {
 	sum := sha256.Sum256([]byte(someToken))
 	file := filepath.Join(c.t.TempDir(), "enqueuer.yaml")
 	err := os.WriteFile(file, []byte(fmt.Sprintf(`
-serve: {listen: "127.0.0.1:0"}
+serve: {listen: "127.0.0.1:0", read_timeout: 5m}
 admin: {listen: "127.0.0.1:0"}
 tokens:
   - {name: test, sha256: %s, rights: [enqueue, read, requeue], rate: 10000, burst: 100000}

@@ -18,15 +18,13 @@ type ListenConfig struct {
 	Address         string
 	CertificateFile string // PEM with the chain; empty for no TLS
 	KeyFile         string
-	ReadTimeout     time.Duration // for a whole request
+	ReadTimeout     time.Duration // for a whole request, its headers included
 	Hold            time.Duration // how long an answer may be held back
 	Drain           time.Duration // for requests in hand, when told to stop
 	Log             *slog.Logger
 }
 
 const (
-	// headerTime is how long a client may take to send the headers of a request.
-	headerTime = 5 * time.Second
 	// writeTime is how long sending an answer may take, beyond the time for which it is held back.
 	writeTime = 2 * time.Minute
 	// maxHeader bounds the headers of a request in bytes: a token of 8 KiB and room to spare.
@@ -49,7 +47,7 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
 		Handler: handler, Protocols: &protocols, MaxHeaderBytes: maxHeader, IdleTimeout: idleTime,
-		ReadHeaderTimeout: min(headerTime, cfg.ReadTimeout), ReadTimeout: cfg.ReadTimeout,
+		ReadTimeout: cfg.ReadTimeout,
 		WriteTimeout: cfg.ReadTimeout + cfg.Hold + writeTime,
 		ErrorLog:     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // what clients do to a connection is not our error
 	}
