@@ -89,44 +89,8 @@ func (s *servers) close() {
 	_ = s.store.Close()
 }
 
-// output is what the flag -o of a command says.
-type output string
-
-// outputFlag adds the flag -o. Without formats they are text, the default, and json.
-func (a *app) outputFlag(cmd *cobra.Command, formats ...string) *output {
-	if len(formats) == 0 {
-		formats = []string{"text", "json"}
-	}
-	chosen := output(formats[0])
-	cmd.Flags().VarP(&formatFlag{&chosen, formats}, "output", "o", "output format: "+strings.Join(formats, " or "))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
-	return &chosen
-}
-
-// formatFlag implements pflag.Value.
-type formatFlag struct {
-	chosen  *output
-	formats []string
-}
-
-func (f *formatFlag) Set(s string) error {
-	if !slices.Contains(f.formats, s) {
-		return fmt.Errorf("expected %s", strings.Join(f.formats, " or "))
-	}
-	*f.chosen = output(s)
-	return nil
-}
-
-func (f *formatFlag) String() string { return string(*f.chosen) }
-func (f *formatFlag) Type() string   { return "FORMAT" }
-
 // printJSON writes one object on one line.
-func (a *app) printJSON(v any) error {
-	if err := json.NewEncoder(a.streams.Out).Encode(v); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	return nil
-}
+func (a *app) printJSON(v any) error { return cli.PrintJSON(a.streams.Out, v) }
 
 // printf prints a text; what it is given may come from the ledger or from Redis.
 func (a *app) printf(format string, args ...any) { cli.Printf(a.streams.Out, format, args...) }

@@ -26,7 +26,7 @@ type backfillOptions struct {
 	queue        string
 	highWater    int
 	wait         bool
-	output       *output
+	output       *cli.Format
 
 	sinceTime, untilTime time.Time
 }
@@ -97,7 +97,7 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.IntVar(&o.highWater, "high-water", 50_000, "ask for nobody while this many `TASKS` wait in the queue")
 	f.BoolVar(&o.wait, "wait", false, "follow the requests until all have ended")
-	o.output = a.outputFlag(cmd)
+	o.output = cli.FormatFlag(cmd)
 	return cmd
 }
 

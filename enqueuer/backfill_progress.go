@@ -3,17 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
-
-	"golang.org/x/term"
 
 	"github.com/certpurge/certpurge/internal/backfill"
+	"github.com/certpurge/certpurge/internal/cli"
 )
 
 const (
@@ -21,36 +16,20 @@ const (
 	drawEvery = 200 * time.Millisecond // on one
 )
 
-// progress says how far a backfill is: on a terminal in one line that is drawn again and again, elsewhere line by line.
+// progress says how far a backfill is.
 type progress struct {
-	mu       sync.Mutex
-	out      io.Writer
-	terminal bool
-	width    func() int
-	drawn    int // characters of the line that is on the terminal
+	*cli.Progress
+
 	// standstill follows whether tasks are taken; nil for a run that makes none.
 	standstill func(ctx context.Context, changed func(why string)) (stop func())
 }
 
-func (a *app) newProgress() *progress {
-	p := &progress{out: a.streams.Err, width: func() int { return 80 }}
-	if f, ok := a.streams.Err.(*os.File); ok && isTerminal(f) && !slices.Contains(a.streams.Environ, "TERM=dumb") {
-		p.terminal = true
-		p.width = func() int {
-			width, _, err := term.GetSize(int(f.Fd()))
-			if err != nil || width < 1 {
-				return 80
-			}
-			return width
-		}
-	}
-	return p
-}
+func (a *app) newProgress() *progress { return &progress{Progress: cli.NewProgress(a.streams)} }
 
 // start shows a status until it is stopped.
 func (p *progress) start(ctx context.Context, status *backfill.Status) (stop func()) {
 	every := lineEvery
-	if p.terminal {
+	if p.Terminal() {
 		every = drawEvery
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -59,7 +38,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	if p.standstill != nil {
 		stopFollowing = p.standstill(ctx, func(why string) {
 			status.Stand(why != "")
-			p.notice(standstillNotice(why))
+			p.Notice(standstillNotice(why))
 		})
 	}
 	var showing sync.WaitGroup
@@ -71,9 +50,10 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 			case <-ctx.Done():
 				return
 			case <-asked:
-				p.notice(line(status.Now(), 0))
+				p.Notice(line(status.Now(), 0))
 			case <-ticker.C:
-				p.show(status.Now())
+				now := status.Now()
+				p.Show(func(width int) string { return line(now, width) })
 			}
 		}
 	})
@@ -82,38 +62,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 		stopFollowing()
 		forget()
 		showing.Wait()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.clear()
-	}
-}
-
-// notice writes a line that stays.
-func (p *progress) notice(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.clear()
-	_, _ = fmt.Fprintln(p.out, text) // whoever does not read it is not told
-}
-
-func (p *progress) show(s backfill.Snapshot) {
-	if !p.terminal {
-		p.notice(line(s, 0))
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	text := line(s, p.width()-1) // in the last column, some terminals begin a new line
-	p.clear()
-	_, _ = fmt.Fprint(p.out, text)
-	p.drawn = utf8.RuneCountInString(text)
-}
-
-// clear takes the drawn line away, without any control sequence that a simple terminal would print.
-func (p *progress) clear() {
-	if p.drawn > 0 {
-		_, _ = fmt.Fprint(p.out, "\r"+strings.Repeat(" ", min(p.drawn, p.width()-1))+"\r")
-		p.drawn = 0
+		p.Clear()
 	}
 }
 

@@ -40,7 +40,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	show := a.newProgress()
 	runner := &backfill.Runner{
 		Source: source, MaxUsers: o.maxUsers, HighWater: o.highWater, Rate: o.rate, Patience: patience,
-		Status: backfill.NewStatus(time.Now), Notice: show.notice,
+		Status: backfill.NewStatus(time.Now), Notice: show.Notice,
 	}
 	if o.checkpoint != "" {
 		if runner.Checkpoint, err = backfill.OpenCheckpoint(o.checkpoint, source); err != nil {
@@ -108,7 +108,7 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		return badList(err, users, sum)
 	case err != nil && !capped:
 		if errors.Is(err, context.Canceled) {
-			show.notice("stopped; to go on, " + o.again())
+			show.Notice("stopped; to go on, " + o.again())
 			return err
 		}
 		return cli.Unavailable(fmt.Errorf("%w; to go on, %s", err, o.again()))

@@ -19,7 +19,7 @@ const neverRequested = "never_requested"
 
 func newCoverageCommand(a *app) *cobra.Command {
 	var list bool
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "coverage",
 		Short: "Count retiring users who still have links, and so files: the number to bring to zero",
@@ -33,7 +33,7 @@ It reads indexed pages and changes nothing. Exit code 0 only if no such user is 
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.coverage(cmd, list, out) },
 	}
 	cmd.Flags().BoolVar(&list, "list", false, "print a line for each user: user id, state, reason, request id")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 
@@ -44,7 +44,7 @@ type share struct {
 	Users  int          `json:"users"`
 }
 
-func (a *app) coverage(cmd *cobra.Command, list bool, out *output) error {
+func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 	cfg, store, err := a.openStore()
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *output) error {
 	return nil
 }
 
-func (a *app) printCoverage(shares []share, left int, list bool, out *output) error {
+func (a *app) printCoverage(shares []share, left int, list bool, out *cli.Format) error {
 	if *out == "json" {
 		return a.printJSON(map[string]any{"users_left": left, "by_state": orEmpty(shares)})
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
@@ -15,7 +13,7 @@ import (
 
 func newDemoCommand(a *app) *cobra.Command {
 	o := demo.Options{Out: a.streams.Out, Err: a.streams.Err}
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Purge invented users on private servers, and check the result independently",
@@ -34,9 +32,9 @@ Exit code 0 only if the check holds.
 				return cli.Usage("--users: expected at least 1, is %d", o.Users)
 			}
 			o.JSON = *out == "json"
-			o.Terminal = isTerminal(a.streams.Out)
+			o.Terminal = cli.IsTerminal(a.streams.Out)
 			if o.JSON { // then people read the other stream
-				o.Terminal = isTerminal(a.streams.Err)
+				o.Terminal = cli.IsTerminal(a.streams.Err)
 			}
 			var err error
 			if o.Enqueuer, o.Worker, err = binaries(); err != nil {
@@ -50,17 +48,9 @@ Exit code 0 only if the check holds.
 	f.IntVar(&o.Users, "users", 1000, "`NUMBER` of retiring users to invent, beside the awkward ones")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the invented site: the same one makes the same site")
 	f.BoolVar(&o.Keep, "keep", false, "leave everything running until Ctrl-C, and say how to connect")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	cmd.AddCommand(newDemoSiteCommand(a))
 	return cmd
-}
-
-func isTerminal(w io.Writer) bool {
-	if out, ok := w.(interface{ Unwrap() io.Writer }); ok { // of internal/cli
-		w = out.Unwrap()
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // binaries finds this program and the worker beside it.

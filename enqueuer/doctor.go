@@ -14,7 +14,7 @@ import (
 )
 
 func newDoctorCommand(a *app) *cobra.Command {
-	var out *output
+	var out *cli.Format
 	var fix bool
 	var settle time.Duration
 	d := doctor.Doctor{Now: time.Now, Role: mysql.RoleEnqueuer}
@@ -78,7 +78,7 @@ cannot be reached, 5, that one does not let this account in.
 	f.BoolVar(&fix, "fix", false, "mend what is safe to mend; without it, nothing is changed")
 	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
 	f.DurationVar(&settle, "settle", 2*time.Second, "time between the two looks at a task that seems broken")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 

@@ -26,7 +26,7 @@ type enqueueOptions struct {
 	acceptShared bool
 	wait         bool
 	timeout      time.Duration
-	output       *output
+	output       *cli.Format
 }
 
 func newEnqueueCommand(a *app) *cobra.Command {
@@ -64,7 +64,7 @@ after you have checked that the files in it are this user's: they are erased the
 	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
 	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
-	o.output = a.outputFlag(cmd)
+	o.output = cli.FormatFlag(cmd)
 	return cmd
 }
 

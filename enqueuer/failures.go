@@ -71,7 +71,7 @@ func (f *failureFlags) filter(states ...purge.State) (mysql.Filter, error) {
 func newFailuresCommand(a *app) *cobra.Command {
 	var flags failureFlags
 	var group bool
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "failures",
 		Short: "List failed requests, with the reason of each",
@@ -105,13 +105,13 @@ code is 2 if the LMS does not have the user, 8 if no request was ever made, and 
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&group, "by-reason", false, "count by reason instead of listing")
-	out = a.outputFlag(cmd, "text", "json", "csv")
+	out = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
 }
 
 // groupFailures counts the chosen requests by reason.
 func (a *app) groupFailures(
-	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output,
+	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *cli.Format,
 ) (found int, err error) {
 	counts := map[purge.Reason]int{}
 	err = store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
@@ -142,7 +142,7 @@ func (a *app) groupFailures(
 
 // listFailures prints the chosen requests as they are read; there may be many.
 func (a *app) listFailures(
-	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *output,
+	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *cli.Format,
 ) (found int, err error) {
 	each := func(show func([]mysql.Request) error) error {
 		return store.EachRequest(cmd.Context(), filter, func(rows []mysql.Request) error {
@@ -173,7 +173,7 @@ func (a *app) listFailures(
 		}
 		return found, err
 	}
-	w := newCSV(a.streams.Out)
+	w := cli.NewCSV(a.streams.Out)
 	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail", "certificate_id"}) // Error tells
 	err = each(func(rows []mysql.Request) error {
 		for _, r := range rows {

@@ -86,7 +86,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		}
 		formats := []string{""}
 		if flag := cmd.Flags().Lookup("output"); flag != nil {
-			formats = flag.Value.(*formatFlag).formats //nolint:errcheck,forcetypeassert // all of that name are
+			formats = flag.Value.(interface{ Formats() []string }).Formats() //nolint:errcheck,forcetypeassert // all of that name are
 		}
 		for _, args := range append(commands[name], []string{"--help"}) {
 			for _, format := range formats {
@@ -165,7 +165,7 @@ func TestATerminalIsRecognised(t *testing.T) {
 	for file, want := range map[*os.File]bool{terminal: true, devFull(t): false} {
 		got := false
 		build := func(s cli.Streams) *cobra.Command {
-			return &cobra.Command{Use: "tool", Run: func(*cobra.Command, []string) { got = isTerminal(s.Out) }}
+			return &cobra.Command{Use: "tool", Run: func(*cobra.Command, []string) { got = cli.IsTerminal(s.Out) }}
 		}
 		code := cli.Execute(t.Context(), build, cli.Streams{Out: file, Err: &bytes.Buffer{}}, nil)
 		if code != cli.ExitOK || got != want {

@@ -11,7 +11,7 @@ import (
 )
 
 func newReconcileCommand(a *app) *cobra.Command {
-	var out *output
+	var out *cli.Format
 	r := reconcile.Reconciler{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	cmd := &cobra.Command{
 		Use:   "reconcile",
@@ -49,7 +49,7 @@ no worker running. It ends no request and touches neither LMS nor bucket, so it 
 	f.DurationVar(&r.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
 	f.IntVar(&r.Rate, "rate", 500, "`TASKS` a second to put back")
 	f.IntVar(&r.HighWater, "high-water", 50_000, "put none back while this many `TASKS` wait")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 

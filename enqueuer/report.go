@@ -15,7 +15,7 @@ import (
 
 func newReportCommand(a *app) *cobra.Command {
 	var user, since, until string
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Print the evidence of erasures, of a user or of a period, for an auditor",
@@ -60,7 +60,7 @@ left none.
 	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
 	cmd.Flags().StringVar(&since, "since", "", "evidence settled at this `TIME` or later")
 	cmd.Flags().StringVar(&until, "until", "", "evidence settled before this `TIME`")
-	out = a.outputFlag(cmd, "csv", "json")
+	out = cli.FormatFlag(cmd, "csv", "json")
 	return cmd
 }
 
@@ -123,7 +123,7 @@ func (a *app) reportJSON(each evidence) error {
 }
 
 func (a *app) reportCSV(each evidence) error {
-	w := newCSV(a.streams.Out)
+	w := cli.NewCSV(a.streams.Out)
 	_ = w.Write([]string{
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object", "generation",
 		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by",

@@ -17,7 +17,7 @@ import (
 func newRequeueCommand(a *app) *cobra.Command {
 	var flags failureFlags
 	var all, execute, accept, shared bool
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "requeue [REQUEST_ID...]",
 		Short: "Run failed or refused requests again, once their cause is mended",
@@ -58,7 +58,7 @@ ever made.
 	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
 	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 
@@ -95,7 +95,7 @@ type requeued struct {
 	Requeued int  `json:"requeued"`
 }
 
-func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening, execute bool, out *output) error {
+func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening, execute bool, out *cli.Format) error {
 	s, err := a.openBoth(cmd)
 	if err != nil {
 		return err

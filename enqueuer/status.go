@@ -16,7 +16,7 @@ import (
 )
 
 func newStatusCommand(a *app) *cobra.Command {
-	var out *output
+	var out *cli.Format
 	var key, caller string
 	cmd := &cobra.Command{
 		Use:   "status [USER_ID]",
@@ -56,12 +56,12 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 	}
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
 	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token portal\"; without it, the key is a command's")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 
 // statusOf prints the requests of one user or key.
-func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *output) error {
+func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *cli.Format) error {
 	_, store, err := a.openStore()
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *output) err
 }
 
 // statusOfAll prints tallies and the depth of the queues. The ledger's part is shown even if Redis is away.
-func (a *app) statusOfAll(cmd *cobra.Command, out *output) error {
+func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	cfg, store, err := a.openStore()
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func orEmpty[T any](list []T) []T {
 }
 
 // printRequests prints requests one by one, with what an operator needs to know of each.
-func (a *app) printRequests(rows []mysql.Request, out *output) error {
+func (a *app) printRequests(rows []mysql.Request, out *cli.Format) error {
 	if *out == "json" {
 		return a.printJSON(map[string]any{"requests": orEmpty(rows)})
 	}

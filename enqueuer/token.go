@@ -24,7 +24,7 @@ type tokenEntry struct {
 }
 
 func newTokenCommand(a *app) *cobra.Command {
-	var out *output
+	var out *cli.Format
 	entry := config.DefaultToken()
 	cmd := &cobra.Command{
 		Use:   "token NAME --rights RIGHT,…",
@@ -71,6 +71,6 @@ tokens:
 	cmd.Flags().IntVar(&entry.Rate, "rate", entry.Rate, "`REQUESTS` a second in the long run")
 	cmd.Flags().IntVar(&entry.Burst, "burst", entry.Burst, "`REQUESTS` at once after a pause")
 	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]string{"enqueue", "read", "requeue"}, cobra.ShellCompDirectiveNoFileComp))
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }

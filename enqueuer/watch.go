@@ -21,7 +21,7 @@ import (
 
 func newWatchCommand(a *app) *cobra.Command {
 	var once bool
-	var out *output
+	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "watch",
 		Short: "Ask by itself for users who have become eligible and still have links",
@@ -58,7 +58,7 @@ is down it waits, and says so. With --once it makes one round, prints what it di
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "make one round and end")
-	out = a.outputFlag(cmd)
+	out = cli.FormatFlag(cmd)
 	return cmd
 }
 
@@ -152,7 +152,7 @@ func (w *watcher) check(ctx context.Context) error {
 }
 
 // watchOnce makes one round and prints it.
-func (a *app) watchOnce(ctx context.Context, w *watcher, out *output) error {
+func (a *app) watchOnce(ctx context.Context, w *watcher, out *cli.Format) error {
 	if err := w.check(ctx); err != nil {
 		return cli.Unavailable(err)
 	}

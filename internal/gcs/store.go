@@ -146,7 +146,7 @@ func (s *Store) generation(dir purge.Directory, a *storage.ObjectAttrs) purge.Ge
 		until = time.Time{}
 	}
 	return purge.Generation{
-		Directory: dir, Name: a.Name, Number: a.Generation, Size: a.Size,
+		Directory: dir, Name: a.Name, Number: a.Generation, Size: a.Size, Created: a.Created,
 		Held: a.TemporaryHold || a.EventBasedHold, RetainedUntil: until, CacheControl: a.CacheControl,
 	}
 }

@@ -47,7 +47,7 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
 		Handler: handler, Protocols: &protocols, MaxHeaderBytes: maxHeader, IdleTimeout: idleTime,
-		ReadTimeout: cfg.ReadTimeout,
+		ReadTimeout:  cfg.ReadTimeout,
 		WriteTimeout: cfg.ReadTimeout + cfg.Hold + writeTime,
 		ErrorLog:     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // what clients do to a connection is not our error
 	}

@@ -81,11 +81,8 @@ func (s *Store) Intend(
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	s.addObjects(&q, attempt, intents, time.Time{})
 	text, args := s.tables.retirement("= ?"), []any{attempt.User}
-	if len(empty) > 0 { // all that ever held a file: a list of the empty ones could be too large for one statement
-		text += " UNION ALL SELECT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
-			" FROM evidence_objects WHERE user_id = ? GROUP BY bucket, directory, user_id" +
-			" HAVING SUM(outcome IN " + emptied + ") > 0 AND SUM(outcome IN " + kept + ") = 0"
-		args = append(args, attempt.User)
+	if len(empty) > 0 {
+		text, args = text+" UNION ALL "+emptiedDirectories, append(args, attempt.User)
 	}
 	known := map[purge.Directory]bool{}
 	q.add(text, args...)
@@ -103,12 +100,31 @@ func (s *Store) Intend(
 		}
 		return nil
 	})
-	for _, dir := range empty {
-		if known[dir] {
-			intended.Emptied = append(intended.Emptied, dir)
-		}
-	}
+	intended.Emptied = slices.DeleteFunc(slices.Clone(empty), func(dir purge.Directory) bool { return !known[dir] })
 	return intended, classify("writing down what will be deleted", err)
+}
+
+// emptiedDirectories selects the directories that were emptied for a user, in the shape of tables.retirement: all that ever
+// held a file, as a list of the empty ones could be too large for one statement.
+var emptiedDirectories = "SELECT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
+	" FROM evidence_objects WHERE user_id = ? GROUP BY bucket, directory, user_id" +
+	" HAVING SUM(outcome IN " + emptied + ") > 0 AND SUM(outcome IN " + kept + ") = 0"
+
+// Emptied returns those of the directories that were emptied for the user, as Intend does, and writes nothing.
+func (s *Store) Emptied(ctx context.Context, user purge.UserID, dirs []purge.Directory) ([]purge.Directory, error) {
+	known := map[purge.Directory]bool{}
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var kind, a, b, c string
+		var dir purge.Directory
+		var owner purge.UserID
+		if err := rows.Scan(&kind, &a, &b, &dir.Bucket, &dir.Prefix, &c, &owner); err != nil {
+			return err
+		}
+		known[dir] = true
+		return nil
+	}, emptiedDirectories, user)
+	return slices.DeleteFunc(slices.Clone(dirs), func(dir purge.Directory) bool { return !known[dir] }),
+		classify("reading what was erased", err)
 }
 
 // directoryTuples is the list for a condition (bucket, directory) IN (...).

@@ -146,7 +146,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
 	}
 	defer p.keepLease(ctx, attempt)()
-	report, failure := p.attempt(ctx, attempt)
+	report, _, failure := p.attempt(ctx, attempt)
 	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
 
 	// What was done must be written down even if the attempt's time has run out meanwhile.
@@ -205,30 +205,31 @@ func remaining(ctx context.Context) time.Duration {
 	return max(0, time.Until(deadline))
 }
 
-// attempt does everything but the recording. The error is nil if the report ends the request.
-func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
+// attempt does everything but the recording. The error is nil if the report ends the request. The work is what it was about,
+// nil if it came to none.
+func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, error) {
 	if attempt.Lapsed >= p.Policy.MaxAttempts { // before it kills one more
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
-			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Lapsed)}, nil
+			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Lapsed)}, nil, nil
 	}
 	begun := time.Now()
 	user, err := p.Users.User(ctx, attempt.User)
 	p.took(StepEligibility, begun)
 	if err != nil {
-		return p.settle(attempt, nil, []error{fmt.Errorf("reading user %d: %w", attempt.User, err)})
+		return p.settle(attempt, nil, fmt.Errorf("reading user %d: %w", attempt.User, err))
 	}
 	if refused := p.Policy.Refusal(user.Retirement); refused != ReasonNone {
-		return refusal(attempt, refused), nil
+		return refusal(attempt, refused), nil, nil
 	}
 	references := user.Of(attempt.Certificate)
 	if len(references) == 0 {
-		return Report{State: Done, Reason: ReasonNothingToPurge}, nil
+		return Report{State: Done, Reason: ReasonNothingToPurge}, nil, nil
 	}
 	begun = time.Now()
-	work, problems, err := p.plan(ctx, references, attempt)
+	work, err := p.plan(ctx, references, attempt)
 	p.took(StepSharing, begun)
 	if err != nil {
-		return p.settle(attempt, nil, []error{fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User, err)})
+		return p.settle(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User, err))
 	}
 	crew := newCrew()
 	defer crew.leave()
@@ -240,10 +241,10 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 	intended, err := p.Ledger.Intend(ctx, attempt, work.intents(), work.empty())
 	p.took(StepIntend, begun)
 	if err != nil {
-		return p.settle(attempt, nil, append(problems, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err)))
+		return p.settle(attempt, nil, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err))
 	}
 	if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
-		return refusal(attempt, refused), nil
+		return refusal(attempt, refused), nil, nil
 	}
 	for _, d := range work.dirs {
 		d.emptied = slices.Contains(intended.Emptied, d.Directory)
@@ -265,7 +266,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, error) {
 		}
 	})
 	p.took(StepVerify, begun)
-	return p.settle(attempt, work, problems)
+	return p.settle(attempt, work)
 }
 
 // Eligible reports whether a user may be purged.
@@ -293,7 +294,7 @@ func refusal(attempt Attempt, reason Reason) Report {
 }
 
 // settle turns what was seen into the report, and the problems into the request's next state.
-func (p *Purger) settle(attempt Attempt, work *work, problems []error) (Report, error) {
+func (p *Purger) settle(attempt Attempt, work *work, problems ...error) (Report, *work, error) {
 	var report Report
 	if work != nil {
 		problems = append(problems, work.settle(p, attempt, &report)...)
@@ -301,14 +302,14 @@ func (p *Purger) settle(attempt Attempt, work *work, problems []error) (Report, 
 	if len(problems) == 0 {
 		report.State = Done
 		report.Reason, report.Detail = report.doneReason()
-		return report, nil
+		return report, work, nil
 	}
 	report.Detail = describe(problems)
 	failure := p.next(attempt, problems, &report)
 	if report.State.Ended() {
-		return report, nil
+		return report, work, nil
 	}
-	return report, failure
+	return report, work, failure
 }
 
 // next decides from the classes of all problems what happens to the request. What may pass by itself goes first: only

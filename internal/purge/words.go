@@ -158,6 +158,7 @@ type Generation struct {
 	Name          string // full object name, begins with Directory.Prefix
 	Number        int64
 	Size          int64     // bytes
+	Created       time.Time // when this generation was written
 	Held          bool      // temporary or event-based hold
 	RetainedUntil time.Time // zero if no retention protects it
 	CacheControl  string    // as stored; caches may serve the object that long after its deletion

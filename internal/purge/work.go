@@ -15,14 +15,15 @@ type work struct {
 	certificates map[CertificateID]bool // all that have a reference, understood or not
 }
 
-// planned is a reference whose artifacts could be named.
+// planned is a reference with the directories that its artifacts are in.
 type planned struct {
 	Reference
+	problem  error // why nothing of it is touched: it is not understood, or its directory is another user's, too
 	places   []place
 	external bool // the link leads to no file of ours
 	// missing are the directories in which files were expected and never seen, by kind; settled.
 	missing map[Kind][]*directory
-	// refused is whether one of them is not accepted, so that the reference is kept.
+	// refused is whether one of them is not accepted, or there is a problem, so that the reference is kept.
 	refused bool
 }
 
@@ -55,49 +56,44 @@ type deletion struct {
 	err error
 }
 
-// plan names the artifacts. References that it cannot understand, and those whose directories are another user's, too, are
-// problems; they stay as they are, and nothing of theirs is listed.
-func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*work, []error, error) {
-	w, problems := &work{certificates: map[CertificateID]bool{}}, []error(nil)
-	targets, ids := make([]*Target, len(refs)), []string(nil)
+// plan names the artifacts. A reference that it cannot understand, and one whose directory is another user's, too, has a
+// problem; it stays as it is, and nothing of it is listed.
+func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*work, error) {
+	w := &work{certificates: map[CertificateID]bool{}}
+	targets, ids := make([]Target, len(refs)), []string(nil)
 	for i, ref := range refs {
 		w.certificates[ref.CertificateID] = true
 		target, err := p.Locations.Resolve(ref)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		targets[i] = &target
+		w.refs = append(w.refs, &planned{Reference: ref, external: target.External, problem: err, refused: err != nil})
+		targets[i] = target
 		ids = append(ids, target.IDs...)
 	}
 	shared, err := p.sharing(ctx, attempt, ids)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	byName := map[Directory]*directory{}
-	for i, ref := range refs {
-		target := targets[i]
-		if target == nil {
+	for i, pl := range w.refs {
+		if pl.problem != nil {
 			continue
 		}
 		accepter := ""
-		if others := target.sharedWith(shared); len(others) > 0 {
+		if others := targets[i].sharedWith(shared); len(others) > 0 {
 			if accepter = attempt.AcceptShared; accepter == "" {
-				problems = append(problems, sharedError(ref, attempt.User, others))
+				pl.problem, pl.refused = sharedError(pl.Reference, attempt.User, others), true
 				continue
 			}
 		}
 		directoryOf := func(name Directory) *directory {
 			d := byName[name]
 			if d == nil {
-				d = &directory{Directory: name, owner: ref, sharing: accepter}
+				d = &directory{Directory: name, owner: pl.Reference, sharing: accepter}
 				byName[name] = d
 				w.dirs = append(w.dirs, d)
 			}
 			return d
 		}
-		pl := &planned{Reference: ref, external: target.External}
-		for _, t := range target.Places {
+		for _, t := range targets[i].Places {
 			at := place{location: t.Location}
 			for _, name := range t.Downloads {
 				at.downloads = append(at.downloads, directoryOf(name))
@@ -107,9 +103,8 @@ func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*
 			}
 			pl.places = append(pl.places, at)
 		}
-		w.refs = append(w.refs, pl)
 	}
-	return w, problems, nil
+	return w, nil
 }
 
 // sharing asks for other users of directories, unless the site does not want to know.
@@ -180,6 +175,11 @@ func (w *work) deletions() []*deletion {
 // settle fills the report with outcomes and clearings and returns the problems.
 func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 	problems := w.settleMissing(p, attempt)
+	for _, ref := range w.refs {
+		if ref.problem != nil {
+			problems = append(problems, ref.problem)
+		}
+	}
 	for _, d := range w.dirs {
 		problems = append(problems, d.settle(p.Policy, report)...)
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/csv"
@@ -14,7 +14,7 @@ func TestCellsThatTerminalsAndSpreadsheetsBear(t *testing.T) {
 		"a\nb": `a\nb`, "\x1b[2J\r": `\x1b[2J\r`, "\t=1": `\t=1`, "a\u202eb": `a\u202eb`, "a\xffb": `a\xffb`, "x\x00\"": `x\x00"`,
 	} {
 		var out strings.Builder
-		w := newCSV(&out)
+		w := NewCSV(&out)
 		_ = w.Write([]string{cell, "next"}) // Error tells
 		w.Flush()
 		read, err := csv.NewReader(strings.NewReader(out.String())).Read()

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"encoding/csv"
@@ -8,14 +8,15 @@ import (
 	"unicode"
 )
 
-// csvWriter writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell that
+// CSV writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell that
 // a spreadsheet would take for a formula begins with an apostrophe. JSON has the values as they are.
-type csvWriter struct{ *csv.Writer }
+type CSV struct{ *csv.Writer }
 
-func newCSV(w io.Writer) csvWriter { return csvWriter{csv.NewWriter(w)} }
+// NewCSV makes a CSV that writes to w.
+func NewCSV(w io.Writer) CSV { return CSV{csv.NewWriter(w)} }
 
 // Write writes one line.
-func (w csvWriter) Write(cells []string) error {
+func (w CSV) Write(cells []string) error {
 	safe := make([]string, len(cells))
 	for i, cell := range cells {
 		safe[i] = csvCell(cell)

@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Format is what the flag -o of a command says.
+type Format string
+
+// FormatFlag adds the flag -o. Without formats they are text, the default, and json.
+func FormatFlag(cmd *cobra.Command, formats ...string) *Format {
+	if len(formats) == 0 {
+		formats = []string{"text", "json"}
+	}
+	chosen := Format(formats[0])
+	cmd.Flags().VarP(&formatValue{&chosen, formats}, "output", "o", "output format: "+strings.Join(formats, " or "))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return &chosen
+}
+
+// formatValue implements pflag.Value.
+type formatValue struct {
+	chosen  *Format
+	formats []string
+}
+
+func (f *formatValue) Set(s string) error {
+	if !slices.Contains(f.formats, s) {
+		return fmt.Errorf("expected %s", strings.Join(f.formats, " or "))
+	}
+	*f.chosen = Format(s)
+	return nil
+}
+
+func (f *formatValue) String() string    { return string(*f.chosen) }
+func (f *formatValue) Type() string      { return "FORMAT" }
+func (f *formatValue) Formats() []string { return f.formats }
+
+// PrintJSON writes one object on one line.
+func PrintJSON(w io.Writer, v any) error {
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
+}

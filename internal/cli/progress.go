@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// Progress shows how far a command is: on a terminal one line that is drawn again and again, elsewhere lines. It is safe for
+// concurrent use.
+type Progress struct {
+	mu       sync.Mutex
+	out      io.Writer
+	terminal bool
+	width    func() int
+	drawn    int // characters of the line that is on the terminal
+}
+
+// NewProgress shows progress on the standard error stream.
+func NewProgress(s Streams) *Progress {
+	p := &Progress{out: s.Err, width: func() int { return 80 }}
+	if f, ok := file(s.Err); ok && IsTerminal(f) && !slices.Contains(s.Environ, "TERM=dumb") {
+		p.terminal = true
+		p.width = func() int {
+			width, _, err := term.GetSize(int(f.Fd()))
+			if err != nil || width < 1 {
+				return 80
+			}
+			return width
+		}
+	}
+	return p
+}
+
+// Terminal reports whether the line is drawn again and again.
+func (p *Progress) Terminal() bool { return p.terminal }
+
+// Notice writes a line that stays.
+func (p *Progress) Notice(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	_, _ = fmt.Fprintln(p.out, text) // whoever does not read it is not told
+}
+
+// Show draws the line that text makes for a width in characters; without a terminal, the width is 0 for any, and the line
+// stays.
+func (p *Progress) Show(text func(width int) string) {
+	if !p.terminal {
+		p.Notice(text(0))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	line := text(p.width() - 1) // in the last column, some terminals begin a new line
+	p.clear()
+	_, _ = fmt.Fprint(p.out, line)
+	p.drawn = utf8.RuneCountInString(line)
+}
+
+// Clear takes the drawn line away.
+func (p *Progress) Clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}
+
+// clear uses no control sequence that a simple terminal would print.
+func (p *Progress) clear() {
+	if p.drawn > 0 {
+		_, _ = fmt.Fprint(p.out, "\r"+strings.Repeat(" ", min(p.drawn, p.width()-1))+"\r")
+		p.drawn = 0
+	}
+}
+
+// IsTerminal reports whether what is written ends up on a terminal.
+func IsTerminal(w io.Writer) bool {
+	f, ok := file(w)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// file is the file behind what Execute gives to commands.
+func file(w io.Writer) (*os.File, bool) {
+	if out, ok := w.(*output); ok {
+		w = out.Unwrap()
+	}
+	f, ok := w.(*os.File)
+	return f, ok
+}
