@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -156,6 +157,15 @@ func (p *patient) activate(user purge.UserID) {
 	}
 }
 
+// finished adds tasks in a state, in scripts that are short enough for a busy server.
+func (p *patient) finished(state string, n int) {
+	for first := 1; first <= n; first += 1000 {
+		p.script(fmt.Sprintf(`for i = %d, %d do local id = "purge:" .. (900000 + i)
+			redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", %q) redis.call("ZADD", "asynq:{purge}:%s", 1, id) end`,
+			first, min(first+999, n), state, state))
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -190,12 +200,10 @@ func TestDoctor(t *testing.T) {
 			p.script(`redis.call("SET", "asynq:{purge}:paused", 1)`)
 		}, severity: doctor.Warn, says: []string{"queue purge", "resumes"}},
 		"archive_full": {spoil: func(p *patient, _ purge.UserID) {
-			p.script(`for i = 1, 1001 do local id = "purge:" .. (900000 + i)
-				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "archived") redis.call("ZADD", "asynq:{purge}:archived", 1, id) end`)
+			p.finished("archived", 1001)
 		}, severity: doctor.Warn, says: []string{"1001 tasks", "9,999"}},
 		"completed_many": {spoil: func(p *patient, _ purge.UserID) {
-			p.script(`for i = 1, 100001 do local id = "purge:" .. (900000 + i)
-				redis.call("HSET", "asynq:{purge}:t:" .. id, "msg", "x", "state", "completed") redis.call("ZADD", "asynq:{purge}:completed", 1, id) end`)
+			p.finished("completed", 100001)
 		}, severity: doctor.Warn, says: []string{"100001 finished", "tasks.retention"}},
 		"request_without_task": {spoil: func(p *patient, _ purge.UserID) {
 			p.lose()
