@@ -138,18 +138,21 @@ func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string
 	}
 }
 
+func newPolicy(cfg config.Worker) purge.Policy {
+	return purge.Policy{
+		ExcludedStates: cfg.LMS.ExcludedStates, ClearHistory: cfg.LMS.ClearHistory,
+		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, ClearExternal: cfg.ExternalLinks == "clear",
+		AcceptShared: cfg.SharedDirectories == "accept", MaxAttempts: cfg.Queue.MaxAttempts, MaxAge: cfg.Queue.MaxAge,
+	}
+}
+
 // newHandler builds what every task meets.
 func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 	return &queue.Handler{
 		Log: w.log,
 		Purger: &purge.Purger{
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects), Locations: locations,
-			Policy: purge.Policy{
-				ExcludedStates: w.cfg.LMS.ExcludedStates, ClearHistory: w.cfg.LMS.ClearHistory,
-				AcceptSoftDelete: w.cfg.GCS.AcceptSoftDelete, ClearExternal: w.cfg.ExternalLinks == "clear",
-				AcceptShared: w.cfg.SharedDirectories == "accept", MaxAttempts: w.cfg.Queue.MaxAttempts, MaxAge: w.cfg.Queue.MaxAge,
-			},
-			Misses: &w.misses, Now: time.Now, Observer: w.metrics,
+			Policy: newPolicy(w.cfg), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,
 		Tracer:   w.tracing,

@@ -32,6 +32,16 @@ func (s *Store) checks() []func(context.Context) error {
 	})
 }
 
+// CheckRead reports whether the ledger is new enough, and whether this account may read what a purge reads. It sends no
+// statement that writes.
+func (s *Store) CheckRead(ctx context.Context) error {
+	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	_, err := s.User(ctx, 0)
+	return err
+}
+
 // CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
 // write the ledger. It changes nothing.
 func (s *Store) CheckIntake(ctx context.Context) error {
