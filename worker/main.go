@@ -49,7 +49,7 @@ under tasks at work fails those, visibly: it might have been one object's.)
 		return cfg.Admin, err
 	}
 	root.AddCommand(
-		newPlanCommand(s, &path),
+		newPlanCommand(s, &path), newInventoryCommand(s, &path),
 		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
 	)
 	return root

@@ -59,6 +59,7 @@ type reading struct {
 	store   *mysql.Store
 	objects *gcs.Store
 	purger  purge.Purger // without a ledger
+	lms     string       // name of the LMS's database
 }
 
 // openToRead opens the databases and the buckets, of which the settings and rights are asked.
@@ -71,7 +72,7 @@ func openToRead(ctx context.Context, s cli.Streams, path string) (*reading, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{store: store}
+	r := &reading{store: store, lms: cfg.LMS.Database}
 	if r.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, s.Environ, slog.New(slog.DiscardHandler))); err != nil {
 		r.close()
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type site struct {
 	cfg      config.Worker
 	accounts lms.Accounts // the worker runs under exactly its rights
 	users    int
+	age      atomic.Int64 // seconds: how old the objects are that are stored now
 
 	retention time.Duration // of tasks that are done
 }
@@ -52,7 +54,8 @@ func newSite(t *testing.T) *site {
 
 func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	t.Helper()
-	s := &site{t: t, db: db, bucket: gcstest.New(), cfg: config.DefaultWorker()}
+	s := &site{t: t, db: db, cfg: config.DefaultWorker()}
+	s.bucket = gcstest.New(gcstest.WithClock(func() time.Time { return time.Now().Add(-time.Duration(s.age.Load()) * time.Second) }))
 	s.bucket.CreateBucket("certs", gcstest.BucketConfig{})
 	base, stop, err := s.bucket.Start()
 	if err != nil {

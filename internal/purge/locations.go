@@ -176,6 +176,30 @@ func (l Locations) Parents() []Directory {
 	return parents
 }
 
+// Root is a directory below which the certificates' directories of a kind are, of one or more locations.
+type Root struct {
+	Directory
+	Kind Kind
+}
+
+// Roots returns the directories below which all certificates' directories are, each once.
+func (l Locations) Roots() []Root {
+	var roots []Root
+	for _, loc := range l.all {
+		for _, kind := range []Kind{Downloads, Verification} {
+			if root := (Root{Directory{loc.Bucket, loc.parent(kind)}, kind}); !slices.Contains(roots, root) {
+				roots = append(roots, root)
+			}
+		}
+	}
+	return roots
+}
+
+// IsRoot reports whether a directory is one of Roots.
+func (l Locations) IsRoot(dir Directory) bool {
+	return slices.ContainsFunc(l.Roots(), func(root Root) bool { return root.Directory == dir })
+}
+
 // Owns reports whether dir is a directory that Resolve could have named: in a listed bucket, below a known
 // directory, one id of 32 hexadecimal digits, closing slash. The store asks it again before every call.
 func (l Locations) Owns(dir Directory) bool {

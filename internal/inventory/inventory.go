@@ -1,0 +1,437 @@
+package inventory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Class is what a directory is.
+type Class string
+
+// The classes. Every directory is of the first one that fits.
+const (
+	Odd       Class = "odd"        // its name is none that a certificate has
+	Live      Class = "live"       // a row of a user who is not retiring holds its id: it must stay
+	Purged    Class = "purged"     // it was purged while the inventory ran, after it had been listed
+	BackAgain Class = "back_again" // the evidence says that it was erased, and something is there
+	Due       Class = "due"        // a row of a retiring user holds its id: a purge erases it
+	Young     Class = "young"      // no row holds its id, and something in it is too young for an orphan
+	Orphan    Class = "orphan"     // no row holds its id
+)
+
+// Classes returns all classes, in the order in which a report shows them.
+func Classes() []Class { return []Class{Live, Due, BackAgain, Orphan, Young, Odd, Purged} }
+
+// Bucket lists what is stored.
+type Bucket interface {
+	// Walk lists every generation below a root in the order of their names, from a name on, page by page. An error means that
+	// the listing is not complete.
+	Walk(ctx context.Context, root purge.Directory, from string, do func([]purge.Generation) error) error
+}
+
+// Database is the LMS and the ledger.
+type Database interface {
+	// EachReference calls do for every row that holds a reference; user 0 is not known.
+	EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error
+	// Retirees returns a page of users with a retirement request, in the order of their ids.
+	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
+	// EachOutcome calls do for the evidence of objects that were erased, or protected.
+	EachOutcome(ctx context.Context, do func(id [16]byte, outcome purge.Outcome, at time.Time) error) error
+}
+
+// Inventory takes the inventory of the buckets of all locations. Its fields are set before Run.
+type Inventory struct {
+	Bucket     Bucket
+	Database   Database
+	Locations  purge.Locations
+	Eligible   func(purge.Retirement) bool
+	Site       string        // what a checkpoint must be of, beside the locations: the name of the LMS's database
+	Checkpoint string        // file to go on from, and to go on with; empty for none
+	MinAge     time.Duration // something without a link that is younger is no orphan
+	Now        func() time.Time
+	Progress   func(Progress)                // told after each page; may be nil
+	List       func(Directory) error         // told of each directory of the classes that Want wants; may be nil
+	Want       func(Class) bool              // nil for none
+	Phase      func(what string, rows int64) // told what is read beside the bucket; may be nil
+}
+
+// Progress is how far the listing is.
+type Progress struct {
+	Objects     int64
+	Directories int
+	Part        float64 // of all, 0 to 1; ids are random, so that the position in the alphabet tells it
+}
+
+// Directory is one directory, or name that is no certificate's, with what is in it.
+type Directory struct {
+	Class  Class  `json:"class"`
+	Bucket string `json:"bucket"`
+	// Name is the prefix of a directory, with its closing slash, or the name of an object that is in none.
+	Name    string    `json:"directory"`
+	Objects int64     `json:"objects"` // generations
+	Bytes   int64     `json:"bytes"`
+	Oldest  time.Time `json:"oldest"`
+	Newest  time.Time `json:"newest"`
+}
+
+// Sum is the figures of one class.
+type Sum struct {
+	Class       Class      `json:"class"`
+	Directories int64      `json:"directories"`
+	Objects     int64      `json:"objects"` // generations
+	Bytes       int64      `json:"bytes"`
+	Oldest      *time.Time `json:"oldest,omitempty"`
+	Newest      *time.Time `json:"newest,omitempty"`
+}
+
+// Report is the whole.
+type Report struct {
+	Started time.Time `json:"started"`
+	Sums    []Sum     `json:"classes"` // all classes, in the order of Classes
+	// References are rows with a link; NotUnderstood those from which no directory can be named, External those whose link leads
+	// to no file of ours.
+	References    int64 `json:"references"`
+	NotUnderstood int64 `json:"references_not_understood"`
+	External      int64 `json:"references_external"`
+	// MissingDownloads and MissingVerifications are ids that references hold and of whose directory, in any location, nothing was
+	// listed.
+	MissingDownloads     int64 `json:"downloads_missing"`
+	MissingVerifications int64 `json:"verifications_missing"`
+	// RetiringNotUnderstood are those of NotUnderstood that are of retiring users.
+	RetiringNotUnderstood int64 `json:"retiring_not_understood"`
+	Retiring              int   `json:"retiring_users"` // users who may be purged
+}
+
+// Sum returns the figures of a class.
+func (r Report) Sum(class Class) Sum {
+	for _, s := range r.Sums {
+		if s.Class == class {
+			return s
+		}
+	}
+	return Sum{Class: class}
+}
+
+// Run takes the inventory. An error means that nothing can be said; with a checkpoint, the next run goes on.
+func (v *Inventory) Run(ctx context.Context) (report Report, err error) {
+	spool, err := openSpool(v.Checkpoint, v.site(), v.Now())
+	if err != nil {
+		return report, err
+	}
+	complete := false
+	defer func() { err = errors.Join(err, spool.close(v.Checkpoint, complete && err == nil)) }()
+	roots := v.Locations.Roots()
+	for i := spool.ended; i < len(roots); i++ {
+		if err := v.list(ctx, spool, roots, i); err != nil {
+			return report, err
+		}
+	}
+	r := &reading{Inventory: v, roots: roots, report: Report{Started: spool.head.Started}}
+	for _, step := range []func(context.Context) error{r.readRetirees, r.readReferences} {
+		if err := step(ctx); err != nil {
+			return report, err
+		}
+	}
+	if err := spool.each(r.match); err != nil {
+		return report, err
+	}
+	if err := r.readEvidence(ctx); err != nil {
+		return report, err
+	}
+	if err := spool.each(r.count); err != nil {
+		return report, err
+	}
+	complete = true
+	return r.finish(), nil
+}
+
+// site is what a checkpoint is of.
+func (v *Inventory) site() string {
+	digest := sha256.New()
+	for _, root := range v.Locations.Roots() {
+		fmt.Fprintf(digest, "%q %q %q\n", root.Bucket, root.Prefix, root.Kind)
+	}
+	return fmt.Sprintf("%s and locations %s", v.Site, hex.EncodeToString(digest.Sum(nil))[:12])
+}
+
+// list lists one root into the spool, behind what an earlier run has listed.
+func (v *Inventory) list(ctx context.Context, s *spool, roots []purge.Root, at int) error {
+	root, from := roots[at], ""
+	resumed := s.last.name
+	if resumed != "" {
+		from = root.Prefix + resumed
+		if behind, isDirectory := strings.CutSuffix(from, "/"); isDirectory {
+			from = behind + "0" // the character behind the slash
+		}
+	}
+	var current listed
+	flush := func() error {
+		if current.objects == 0 {
+			return nil
+		}
+		return s.add(current)
+	}
+	err := v.Bucket.Walk(ctx, root.Directory, from, func(page []purge.Generation) error {
+		for _, g := range page {
+			name := strings.TrimPrefix(g.Name, root.Prefix)
+			if i := strings.IndexByte(name, '/'); i >= 0 {
+				name = name[:i+1]
+			}
+			if name == resumed { // an object beside the directories
+				continue
+			}
+			if name != current.name || current.objects == 0 {
+				if err := flush(); err != nil {
+					return err
+				}
+				current = listed{root: at, name: name, oldest: g.Created.Unix(), newest: g.Created.Unix()}
+			}
+			current.objects++
+			current.bytes += g.Size
+			current.oldest, current.newest = min(current.oldest, g.Created.Unix()), max(current.newest, g.Created.Unix())
+		}
+		if v.Progress != nil {
+			v.Progress(Progress{
+				Objects: s.objects + current.objects, Directories: s.lines, Part: (float64(at) + share(current.name)) / float64(len(roots)),
+			})
+		}
+		return nil
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return errors.Join(err, s.w.Flush())
+	}
+	return s.end(at)
+}
+
+// share is where an id stands among all ids, 0 to 1.
+func share(name string) float64 {
+	var first [2]byte
+	if len(name) < 4 {
+		return 0
+	}
+	if _, err := hex.Decode(first[:], []byte(name[:4])); err != nil {
+		return 0
+	}
+	return float64(int(first[0])<<8|int(first[1])) / 65536
+}
+
+// reading is what is read after the listing.
+type reading struct {
+	*Inventory
+
+	roots    []purge.Root
+	retiring []purge.UserID // sorted
+	held     ids            // by references
+	unheld   ids            // of directories that no reference of a user who is not retiring holds
+	report   Report
+	sums     map[Class]*Sum
+}
+
+func (r *reading) phase(what string, rows int64) {
+	if r.Phase != nil {
+		r.Phase(what, rows)
+	}
+}
+
+func (r *reading) readRetirees(ctx context.Context) error {
+	const pageSize = 1000
+	for last := purge.UserID(0); ; {
+		page, err := r.Database.Retirees(ctx, last, pageSize)
+		if err != nil {
+			return err
+		}
+		for _, retiree := range page {
+			last = retiree.User
+			if r.Eligible(retiree.Retirement) {
+				r.retiring = append(r.retiring, retiree.User)
+			}
+		}
+		r.phase("retirement requests", int64(len(r.retiring)))
+		if len(page) < pageSize {
+			r.report.Retiring = len(r.retiring)
+			return nil
+		}
+	}
+}
+
+func (r *reading) readReferences(ctx context.Context) error {
+	err := r.Database.EachReference(ctx, func(user purge.UserID, ref purge.Reference) error {
+		r.report.References++
+		if r.report.References%50_000 == 0 {
+			r.phase("references", r.report.References)
+		}
+		whose := ofLive
+		if _, due := slices.BinarySearch(r.retiring, user); due {
+			whose = ofDue
+		}
+		target, err := r.Locations.Resolve(ref)
+		switch {
+		case err != nil:
+			r.report.NotUnderstood++
+			if whose == ofDue {
+				r.report.RetiringNotUnderstood++
+			}
+		case target.External:
+			r.report.External++
+		}
+		wanted := map[[16]byte]flags{}
+		if err == nil && !target.External {
+			r.want(target, wanted)
+		}
+		mysql.IDs(ref, func(id [16]byte) { r.held = append(r.held, entry{id, whose | wanted[id]}) })
+		return nil
+	})
+	r.held = r.held.sorted()
+	r.phase("references", r.report.References)
+	return err
+}
+
+// want says in which directories a reference expects files, by the id.
+func (r *reading) want(target purge.Target, wanted map[[16]byte]flags) {
+	for _, place := range target.Places {
+		for _, dir := range place.Downloads {
+			if id, ok := idOf(dir); ok {
+				wanted[id] |= wantDownload
+			}
+		}
+		if place.Verification != nil && place.Location.Signed {
+			if id, ok := idOf(*place.Verification); ok {
+				wanted[id] |= wantVerify
+			}
+		}
+	}
+}
+
+// idOf is the id at the end of a directory.
+func idOf(dir purge.Directory) (id [16]byte, ok bool) {
+	return listed{name: dir.Prefix[max(0, len(dir.Prefix)-33):]}.id()
+}
+
+// match notes at the references which of their directories hold something, and collects the other directories.
+func (r *reading) match(d listed) error {
+	id, ok := d.id()
+	if !ok {
+		return nil
+	}
+	held := r.held.find(id)
+	if held != nil {
+		if r.roots[d.root].Kind == purge.Downloads {
+			held.flags |= seenDownload
+		} else {
+			held.flags |= seenVerify
+		}
+	}
+	if held == nil || held.flags&ofLive == 0 {
+		r.unheld = append(r.unheld, entry{id: id})
+	}
+	return nil
+}
+
+// readEvidence notes what the ledger says about directories that are not those of users who are not retiring.
+func (r *reading) readEvidence(ctx context.Context) error {
+	r.unheld = r.unheld.sorted()
+	if len(r.unheld) == 0 {
+		return nil
+	}
+	rows := int64(0)
+	return r.Database.EachOutcome(ctx, func(id [16]byte, outcome purge.Outcome, at time.Time) error {
+		if rows++; rows%50_000 == 0 {
+			r.phase("evidence", rows)
+		}
+		e := r.unheld.find(id)
+		switch {
+		case e == nil:
+		case outcome.Kept():
+			e.flags |= protected
+		case at.Before(r.report.Started):
+			e.flags |= erased
+		default:
+			e.flags |= purged
+		}
+		return nil
+	})
+}
+
+// class decides what a directory is.
+func (r *reading) class(d listed) Class {
+	id, ok := d.id()
+	if !ok {
+		return Odd
+	}
+	held, unheld := r.held.find(id), r.unheld.find(id)
+	switch {
+	case held != nil && held.flags&ofLive != 0:
+		return Live
+	case unheld.flags&purged != 0:
+		return Purged
+	case unheld.flags&erased != 0 && unheld.flags&protected == 0:
+		return BackAgain
+	case held != nil:
+		return Due
+	case d.newest >= r.report.Started.Add(-r.MinAge).Unix():
+		return Young
+	default:
+		return Orphan
+	}
+}
+
+// count adds a directory to its class.
+func (r *reading) count(d listed) error {
+	if r.sums == nil {
+		r.sums = map[Class]*Sum{}
+	}
+	class := r.class(d)
+	sum := r.sums[class]
+	if sum == nil {
+		sum = &Sum{Class: class}
+		r.sums[class] = sum
+	}
+	oldest, newest := time.Unix(d.oldest, 0).UTC(), time.Unix(d.newest, 0).UTC()
+	sum.Directories++
+	sum.Objects += d.objects
+	sum.Bytes += d.bytes
+	if sum.Oldest == nil || oldest.Before(*sum.Oldest) {
+		sum.Oldest = &oldest
+	}
+	if sum.Newest == nil || newest.After(*sum.Newest) {
+		sum.Newest = &newest
+	}
+	if r.List == nil || r.Want == nil || !r.Want(class) {
+		return nil
+	}
+	root := r.roots[d.root]
+	return r.List(Directory{
+		Class: class, Bucket: root.Bucket, Name: root.Prefix + d.name, Objects: d.objects, Bytes: d.bytes, Oldest: oldest, Newest: newest,
+	})
+}
+
+func (r *reading) finish() Report {
+	for _, class := range Classes() {
+		sum := Sum{Class: class}
+		if s := r.sums[class]; s != nil {
+			sum = *s
+		}
+		r.report.Sums = append(r.report.Sums, sum)
+	}
+	for _, e := range r.held {
+		if e.flags&wantDownload != 0 && e.flags&seenDownload == 0 {
+			r.report.MissingDownloads++
+		}
+		if e.flags&wantVerify != 0 && e.flags&seenVerify == 0 {
+			r.report.MissingVerifications++
+		}
+	}
+	return r.report
+}

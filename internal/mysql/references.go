@@ -1,0 +1,87 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// referencesPage is how many rows EachReference reads at a time.
+const referencesPage = 5_000
+
+// EachReference calls do for every row of the LMS that holds a reference, live and history, with its user, which is 0 where a
+// history row does not know it. It reads page by page along the primary keys, so no transaction is long. Rows that are
+// written meanwhile are seen if their key lies ahead.
+func (s *Store) EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error {
+	for _, t := range []struct {
+		table     purge.Table
+		name, key string
+	}{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}} {
+		text := "SELECT " + t.key + ", id, COALESCE(user_id, 0), " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " +
+			exact("download_url") + " FROM " + t.name + " WHERE " + t.key + " > ? ORDER BY " + t.key + " LIMIT ?"
+		for last, rows := int64(0), referencesPage; rows == referencesPage; {
+			rows = 0
+			err := each(ctx, s.sql, func(row *sql.Rows) error {
+				var user purge.UserID
+				var download, verify, url sql.NullString
+				ref := purge.Reference{Table: t.table}
+				if err := row.Scan(&ref.RowID, &ref.CertificateID, &user, &download, &verify, &url); err != nil {
+					return err
+				}
+				rows++
+				last = ref.RowID
+				ref.DownloadUUID, ref.VerifyUUID, ref.DownloadURL = download.String, verify.String, url.String
+				if ref.DownloadUUID == "" && ref.DownloadURL == "" {
+					return nil
+				}
+				return do(user, ref)
+			}, text, last, referencesPage)
+			if err != nil {
+				return classify("reading the references of the LMS", err)
+			}
+		}
+	}
+	return nil
+}
+
+// IDs are all that could name a directory in the columns of a reference, also where the whole is not understood.
+func IDs(ref purge.Reference, do func(id [16]byte)) {
+	for id := range idsIn(
+		sql.NullString{String: ref.DownloadUUID}, sql.NullString{String: ref.VerifyUUID}, sql.NullString{String: ref.DownloadURL},
+	) {
+		do(id)
+	}
+}
+
+// EachOutcome calls do for the evidence of every object that was erased, or that something protected, with the id that its
+// directory is named by and when it was settled.
+func (s *Store) EachOutcome(ctx context.Context, do func(id [16]byte, outcome purge.Outcome, at time.Time) error) error {
+	for last, rows := int64(0), referencesPage; rows == referencesPage; {
+		rows = 0
+		err := each(ctx, s.sql, func(row *sql.Rows) error {
+			var name string
+			var outcome purge.Outcome
+			var at sql.NullTime
+			if err := row.Scan(&last, &name, &outcome, &at); err != nil {
+				return err
+			}
+			rows++
+			if outcome != purge.Erased && !outcome.Kept() {
+				return nil
+			}
+			var id [16]byte
+			if n, err := hex.Decode(id[:], []byte(name)); err != nil || n != len(id) {
+				return nil //nolint:nilerr // no directory of a certificate
+			}
+			return do(id, outcome, at.Time)
+		}, "SELECT id, RIGHT(LEFT(directory, CHAR_LENGTH(directory) - 1), 32), outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?",
+			last, referencesPage)
+		if err != nil {
+			return classify("reading the evidence", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/inventory"
+)
+
+func newInventoryCommand(s cli.Streams, path *string) *cobra.Command {
+	var o inventoryOptions
+	cmd := &cobra.Command{
+		Use:   "inventory",
+		Short: "List everything in the locations and say which files no link leads to",
+		Long: `inventory lists everything below the directories of all locations once, every generation, and joins it with the references
+of the LMS and the evidence of the ledger. It changes nothing. Each directory is of one class:
+
+  live        a row of a user who is not retiring holds its id: it must stay
+  due         a row of a retiring user holds its id: a purge erases it
+  back_again  the evidence says that it was erased, and something is there: a restored backup, a copy job
+  orphan      no row of any table holds its id
+  young       the same, but something in it is younger than --min-age: perhaps a certificate that is being made
+  odd         a name that no certificate has
+  purged      it was purged while the inventory ran, after it had been listed
+
+A row counts with every id that it holds, wherever its link leads. The last line says whether it can be stated that no
+file of a retired user is left below these directories. Soft-deleted objects are in no listing.
+
+Memory: 17 bytes for each id that a row holds and for each directory without one, and 4 for each retiring user; a site
+with 1,000,000 certificates needs about 70 MB, however many objects there are. The listing goes at the rate of
+gcs.read_rate, a thousand objects for each request. What was listed is kept in a file: with --checkpoint, a run
+that was interrupted, or whose listing broke, goes on where it was; the file is removed at the end.
+
+` + cli.ExitHelp + `
+The code is 0 if it can be stated that no file of a retired user is left, and 3 if not.`,
+		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > orphans.csv",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return takeInventory(cmd.Context(), s, *path, o) },
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to standard error; may be repeated")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` to go on from after an interruption")
+	f.DurationVar(&o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
+	o.format = cli.FormatFlag(cmd, "text", "json", "csv")
+	names := []string{}
+	for _, class := range inventory.Classes() {
+		names = append(names, string(class))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("list", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+type inventoryOptions struct {
+	list       []string
+	checkpoint string
+	minAge     time.Duration
+	format     *cli.Format
+}
+
+func takeInventory(ctx context.Context, s cli.Streams, path string, o inventoryOptions) (err error) {
+	for _, name := range o.list {
+		if !slices.Contains(inventory.Classes(), inventory.Class(name)) {
+			return cli.Usage("--list %.40q: expected one of %s", name, join(inventory.Classes()))
+		}
+	}
+	if o.minAge < 0 {
+		return cli.Usage("--min-age %v: expected 0 or more", o.minAge)
+	}
+	r, err := openToRead(ctx, s, path)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	progress := cli.NewProgress(s)
+	v := &inventory.Inventory{
+		Bucket: r.objects, Database: r.store, Locations: r.purger.Locations, Eligible: r.purger.Policy.Eligible, Site: r.lms,
+		Checkpoint: o.checkpoint, MinAge: o.minAge, Now: time.Now,
+	}
+	v.Progress, v.Phase = showInventory(progress)
+	figures := s.Out
+	if len(o.list) > 0 {
+		figures = s.Err
+		v.Want = func(class inventory.Class) bool { return slices.Contains(o.list, string(class)) }
+		var flush func() error
+		v.List, flush = listDirectories(s.Out, *o.format)
+		defer func() { err = errors.Join(err, flush()) }()
+	}
+	report, err := v.Run(ctx)
+	progress.Clear()
+	switch {
+	case errors.Is(err, inventory.ErrCheckpoint):
+		return &cli.Error{Code: cli.ExitUsage, Err: err}
+	case err != nil && o.checkpoint != "":
+		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to go on", err, o.checkpoint))
+	case err != nil:
+		return cli.Unavailable(fmt.Errorf("%w; nothing can be said", err))
+	}
+	doubts := doubts(report, r.softDeleting())
+	if err := printInventory(figures, report, doubts, o); err != nil {
+		return err
+	}
+	if len(doubts) > 0 {
+		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("it cannot be stated that no file of a retired user is left")}
+	}
+	return nil
+}
+
+func join[T ~string](texts []T) string {
+	var all []string
+	for _, text := range texts {
+		all = append(all, string(text))
+	}
+	return strings.Join(all, ", ")
+}
+
+// softDeleting are the buckets that keep deleted objects restorable.
+func (r *reading) softDeleting() []string {
+	var names []string
+	for _, settings := range r.objects.Settings() {
+		if settings.SoftDelete > 0 {
+			names = append(names, settings.Bucket)
+		}
+	}
+	return names
+}
+
+// showInventory draws a line on a terminal, and writes one every ten seconds elsewhere.
+func showInventory(progress *cli.Progress) (listing func(inventory.Progress), reading func(string, int64)) {
+	every := 10 * time.Second
+	if progress.Terminal() {
+		every = 200 * time.Millisecond
+	}
+	begun, last := time.Now(), time.Now()
+	show := func(text string) {
+		if time.Since(last) < every {
+			return
+		}
+		last = time.Now()
+		progress.Show(func(width int) string {
+			if width > 0 && len(text) > width {
+				return text[:width]
+			}
+			return text
+		})
+	}
+	listing = func(p inventory.Progress) {
+		text := fmt.Sprintf("listed %s objects in %s directories, %.0f%%", humanize.Comma(p.Objects), humanize.Comma(int64(p.Directories)), 100*p.Part)
+		if p.Part > 0.01 {
+			left := time.Duration(float64(time.Since(begun)) * (1 - p.Part) / p.Part)
+			text += ", " + left.Round(time.Second).String() + " left"
+		}
+		show(text)
+	}
+	return listing, func(what string, rows int64) { show(fmt.Sprintf("read %s rows of %s", humanize.Comma(rows), what)) }
+}
+
+// listDirectories writes directories as CSV or as lines of JSON.
+func listDirectories(w io.Writer, format cli.Format) (list func(inventory.Directory) error, flush func() error) {
+	if format == "json" {
+		return func(d inventory.Directory) error { return cli.PrintJSON(w, d) }, func() error { return nil }
+	}
+	out := cli.NewCSV(w)
+	_ = out.Write([]string{"class", "bucket", "directory", "objects", "bytes", "oldest", "newest"}) // Error tells
+	return func(d inventory.Directory) error {
+			_ = out.Write([]string{
+				string(d.Class), d.Bucket, d.Name, strconv.FormatInt(d.Objects, 10), strconv.FormatInt(d.Bytes, 10),
+				d.Oldest.Format(time.RFC3339), d.Newest.Format(time.RFC3339),
+			}) // Error tells
+			return out.Error()
+		}, func() error {
+			out.Flush()
+			return out.Error()
+		}
+}
+
+// doubts are the reasons why it cannot be stated that no file of a retired user is left.
+func doubts(r inventory.Report, softDeleting []string) []string {
+	var all []string
+	directories := func(class inventory.Class, why string) {
+		if n := r.Sum(class).Directories; n > 0 {
+			what := humanize.Comma(n) + " directories are " + string(class)
+			if n == 1 {
+				what = "1 directory is " + string(class)
+			}
+			all = append(all, what+": "+why)
+		}
+	}
+	directories(inventory.Due, "enqueuer backfill purges their users")
+	directories(inventory.BackAgain, "they were erased before; find out what brings them back")
+	directories(inventory.Orphan, "whose files these are, nobody can say; review them: worker inventory --list orphan")
+	directories(inventory.Young, "look again when they are older than --min-age")
+	directories(inventory.Odd, "see worker inventory --list odd")
+	if n := r.RetiringNotUnderstood; n > 0 {
+		all = append(all, humanize.Comma(n)+" links of retiring users are not understood: their files may lie elsewhere")
+	}
+	if len(softDeleting) > 0 {
+		all = append(all, "deleted objects can be restored for a while in "+strings.Join(softDeleting, ", ")+" (soft delete)")
+	}
+	return all
+}
+
+func printInventory(w io.Writer, r inventory.Report, doubts []string, o inventoryOptions) error {
+	if *o.format == "json" {
+		return cli.PrintJSON(w, struct {
+			inventory.Report
+
+			NoFileLeft bool     `json:"no_file_of_a_retired_user_left"`
+			Doubts     []string `json:"doubts"`
+		}{r, len(doubts) == 0, append([]string{}, doubts...)})
+	}
+	if *o.format == "csv" && len(o.list) == 0 {
+		return inventoryCSV(w, r)
+	}
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "DIRECTORIES\tOBJECTS\tSIZE\tOLDEST\tNEWEST\t  CLASS")
+	for _, sum := range r.Sums {
+		if sum.Class == inventory.Purged && sum.Directories == 0 {
+			continue
+		}
+		oldest, newest := "-", "-"
+		if sum.Oldest != nil {
+			oldest, newest = sum.Oldest.Format(time.DateOnly), sum.Newest.Format(time.DateOnly)
+		}
+		cli.Printf(table, "%s\t%s\t%s\t%s\t%s\t  %s\n", humanize.Comma(sum.Directories), humanize.Comma(sum.Objects),
+			humanize.IBytes(uint64(sum.Bytes)), oldest, newest, sum.Class) //nolint:gosec // a sum of sizes
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	cli.Printf(w, "\n%s rows of the LMS hold a link; %s of them are not understood, %s lead elsewhere\n",
+		humanize.Comma(r.References), humanize.Comma(r.NotUnderstood), humanize.Comma(r.External))
+	cli.Printf(w, "%s downloads and %s verification directories that they name hold nothing\n",
+		humanize.Comma(r.MissingDownloads), humanize.Comma(r.MissingVerifications))
+	if len(doubts) == 0 {
+		fmt.Fprintln(w, "\nIt can be stated that no file of a retired user is left below these directories.")
+		return nil
+	}
+	fmt.Fprintln(w, "\nIt cannot be stated that no file of a retired user is left below these directories:")
+	for _, doubt := range doubts {
+		cli.Printf(w, "  %s\n", doubt)
+	}
+	return nil
+}
+
+func inventoryCSV(w io.Writer, r inventory.Report) error {
+	out := cli.NewCSV(w)
+	_ = out.Write([]string{"class", "directories", "objects", "bytes", "oldest", "newest"}) // Error tells
+	for _, sum := range r.Sums {
+		oldest, newest := "", ""
+		if sum.Oldest != nil {
+			oldest, newest = sum.Oldest.Format(time.RFC3339), sum.Newest.Format(time.RFC3339)
+		}
+		_ = out.Write([]string{
+			string(sum.Class), strconv.FormatInt(sum.Directories, 10), strconv.FormatInt(sum.Objects, 10), strconv.FormatInt(sum.Bytes, 10),
+			oldest, newest,
+		}) // Error tells
+	}
+	out.Flush()
+	return out.Error()
+}
