@@ -37,7 +37,7 @@ of the LMS and the evidence of the ledger. It changes nothing. Each directory is
 A row counts with every id that it holds, wherever its link leads. The last line says whether it can be stated that no
 file of a retired user is left below these directories. Soft-deleted objects are in no listing.
 
-Memory: 17 bytes for each id that a row holds and for each directory without one, and 4 for each retiring user; a site
+Memory: 18 bytes for each id that a row holds and for each directory without one, and 4 for each retiring user; a site
 with 1,000,000 certificates needs about 70 MB, however many objects there are. The listing goes at the rate of
 gcs.read_rate, a thousand objects for each request. What was listed is kept in a file: with --checkpoint, a run
 that was interrupted, or whose listing broke, goes on where it was; the file is removed at the end.
@@ -196,7 +196,7 @@ func doubts(r inventory.Report, softDeleting []string) []string {
 			all = append(all, what+": "+why)
 		}
 	}
-	directories(inventory.Due, "enqueuer backfill purges their users")
+	directories(inventory.Due, "their purges are to come, or have failed: see enqueuer coverage")
 	directories(inventory.BackAgain, "they were erased before; find out what brings them back")
 	directories(inventory.Orphan, "whose files these are, nobody can say; review them: worker inventory --list orphan")
 	directories(inventory.Young, "look again when they are older than --min-age")

@@ -64,6 +64,7 @@ func TestInventoryPutsEveryDirectoryIntoItsClass(t *testing.T) {
 		t.Errorf("an empty bucket: got exit code %d and %v", code, classes)
 	}
 	s.put("downloads/" + s.id(int(back)*10) + "/Certificate.pdf") // a backup is restored
+	s.put("cert/" + s.id(int(back)*10) + "/Certificate.pdf")      // what was erased had this id, but was not there: an orphan
 
 	s.addUser() // due
 	live := s.db.AddUser(t, "bystander")
@@ -81,7 +82,7 @@ func TestInventoryPutsEveryDirectoryIntoItsClass(t *testing.T) {
 
 	code, classes, r := s.inventory("--min-age", "1m")
 	want := map[inventory.Class]inventoried{
-		inventory.Live: {2, 2}, inventory.Due: {4, 8}, inventory.BackAgain: {1, 1}, inventory.Orphan: {4, 8}, inventory.Young: {1, 1}, inventory.Odd: {3, 3},
+		inventory.Live: {2, 2}, inventory.Due: {4, 8}, inventory.BackAgain: {1, 1}, inventory.Orphan: {5, 9}, inventory.Young: {1, 1}, inventory.Odd: {3, 3},
 	}
 	if diff := cmp.Diff(want, classes); diff != "" || code != cli.ExitNotDone {
 		t.Errorf("got exit code %d and\n%s", code, diff)
@@ -91,7 +92,7 @@ func TestInventoryPutsEveryDirectoryIntoItsClass(t *testing.T) {
 	}
 	code, out, said := s.command("inventory", "--min-age", "1m")
 	for _, text := range []string{
-		"It cannot be stated", "4 directories are due", "1 directory is back_again", "4 directories are orphan", "3 directories are odd",
+		"It cannot be stated", "4 directories are due", "1 directory is back_again", "5 directories are orphan", "3 directories are odd",
 		"1 downloads and 1 verification directories that they name hold nothing", "4 rows of the LMS hold a link",
 	} {
 		if !strings.Contains(out, text) {

@@ -10,6 +10,6 @@
 //
 // # Memory
 //
-// 17 bytes for each id that a reference holds, and for each directory without one, and 4 bytes for each user with a
+// 18 bytes for each id that a reference holds, and for each directory without one, and 4 bytes for each user with a
 // retirement request, however many objects there are.
 package inventory

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -24,22 +25,30 @@ const (
 	purged                      // evidence from during the run says that it was purged meanwhile
 )
 
+// key is what an entry is about: an id, or, of the directories without a reference, the number of its root and an id.
+type key struct {
+	id   [16]byte
+	root uint8
+}
+
 type entry struct {
-	id    [16]byte
+	key
 	flags flags
 }
 
-// ids is a sorted list of ids with what is known of each: 17 bytes for one.
+// ids is a sorted list of ids with what is known of each: 18 bytes for one.
 type ids []entry
 
-func (a entry) compare(b entry) int { return bytes.Compare(a.id[:], b.id[:]) }
+func (a entry) compare(b entry) int {
+	return cmp.Or(bytes.Compare(a.id[:], b.id[:]), cmp.Compare(a.root, b.root))
+}
 
 // sorted sorts the list and joins equal ids.
 func (l ids) sorted() ids {
 	slices.SortFunc(l, entry.compare)
 	kept := l[:0]
 	for _, e := range l {
-		if n := len(kept); n > 0 && kept[n-1].id == e.id {
+		if n := len(kept); n > 0 && kept[n-1].key == e.key {
 			kept[n-1].flags |= e.flags
 			continue
 		}
@@ -48,9 +57,9 @@ func (l ids) sorted() ids {
 	return slices.Clip(kept)
 }
 
-// find returns the entry of an id; nil if there is none.
-func (l ids) find(id [16]byte) *entry {
-	if i, ok := slices.BinarySearchFunc(l, entry{id: id}, entry.compare); ok {
+// find returns an entry; nil if there is none.
+func (l ids) find(k key) *entry {
+	if i, ok := slices.BinarySearchFunc(l, entry{key: k}, entry.compare); ok {
 		return &l[i]
 	}
 	return nil

@@ -45,7 +45,7 @@ type Database interface {
 	// Retirees returns a page of users with a retirement request, in the order of their ids.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
 	// EachOutcome calls do for the evidence of objects that were erased, or protected.
-	EachOutcome(ctx context.Context, do func(id [16]byte, outcome purge.Outcome, at time.Time) error) error
+	EachOutcome(ctx context.Context, do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error) error
 }
 
 // Inventory takes the inventory of the buckets of all locations. Its fields are set before Run.
@@ -290,7 +290,7 @@ func (r *reading) readReferences(ctx context.Context) error {
 		if err == nil && !target.External {
 			r.want(target, wanted)
 		}
-		mysql.IDs(ref, func(id [16]byte) { r.held = append(r.held, entry{id, whose | wanted[id]}) })
+		mysql.IDs(ref, func(id [16]byte) { r.held = append(r.held, entry{key{id: id}, whose | wanted[id]}) })
 		return nil
 	})
 	r.held = r.held.sorted()
@@ -319,13 +319,16 @@ func idOf(dir purge.Directory) (id [16]byte, ok bool) {
 	return listed{name: dir.Prefix[max(0, len(dir.Prefix)-33):]}.id()
 }
 
+// key is that of a directory in unheld. (A site has a few locations; of more than 127, some share their evidence.)
+func (r *reading) key(d listed, id [16]byte) key { return key{id, uint8(d.root)} } //nolint:gosec // see above
+
 // match notes at the references which of their directories hold something, and collects the other directories.
 func (r *reading) match(d listed) error {
 	id, ok := d.id()
 	if !ok {
 		return nil
 	}
-	held := r.held.find(id)
+	held := r.held.find(key{id: id})
 	if held != nil {
 		if r.roots[d.root].Kind == purge.Downloads {
 			held.flags |= seenDownload
@@ -334,7 +337,7 @@ func (r *reading) match(d listed) error {
 		}
 	}
 	if held == nil || held.flags&ofLive == 0 {
-		r.unheld = append(r.unheld, entry{id: id})
+		r.unheld = append(r.unheld, entry{key: r.key(d, id)})
 	}
 	return nil
 }
@@ -346,11 +349,17 @@ func (r *reading) readEvidence(ctx context.Context) error {
 		return nil
 	}
 	rows := int64(0)
-	return r.Database.EachOutcome(ctx, func(id [16]byte, outcome purge.Outcome, at time.Time) error {
+	return r.Database.EachOutcome(ctx, func(dir purge.Directory, outcome purge.Outcome, at time.Time) error {
 		if rows++; rows%50_000 == 0 {
 			r.phase("evidence", rows)
 		}
-		e := r.unheld.find(id)
+		id, ok := idOf(dir)
+		if !ok {
+			return nil
+		}
+		dir.Prefix = dir.Prefix[:len(dir.Prefix)-33]
+		root := slices.IndexFunc(r.roots, func(root purge.Root) bool { return root.Directory == dir })
+		e := r.unheld.find(r.key(listed{root: root}, id))
 		switch {
 		case e == nil:
 		case outcome.Kept():
@@ -370,7 +379,7 @@ func (r *reading) class(d listed) Class {
 	if !ok {
 		return Odd
 	}
-	held, unheld := r.held.find(id), r.unheld.find(id)
+	held, unheld := r.held.find(key{id: id}), r.unheld.find(r.key(d, id))
 	switch {
 	case held != nil && held.flags&ofLive != 0:
 		return Live

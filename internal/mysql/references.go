@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -56,29 +55,24 @@ func IDs(ref purge.Reference, do func(id [16]byte)) {
 	}
 }
 
-// EachOutcome calls do for the evidence of every object that was erased, or that something protected, with the id that its
-// directory is named by and when it was settled.
-func (s *Store) EachOutcome(ctx context.Context, do func(id [16]byte, outcome purge.Outcome, at time.Time) error) error {
+// EachOutcome calls do for the evidence of every object that was erased, or that something protected, with its directory and
+// when it was settled.
+func (s *Store) EachOutcome(ctx context.Context, do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error) error {
 	for last, rows := int64(0), referencesPage; rows == referencesPage; {
 		rows = 0
 		err := each(ctx, s.sql, func(row *sql.Rows) error {
-			var name string
+			var dir purge.Directory
 			var outcome purge.Outcome
 			var at sql.NullTime
-			if err := row.Scan(&last, &name, &outcome, &at); err != nil {
+			if err := row.Scan(&last, &dir.Bucket, &dir.Prefix, &outcome, &at); err != nil {
 				return err
 			}
 			rows++
 			if outcome != purge.Erased && !outcome.Kept() {
 				return nil
 			}
-			var id [16]byte
-			if n, err := hex.Decode(id[:], []byte(name)); err != nil || n != len(id) {
-				return nil //nolint:nilerr // no directory of a certificate
-			}
-			return do(id, outcome, at.Time)
-		}, "SELECT id, RIGHT(LEFT(directory, CHAR_LENGTH(directory) - 1), 32), outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?",
-			last, referencesPage)
+			return do(dir, outcome, at.Time)
+		}, "SELECT id, bucket, directory, outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?", last, referencesPage)
 		if err != nil {
 			return classify("reading the evidence", err)
 		}
