@@ -73,23 +73,22 @@ func (c *traces) tree(out *strings.Builder, parent, indent string) {
 
 const someToken = "AVeryLongTokenThatNobodyWouldEverGuess0123456789abc"
 
-// serveTraced starts the real enqueuer and returns its address.
-func (s *site) serveTraced(endpoint string) (url string, stop func()) {
+// serve starts the real enqueuer, with further settings in its environment, and returns its address.
+func (s *site) serve(environ ...string) (url string, stop func()) {
 	s.t.Helper()
 	enqueuer, _ := sandboxtest.Binaries(s.t)
 	sum := sha256.Sum256([]byte(someToken))
 	file := filepath.Join(s.t.TempDir(), "enqueuer.yaml")
-	content := fmt.Sprintf("serve: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"\"}\ntokens:\n  - {name: test, sha256: %s, rights: [enqueue, read], rate: 100, burst: 100}\n", hex.EncodeToString(sum[:]))
+	content := fmt.Sprintf("serve: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"\"}\ntokens:\n  - {name: test, sha256: %s, rights: [enqueue, read], rate: 10000, burst: 100000}\n", hex.EncodeToString(sum[:]))
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	said := &sandboxtest.Buffer{}
 	cmd := exec.CommandContext(s.t.Context(), enqueuer, "--config", file, "serve") //nolint:gosec // our own binary
 	cmd.Stderr = said
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"CERTPURGE_MYSQL_DSN=" + s.db.LedgerDSN(s.accounts.Enqueuer), "CERTPURGE_LMS_DATABASE=" + s.cfg.LMS.Database, "CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(),
-		"CERTPURGE_TRACING_ENDPOINT=" + endpoint, "CERTPURGE_TRACING_SAMPLE_RATIO=0",
-	}
+	}, environ...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -120,7 +119,7 @@ func TestATraceLeadsFromTheDriverToTheBucket(t *testing.T) {
 	unasked := s.addUser()
 	s.cfg.Tracing.Endpoint, s.cfg.Tracing.SampleRatio = server.URL+"/v1/traces", 0 // nothing that begins here is kept
 	worker := s.start()
-	url, stop := s.serveTraced(s.cfg.Tracing.Endpoint)
+	url, stop := s.serve("CERTPURGE_TRACING_ENDPOINT="+s.cfg.Tracing.Endpoint, "CERTPURGE_TRACING_SAMPLE_RATIO=0")
 	defer stop()
 	const trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/v1/retire_user", strings.NewReader(fmt.Sprintf(`{"lms_user_id": %d}`, user)))

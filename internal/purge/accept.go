@@ -137,6 +137,7 @@ const (
 )
 
 // MaxKeys is how many idempotency keys lead to one request at most, beside its first: a caller uses one for each intent.
+// Keys of calls that run at the same moment are counted before any of them is written, so as many may come on top.
 const MaxKeys = 1_000
 
 // ErrTooManyKeys means that an open request has as many idempotency keys already as one may have.
