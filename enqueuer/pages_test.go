@@ -1,8 +1,11 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -52,6 +55,39 @@ func TestPagesLinkToWhatIsThere(t *testing.T) {
 	all = append(all, deeper...)
 	if found := sandboxtest.CheckLinks(t, all...); found < 120 {
 		t.Errorf("got %d links in %d pages", found, len(all))
+	}
+}
+
+// TestSecurityNamesTestsThatExist looks for the tests that hold the claims of docs/security.md.
+func TestSecurityNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`").FindAllStringSubmatch(string(page), -1)
+	if len(named) < 90 {
+		t.Errorf("docs/security.md names %d tests", len(named))
+	}
+	defined := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	exist := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path) //nolint:gosec // of this repository
+		for _, match := range defined.FindAllStringSubmatch(string(text), -1) {
+			exist[match[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range named {
+		if !exist[match[1]] {
+			t.Errorf("docs/security.md names %s, which does not exist", match[1])
+		}
 	}
 }
 

@@ -57,6 +57,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	s := &site{t: t, db: db, cfg: config.DefaultWorker()}
 	s.bucket = gcstest.New(gcstest.WithClock(func() time.Time { return time.Now().Add(-time.Duration(s.age.Load()) * time.Second) }))
 	s.bucket.CreateBucket("certs", gcstest.BucketConfig{})
+	s.bucket.Deny("certs", "storage.objects.get", "storage.objects.create") // as docs/security.md says, three rights are enough
 	base, stop, err := s.bucket.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +101,9 @@ func (s *site) locations() purge.Locations {
 
 func (s *site) id(n int) string { return fmt.Sprintf("%032x", n) }
 
+// cached is what caches are told of the files.
+const cached = "public, max-age=3600"
+
 // addUser adds a retiring user with two certificates and eight files.
 func (s *site) addUser() purge.UserID {
 	s.t.Helper()
@@ -111,7 +115,7 @@ func (s *site) addUser() purge.UserID {
 			UserID: user, DownloadUUID: download, VerifyUUID: verify, DownloadURL: "https://storage.googleapis.com/certs/downloads/" + download + "/Certificate.pdf",
 		})
 		for _, name := range []string{"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html", "cert/" + verify + "/verify.html"} {
-			if _, err := s.bucket.Put("certs", name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
+			if _, err := s.bucket.Put("certs", name, []byte("personal"), gcstest.ObjectOptions{CacheControl: cached}); err != nil {
 				s.t.Fatal(err)
 			}
 		}
@@ -245,6 +249,15 @@ func TestWorkerPurgesRetiringUsers(t *testing.T) {
 		}
 	}
 	s.checkErased(users...)
+	err := s.store.EachEvidence(t.Context(), mysql.EvidenceFilter{User: users[0]}, func(r mysql.EvidenceRecord) error {
+		if r.Kind == "object" && r.CacheControl != cached {
+			t.Errorf("the evidence does not say how long caches may hold a file: got %+v", r)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	refused := s.await(purge.Refused, s.enqueue(bystander)...)
 	if refused[0].Reason != purge.ReasonNotRetiring || len(s.bucket.Objects("certs", "downloads/"+s.id(77))) != 1 {
 		t.Errorf("the bystander: got %+v", refused[0])

@@ -201,7 +201,7 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 
 // evidence looks for rows of evidence that were changed after they were written.
 func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
-	ids, err := d.Store.ChangedEvidence(ctx)
+	ids, err := d.Store.ChangedEvidence(ctx, d.AllEvidence)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type Doctor struct {
 	Grace  time.Duration // requests that were touched within it are left alone
 	Now    func() time.Time
 	Wait   func(context.Context) error // between two looks
+
+	AllEvidence bool // all rows are compared with their keys, not the latest only
 }
 
 // Severity says how bad a find is.

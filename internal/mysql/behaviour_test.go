@@ -702,3 +702,22 @@ func TestLongListsAreReadByPages(t *testing.T) {
 		t.Errorf("got %d open requests, running and queued, want %d", count, n)
 	}
 }
+
+func TestTheMigratorReadsNoLMS(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	account, err := sql.Open("mysql", f.db.LedgerDSN(f.accounts.Migrate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer account.Close()
+	if _, err := account.ExecContext(t.Context(), "SELECT id FROM requests"); err != nil {
+		t.Errorf("its own schema: %v", err)
+	}
+	for _, table := range []string{"auth_user", "certificates_generatedcertificate", "user_api_userretirementstatus"} {
+		_, err := account.ExecContext(t.Context(), "SELECT id FROM "+f.db.LMS+"."+table)
+		if err == nil || !strings.Contains(err.Error(), "denied") {
+			t.Errorf("%s: got %v, want it denied", table, err)
+		}
+	}
+}

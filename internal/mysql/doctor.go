@@ -2,8 +2,10 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -80,15 +82,46 @@ func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, e
 	return slices.Compact(excess), classify("reading the account's rights", rows.Err())
 }
 
-// changedRows is how many of the latest rows of evidence ChangedEvidence looks at.
-const changedRows = 100_000
+// The evidence that ChangedEvidence looks at, and the requests that it names at most.
+const (
+	latestEvidence   = 100_000
+	evidencePage     = 20_000
+	changedRequests  = 1_000
+	changedCondition = "object_key <> UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00," +
+		" CAST(generation AS BINARY)), 256))" + // the key that objectArgs made
+		" OR LEFT(CAST(name AS BINARY), LENGTH(directory)) <> CAST(directory AS BINARY)"
+)
 
-// ChangedEvidence returns the requests of which one of the latest 100,000 rows of evidence does not name the object that it was
-// written about: its key is the SHA-256 of bucket, name and generation, which objectArgs made.
-func (s *Store) ChangedEvidence(ctx context.Context) ([]purge.RequestID, error) {
-	var ids []purge.RequestID
-	err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects WHERE id > (SELECT COALESCE(MAX(id), 0) - ? FROM evidence_objects)"+
-		" AND object_key <> UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00, CAST(generation AS BINARY)), 256))"+
-		" ORDER BY request_id LIMIT 1000", changedRows).Scan(&ids).Error
-	return ids, classify("comparing evidence with its keys", err)
+// ChangedEvidence returns the requests with a row of evidence that does not name the object that it was written about, or an
+// object that does not lie below the row's directory: 1,000 at most. It reads all rows, or the latest 100,000, in pages.
+func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestID, error) {
+	const what = "comparing evidence with its keys"
+	last := int64(0) // rows are counted, not ids: whoever can write evidence chooses ids
+	if !all {
+		err := s.gorm.WithContext(ctx).Raw("SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?", latestEvidence).
+			Scan(&last).Error
+		if err != nil {
+			return nil, classify(what, err)
+		}
+	}
+	found := map[purge.RequestID]struct{}{}
+	for len(found) < changedRequests {
+		var end sql.NullInt64
+		err := s.gorm.WithContext(ctx).Raw("SELECT MAX(id) FROM (SELECT id FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?) page",
+			last, evidencePage).Scan(&end).Error
+		if err != nil || !end.Valid {
+			return slices.Sorted(maps.Keys(found)), classify(what, err)
+		}
+		var ids []purge.RequestID
+		err = s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects WHERE id > ? AND id <= ? AND ("+
+			changedCondition+") ORDER BY request_id LIMIT ?", last, end.Int64, changedRequests).Scan(&ids).Error
+		if err != nil {
+			return nil, classify(what, err)
+		}
+		for _, id := range ids {
+			found[id] = struct{}{}
+		}
+		last = end.Int64
+	}
+	return slices.Sorted(maps.Keys(found))[:changedRequests], nil
 }

@@ -186,3 +186,48 @@ func TestWithOpenRequests(t *testing.T) {
 		t.Errorf("got %v, %v; want %v", open, err, users[:2])
 	}
 }
+
+// TestChangedEvidenceIsFound writes more rows than are looked at without being asked for all of them.
+func TestChangedEvidenceIsFound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	table := f.db.Ledger + ".evidence_objects"
+	const key = "UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00, CAST(generation AS BINARY)), 256))"
+	add := func(request int, name string) {
+		t.Helper()
+		f.exec("INSERT INTO "+table+" (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation,"+
+			" size, outcome, listed_at, object_key) VALUES (?, 1, 1, 'live', 1, 'certs', 'cert/ä/', ?, 7, 0, 'erased', NOW(6), '')",
+			request, name)
+		f.exec("UPDATE "+table+" SET object_key = "+key+" WHERE request_id = ?", request)
+	}
+	find := func(all bool, want ...purge.RequestID) {
+		t.Helper()
+		if got, err := f.ChangedEvidence(t.Context(), all); err != nil || !slices.Equal(got, want) {
+			t.Errorf("all %t: got %v, %v; want %v", all, got, err, want)
+		}
+	}
+	find(true)
+	for request := 1; request <= 4; request++ {
+		add(request, "cert/ä/a.pdf")
+	}
+	f.exec("UPDATE " + table + " SET generation = 8 WHERE request_id = 2")
+	f.exec("UPDATE " + table + " SET name = 'cert/ö/a.pdf', object_key = " + key + " WHERE request_id = 3") // with its key
+	find(false, 2, 3)
+	find(true, 2, 3)
+	for n := 4; n < 150_000; n *= 2 { // of other requests
+		f.exec("INSERT INTO "+table+" (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name,"+
+			" generation, size, outcome, listed_at, object_key) SELECT id + 1000, 1, 1, 'live', 1, 'certs', 'cert/ä/', 'cert/ä/b.pdf',"+
+			" ?, 0, 'erased', NOW(6), UNHEX(SHA2(CONCAT('certs', 0x00, CAST('cert/ä/b.pdf' AS BINARY), 0x00, CAST(? AS BINARY)), 256))"+
+			" FROM "+table, n, n)
+	}
+	find(false)
+	find(true, 2, 3)
+	add(5, "cert/ä/a.pdf")
+	f.exec("UPDATE " + table + " SET id = 4000000000000000000, size = 1, name = 'x' WHERE request_id = 5") // far behind the others
+	find(false, 5)
+	find(true, 2, 3, 5)
+	f.exec("UPDATE " + table + " SET object_key = REVERSE(object_key)")
+	if got, err := f.ChangedEvidence(t.Context(), true); err != nil || len(got) != 1000 {
+		t.Errorf("got %d requests, %v, want the first 1000", len(got), err)
+	}
+}
