@@ -30,10 +30,16 @@ type Handler struct {
 	Observer Observer
 	// Tracer follows attempts. May be nil.
 	Tracer Tracer
+	// NewerTries is how often a task of a newer version is tried before it is refused; zero for 25.
+	NewerTries int
 
 	newer   atomic.Int64 // tries of tasks of a newer version, since the log has told of them
 	newerAt atomic.Int64 // when it has, in nanoseconds
 }
+
+// newerTries is how often a task of a newer version is tried: with the default delays for some eight hours. Then it is archived,
+// as any refused task, and the reconciler makes one of this version for its request, if there is one.
+const newerTries = 25
 
 // newerEvery is how often the log tells of tasks of a newer version: they are tried again and again, until a worker knows them.
 const newerEvery = time.Minute
@@ -72,10 +78,15 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		err = errors.New("the task is of a type that is not ours")
 	}
 	if errors.Is(err, errNewerPayload) {
-		if h.newer.Add(1); h.sayNewer() {
-			log.WarnContext(ctx, "tasks left to a newer worker", slog.Any("error", err), slog.Int64("tries", h.newer.Swap(0)))
+		retried, _ := asynq.GetRetryCount(ctx)
+		tries := cmp.Or(h.NewerTries, newerTries)
+		if retried+1 < tries {
+			if h.newer.Add(1); h.sayNewer() {
+				log.WarnContext(ctx, "tasks left to a newer worker", slog.Any("error", err), slog.Int64("tries", h.newer.Swap(0)))
+			}
+			return err
 		}
-		return err
+		err = fmt.Errorf("%w; no newer worker took it in %d tries", err, tries)
 	}
 	if err != nil {
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
@@ -151,9 +162,9 @@ func (h *Handler) suspect() {
 	}
 }
 
-// isFailure says which errors asynq counts. What is nobody's failure keeps its retry count and its statistics clean.
+// isFailure says which errors asynq counts: those of the request, and tries of a task of a newer version, which are bounded.
 func isFailure(err error) bool {
-	return !errors.Is(err, context.Canceled) && purge.ClassOf(err) == purge.Transient
+	return errors.Is(err, errNewerPayload) || !errors.Is(err, context.Canceled) && purge.ClassOf(err) == purge.Transient
 }
 
 // Backoff spreads retries: exponential from Base to Cap, with full jitter.
@@ -167,7 +178,11 @@ func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
 	if errors.Is(err, context.Canceled) {
 		return time.Second
 	}
-	switch purge.ClassOf(err) {
+	class := purge.ClassOf(err)
+	if errors.Is(err, errNewerPayload) {
+		class = purge.Transient // a deployment may take hours
+	}
+	switch class {
 	case purge.Stopped:
 		return time.Second // another worker may go on at once
 	case purge.Throttled, purge.Misconfigured, purge.Unavailable:

@@ -66,8 +66,14 @@ var errNewerPayload = &purge.Error{
 	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: deploy the worker before the enqueuer", newestPayload),
 }
 
+// maxPayload is in bytes, far above what any version needs.
+const maxPayload = 4 << 10
+
 // decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
 func decode(data []byte) (purge.Task, error) {
+	if len(data) > maxPayload {
+		return purge.Task{}, fmt.Errorf("the payload is not ours: it has %d bytes, expected %d at most", len(data), maxPayload)
+	}
 	// The member names are compared with their case, and none may be there twice, so there is one way to read a payload.
 	var version struct {
 		Version *int `json:"v"`

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 
@@ -50,6 +51,8 @@ func TestForgedTasksAreRefused(t *testing.T) {
 		"the version in another case":      {queue.TaskType, `{"V":1,"request_id":17,"user_id":42}`},
 		"something behind it":              {queue.TaskType, `{"v":1,"request_id":17,"user_id":42}{}`},
 		"an unknown member":                {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"x":1}`},
+		"more than any version needs":      {queue.TaskType, `{"v":1,"request_id":17,"user_id":42` + strings.Repeat(" ", 5000) + `}`},
+		"more of a newer version":          {queue.TaskType, `{"v":99,"x":"` + strings.Repeat("x", 5000) + `"}`},
 		"a certificate of the old version": {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"certificate_id":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,6 +84,53 @@ func TestTasksOfANewerVersionAreToldOnce(t *testing.T) {
 	}
 	if got := strings.Count(log.String(), "newer worker"); got != 1 {
 		t.Errorf("got %d lines, want one a minute", got)
+	}
+}
+
+// TestATaskOfANewerVersionIsMadeAnewAtTheEnd: nothing that was accepted is lost, and a task of no request goes.
+func TestATaskOfANewerVersionIsMadeAnewAtTheEnd(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	client := asynq.NewClientFromRedisClient(rdb)
+	for _, id := range []string{"purge:42", "purge:43"} {
+		_, err := client.Enqueue(asynq.NewTask(queue.TaskType, []byte(`{"v":99}`)), asynq.Queue(queue.Live), asynq.TaskID(id),
+			asynq.MaxRetry(1_000_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	purged := make(chan purge.Task, 2)
+	h := &queue.Handler{Log: quiet, NewerTries: 2, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+		purged <- task
+		return purge.Result{State: purge.Done}, nil
+	})}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		cfg := fastServer
+		cfg.Backoff.Base, cfg.Backoff.Cap = time.Millisecond, time.Millisecond
+		served <- queue.Serve(ctx, rdb, cfg, h, quiet)
+	}()
+	defer func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}()
+	sandboxtest.Eventually(t, "both tasks are archived", func() bool { return depth(t, rdb).Archived == 2 })
+	keeper := queue.NewKeeper(rdb, clientConfig)
+	if n, err := keeper.Clean(t.Context()); err != nil || n != 2 {
+		t.Fatalf("got %d, %v; want both removed", n, err)
+	}
+	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: 1, User: 42}})
+	if err != nil || len(missing) != 1 {
+		t.Fatalf("got %v, %v; want the open request", missing, err)
+	}
+	if err := keeper.Restore(t.Context(), missing); err != nil {
+		t.Fatal(err)
+	}
+	if got := sandboxtest.Receive(t, "the request is served", purged); got.Request != 1 || got.User != 42 {
+		t.Errorf("got %+v", got)
 	}
 }
 
