@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/user"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -97,18 +94,5 @@ func accepter(accept bool) string {
 	if !accept {
 		return ""
 	}
-	return operator()
-}
-
-// operator names who runs the command, as account@host.
-func operator() string {
-	account := fmt.Sprintf("uid %d", os.Getuid())
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		account = u.Username
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "an unknown host"
-	}
-	return account + "@" + host
+	return cli.Operator()
 }

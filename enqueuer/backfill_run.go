@@ -65,7 +65,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	}
 	defer rdb.Close()
 	runner.Intake = purge.Intake{
-		By:       "backfill, " + operator(),
+		By:       "backfill, " + cli.Operator(),
 		Requests: store,
 		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
 	}

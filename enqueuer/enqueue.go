@@ -111,7 +111,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	}
 	defer tracing.Close()
 	intake := tracing.Follow(purge.Intake{
-		By:       "cli, " + operator(),
+		By:       "cli, " + cli.Operator(),
 		Requests: tracing.Requests(store),
 		Tasks:    tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})),
 	})

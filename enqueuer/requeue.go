@@ -50,7 +50,7 @@ ever made.
 			if accept && filter.Reason != purge.ReasonFilesMissing && len(filter.IDs) == 0 {
 				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them", purge.ReasonFilesMissing)
 			}
-			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + operator(), AcceptMissing: accepter(accept), AcceptShared: accepter(shared)}, execute, out)
+			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + cli.Operator(), AcceptMissing: accepter(accept), AcceptShared: accepter(shared)}, execute, out)
 		},
 	}
 	flags.add(cmd)

@@ -90,7 +90,7 @@ func (a *app) newWatcher() (*watcher, error) {
 	}
 	return &watcher{cfg: cfg, store: store, redis: rdb, registry: registry, Watcher: &watch.Watcher{
 		Ledger: store,
-		Intake: purge.Intake{By: "watch, " + operator(), Requests: counted{store, intake}, Tasks: queue.NewClient(rdb, queue.ClientConfig{
+		Intake: purge.Intake{By: "watch, " + cli.Operator(), Requests: counted{store, intake}, Tasks: queue.NewClient(rdb, queue.ClientConfig{
 			Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
 		})},
 		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },

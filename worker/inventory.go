@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,16 +41,35 @@ with 1,000,000 certificates needs about 70 MB, however many objects there are. T
 gcs.read_rate, a thousand objects for each request. What was listed is kept in a file: with --checkpoint, a run
 that was interrupted, or whose listing broke, goes on where it was; the file is removed at the end.
 
+--erase-orphans takes a list that --list orphan has written and an operator has reviewed. It shows what would be erased,
+and with --execute it makes requests of it, of 500 directories each, which go through the ledger, the queue, the
+rates and the proofs of every purge; the evidence has who asked and the list's fingerprint. A directory whose id a row
+of the LMS holds by then, in which something is younger than --older-than, or which is below no location, is left, and
+its request ends as refused: not_orphan, after all else in it was erased. The worker's account may make no request, so
+the enqueuer's DSN is needed.
+
 ` + cli.ExitHelp + `
-The code is 0 if it can be stated that no file of a retired user is left, and 3 if not.`,
-		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > orphans.csv",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return takeInventory(cmd.Context(), s, *path, o) },
+The code is 0 if it can be stated that no file of a retired user is left, and 3 if not; with --erase-orphans, 3 if a
+directory would be, or was, left.`,
+		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > orphans.csv\n" +
+			"  worker inventory --erase-orphans orphans.csv\n  worker inventory --erase-orphans orphans.csv --execute --wait",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.erase.file != "" {
+				return eraseOrphans(cmd, s, *path, o)
+			}
+			return takeInventory(cmd, s, *path, o)
+		},
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to standard error; may be repeated")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` to go on from after an interruption")
 	f.DurationVar(&o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
+	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; only with --execute")
+	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: hand them to the workers")
+	f.DurationVar(&o.erase.olderThan, "older-than", 30*24*time.Hour, "with --erase-orphans: leave a directory that holds something younger")
+	f.StringVar(&o.erase.dsnFile, "enqueuer-dsn-file", "", "with --execute: `FILE` with the DSN of the enqueuer's account, which makes the requests ($CERTPURGE_ENQUEUER_MYSQL_DSN)")
+	f.BoolVar(&o.erase.wait, "wait", false, "with --execute: wait until the requests have ended")
 	o.format = cli.FormatFlag(cmd, "text", "json", "csv")
 	names := []string{}
 	for _, class := range inventory.Classes() {
@@ -65,10 +83,17 @@ type inventoryOptions struct {
 	list       []string
 	checkpoint string
 	minAge     time.Duration
+	erase      eraseOptions
 	format     *cli.Format
 }
 
-func takeInventory(ctx context.Context, s cli.Streams, path string, o inventoryOptions) (err error) {
+func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOptions) (err error) {
+	for _, flag := range []string{"execute", "older-than", "enqueuer-dsn-file", "wait"} {
+		if cmd.Flags().Changed(flag) {
+			return cli.Usage("--%s belongs to --erase-orphans", flag)
+		}
+	}
+	ctx := cmd.Context()
 	for _, name := range o.list {
 		if !slices.Contains(inventory.Classes(), inventory.Class(name)) {
 			return cli.Usage("--list %.40q: expected one of %s", name, join(inventory.Classes()))
@@ -84,7 +109,7 @@ func takeInventory(ctx context.Context, s cli.Streams, path string, o inventoryO
 	defer r.close()
 	progress := cli.NewProgress(s)
 	v := &inventory.Inventory{
-		Bucket: r.objects, Database: r.store, Locations: r.purger.Locations, Eligible: r.purger.Policy.Eligible, Site: r.lms,
+		Bucket: r.objects, Database: r.store, Locations: r.purger.Locations, Eligible: r.purger.Policy.Eligible, Site: r.cfg.LMS.Database,
 		Checkpoint: o.checkpoint, MinAge: o.minAge, Now: time.Now,
 	}
 	v.Progress, v.Phase = showInventory(progress)

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -59,7 +60,7 @@ type reading struct {
 	store   *mysql.Store
 	objects *gcs.Store
 	purger  purge.Purger // without a ledger
-	lms     string       // name of the LMS's database
+	cfg     config.Worker
 }
 
 // openToRead opens the databases and the buckets, of which the settings and rights are asked.
@@ -72,7 +73,7 @@ func openToRead(ctx context.Context, s cli.Streams, path string) (*reading, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{store: store, lms: cfg.LMS.Database}
+	r := &reading{store: store, cfg: cfg}
 	if r.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, s.Environ, slog.New(slog.DiscardHandler))); err != nil {
 		r.close()
 		return nil, err

@@ -151,7 +151,8 @@ func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
 	return &queue.Handler{
 		Log: w.log,
 		Purger: &purge.Purger{
-			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects), Locations: locations,
+			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects),
+			Orphans: w.store, Locations: locations,
 			Policy: newPolicy(w.cfg), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,

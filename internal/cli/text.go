@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+	"os/user"
 	"reflect"
 	"strconv"
 	"strings"
@@ -43,4 +45,17 @@ func Printf(w io.Writer, format string, args ...any) {
 		}
 	}
 	_, _ = fmt.Fprintf(w, format, escaped...)
+}
+
+// Operator names who runs the command, as account@host.
+func Operator() string {
+	account := fmt.Sprintf("uid %d", os.Getuid())
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		account = u.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unknown host"
+	}
+	return account + "@" + host
 }

@@ -47,6 +47,8 @@ var ledgerRights = map[Role][]right{
 		{"request_bodies", "INSERT", nil},
 		{"request_bodies", "UPDATE", []string{"accepted_at"}},
 		{"request_bodies", "DELETE", nil},
+		{"orphan_sets", "INSERT", nil}, // and the worker none: it cannot make up orphans
+		{"orphan_directories", "INSERT", nil},
 		{"watch_position", "INSERT", nil},
 		{"watch_position", "UPDATE", nil},
 	},

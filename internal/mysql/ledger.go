@@ -190,6 +190,10 @@ func (s *Store) addClearing(q *script, attempt purge.Attempt, c purge.Clearing, 
 // this user is gone, also what an earlier attempt or request deleted and did not live to tell; but for what can still be
 // restored.
 func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
+	scope, whose := "user_id", any(attempt.User)
+	if attempt.AboutOrphans() { // no user; and the evidence of all orphans is not one thing
+		scope, whose = "request_id", attempt.Request
+	}
 	var seen []purge.Evidence
 	for _, e := range report.Evidence {
 		if e.Outcome != purge.Absent {
@@ -198,16 +202,16 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 		}
 		// A directory that was emptied for this user before is not one that held nothing.
 		q.add("INSERT INTO evidence_objects ("+objectColumns+") SELECT "+objectPlaceholders+" FROM DUAL WHERE NOT EXISTS"+
-			" (SELECT 1 FROM evidence_objects e WHERE e.user_id = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
-			append(objectArgs(attempt, e, now, now), attempt.User, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
+			" (SELECT 1 FROM evidence_objects e WHERE e."+scope+" = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
+			append(objectArgs(attempt, e, now, now), whose, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
 	}
 	s.addObjects(q, attempt, seen, now)
 	for proven := range slices.Chunk(report.Proven, rowsPerStatement) {
 		names, directories := directoryTuples(proven)
-		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE user_id = ?"+
+		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE "+scope+" = ?"+
 			" AND outcome <> 'erased' AND outcome IN "+emptied+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
 			" AND (bucket, directory) IN ("+names+")",
-			append([]any{attempt.Number, now, attempt.User, now}, directories...)...)
+			append([]any{attempt.Number, now, whose, now}, directories...)...)
 	}
 	if report.State == purge.Done && attempt.Counts.DirectoriesMissing > 0 && len(report.Clear) > 0 {
 		// What was missing of a certificate whose references go now was found somewhere else, or has been accepted.
@@ -258,7 +262,7 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	}
 	q.add(text, args...)
 	q.add("UPDATE requests SET "+figures+" WHERE id = ?", attempt.Request)
-	if len(report.Proven) > 0 { // the evidence of other requests of the user may have been settled with it, mostly of none
+	if len(report.Proven) > 0 && !attempt.AboutOrphans() { // the evidence of other requests of the user may have been settled with it, mostly of none
 		q.add("UPDATE (SELECT DISTINCT request_id AS other FROM evidence_objects WHERE user_id = ? AND settled_at = ?"+
 			" AND request_id <> ?) settled STRAIGHT_JOIN requests ON requests.id = settled.other SET "+figures, attempt.User, now, attempt.Request)
 	}
@@ -266,7 +270,7 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 
 // figures counts what the evidence of a request says, so that the request can never say anything else. They do not depend
 // on each other, because an UPDATE of several tables sets its columns in any order.
-var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT o.certificate_id)", "") + ")," +
+var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT NULLIF(o.certificate_id, 0))", "") + ")," +
 	" objects_erased = " + count("COUNT(*)", "= 'erased'") + "," +
 	" objects_absent = " + count("COUNT(*)", "= 'absent'") + "," +
 	" objects_soft_deleted = " + count("COUNT(*)", "= 'soft_deleted'") + "," +

@@ -25,6 +25,7 @@ var shipped = map[string]string{
 	"00003_files_missing.sql":    "ba8341e23b7069e9ad79ad660ba1f9961a7b107a6c4d90a19308e7cc8246af75",
 	"00004_one_open_request.sql": "02898617a1a357eae56f4f1fbfb3dbd63d2390761fb2546a29095a844f592387",
 	"00005_directory_owners.sql": "43fe9cca6f8a22850595bb22c1373fde5d7b9369843ebcc9b87ce325c5da8272",
+	"00006_orphans.sql":          "f6dab22cb95343024584aefa25f1a279714d0a7ec9f7a91bc7ba7b0905d0077e",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

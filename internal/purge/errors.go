@@ -22,6 +22,7 @@ const (
 	NoPermission                     // the service account may not do it
 	Unrecognised                     // a reference from which no artifact can be named
 	SharedDirectory                  // a directory that a row of another user names, too
+	NotOrphan                        // a directory that was to have no link has one, is too young, or is below no location
 	TooManyObjects                   // a directory that lists more than the configured bound
 	FilesMissing                     // a directory that a reference names is empty, and nothing was ever erased there
 	Misconfigured                    // wrong bucket, missing grant: every user would meet it

@@ -20,6 +20,11 @@ const (
 	Missing         Outcome = "missing"          // held nothing, although files were expected: the reference was kept
 	MissingAccepted Outcome = "missing_accepted" // the same, but accepted: the reference was cleared
 
+	// Of directories that an operator took for orphans, and of what was listed in them: all were left.
+	Referenced Outcome = "referenced" // a row of the LMS holds the id
+	TooYoung   Outcome = "too_young"  // something in it was written too lately
+	Foreign    Outcome = "foreign"    // below no location
+
 	External Outcome = "external" // of a link that leads to no file of ours
 )
 

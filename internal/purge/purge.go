@@ -123,6 +123,7 @@ type Purger struct {
 	Users     Users
 	Ledger    Ledger
 	Objects   Objects
+	Orphans   Orphans // nil for a worker that takes no request about orphans
 	Locations Locations
 	Policy    Policy
 	Misses    *Misses          // may be nil
@@ -212,6 +213,15 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
 			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Lapsed)}, nil, nil
 	}
+	if attempt.AboutOrphans() {
+		begun := time.Now()
+		work, err := p.planOrphans(ctx, attempt)
+		p.took(StepSharing, begun)
+		if err != nil {
+			return p.settle(attempt, nil, fmt.Errorf("reading what orphan set %d is about: %w", attempt.Certificate, err))
+		}
+		return p.erase(ctx, attempt, work)
+	}
 	begun := time.Now()
 	user, err := p.Users.User(ctx, attempt.User)
 	p.took(StepEligibility, begun)
@@ -231,20 +241,40 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 	if err != nil {
 		return p.settle(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User, err))
 	}
+	return p.erase(ctx, attempt, work)
+}
+
+// erase lists, writes the intents, asks once more whether it may, deletes and lists again.
+func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report, *work, error) {
 	crew := newCrew()
 	defer crew.leave()
-	begun = time.Now()
-	each(crew, work.dirs, func(d *directory) { d.found, d.err = p.Objects.List(ctx, d.Directory) })
+	begun := time.Now()
+	each(crew, work.dirs, func(d *directory) {
+		if d.leave == "" {
+			d.found, d.err = p.Objects.List(ctx, d.Directory)
+		}
+	})
 	p.took(StepList, begun)
+	var empty []Directory
+	if attempt.AboutOrphans() {
+		work.leaveYoung()
+	} else {
+		empty = work.empty()
+	}
 
 	begun = time.Now()
-	intended, err := p.Ledger.Intend(ctx, attempt, work.intents(), work.empty())
+	intended, err := p.Ledger.Intend(ctx, attempt, work.intents(), empty)
+	if err == nil && attempt.AboutOrphans() {
+		err = p.leaveReferenced(ctx, work)
+	}
 	p.took(StepIntend, begun)
 	if err != nil {
-		return p.settle(attempt, nil, fmt.Errorf("reading the eligibility of user %d again: %w", attempt.User, err))
+		return p.settle(attempt, nil, fmt.Errorf("asking again whether request %d may delete: %w", attempt.Request, err))
 	}
-	if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
-		return refusal(attempt, refused), nil, nil
+	if !attempt.AboutOrphans() {
+		if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
+			return refusal(attempt, refused), nil, nil
+		}
 	}
 	for _, d := range work.dirs {
 		d.emptied = slices.Contains(intended.Emptied, d.Directory)
@@ -258,6 +288,9 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 	p.took(StepDelete, begun)
 	begun = time.Now()
 	each(crew, work.dirs, func(d *directory) {
+		if d.leave != "" {
+			return
+		}
 		if d.err == nil && len(d.found) > 0 {
 			d.left, d.err = p.Objects.List(ctx, d.Directory)
 		}
@@ -361,6 +394,9 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		return end(ReasonTooMany)
 	case seen[FilesMissing]:
 		return end(ReasonFilesMissing)
+	case seen[NotOrphan]:
+		report.State, report.Reason = Refused, ReasonNotOrphan
+		return nil
 	case seen[Retained]:
 		return again(Retained, ReasonRetained)
 	default:

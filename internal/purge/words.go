@@ -40,7 +40,7 @@ func (id UserID) Valid() bool { return id >= 1 && id <= maxID }
 type RequestID int64
 
 // CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row. Where
-// it says how far a request goes, 0 stands for all certificates of the user.
+// it says how far a request goes, 0 stands for all certificates of the user; beside user 0, it is the number of an OrphanSet.
 type CertificateID int64
 
 // ParseCertificateID reads the id of a certificate as ParseUserID reads a user's.
@@ -59,6 +59,7 @@ const (
 	SourceBackfill Source = "backfill"
 	SourceWatch    Source = "watch"
 	SourceCLI      Source = "cli"
+	SourceOrphans  Source = "orphans" // a list of directories that no link leads to
 )
 
 // State is the state of a request in the ledger.
@@ -93,6 +94,7 @@ const (
 	ReasonNoPermission   Reason = "no_permission"          // failed: the service account may not delete an object
 	ReasonUnrecognised   Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
 	ReasonShared         Reason = "shared_directory"       // failed: a row of another user names the same directory
+	ReasonNotOrphan      Reason = "not_orphan"             // refused: a directory that was to have no link has one, is too young or foreign
 	ReasonTooMany        Reason = "too_many_objects"       // failed: a directory lists more than any certificate has
 	ReasonGaveUp         Reason = "gave_up"                // failed: the attempts are used up
 	ReasonTransient      Reason = "transient"              // queued again after a failure that should pass
@@ -109,7 +111,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonSuperseded, ReasonHeld, ReasonNoPermission,
-		ReasonUnrecognised, ReasonShared, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained,
+		ReasonUnrecognised, ReasonShared, ReasonNotOrphan, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained,
 		ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
 	}
 }
@@ -121,6 +123,7 @@ type Table string
 const (
 	Live    Table = "live"
 	History Table = "history"
+	NoTable Table = "none" // in the evidence of orphans, to which no link leads
 )
 
 // Reference is the pair download_uuid and download_url of one row, with the ids it stands beside: the only descriptor of

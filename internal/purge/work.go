@@ -13,6 +13,8 @@ type work struct {
 	dirs         []*directory
 	refs         []*planned
 	certificates map[CertificateID]bool // all that have a reference, understood or not
+
+	orphansBefore time.Time // only objects that were written before may go; zero for the directories of references
 }
 
 // planned is a reference with the directories that its artifacts are in.
@@ -46,6 +48,7 @@ type directory struct {
 	missing   Outcome // Missing or MissingAccepted, if files were expected here and never seen
 	accepter  string  // of MissingAccepted
 	sharing   string  // who accepted that it is erased although a row of another user names it, too
+	leave     Outcome // why nothing is deleted, of an orphan that is none
 	err       error   // of either listing
 	clear     bool    // settled: nothing is left, references may go
 }
@@ -139,7 +142,7 @@ func sharedError(ref Reference, user UserID, others []UserID) error {
 func (w *work) intents() []Evidence {
 	var intents []Evidence
 	for _, d := range w.dirs {
-		if d.err != nil {
+		if d.err != nil || d.leave != "" {
 			continue
 		}
 		for _, g := range d.found {
@@ -156,7 +159,7 @@ func (w *work) intents() []Evidence {
 func (w *work) empty() []Directory {
 	var empty []Directory
 	for _, d := range w.dirs {
-		if d.err == nil && len(d.found) == 0 {
+		if d.err == nil && len(d.found) == 0 && d.leave == "" {
 			empty = append(empty, d.Directory)
 		}
 	}
@@ -167,7 +170,9 @@ func (w *work) empty() []Directory {
 func (w *work) deletions() []*deletion {
 	var all []*deletion
 	for _, d := range w.dirs {
-		all = append(all, d.deletions...)
+		if d.leave == "" {
+			all = append(all, d.deletions...)
+		}
 	}
 	return all
 }
@@ -181,6 +186,10 @@ func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 		}
 	}
 	for _, d := range w.dirs {
+		if d.leave != "" {
+			problems = append(problems, d.settleLeave(report))
+			continue
+		}
 		problems = append(problems, d.settle(p.Policy, report)...)
 	}
 	clearings := map[clearingKey]int{}

@@ -58,11 +58,15 @@ func (b Broken) Users() (users []purge.UserID, foreign int) {
 	return slices.Compact(users), foreign
 }
 
-// userOf reads the user from the id of a task or of a follow-up.
+// userOf reads the user from the id of a task or of a follow-up: 0 for a set of orphans.
 func userOf(id string) (purge.UserID, bool) {
 	numbers, ours := strings.CutPrefix(id, "purge:")
 	text, more, _ := strings.Cut(numbers, ":")
-	user, err := purge.ParseUserID(text)
+	var user purge.UserID
+	var err error
+	if text != "0" || !strings.HasPrefix(more, "c") { // else a set of orphans
+		user, err = purge.ParseUserID(text)
+	}
 	if err != nil || !ours {
 		return 0, false
 	}

@@ -108,7 +108,10 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 	ended(result, err)
 	request := cmp.Or(result.Request, task.Request)
 	log = log.With(slog.Int64("user_id", int64(task.User)), slog.Int64("request_id", int64(request)))
-	if task.Certificate != 0 {
+	switch {
+	case task.AboutOrphans():
+		log = log.With(slog.Int64("orphan_set", int64(task.Certificate)))
+	case task.Certificate != 0:
 		log = log.With(slog.Int64("certificate_id", int64(task.Certificate)))
 	}
 	figures := []slog.Attr{

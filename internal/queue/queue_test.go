@@ -350,7 +350,7 @@ func TestANewerPayloadWaitsForANewerWorker(t *testing.T) {
 		t.Error("reached the purge")
 		return purge.Result{}, nil
 	})}
-	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":3,"request_id":1,"user_id":42,"new":true}`)))
+	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":99,"request_id":1,"user_id":42,"new":true}`)))
 	if err == nil || errors.Is(err, asynq.SkipRetry) || purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "deploy the worker") {
 		t.Errorf("got %v, want a retry", err)
 	}

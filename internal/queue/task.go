@@ -27,7 +27,8 @@ func Queues() []string { return []string{Live, Backfill} }
 const (
 	wholeUser      = 1
 	oneCertificate = 2
-	newestPayload  = oneCertificate
+	orphanSet      = 3
+	newestPayload  = orphanSet
 )
 
 // payload is what travels through Redis: numbers, nothing personal. The dashboard shows it to everybody who may look.
@@ -35,11 +36,11 @@ type payload struct {
 	Version     int                 `json:"v"`
 	Request     purge.RequestID     `json:"request_id"`
 	User        purge.UserID        `json:"user_id"`
-	Certificate purge.CertificateID `json:"certificate_id,omitzero"` // of version 2
+	Certificate purge.CertificateID `json:"certificate_id,omitzero"` // of versions 2 and 3
 }
 
-// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates that is asked for by
-// itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages break.
+// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates, or each set of orphans,
+// that is asked for by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages break.
 func TaskID(task purge.Task) string {
 	id := "purge:" + strconv.FormatInt(int64(task.User), 10)
 	if task.Certificate != 0 {
@@ -55,7 +56,10 @@ func followUpID(task purge.Task) string {
 
 func encode(task purge.Task) ([]byte, error) {
 	version := wholeUser
-	if task.Certificate != 0 {
+	switch {
+	case task.AboutOrphans():
+		version = orphanSet
+	case task.Certificate != 0:
 		version = oneCertificate
 	}
 	return json.Marshal(payload{Version: version, Request: task.Request, User: task.User, Certificate: task.Certificate})
@@ -91,11 +95,11 @@ func decode(data []byte) (purge.Task, error) {
 	if err := json.Unmarshal(data, &p, json.RejectUnknownMembers(true)); err != nil {
 		return purge.Task{}, errors.New("the payload is malformed: expected the numbers v, request_id and user_id, each once")
 	}
-	if p.Request <= 0 || !p.User.Valid() {
-		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids")
+	if p.Request <= 0 || (p.Version == orphanSet) != (p.User == 0) || p.User != 0 && !p.User.Valid() {
+		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids, user_id of version 3 is 0")
 	}
-	if (p.Version == oneCertificate) != (p.Certificate != 0) || p.Certificate < 0 {
-		return purge.Task{}, errors.New("the payload is malformed: certificate_id belongs to version 2, and is positive")
+	if (p.Version >= oneCertificate) != (p.Certificate != 0) || p.Certificate < 0 {
+		return purge.Task{}, errors.New("the payload is malformed: certificate_id belongs to versions 2 and 3, and is positive")
 	}
 	return purge.Task{Request: p.Request, User: p.User, Certificate: p.Certificate}, nil
 }

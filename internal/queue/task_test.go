@@ -21,6 +21,7 @@ func TestPayloads(t *testing.T) {
 	for payload, want := range map[string]purge.Task{
 		`{"v":1,"request_id":17,"user_id":42}`:                    {Request: 17, User: 42},
 		`{"v":2,"request_id":17,"user_id":42,"certificate_id":9}`: {Request: 17, User: 42, Certificate: 9},
+		`{"v":3,"request_id":17,"user_id":0,"certificate_id":9}`:  {Request: 17, Certificate: 9}, // a set of orphans
 	} {
 		var got purge.Task
 		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
@@ -44,15 +45,19 @@ func TestForgedTasksAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ taskType, payload string }{
 		"another type":                     {"certificates:other", `{"v":1,"request_id":17,"user_id":42}`},
-		"a member twice":                   {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"user_id":43}`},
+		"a member twice":                   {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"user_id":987654}`},
 		"the version twice":                {queue.TaskType, `{"v":1,"v":2,"request_id":17,"user_id":42,"certificate_id":1}`},
 		"another case":                     {queue.TaskType, `{"v":1,"request_id":17,"User_ID":42}`},
-		"another case beside it":           {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"USER_ID":43}`},
+		"another case beside it":           {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"USER_ID":987654}`},
 		"the version in another case":      {queue.TaskType, `{"V":1,"request_id":17,"user_id":42}`},
 		"something behind it":              {queue.TaskType, `{"v":1,"request_id":17,"user_id":42}{}`},
 		"an unknown member":                {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"x":1}`},
 		"more than any version needs":      {queue.TaskType, `{"v":1,"request_id":17,"user_id":42` + strings.Repeat(" ", 5000) + `}`},
 		"more of a newer version":          {queue.TaskType, `{"v":99,"x":"` + strings.Repeat("x", 5000) + `"}`},
+		"a user's orphans":                 {queue.TaskType, `{"v":3,"request_id":17,"user_id":42,"certificate_id":1}`},
+		"orphans without a set":            {queue.TaskType, `{"v":3,"request_id":17,"user_id":0}`},
+		"nobody's certificate":             {queue.TaskType, `{"v":2,"request_id":17,"user_id":0,"certificate_id":1}`},
+		"nobody":                           {queue.TaskType, `{"v":1,"request_id":17,"user_id":0}`},
 		"a certificate of the old version": {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"certificate_id":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,7 +70,7 @@ func TestForgedTasksAreRefused(t *testing.T) {
 			if err := h.ProcessTask(t.Context(), asynq.NewTask(tc.taskType, []byte(tc.payload))); !errors.Is(err, asynq.SkipRetry) {
 				t.Errorf("got %v, want it archived", err)
 			}
-			if got := log.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "43") {
+			if got := log.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "987654") {
 				t.Errorf("the log says %q", got)
 			}
 		})
