@@ -31,7 +31,7 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 var failureReasons = []purge.Reason{
 	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany, purge.ReasonFilesMissing,
 	purge.ReasonGaveUp,
-	purge.ReasonNotRetiring, purge.ReasonUnknownUser,
+	purge.ReasonNotRetiring, purge.ReasonUnknownUser, purge.ReasonNotOrphan,
 }
 
 func reasons() []string {

@@ -85,7 +85,7 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 func ends() map[purge.State][]purge.Reason {
 	return map[purge.State][]purge.Reason{
 		purge.Done:    {purge.ReasonNone, purge.ReasonNothingToPurge, purge.ReasonFilesMissing},
-		purge.Refused: {purge.ReasonNotRetiring, purge.ReasonUnknownUser},
+		purge.Refused: {purge.ReasonNotRetiring, purge.ReasonUnknownUser, purge.ReasonNotOrphan},
 		purge.Failed: {
 			purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany,
 			purge.ReasonFilesMissing, purge.ReasonGaveUp,
@@ -101,7 +101,7 @@ func ends() map[purge.State][]purge.Reason {
 func outcomes() []purge.Outcome {
 	return []purge.Outcome{
 		purge.Erased, purge.Absent, purge.Missing, purge.MissingAccepted, purge.External, purge.SoftDeleted, purge.HeldBack,
-		purge.KeptUntil, purge.NotProven,
+		purge.KeptUntil, purge.NotProven, purge.Referenced, purge.TooYoung, purge.Foreign,
 	}
 }
 
