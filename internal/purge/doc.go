@@ -24,6 +24,11 @@
 //     names, that is empty, and in which no file of the user was ever seen, may be somewhere else; its reference is kept
 //     until the settings or an operator accept it.
 //
+// A request about orphans (OrphanSet), directories that an operator took from an inventory and reviewed, is about no user.
+// All invariants hold for it, with "no reference anywhere in the LMS holds the id" in the place of "only retiring users" of
+// the second, asked when work begins and once more after the intents are written, right before the first delete. It clears
+// nothing. A directory with an object that is too young is left, because a link may be about to come.
+//
 // # Order
 //
 // Objects first, rows after: a crash leaves work to redo, never a false "done". What is about to be deleted is written
