@@ -261,10 +261,10 @@ func (f orphansFound) print(w io.Writer, o eraseOptions) {
 		}
 	}
 	cli.Printf(w, "fingerprint of the list: %s\n", f.Fingerprint)
-	switch n := len(f.Requests); {
-	case n == 0:
+	switch n := len(f.Requests); n {
+	case 0:
 		fmt.Fprintln(w, "Nothing was done. With --execute, workers erase them.")
-	case n == 1:
+	case 1:
 		cli.Printf(w, "request %d was made; workers look at each directory again before they erase it\n", f.Requests[0])
 	default:
 		cli.Printf(w, "requests %d to %d were made; workers look at each directory again before they erase it\n", f.Requests[0], f.Requests[n-1])

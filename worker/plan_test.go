@@ -77,7 +77,7 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	args := []string{"--config", house.Path(demo.WorkerFile), "plan", "-o", "json"}
 	users := slices.Sorted(maps.Keys(want.Ends))
 	for _, id := range users {
-		args = append(args, strconv.Itoa(int(id)))
+		args = append(args, strconv.Itoa(id))
 	}
 	statements, before := written(t, house), house.Storage.Stats()
 	var out, errOut bytes.Buffer
