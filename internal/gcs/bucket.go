@@ -96,7 +96,7 @@ func (s *Store) CheckLocations(ctx context.Context) error {
 	for _, dir := range s.cfg.Locations.Parents() {
 		found := false
 		b := s.buckets[dir.Bucket]
-		err := s.call(ctx, b.read(), func(ctx context.Context) error {
+		err := s.call(withListing(ctx, s.cfg.MaxListing), b.read(), func(ctx context.Context) error {
 			it := b.handle.Objects(ctx, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL})
 			it.PageInfo().MaxSize = 1
 			_, err := it.Next()

@@ -215,7 +215,7 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 
 // list reads a listing to its end. Each page is a call with a time and tries of its own: a directory may have many.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
-	ctx = withBudget(ctx, s.cfg.MaxListing)
+	ctx = withListing(ctx, s.cfg.MaxListing)
 	seen := 0
 	for token, more := "", true; more; more = token != "" {
 		var page []*storage.ObjectAttrs
@@ -232,9 +232,6 @@ func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found fun
 		}
 		if seen += len(page); seen > s.cfg.MaxGenerations {
 			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
-		}
-		if token != "" && token == last {
-			return classify("listing", b.name, errStuck)
 		}
 		for _, attrs := range page {
 			if !strings.HasPrefix(attrs.Name, q.Prefix) {
@@ -267,7 +264,7 @@ func tooMany(bucket, what string) error {
 		"listing bucket %q: a directory holds %s, which no certificate has: nothing in it was deleted", bucket, what)}
 }
 
-// errStuck means that a page of a listing leads to itself.
+// errStuck means that a page of a listing leads to one that was read before, or that very many pages hold nothing.
 var errStuck = errors.New("the listing does not go on")
 
 // errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.

@@ -35,6 +35,8 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: max(time.Second, cfg.CallTimeout/2), // leaves a lost answer time for another try
+
+		MaxResponseHeaderBytes: maxHeader,
 	}
 	var transport http.RoundTripper = base
 	switch {
@@ -114,18 +116,44 @@ const (
 	maxPage = 64 << 20
 	// maxOther bounds every other answer, of which the client library reads all: settings, errors, what a delete answers.
 	maxOther = 1 << 20
+	// maxHeader bounds the header of every answer; the service's has about 1 KiB.
+	maxHeader = 64 << 10
+	// maxEmpty is how many pages of one listing may hold nothing. The service may answer such pages, though rarely two in a row.
+	maxEmpty = 1_000
 )
 
-// budget is how many bytes the pages of one listing may still have.
-type budget struct {
-	left int64
-	all  int64
+// listing is what the pages of one listing, which are asked for one after the other, may still have.
+type listing struct {
+	left  int64 // bytes
+	all   int64
+	empty int            // pages that held nothing
+	order map[string]int // of the pages, by the token with which each was asked for
 }
 
-type budgetKey struct{}
+type listingKey struct{}
 
-func withBudget(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, budgetKey{}, &budget{left: bytes, all: bytes})
+func withListing(ctx context.Context, bytes int64) context.Context {
+	return context.WithValue(ctx, listingKey{}, &listing{left: bytes, all: bytes, order: map[string]int{}})
+}
+
+// turn counts a page, and fails if it leads back to one that came before it, or if too many held nothing. The client library
+// goes from one empty page to the next by itself, and a page may be asked for again.
+func (l *listing) turn(token string, page shape) error {
+	at, again := l.order[token]
+	if !again {
+		at = len(l.order)
+		l.order[token] = at
+		if page.items == 0 {
+			l.empty++
+		}
+	}
+	if page.next == "" {
+		return nil
+	}
+	if next, before := l.order[page.next]; before && next <= at || l.empty > maxEmpty {
+		return errStuck
+	}
+	return nil
 }
 
 // errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was asked for.
@@ -145,28 +173,34 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, nil
 	}
 	limit := int64(maxPage)
-	listing, _ := r.Context().Value(budgetKey{}).(*budget)
-	if listing != nil {
-		limit = min(limit, listing.left)
+	pages, _ := r.Context().Value(listingKey{}).(*listing)
+	if pages != nil {
+		limit = min(limit, pages.left)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
-	if listing != nil {
-		listing.left -= min(int64(len(body)), listing.left)
+	if pages != nil {
+		pages.left -= min(int64(len(body)), pages.left)
 	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading an answer: %w", err)
-	case int64(len(body)) > limit && listing != nil:
+	case int64(len(body)) > limit && pages != nil:
 		bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/storage/v1/b/"), "/")
-		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing_bytes)", listing.all))
+		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing_bytes)", pages.all))
 	case int64(len(body)) > limit:
 		return nil, errForeign
 	}
-	if resp.StatusCode != http.StatusOK || !isOfKind(body, wantedKind(r)) {
+	page, ok := read(body)
+	if resp.StatusCode != http.StatusOK || !ok || page.kind != wantedKind(r) {
 		return nil, errForeign
+	}
+	if pages != nil && page.kind == listingKind {
+		if err := pages.turn(r.URL.Query().Get("pageToken"), page); err != nil {
+			return nil, err
+		}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
@@ -175,30 +209,35 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 // errNoAnswer means that an answer could be read in more ways than one, or is none.
 var errNoAnswer = errors.New("no answer of Cloud Storage")
 
-// isOfKind reports whether an answer is one JSON object of a kind. The client library ignores the letter case of members, takes
-// the last of several, looks for no error beside a page, and crashes on an entry that is null: an answer in which that matters
-// is none.
-func isOfKind(body []byte, want string) bool {
+// shape is what has to be known of an answer.
+type shape struct {
+	kind, next string
+	items      int
+}
+
+// read reports whether an answer is one JSON object that can be read in one way. The client library ignores the letter case of
+// members, takes the last of several, looks for no error beside a page, and crashes on an entry that is null: an answer in which
+// that matters is none.
+func read(body []byte) (answer shape, ok bool) {
 	d := jsontext.NewDecoder(bytes.NewReader(body)) // it refuses repeated members, at every depth
 	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '{' {
-		return false
+		return answer, false
 	}
-	kind := ""
 	for d.PeekKind() == '"' {
 		name, err := d.ReadToken()
-		if err != nil || readMember(d, name.String(), &kind) != nil {
-			return false
+		if err != nil || answer.readMember(d, name.String()) != nil {
+			return answer, false
 		}
 	}
 	if _, err := d.ReadToken(); err != nil { // the end of the object
-		return false
+		return answer, false
 	}
 	_, err := d.ReadToken()
-	return errors.Is(err, io.EOF) && kind == want
+	return answer, errors.Is(err, io.EOF)
 }
 
 // readMember reads the value of one member of an answer.
-func readMember(d *jsontext.Decoder, name string, kind *string) error {
+func (a *shape) readMember(d *jsontext.Decoder, name string) error {
 	switch name {
 	case "kind", "nextPageToken":
 		value, err := d.ReadToken()
@@ -206,7 +245,9 @@ func readMember(d *jsontext.Decoder, name string, kind *string) error {
 			return errNoAnswer
 		}
 		if name == "kind" {
-			*kind = value.String()
+			a.kind = value.String()
+		} else {
+			a.next = value.String()
 		}
 		return nil
 	case "items":
@@ -217,6 +258,7 @@ func readMember(d *jsontext.Decoder, name string, kind *string) error {
 			if err := d.SkipValue(); err != nil {
 				return err
 			}
+			a.items++
 		}
 		if end, err := d.ReadToken(); err != nil || end.Kind() != ']' {
 			return errNoAnswer
