@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/message"
 
 	"github.com/certpurge/certpurge/internal/backfill"
+	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -125,7 +126,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 	}
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%s\t%s\n", name, numbers.Sprintf(format, args...))
+		cli.Printf(w, "%s\t%s\n", name, numbers.Sprintf(format, args...))
 	}
 	row("source", "%s", p.Source)
 	row(p.Unit, "%d would be asked for%s", plan.Users, met(plan.Found, plan.Closed))

@@ -118,7 +118,7 @@ func parseTime(flag, text string) (time.Time, error) {
 type evidence func(do func(mysql.EvidenceRecord) error) error
 
 func (a *app) reportJSON(each evidence) error {
-	encoder := json.NewEncoder(a.streams.Out)
+	encoder := json.NewEncoder(purge.EscapedJSON{W: a.streams.Out})
 	return each(func(r mysql.EvidenceRecord) error { return encoder.Encode(r) })
 }
 

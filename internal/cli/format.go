@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // Format is what the flag -o of a command says.
@@ -42,9 +44,9 @@ func (f *formatValue) String() string    { return string(*f.chosen) }
 func (f *formatValue) Type() string      { return "FORMAT" }
 func (f *formatValue) Formats() []string { return f.formats }
 
-// PrintJSON writes one object on one line.
+// PrintJSON writes one object on one line, as a terminal may show it.
 func PrintJSON(w io.Writer, v any) error {
-	if err := json.NewEncoder(w).Encode(v); err != nil {
+	if err := json.NewEncoder(purge.EscapedJSON{W: w}).Encode(v); err != nil {
 		return fmt.Errorf("writing the answer: %w", err)
 	}
 	return nil

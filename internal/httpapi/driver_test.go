@@ -372,8 +372,8 @@ func TestAPanicIsTroubleOfOurs(t *testing.T) {
 	h := newHouse(t)
 	h.server.Users = nil
 	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "internal")
-	if !strings.Contains(h.log.String(), "panic") {
-		t.Errorf("the log says %s", h.log)
+	if log := h.log.String(); !strings.Contains(log, "panic") || !strings.Contains(log, "httpapi.(*Server)") {
+		t.Errorf("the log says %s, want the stack", log)
 	}
 }
 

@@ -196,7 +196,7 @@ func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Durat
 		attrs = append(attrs, slog.Int64("request_id", answered.request))
 	}
 	if failure != nil && !errors.Is(asError(failure), http.ErrAbortHandler) {
-		level, attrs = slog.LevelError, append(attrs, slog.Any("panic", failure))
+		level, attrs = slog.LevelError, append(attrs, slog.Any("panic", failure), slog.String("stack", purge.Stack()))
 	}
 	s.Log.LogAttrs(r.Context(), level, "request answered", attrs...)
 }

@@ -1,6 +1,8 @@
 package purge_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -52,6 +55,26 @@ func TestErrorsCarryTheirClass(t *testing.T) {
 	}
 	if got := purge.ClassOf(errors.New("anything")); got != purge.Transient {
 		t.Errorf("got class %d, want transient", got)
+	}
+}
+
+func TestEscapedJSON(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"plain, and Größe", "\u009b2J", "\u202emoc.live", "a\u007fb", "\U000e0001", "\u2028\u0000\n\t", "\U0001f600", "\xff",
+	} {
+		var out bytes.Buffer
+		if err := json.NewEncoder(purge.EscapedJSON{W: &out}).Encode(text); err != nil {
+			t.Fatal(err)
+		}
+		line := strings.TrimSuffix(out.String(), "\n")
+		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			t.Errorf("%q: got %q", text, line)
+		}
+		var back string
+		if err := json.Unmarshal(out.Bytes(), &back); err != nil || back != strings.ToValidUTF8(text, "\ufffd") {
+			t.Errorf("%q: got %q, %v", text, back, err)
+		}
 	}
 }
 

@@ -3,9 +3,14 @@ package purge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Class says what a failure means for the request. The adapter that meets an error sets it, the domain carries it, and
@@ -59,6 +64,37 @@ func Printable(s string) string {
 		s = strings.ToValidUTF8(s[:longest], "") + "…"
 	}
 	return s
+}
+
+// Stack is the stack of a goroutine that recovers from a panic, for the log: at most 16 KiB.
+func Stack() string {
+	const longest = 16 << 10
+	stack := debug.Stack()
+	return string(stack[:min(len(stack), longest)])
+}
+
+// EscapedJSON writes JSON in which every character that a terminal would obey, or not show, is an escape: encoders let DEL, C1
+// controls and the characters that change the direction of writing through. Each Write has whole characters.
+type EscapedJSON struct{ W io.Writer }
+
+// Write implements io.Writer.
+func (e EscapedJSON) Write(p []byte) (int, error) {
+	escaped := make([]byte, 0, len(p)+16)
+	for _, r := range string(p) {
+		switch {
+		case r == '\n' || r == '\t' || unicode.IsPrint(r):
+			escaped = utf8.AppendRune(escaped, r)
+		case r > 0xFFFF:
+			high, low := utf16.EncodeRune(r)
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		default:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		}
+	}
+	if _, err := e.W.Write(escaped); err != nil {
+		return 0, err //nolint:wrapcheck // as the writer says it
+	}
+	return len(p), nil
 }
 
 // ClassOf returns the class of an error: that of the outermost *Error in its tree, Transient for any other error.

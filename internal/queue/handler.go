@@ -67,12 +67,19 @@ type Tracer interface {
 
 // ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has the
 // outcome, and asynq's archive would only drop it silently.
-func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) error {
+func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	if _, ours := userOf(id); id != "" && !ours {
 		id = "(not ours)" // it may hold anything
 	}
 	log := h.Log.With(slog.String("task_id", id))
+	defer func() { // asynq would do the same, and its messages are cut
+		if failure := recover(); failure != nil {
+			log.ErrorContext(ctx, "panic in an attempt", slog.String("panic", purge.Printable(fmt.Sprint(failure))),
+				slog.String("stack", purge.Stack()))
+			err = &purge.Error{Class: purge.Transient, Text: "the attempt ended in a panic: the worker's log has its stack"}
+		}
+	}()
 	task, err := decode(t.Payload())
 	if t.Type() != TaskType {
 		err = errors.New("the task is of a type that is not ours")

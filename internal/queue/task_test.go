@@ -77,6 +77,22 @@ func TestForgedTasksAreRefused(t *testing.T) {
 	}
 }
 
+func TestAPanicIsLoggedWithItsStack(t *testing.T) {
+	t.Parallel()
+	var log sandboxtest.Buffer
+	h := &queue.Handler{
+		Log:    slog.New(slog.NewTextHandler(&log, nil)),
+		Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { panic("index out of range") }),
+	}
+	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":17,"user_id":42}`)))
+	if purge.ClassOf(err) != purge.Transient || errors.Is(err, asynq.SkipRetry) {
+		t.Errorf("got %v, want another try", err)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "index out of range") || !strings.Contains(got, "task_test.go") {
+		t.Errorf("the log says %s, want one line that leads here", got)
+	}
+}
+
 // TestTasksOfANewerVersionAreToldOnce, however often they are tried.
 func TestTasksOfANewerVersionAreToldOnce(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // NewLogger makes a logger that writes to w. format is json, text or auto, which means text on a terminal. level is
@@ -26,7 +28,7 @@ func NewLogger(w io.Writer, level, format string) *slog.Logger {
 	if format == "text" {
 		return slog.New(traced{slog.NewTextHandler(w, opts)})
 	}
-	return slog.New(traced{slog.NewJSONHandler(w, opts)})
+	return slog.New(traced{slog.NewJSONHandler(purge.EscapedJSON{W: w}, opts)})
 }
 
 // traced adds the id of the trace to lines that are written within one that is kept.

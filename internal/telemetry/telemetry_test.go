@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -36,6 +38,20 @@ func TestLoggerObeysLevelAndFormat(t *testing.T) {
 	telemetry.NewLogger(&out, "error", "text").WarnContext(t.Context(), "hidden")
 	if out.Len() > 0 {
 		t.Errorf("at level error: got %q", out.String())
+	}
+}
+
+// TestNoLogLineCommandsATerminal: operators read logs with less, tail and journalctl.
+func TestNoLogLineCommandsATerminal(t *testing.T) {
+	t.Parallel()
+	const evil = "a\u009b2J\u202eb\x1b[31m\u007f\r\n"
+	for _, format := range []string{"json", "text"} {
+		var out bytes.Buffer
+		telemetry.NewLogger(&out, "info", format).InfoContext(t.Context(), evil, slog.String("key", evil), slog.Any("error", errors.New(evil))) //nolint:sloglint // on purpose
+		line := strings.TrimSuffix(out.String(), "\n")
+		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || line == "" {
+			t.Errorf("%s: got %q", format, line)
+		}
 	}
 }
 
