@@ -246,9 +246,9 @@ func TestDoctor(t *testing.T) {
 		"key_of_wrong_type": {spoil: func(p *patient, _ purge.UserID) { // that neither asynq nor the other checks can read
 			p.script(`redis.call("DEL", "asynq:{purge}:pending") redis.call("SET", "asynq:{purge}:pending", "x")`)
 		}, severity: doctor.Severe, says: []string{"asynq:{purge}:pending is a string, expected a list"}, fixes: true, after: "task_in_no_list request_without_task"},
-		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what asynq's statistics cannot read
-			p.script(`redis.call("DEL", "asynq:queues") redis.call("SET", "asynq:queues", "x")`)
-		}, severity: doctor.Severe, says: []string{"could not be looked at", "WRONGTYPE"}},
+		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what only the check of the evidence reads
+			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".evidence_objects CHANGE id old_id BIGINT NOT NULL AUTO_INCREMENT")
+		}, severity: doctor.Severe, says: []string{"could not be looked at", "1054"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -330,8 +330,8 @@ func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
 	for _, k := range odd {
 		finds = append(finds, Find{
 			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
-			Text: "Nothing can be queued or pulled: " + k.String() + ". Another program writes to this database number, or somebody did by hand.",
-			Fix:  "remove the key; the reconciler makes a new task for each open request",
+			Text: "Queues or workers cannot be used: " + k.String() + ". Another program writes to this database number, or somebody did by hand.",
+			Fix:  "remove the key; tasks are made anew from the ledger, and lists and counters by themselves",
 			mend: func(ctx context.Context) (bool, error) { return queue.RemoveOddKey(ctx, d.Redis, k) },
 		})
 	}

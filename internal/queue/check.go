@@ -59,7 +59,7 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 		return explain(err)
 	}
 	if len(odd) > 0 {
-		return &purge.Error{Class: purge.Unavailable, Text: odd[0].String() + ", so the queue cannot be used: `enqueuer doctor --fix` removes it," +
+		return &purge.Error{Class: purge.Unavailable, Text: odd[0].String() + ", so Redis cannot be used: `enqueuer doctor --fix` removes it," +
 			" and the ledger puts the tasks back"}
 	}
 	for _, name := range Queues() {

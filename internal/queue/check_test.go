@@ -2,12 +2,14 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -276,4 +278,42 @@ func TestContractServersListenForCancelations(t *testing.T) {
 	sandboxtest.Eventually(t, "the server listens", func() bool {
 		return rdb.PubSubNumSub(t.Context(), "asynq:cancel").Val()["asynq:cancel"] == 1
 	})
+}
+
+// TestKeysOfAWrongTypeAreNamedAndRemoved spoils each key that every enqueuer or worker uses, after it was used for real.
+func TestKeysOfAWrongTypeAreNamedAndRemoved(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	today := time.Now().UTC().Format(time.DateOnly)
+	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+		return purge.Result{State: purge.Done}, nil
+	}))
+	enqueue(t, rdb, task42)
+	sandboxtest.Eventually(t, "a task has ended", func() bool { return depth(t, rdb).Completed == 1 })
+	stop()
+	if odd, err := queue.OddKeys(t.Context(), rdb); err != nil || len(odd) > 0 {
+		t.Fatalf("after ordinary work: got %v, %v", odd, err)
+	}
+	for _, key := range []string{
+		"asynq:queues", "asynq:servers", "asynq:workers", "asynq:{certpurge:workers}", "asynq:{purge}:processed",
+		"asynq:{purge}:processed:" + today, "asynq:{backfill}:failed", "asynq:{backfill}:failed:" + today, "asynq:{purge}:lease",
+		"asynq:{backfill}:active",
+	} {
+		if err := errors.Join(rdb.Del(t.Context(), key).Err(), rdb.HSet(t.Context(), key, "a", "b").Err()); err != nil {
+			t.Fatal(err)
+		}
+		if err := queue.Check(t.Context(), rdb); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), key+" is a hash") {
+			t.Errorf("%s: got %v, want it named", key, err)
+		}
+		odd, err := queue.OddKeys(t.Context(), rdb)
+		if err != nil || len(odd) != 1 || odd[0].Key != key {
+			t.Fatalf("%s: got %v, %v", key, odd, err)
+		}
+		if removed, err := queue.RemoveOddKey(t.Context(), rdb, odd[0]); err != nil || !removed {
+			t.Errorf("%s: got %v, %v; want it removed", key, removed, err)
+		}
+		if err := queue.Check(t.Context(), rdb); err != nil {
+			t.Errorf("%s: afterwards: %v", key, err)
+		}
+	}
 }

@@ -3,11 +3,14 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// OddKey is a key of a queue that holds something else than asynq puts there.
+// OddKey is a key of asynq or of ours that holds something else than it should.
 type OddKey struct {
 	Key, Type, Want string
 }
@@ -17,21 +20,31 @@ func (k OddKey) String() string {
 	return fmt.Sprintf("the key %s is a %s, expected a %s", k.Key, k.Type, k.Want)
 }
 
-// keyTypes are the types of a queue's keys (internal/base of asynq v0.26.0, pinned by a test).
-var keyTypes = map[string]string{
-	"pending": "list", "active": "list", "scheduled": "zset", "retry": "zset", "archived": "zset", "completed": "zset", "lease": "zset",
+// keyTypes are the types of all keys that every enqueuer or worker uses (internal/base of asynq v0.26.0, pinned by a test).
+func keyTypes(now time.Time) map[string]string {
+	types := map[string]string{registry: "set", asynqServers: "zset", asynqWorkers: "zset", presenceList: "zset"}
+	for _, queue := range Queues() {
+		for _, name := range []string{"pending", "active"} {
+			types[setKey(queue, name)] = "list"
+		}
+		for _, name := range []string{"scheduled", "retry", "archived", "completed", "lease"} {
+			types[setKey(queue, name)] = "zset"
+		}
+		for _, name := range []string{"processed", "failed"} { // counters, in all and of each day
+			types[setKey(queue, name)], types[setKey(queue, name+":"+now.UTC().Format(time.DateOnly))] = "string", "string"
+		}
+	}
+	return types
 }
 
-// OddKeys returns the keys of the queues that are of a wrong type: every command of asynq on them fails.
+// OddKeys returns the keys that are of a wrong type: every command of asynq, or of ours, on them fails.
 func OddKeys(ctx context.Context, rdb redis.UniversalClient) ([]OddKey, error) {
 	var keys []OddKey
 	var types []*redis.StatusCmd
+	wanted := keyTypes(time.Now())
 	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, queue := range Queues() {
-			for name, want := range keyTypes {
-				key := "asynq:{" + queue + "}:" + name
-				keys, types = append(keys, OddKey{Key: key, Want: want}), append(types, p.Type(ctx, key))
-			}
+		for _, key := range slices.Sorted(maps.Keys(wanted)) {
+			keys, types = append(keys, OddKey{Key: key, Want: wanted[key]}), append(types, p.Type(ctx, key))
 		}
 		return nil
 	})

@@ -55,6 +55,9 @@ const (
 	// presenceMemory is how long the list names a worker: far above presenceLife, and above the difference of any clocks.
 	presenceMemory = 24 * time.Hour
 	maxReason      = 500 // bytes
+	// maxWorkers is how many workers are read at most, and maxPresence how much each may say, in bytes.
+	maxWorkers  = 1_000
+	maxPresence = 4 << 10
 )
 
 // Presence keeps in Redis what a worker does, for all who wait for its work: asynq lists only servers that pull.
@@ -150,23 +153,25 @@ func (p *Presence) write(ctx context.Context) error {
 
 // present reads what workers say of themselves.
 func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
-	names, err := rdb.ZRange(ctx, presenceList, 0, -1).Result()
+	names, err := rdb.ZRevRange(ctx, presenceList, 0, maxWorkers-1).Result() // who was there last comes first
 	if err != nil || len(names) == 0 {
 		return nil, explain(err)
 	}
-	keys := make([]string, len(names))
-	for i, name := range names {
-		keys[i] = presenceKey(name)
-	}
-	texts, err := rdb.MGet(ctx, keys...).Result()
-	if err != nil {
+	texts := make([]*redis.StringCmd, len(names))
+	_, err = rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, name := range names {
+			texts[i] = p.GetRange(ctx, presenceKey(name), 0, maxPresence-1)
+		}
+		return nil
+	})
+	if err != nil && !isAboutOneKey(err) {
 		return nil, explain(err)
 	}
 	var all []Worker
 	for _, text := range texts {
 		var w Worker
-		if text, ok := text.(string); !ok || json.Unmarshal([]byte(text), &w) != nil {
-			continue // it has gone, or is of a version that says it otherwise
+		if json.Unmarshal([]byte(text.Val()), &w) != nil {
+			continue // it has gone, or says too much, or is of a version that says it otherwise
 		}
 		// Others may write there, too.
 		w.Host, w.Version = purge.Printable(w.Host), purge.Printable(w.Version)

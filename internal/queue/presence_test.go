@@ -152,7 +152,7 @@ func TestForgedWorkersAreShownCleaned(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	const list = "asynq:{certpurge:workers}"
-	forged := `{"host":"\u001b]0;owned\u0007h","pid":1,"state":"paused","version":"\u202e1","reason":"` + strings.Repeat(`\n`, 100) + strings.Repeat("x", 10_000) + `"}`
+	forged := `{"host":"\u001b]0;owned\u0007h","pid":1,"state":"paused","version":"\u202e1","reason":"` + strings.Repeat(`\n`, 100) + strings.Repeat("x", 3_000) + `"}`
 	if err := errors.Join(rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "h"}).Err(), rdb.Set(t.Context(), list+":h", forged, 0).Err()); err != nil {
 		t.Fatal(err)
 	}
@@ -162,5 +162,32 @@ func TestForgedWorkersAreShownCleaned(t *testing.T) {
 	}
 	if text := workers[0].String(); strings.ContainsAny(text, "\x1b\x07\n") || len(text) > 1000 || workers[0].Version != "1" {
 		t.Errorf("got %q", text)
+	}
+}
+
+// TestTheNumberOfWorkersIsBounded forges very many, and some that say very much: those that were there last are read.
+func TestTheNumberOfWorkersIsBounded(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	const list = "asynq:{certpurge:workers}"
+	forge := redis.NewScript(`
+for i = 1, 3000 do
+	local host = string.format("h%d", i)
+	redis.call("ZADD", KEYS[1], i, host)
+	redis.call("SET", KEYS[1] .. ":" .. host, string.format('{"host":"%s","pid":%d,"state":"pulling"}', host, i))
+	redis.call("ZADD", "asynq:servers", 9999999999, "asynq:servers:{" .. host .. "}")
+	redis.call("SET", "asynq:servers:{" .. host .. "}", "x")
+end
+redis.call("SET", KEYS[1] .. ":h2999", '{"host":"h2999","reason":"' .. string.rep("x", 100000) .. '"}')`)
+	if err := forge.Run(t.Context(), rdb, []string{list}).Err(); err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	all := workers(t, rdb)
+	hosts := map[string]bool{}
+	for _, w := range all {
+		hosts[w.Host] = true
+	}
+	if len(all) != 999 || !hosts["h3000"] || hosts["h2999"] || hosts["h1"] {
+		t.Errorf("got %d workers, want the latest 1,000 but the one that says too much", len(all))
 	}
 }
