@@ -4,8 +4,7 @@
 #   docker run --rm certpurge enqueuer --help
 #
 # .git must be part of the context: the version of the binaries comes from it.
-ARG GO_VERSION=1.26
-FROM --platform=$BUILDPLATFORM golang:${GO_VERSION}-bookworm AS build
+FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download

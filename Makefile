@@ -19,6 +19,9 @@ PACKAGES ?= ./...
 ARGS ?=
 # Where make browser puts pictures of what it sees, an absolute path; nowhere if empty.
 SCREENSHOTS ?=
+# What make dist-verify checks: the directory of a release, and the minisign key that it must be signed with.
+RELEASE ?= dist
+KEY ?=
 # Arguments of the fault-injection suite, see docs/chaos.md. CI's form: make chaos CHAOS="--users 300 --bound 3m".
 CHAOS ?=
 # How long make fuzz spends on each target.
@@ -44,14 +47,27 @@ build: ## build bin/worker and bin/enqueuer
 
 # What is shipped is static, and the same bytes wherever it is built from the same commit by the same Go.
 OUT ?= bin
+LDFLAGS := -s -w -buildid=
 .PHONY: binaries
 binaries: ## build the static binaries that are shipped into OUT (GOOS=linux GOARCH=arm64)
 	@mkdir -p '$(OUT)'
-	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='-s -w -buildid=' -o '$(OUT)/' ./worker ./enqueuer
+	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='$(LDFLAGS)' -o '$(OUT)/' ./worker ./enqueuer
 
 .PHONY: dist
-dist: ## build the archives of a release into dist/, with checksums
+dist: ## build a release into dist/: archives, bills of materials, checksums (DIST_SIGNING_KEY=minisign.key)
 	@.ci/dist
+
+.PHONY: dist-verify
+dist-verify: ## check a release, build its commit again, compare (RELEASE=dir KEY=minisign.pub)
+	@.ci/dist-verify '$(RELEASE)' '$(KEY)'
+
+.PHONY: pin
+pin: ## look up the digests of all images and write them beside their tags
+	@go run -C tools/release ./pin "$$PWD"
+
+.PHONY: releases
+releases: ## test what releases are made with: make dist, dist-verify, vuln and pin
+	cd tools/release && go vet ./... && go test -count=1 ./...
 
 .PHONY: demo
 demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json")
@@ -92,7 +108,7 @@ vet: ## run go vet
 	go vet $(PACKAGES)
 
 .PHONY: vuln
-vuln: ## look for known vulnerabilities in what the binaries call
+vuln: ## look for known vulnerabilities in what we call, and in what is linked
 	@.ci/vuln $(PACKAGES)
 
 .PHONY: fuzz
