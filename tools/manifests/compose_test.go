@@ -58,7 +58,9 @@ func TestComposeFile(t *testing.T) {
 			exists(t, file.File)
 		}
 	}
-	load(t, root+"/internal/sandbox/docker-compose.yml")
+	for name, service := range load(t, root+"/internal/sandbox/docker-compose.yml").Services {
+		checkImage(t, name, service.Image)
+	}
 }
 
 func checkService(t *testing.T, name string, service types.ServiceConfig) {
@@ -66,6 +68,7 @@ func checkService(t *testing.T, name string, service types.ServiceConfig) {
 	if service.Image == "" || strings.HasSuffix(service.Image, ":latest") || !strings.Contains(service.Image, ":") {
 		t.Errorf("%s: image %q has no version", name, service.Image)
 	}
+	checkImage(t, name, service.Image)
 	for _, volume := range service.Volumes {
 		if volume.Type == types.VolumeTypeBind {
 			exists(t, volume.Source)

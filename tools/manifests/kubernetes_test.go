@@ -184,6 +184,9 @@ func checkPods(t *testing.T, all objects) {
 				t.Errorf("%s mounts %s with mode %o", p.name, volume.Secret.SecretName, *volume.Secret.DefaultMode)
 			}
 		}
+		for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+			checkImage(t, p.name, c.Image)
+		}
 		for _, c := range spec.Containers {
 			if len(c.Command) > 0 && c.Command[0] != "worker" && c.Command[0] != "enqueuer" {
 				t.Errorf("%s runs %v", p.name, c.Command)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +29,11 @@ func TestTutor(t *testing.T) {
 		project := load(t, filepath.Join(filepath.Dir(file), "compose.yaml"))
 		if _, ok := project.Services["certpurge-worker"]; !ok {
 			t.Errorf("%s: no worker", file)
+		}
+		for name, service := range project.Services {
+			if strings.HasPrefix(name, "certpurge-") { // the others stand for Tutor's own
+				checkImage(t, name, service.Image)
+			}
 		}
 	}
 }
