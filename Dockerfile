@@ -18,7 +18,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/worker /out/enqueuer /usr/local/bin/
 COPY configs/worker.yaml configs/enqueuer.yaml /etc/certpurge/examples/
-# What the image is made of: go version -m /usr/local/bin/worker lists every module with its version and hash.
+# go version -m lists every module of the programs with its version and hash; docs/releases.md tells of bills of materials.
 ENV PATH=/usr/local/bin
 USER 65532:65532
 LABEL org.opencontainers.image.title="certpurge" \
