@@ -213,10 +213,22 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 	return b, nil
 }
 
-// list reads a listing to its end. Each page is a call with a time and tries of its own: a directory may have many.
+// list reads the listing of one directory to its end, within the bounds of one.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
-	ctx = withListing(ctx, s.cfg.MaxListing)
 	seen := 0
+	return s.pages(withListing(ctx, s.cfg.MaxListing), b, q, func(page []*storage.ObjectAttrs) error {
+		if seen += len(page); seen > s.cfg.MaxGenerations {
+			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
+		}
+		for _, attrs := range page {
+			found(attrs)
+		}
+		return nil
+	})
+}
+
+// pages reads a listing to its end. Each page is a call with a time and tries of its own: there may be many.
+func (s *Store) pages(ctx context.Context, b *bucket, q *storage.Query, do func([]*storage.ObjectAttrs) error) error {
 	for token, more := "", true; more; more = token != "" {
 		var page []*storage.ObjectAttrs
 		last := token
@@ -230,14 +242,13 @@ func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found fun
 		if err != nil {
 			return classify("listing", b.name, err)
 		}
-		if seen += len(page); seen > s.cfg.MaxGenerations {
-			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
-		}
 		for _, attrs := range page {
-			if !strings.HasPrefix(attrs.Name, q.Prefix) {
+			if !strings.HasPrefix(attrs.Name, q.Prefix) || attrs.Name < q.StartOffset {
 				return classify("listing", b.name, errForeignName)
 			}
-			found(attrs)
+		}
+		if err := do(page); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -3,7 +3,7 @@ package gcs
 import (
 	"context"
 	"fmt"
-	"strings"
+	"math"
 
 	"cloud.google.com/go/storage"
 
@@ -22,32 +22,11 @@ func (s *Store) Walk(ctx context.Context, root purge.Directory, from string, do 
 		return err
 	}
 	q := &storage.Query{Prefix: root.Prefix, StartOffset: from, Versions: true, Projection: storage.ProjectionNoACL}
-	for token, more := "", true; more; more = token != "" {
-		var page []*storage.ObjectAttrs
-		last := token
-		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
-			it := b.handle.Objects(ctx, q)
-			it.PageInfo().Token = last
-			page, err = readPage(it)
-			token = it.PageInfo().Token
-			return err
-		})
-		if err == nil && token != "" && token == last {
-			err = errStuck
-		}
-		if err != nil {
-			return classify("listing", b.name, err)
-		}
+	return s.pages(withListing(ctx, math.MaxInt64), b, q, func(page []*storage.ObjectAttrs) error {
 		found := make([]purge.Generation, len(page))
 		for i, attrs := range page {
-			if !strings.HasPrefix(attrs.Name, root.Prefix) || attrs.Name < from {
-				return classify("listing", b.name, errForeignName)
-			}
 			found[i] = s.generation(root, attrs)
 		}
-		if err := do(found); err != nil {
-			return err
-		}
-	}
-	return nil
+		return do(found)
+	})
 }
