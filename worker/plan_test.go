@@ -73,6 +73,7 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	_, err = store.Migrate(ctx)
 	must(t, err)
 	must(t, store.Grant(ctx, mysql.RoleWorker, "certpurge_worker@127.0.0.1"))
+	must(t, store.WalkOwners(ctx, ownersAgain, func(mysql.Walk) {})) // as every worker does before it purges
 
 	args := []string{"--config", house.Path(demo.WorkerFile), "plan", "-o", "json"}
 	users := slices.Sorted(maps.Keys(want.Ends))
