@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net"
 	"net/http"
@@ -118,7 +119,7 @@ const (
 	maxOther = 1 << 20
 	// maxHeader bounds the header of every answer; the service's has about 1 KiB.
 	maxHeader = 64 << 10
-	// maxEmpty is how many pages of one listing may hold nothing. The service may answer such pages, though rarely two in a row.
+	// maxEmpty is how many pages in a row may hold nothing. The service may answer such pages, though rarely many.
 	maxEmpty = 1_000
 )
 
@@ -126,31 +127,37 @@ const (
 type listing struct {
 	left  int64 // bytes
 	all   int64
-	empty int            // pages that held nothing
-	order map[string]int // of the pages, by the token with which each was asked for
+	empty int // the latest pages, which held nothing
+	seed  maphash.Seed
+	order map[uint64]int // of the pages, by the hash of the token with which each was asked for: a bucket may have many
 }
 
 type listingKey struct{}
 
 func withListing(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, listingKey{}, &listing{left: bytes, all: bytes, order: map[string]int{}})
+	return context.WithValue(ctx, listingKey{}, &listing{left: bytes, all: bytes, seed: maphash.MakeSeed(), order: map[uint64]int{}})
 }
 
-// turn counts a page, and fails if it leads back to one that came before it, or if too many held nothing. The client library
-// goes from one empty page to the next by itself, and a page may be asked for again.
+// turn counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing. The client
+// library goes from one empty page to the next by itself, and a page may be asked for again.
 func (l *listing) turn(token string, page shape) error {
-	at, again := l.order[token]
+	hash := maphash.String(l.seed, token)
+	at, again := l.order[hash]
+	switch {
+	case again:
+	case page.items > 0:
+		l.empty = 0
+	default:
+		l.empty++
+	}
 	if !again {
 		at = len(l.order)
-		l.order[token] = at
-		if page.items == 0 {
-			l.empty++
-		}
+		l.order[hash] = at
 	}
 	if page.next == "" {
 		return nil
 	}
-	if next, before := l.order[page.next]; before && next <= at || l.empty > maxEmpty {
+	if next, before := l.order[maphash.String(l.seed, page.next)]; before && next <= at || l.empty > maxEmpty {
 		return errStuck
 	}
 	return nil
