@@ -236,23 +236,29 @@ func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) 
 		if err != nil {
 			return nil, err
 		}
-		after := d.Now()
-		// How far theirs lies outside of the time that asking took; within it, nobody can tell.
-		skew := max(before.Sub(theirs), theirs.Sub(after))
-		if skew <= mostSkew {
-			continue
+		if find, differs := CompareClocks(server, before, theirs, d.Now()); differs {
+			finds = append(finds, find)
 		}
-		way := "ahead of"
-		if theirs.Before(before) {
-			way = "behind"
-		}
-		finds = append(finds, Find{
-			Severity: Warn, Kind: "clock_skew", Subject: server,
-			Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, so tasks may run too early, too late or twice: let all machines follow NTP.",
-				server, skew.Seconds(), way),
-		})
 	}
 	return finds, nil
+}
+
+// CompareClocks judges what the clock of a server showed at some time between two readings of this machine's.
+func CompareClocks(server string, before, theirs, after time.Time) (find Find, differs bool) {
+	// How far theirs lies outside of the time that asking took; within it, it cannot be told.
+	skew := max(before.Sub(theirs), theirs.Sub(after))
+	if skew <= mostSkew {
+		return Find{}, false
+	}
+	way := "ahead of"
+	if theirs.Before(before) {
+		way = "behind"
+	}
+	return Find{
+		Severity: Warn, Kind: "clock_skew", Subject: server,
+		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, so tasks may"+
+			" run too early, too late or twice: let all machines follow NTP.", server, skew.Seconds(), way),
+	}, true
 }
 
 // server looks at Redis's settings.

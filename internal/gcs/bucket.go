@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
-	"google.golang.org/api/iterator"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -61,16 +60,26 @@ func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 	var all []Settings
 	var errs []error
 	for _, name := range s.cfg.Locations.Buckets() {
-		b := s.buckets[name]
-		settings, err := s.settings(ctx, b, 0)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		settings, err := s.ProbeBucket(ctx, name)
+		if settings.Bucket != "" {
+			all = append(all, settings)
 		}
-		all = append(all, settings)
-		errs = append(errs, s.testPermissions(ctx, b))
+		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
+}
+
+// ProbeBucket is Probe for one bucket of the locations. The settings may be known although the permissions are not there.
+func (s *Store) ProbeBucket(ctx context.Context, name string) (Settings, error) {
+	b := s.buckets[name]
+	if b == nil {
+		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q belongs to no location", name)}
+	}
+	settings, err := s.settings(ctx, b, 0)
+	if err != nil {
+		return Settings{}, err
+	}
+	return settings, s.testPermissions(ctx, b)
 }
 
 func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
@@ -89,26 +98,16 @@ func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
 	return &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q: the service account lacks %s", b.name, strings.Join(missing, ", "))}
 }
 
-// CheckLocations makes sure that every location whose files are expected has some. It lists one object of each.
-func (s *Store) CheckLocations(ctx context.Context) error {
+// CheckLocations makes sure that every location whose files are expected has some; with names, the locations of these names.
+// It lists one object of each directory.
+func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	var errs []error
 	var empty []string
-	for _, dir := range s.cfg.Locations.Parents() {
-		found := false
-		b := s.buckets[dir.Bucket]
-		err := s.call(withListing(ctx, s.cfg.MaxListing), b.read(), func(ctx context.Context) error {
-			it := b.handle.Objects(ctx, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL})
-			it.PageInfo().MaxSize = 1
-			_, err := it.Next()
-			found = err == nil
-			if errors.Is(err, iterator.Done) {
-				return nil
-			}
-			return err
-		})
+	for _, dir := range s.cfg.Locations.Parents(names...) {
+		found, err := s.holds(ctx, s.buckets[dir.Bucket], dir.Prefix)
 		switch {
 		case err != nil:
-			errs = append(errs, classify("listing", dir.Bucket, err))
+			errs = append(errs, err)
 		case !found:
 			empty = append(empty, fmt.Sprintf("bucket %q holds nothing under %q", dir.Bucket, dir.Prefix))
 		}

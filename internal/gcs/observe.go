@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type observed struct {
 	next    http.RoundTripper
 	observe Observe
 	trace   Trace
+	clock   *clock // told of the service's clock
 }
 
 // RoundTrip sends the request.
@@ -39,6 +41,7 @@ func (o observed) RoundTrip(r *http.Request) (*http.Response, error) {
 	status := 0
 	if err == nil {
 		status = resp.StatusCode
+		o.clock.read(resp.Header, sent, time.Now())
 	}
 	if o.observe != nil {
 		o.observe(kind, status, time.Since(sent))
@@ -56,4 +59,26 @@ func kindOf(r *http.Request) string {
 	default:
 		return KindBucket
 	}
+}
+
+// clock is what the latest answer said of the service's clock.
+type clock struct{ latest atomic.Pointer[Reading] }
+
+// Reading is what a clock showed at some time between two readings of our own.
+type Reading struct{ Before, Theirs, After time.Time }
+
+// read notes the date of an answer, to the second.
+func (c *clock) read(header http.Header, before, after time.Time) {
+	if theirs, err := http.ParseTime(header.Get("Date")); err == nil {
+		c.latest.Store(&Reading{before, theirs, after})
+	}
+}
+
+// Clock returns what the latest answer of the service said of its clock, to the second; false if none did.
+func (s *Store) Clock() (Reading, bool) {
+	latest := s.clock.latest.Load()
+	if latest == nil {
+		return Reading{}, false
+	}
+	return *latest, true
 }

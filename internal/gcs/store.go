@@ -22,15 +22,18 @@ import (
 
 // Config says how a Store talks to Google Cloud Storage.
 type Config struct {
-	Locations        purge.Locations // the only directories that the store will touch
-	UserProject      string          // billed for requester-pays buckets; empty for none
-	CredentialsFile  string          // empty: application default credentials
-	AcceptSoftDelete bool            // otherwise a bucket with soft delete is a misconfiguration
-	CallTimeout      time.Duration   // of one call with all its tries
-	MaxTries         int             // of one call
-	MaxInFlight      int             // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
-	Deletes, Reads   Rate            // of one bucket; reads are listings and questions about the bucket itself
-	AttributesMaxAge time.Duration   // how long a bucket's settings are believed
+	Locations       purge.Locations // the only directories that the store will touch
+	UserProject     string          // billed for requester-pays buckets; empty for none
+	CredentialsFile string          // empty: application default credentials
+	// CredentialsVariable is the value of GOOGLE_APPLICATION_CREDENTIALS, which the client library obeys by itself; it serves
+	// to say where credentials were found.
+	CredentialsVariable string
+	AcceptSoftDelete    bool          // otherwise a bucket with soft delete is a misconfiguration
+	CallTimeout         time.Duration // of one call with all its tries
+	MaxTries            int           // of one call
+	MaxInFlight         int           // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
+	Deletes, Reads      Rate          // of one bucket; reads are listings and questions about the bucket itself
+	AttributesMaxAge    time.Duration // how long a bucket's settings are believed
 	// MaxGenerations in one directory, and MaxListing bytes of all pages of its listing: a directory with more is not listed, and
 	// nothing in it is deleted. Zero for a million, and for 1 GiB.
 	MaxGenerations int
@@ -53,6 +56,8 @@ type Store struct {
 	client  *storage.Client
 	closeTx func()
 	buckets map[string]*bucket
+	account account
+	clock   *clock
 }
 
 // Open makes a Store. It asks nothing of the service yet; Probe does.
@@ -68,7 +73,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	httpClient, closeTx, err := newHTTPClient(ctx, cfg)
+	who, theirs := account{found: "none is sent: gcs.anonymous, or an emulator"}, &clock{}
+	httpClient, closeTx, err := newHTTPClient(ctx, cfg, &who, theirs)
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +92,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
 		storage.WithPolicy(storage.RetryIdempotent),
 	)
-	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}}
+	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}, account: who, clock: theirs}
 	for _, name := range cfg.Locations.Buckets() {
-		handle := client.Bucket(name)
-		if cfg.UserProject != "" {
-			handle = handle.UserProject(cfg.UserProject)
-		}
-		s.buckets[name] = newBucket(name, handle, cfg)
+		s.buckets[name] = newBucket(name, s.handle(name), cfg)
 	}
 	return s, nil
 }

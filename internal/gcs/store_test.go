@@ -355,6 +355,9 @@ func TestCredentials(t *testing.T) {
 	if _, err := store.Probe(t.Context()); err != nil || seen.Load() != "Bearer t0ken" {
 		t.Errorf("got %v with authorization %q", err, seen.Load())
 	}
+	if who, err := store.Account(t.Context()); err != nil || who.Found != "gcs.credentials_file" || !strings.Contains(who.Name, "@") {
+		t.Errorf("got %+v, %v; want the account of the file", who, err)
+	}
 	refusing.Store(true)
 	cfg.CredentialsFile = serviceAccount(t, tokens.URL)
 	refused, err := gcs.Open(t.Context(), cfg)
@@ -364,6 +367,9 @@ func TestCredentials(t *testing.T) {
 	t.Cleanup(func() { _ = refused.Close() }) // nothing to lose
 	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "example.org") {
 		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
+	}
+	if _, err := refused.Account(t.Context()); purge.ClassOf(err) != purge.Misconfigured {
+		t.Errorf("without a token: got %v for the account", err)
 	}
 	overloaded.Store(true)
 	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(),

@@ -24,8 +24,10 @@ import (
 
 // newHTTPClient makes the process's one HTTP client, which follows no redirect: net/http would turn a redirected DELETE
 // into a GET and report the target's answer as the delete's.
-func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeIdle func(), err error) {
-	inFlight := cfg.MaxInFlight * len(cfg.Locations.Buckets())
+func newHTTPClient(
+	ctx context.Context, cfg Config, who *account, theirs *clock,
+) (client *http.Client, closeIdle func(), err error) {
+	inFlight := cfg.MaxInFlight * max(1, len(cfg.Locations.Buckets()))
 	base := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -44,7 +46,7 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 	case cfg.Transport != nil:
 		transport = cfg.Transport
 	case !cfg.Anonymous && cfg.EmulatorHost == "":
-		if transport, err = authenticated(ctx, base, cfg.CredentialsFile); err != nil {
+		if transport, *who, err = authenticated(ctx, base, cfg); err != nil {
 			text := "loading the Google credentials: none were found; set gcs.credentials_file, or the application default credentials"
 			if cfg.CredentialsFile != "" {
 				text = fmt.Sprintf("gcs.credentials_file: %q is missing, or not the key file of a service account", cfg.CredentialsFile)
@@ -53,26 +55,38 @@ func newHTTPClient(ctx context.Context, cfg Config) (client *http.Client, closeI
 		}
 	}
 	return &http.Client{
-		Transport:     pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace}}},
+		Transport:     pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, theirs}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }
 
 // authenticated adds access tokens to every request. The scope is the smallest that may delete.
-func authenticated(ctx context.Context, base http.RoundTripper, file string) (http.RoundTripper, error) {
+func authenticated(ctx context.Context, base http.RoundTripper, cfg Config) (http.RoundTripper, account, error) {
 	options := &credentials.DetectOptions{Scopes: []string{storage.ScopeReadWrite}}
 	find := func() (*auth.Credentials, error) { return credentials.DetectDefault(options) }
-	if file != "" {
+	if cfg.CredentialsFile != "" {
 		find = func() (*auth.Credentials, error) {
-			return credentials.NewCredentialsFromFile(credentials.ServiceAccount, file, options)
+			return credentials.NewCredentialsFromFile(credentials.ServiceAccount, cfg.CredentialsFile, options)
 		}
 	}
 	found, err := find()
 	if err != nil {
-		return nil, err
+		return nil, account{}, err
 	}
 	found.TokenProvider = tokens{found.TokenProvider}
-	return htransport.NewTransport(ctx, base, option.WithAuthCredentials(found))
+	who := account{credentials: found}
+	switch { // in the order of DetectDefault
+	case cfg.CredentialsFile != "":
+		who.found = "gcs.credentials_file"
+	case cfg.CredentialsVariable != "":
+		who.found = "GOOGLE_APPLICATION_CREDENTIALS"
+	case len(found.JSON()) > 0:
+		who.found = "gcloud's application default credentials"
+	default:
+		who.found = "the machine's metadata server (Workload Identity, or a service account of the machine)"
+	}
+	transport, err := htransport.NewTransport(ctx, base, option.WithAuthCredentials(found))
+	return transport, who, err
 }
 
 // tokens says what it means that no access token could be had, which the client library mixes with the answers of the

@@ -7,29 +7,39 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Check reports whether the server does for this account what a purge needs: each thing is tried, because a server that is
-// read-only, or a cluster's node without a quorum, still answers SELECT 1. It changes nothing.
-func (s *Store) Check(ctx context.Context) error {
-	for _, check := range s.checks() {
-		if err := check(ctx); err != nil {
+// Check is one thing that a role needs of the server. Ask tries it, because a server that is read-only, or a cluster's node
+// without a quorum, still answers SELECT 1. It changes nothing.
+type Check struct {
+	Name string
+	Ask  func(context.Context) error
+}
+
+// Check reports whether the server does for this account what a purge needs.
+func (s *Store) Check(ctx context.Context) error { return firstOf(ctx, s.Checks(RoleWorker)) }
+
+func firstOf(ctx context.Context, checks []Check) error {
+	for _, check := range checks {
+		if err := check.Ask(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checks are the parts of Check. The most general trouble comes first.
-func (s *Store) checks() []func(context.Context) error {
-	all := []func(context.Context) error{
-		s.checkLedger,
-		func(ctx context.Context) error { _, err := s.User(ctx, 0); return err },
+// Checks are what a role needs. The most general trouble comes first.
+func (s *Store) Checks(role Role) []Check {
+	if role == RoleEnqueuer {
+		return s.intakeChecks()
 	}
-	for _, table := range s.counting() {
-		all = append(all, func(ctx context.Context) error { return s.checkClear(ctx, table) })
+	all := append(s.ledgerChecks(),
+		Check{"LMS tables", func(ctx context.Context) error { _, err := s.User(ctx, 0); return err }})
+	for i, table := range s.counting() {
+		name := []string{"clearing links", "clearing history"}[i]
+		all = append(all, Check{name, func(ctx context.Context) error { return s.checkClear(ctx, table) }})
 	}
-	return append(all, func(ctx context.Context) error {
+	return append(all, Check{"evidence", func(ctx context.Context) error {
 		return s.checkInsert(ctx, "evidence", "evidence_objects", "directory_owners")
-	})
+	}})
 }
 
 // CheckRead reports whether the ledger is new enough, and whether this account may read what a purge reads. It sends no
@@ -44,23 +54,15 @@ func (s *Store) CheckRead(ctx context.Context) error {
 
 // CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
 // write the ledger. It changes nothing.
-func (s *Store) CheckIntake(ctx context.Context) error {
-	for _, check := range s.intakeChecks() {
-		if err := check(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Store) CheckIntake(ctx context.Context) error { return firstOf(ctx, s.Checks(RoleEnqueuer)) }
 
-func (s *Store) intakeChecks() []func(context.Context) error {
-	return []func(context.Context) error{
-		s.checkLedger,
-		func(ctx context.Context) error { _, err := s.Retirees(ctx, 0, 1); return err },
-		func(ctx context.Context) error { _, err := s.Standings(ctx, []purge.UserID{0}); return err },
-		func(ctx context.Context) error { _, _, err := s.WatchPosition(ctx); return err },
-		func(ctx context.Context) error { return s.checkInsert(ctx, "request_keys", "request_bodies") },
-	}
+func (s *Store) intakeChecks() []Check {
+	return append(s.ledgerChecks(),
+		Check{"retirement tables", func(ctx context.Context) error { _, err := s.Retirees(ctx, 0, 1); return err }},
+		Check{"LMS tables", func(ctx context.Context) error { _, err := s.Standings(ctx, []purge.UserID{0}); return err }},
+		Check{"watcher", func(ctx context.Context) error { _, _, err := s.WatchPosition(ctx); return err }},
+		Check{"keys", func(ctx context.Context) error { return s.checkInsert(ctx, "request_keys", "request_bodies") }},
+	)
 }
 
 // checkInsert reports whether rows may be added to tables of the ledger. It adds none.
@@ -74,12 +76,9 @@ func (s *Store) checkInsert(ctx context.Context, tables ...string) error {
 	return nil
 }
 
-// checkLedger reports whether the ledger is new enough, and whether it can be written.
-func (s *Store) checkLedger(ctx context.Context) error {
-	if err := s.checkVersion(ctx); err != nil {
-		return err
-	}
-	return s.checkWrite(ctx)
+// ledgerChecks are whether the ledger is new enough, and whether it can be written.
+func (s *Store) ledgerChecks() []Check {
+	return []Check{{"ledger version", s.checkVersion}, {"ledger writes", s.checkWrite}}
 }
 
 // binlogByStatement is what makes every recording fail with error 1665: InnoDB does not write under READ COMMITTED where the

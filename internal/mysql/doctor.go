@@ -18,13 +18,9 @@ func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
 	}
-	checks := s.checks()
-	if role == RoleEnqueuer {
-		checks = s.intakeChecks()
-	}
 	var problems []error
-	for _, check := range checks {
-		switch err := check(ctx); {
+	for _, check := range s.Checks(role) {
+		switch err := check.Ask(ctx); {
 		case err == nil:
 		case purge.ClassOf(err) == purge.Misconfigured:
 			problems = append(problems, err)
@@ -35,6 +31,15 @@ func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 		}
 	}
 	return problems, nil
+}
+
+// Server says as whom the server let this account in, and what it is: certpurge_worker@% on 8.4.0.
+func (s *Store) Server(ctx context.Context) (string, error) {
+	var account, version string
+	if err := s.sql.QueryRowContext(ctx, "SELECT CURRENT_USER(), VERSION()").Scan(&account, &version); err != nil {
+		return "", classify("connecting to MySQL", err)
+	}
+	return purge.Printable(account + " on " + version), nil
 }
 
 // Clock returns the time by MySQL's clock.

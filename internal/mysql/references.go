@@ -15,35 +15,70 @@ const referencesPage = 5_000
 // history row does not know it. It reads page by page along the primary keys, so no transaction is long. Rows that are
 // written meanwhile are seen if their key lies ahead.
 func (s *Store) EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error {
-	for _, t := range []struct {
-		table     purge.Table
-		name, key string
-	}{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}} {
-		text := "SELECT " + t.key + ", id, COALESCE(user_id, 0), " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " +
-			exact("download_url") + " FROM " + t.name + " WHERE " + t.key + " > ? ORDER BY " + t.key + " LIMIT ?"
+	for _, t := range s.referenceTables() {
 		for last, rows := int64(0), referencesPage; rows == referencesPage; {
-			rows = 0
-			err := each(ctx, s.sql, func(row *sql.Rows) error {
-				var user purge.UserID
-				var download, verify, url sql.NullString
-				ref := purge.Reference{Table: t.table}
-				if err := row.Scan(&ref.RowID, &ref.CertificateID, &user, &download, &verify, &url); err != nil {
-					return err
-				}
-				rows++
-				last = ref.RowID
-				ref.DownloadUUID, ref.VerifyUUID, ref.DownloadURL = download.String, verify.String, url.String
-				if ref.DownloadUUID == "" && ref.DownloadURL == "" {
-					return nil
-				}
-				return do(user, ref)
-			}, text, last, referencesPage)
-			if err != nil {
+			var err error
+			if last, rows, err = s.readReferences(ctx, t, last, referencesPage, do); err != nil {
 				return classify("reading the references of the LMS", err)
 			}
 		}
 	}
 	return nil
+}
+
+// samplePage is how many rows are read in each place of a sample.
+const samplePage = 20
+
+// SampleReferences calls do for references in a number of places that are spread evenly over the keys of both tables. It reads
+// a few rows in each.
+func (s *Store) SampleReferences(ctx context.Context, places int, do func(purge.UserID, purge.Reference) error) error {
+	for _, t := range s.referenceTables() {
+		var end sql.NullInt64
+		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.key+") FROM "+t.name).Scan(&end); err != nil {
+			return classify("reading the references of the LMS", err)
+		}
+		for i, last := int64(0), int64(0); i < int64(places) && last < end.Int64; i++ {
+			var err error
+			if last, _, err = s.readReferences(ctx, t, max(last, i*end.Int64/int64(places)), samplePage, do); err != nil {
+				return classify("reading the references of the LMS", err)
+			}
+		}
+	}
+	return nil
+}
+
+// referenceTable is a table whose rows hold references, and its primary key.
+type referenceTable struct {
+	table     purge.Table
+	name, key string
+}
+
+func (s *Store) referenceTables() []referenceTable {
+	return []referenceTable{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}}
+}
+
+// readReferences reads one page of rows after a key, and returns the last key and the number of rows.
+func (s *Store) readReferences(
+	ctx context.Context, t referenceTable, after int64, limit int, do func(purge.UserID, purge.Reference) error,
+) (last int64, rows int, err error) {
+	last = after
+	err = each(ctx, s.sql, func(row *sql.Rows) error {
+		var user purge.UserID
+		var download, verify, url sql.NullString
+		ref := purge.Reference{Table: t.table}
+		if err := row.Scan(&ref.RowID, &ref.CertificateID, &user, &download, &verify, &url); err != nil {
+			return err
+		}
+		rows++
+		last = ref.RowID
+		ref.DownloadUUID, ref.VerifyUUID, ref.DownloadURL = download.String, verify.String, url.String
+		if ref.DownloadUUID == "" && ref.DownloadURL == "" {
+			return nil
+		}
+		return do(user, ref)
+	}, "SELECT "+t.key+", id, COALESCE(user_id, 0), "+exact("download_uuid")+", "+exact("verify_uuid")+", "+
+		exact("download_url")+" FROM "+t.name+" WHERE "+t.key+" > ? ORDER BY "+t.key+" LIMIT ?", after, limit)
+	return last, rows, err
 }
 
 // IDs are all that could name a directory in the columns of a reference, also where the whole is not understood.

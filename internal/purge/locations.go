@@ -161,11 +161,14 @@ func (l Locations) Buckets() []string {
 	return names
 }
 
-// Parents returns the directories that must hold something when a worker starts: a misspelt one would find nothing
-// anywhere, which looks like files that are gone.
-func (l Locations) Parents() []Directory {
+// Parents returns the directories that must hold something when a worker starts, of all locations or of those with one of
+// the names: a misspelt one would find nothing anywhere, which looks like files that are gone.
+func (l Locations) Parents(names ...string) []Directory {
 	var parents []Directory
 	for _, loc := range l.all {
+		if len(names) > 0 && !slices.Contains(names, loc.Name) {
+			continue
+		}
 		for _, kind := range []Kind{Downloads, Verification} {
 			expected := kind == Downloads || loc.Signed
 			if expected && !loc.AllowEmpty[kind] {
@@ -311,7 +314,7 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	norm, err := NormalLink(ref.DownloadURL)
 	i := -1
 	if err == nil {
-		i = slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
+		i = l.under(norm)
 	}
 	if i < 0 {
 		return l.guess(ref)
@@ -338,6 +341,11 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	return at, id, ""
 }
 
+// under returns the index of the longest prefix that a link begins with; -1 if there is none.
+func (l Locations) under(norm string) int {
+	return slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
+}
+
 // guess decides about a link that is under no prefix. One with a host or a scheme of its own names another place, however odd
 // it is. Any other is not understood, and the download_uuid decides if there is only one location in which its files can be,
 // and if the link names no other id.
@@ -353,6 +361,8 @@ func (l Locations) guess(ref Reference) (at int, id, problem string) {
 		return 0, "", "download_url is no URL, and there is no download_uuid"
 	case len(l.all) > 1:
 		return 0, "", "download_url is no URL, and there are several locations"
+	case len(l.all) == 0:
+		return 0, "", "download_url is no URL, and there is no location"
 	case slices.ContainsFunc(idsIn(link), func(id string) bool { return id != ref.DownloadUUID }):
 		return 0, "", "download_url is no URL, and holds another id than download_uuid"
 	}

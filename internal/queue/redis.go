@@ -130,3 +130,23 @@ func EvictionPolicy(ctx context.Context, client redis.UniversalClient) string {
 	}
 	return values["maxmemory-policy"]
 }
+
+// Persistence says how Redis keeps its data over a restart: append-only file, snapshots or none; empty where the server does
+// not tell.
+func Persistence(ctx context.Context, client redis.UniversalClient) string {
+	info, err := client.Info(ctx, "persistence").Result()
+	if err != nil {
+		return "" // managed services may forbid INFO
+	}
+	if strings.Contains(info, "aof_enabled:1") {
+		return "append-only file"
+	}
+	values, err := client.ConfigGet(ctx, "save").Result()
+	if err != nil {
+		return ""
+	}
+	if values["save"] != "" {
+		return "snapshots"
+	}
+	return "none"
+}

@@ -96,7 +96,7 @@ func (s *Server) list(c *call, b *bucket, denied map[string]bool) reply {
 
 // listing reads the parameters of a listing.
 func (c *call) listing() (listing, *Error) {
-	for _, unknown := range []string{"delimiter", "matchGlob", "filter"} {
+	for _, unknown := range []string{"matchGlob", "filter"} {
 		if c.query.Get(unknown) != "" {
 			return listing{}, errNotEmulated("the parameter " + unknown)
 		}
@@ -104,7 +104,7 @@ func (c *call) listing() (listing, *Error) {
 	var bad *Error
 	q := listing{
 		prefix: c.name, from: c.query.Get("startOffset"), before: c.query.Get("endOffset"),
-		versions: c.flag("versions"), softDeleted: c.flag("softDeleted"), limit: maxPage,
+		delimiter: c.query.Get("delimiter"), versions: c.flag("versions"), softDeleted: c.flag("softDeleted"), limit: maxPage,
 	}
 	if n := c.number("maxResults", &bad); n > 0 {
 		q.limit = int(min(n, maxPage))

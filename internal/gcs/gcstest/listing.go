@@ -29,14 +29,24 @@ type position struct {
 type listing struct {
 	prefix       string
 	from, before string // startOffset and endOffset; empty: no bound.
+	delimiter    string // Empty: no directories.
 	versions     bool
 	softDeleted  bool
 	limit        int
 	after        *position
 }
 
+// page is a part of a listing: the generations, and with a delimiter the directories that hold others.
+type page struct {
+	views    []view
+	prefixes []string
+}
+
+// behind sorts after all names that begin with a prefix, and is itself no name, because it is no UTF-8.
+func behind(prefix string) string { return prefix + "\xff" }
+
 // list returns a page in the order of name, then generation, and where the next page starts, nil after the last.
-func (b *bucket) list(now stamp, q listing) (page []view, next *position) {
+func (b *bucket) list(now stamp, q listing) (p page, next *position) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	tree := &b.stored
@@ -47,24 +57,45 @@ func (b *bucket) list(now stamp, q listing) (page []view, next *position) {
 	if q.after != nil {
 		pivot = max(pivot, q.after.name)
 	}
-	tree.Ascend(pivot, func(name string, vs *versions) bool {
-		if !strings.HasPrefix(name, q.prefix) || q.before != "" && name >= q.before {
+	last := position{}
+	full := func() bool {
+		if len(p.views)+len(p.prefixes) < q.limit {
 			return false
 		}
-		for _, v := range vs.all {
-			if !q.shows(now, name, v) {
-				continue
-			}
-			if len(page) == q.limit {
-				last := page[len(page)-1]
-				next = &position{last.name, last.generation}
+		next = &last
+		return true
+	}
+	for jumped := true; jumped; {
+		jumped = false
+		tree.Ascend(pivot, func(name string, vs *versions) bool {
+			if !strings.HasPrefix(name, q.prefix) || q.before != "" && name >= q.before {
 				return false
 			}
-			page = append(page, b.view(name, v))
-		}
-		return true
-	})
-	return page, next
+			dir := ""
+			if q.delimiter != "" {
+				if before, _, found := strings.Cut(name[len(q.prefix):], q.delimiter); found {
+					dir = q.prefix + before + q.delimiter
+				}
+			}
+			for _, v := range vs.all {
+				switch {
+				case !q.shows(now, name, v):
+					continue
+				case full():
+					return false
+				case dir != "":
+					p.prefixes = append(p.prefixes, dir)
+					last = position{behind(dir), 0}
+					pivot, jumped = last.name, true
+					return false
+				}
+				p.views = append(p.views, b.view(name, v))
+				last = position{name, v.generation}
+			}
+			return true
+		})
+	}
+	return p, next
 }
 
 func (q *listing) shows(now stamp, name string, v *version) bool {

@@ -133,6 +133,40 @@ func TestListingShowsVersionsOnRequest(t *testing.T) {
 	equal(t, "deleted one has a deletion time", all[2].Deleted, noon.Add(2*time.Minute))
 }
 
+func TestListingByDelimiter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gcstest.BucketConfig{Versioning: true})
+	for _, name := range []string{"a", "b/1", "b/2", "b/c/3", "b0", "d/1", "d", "gone/1"} {
+		w.put(t, name, gcstest.ObjectOptions{})
+	}
+	if err := w.bucket.Object("gone/1").Delete(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	list := func(q *storage.Query, size int) (found []string) {
+		t.Helper()
+		it := w.bucket.Objects(t.Context(), q)
+		it.PageInfo().MaxSize = size // 0 is the service's own
+		for {
+			a, err := it.Next()
+			if errors.Is(err, iterator.Done) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, a.Name+a.Prefix)
+		}
+		slices.Sort(found)
+		return found
+	}
+	for _, size := range []int{0, 1, 2, 3} {
+		equalSlices(t, "first level", list(&storage.Query{Delimiter: "/"}, size), []string{"a", "b/", "b0", "d", "d/"})
+		equalSlices(t, "with versions", list(&storage.Query{Delimiter: "/", Versions: true}, size),
+			[]string{"a", "b/", "b0", "d", "d/", "gone/"})
+		equalSlices(t, "second level", list(&storage.Query{Prefix: "b/", Delimiter: "/"}, size), []string{"b/1", "b/2", "b/c/"})
+	}
+}
+
 func TestListingSendsSelectedFieldsOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gcstest.BucketConfig{Retention: time.Hour})
@@ -177,7 +211,7 @@ func TestListingRefusals(t *testing.T) {
 		},
 		"soft-deleted without a policy":      {query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid"},
 		"soft-deleted and versions together": {config: soft, query: storage.Query{SoftDeleted: true, Versions: true}, code: 400, reason: "invalid"},
-		"delimiter is not emulated":          {query: storage.Query{Delimiter: "/"}, code: 400, reason: "notEmulated"},
+		"globs are not emulated":             {query: storage.Query{MatchGlob: "*"}, code: 400, reason: "notEmulated"},
 		"requester pays without a project":   {config: gcstest.BucketConfig{RequesterPays: true}, code: 400, reason: "required"},
 		"soft-deleted after policy was ended": {
 			config: soft, query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid",

@@ -107,7 +107,8 @@ func (v *version) etag() string {
 
 // appendListing makes a page of a listing. Without nextPageToken among the selected fields a client sees one page only, as
 // with the service.
-func appendListing(bucket string, page []view, next *position, selected selection) []byte {
+func appendListing(bucket string, p page, next *position, selected selection) []byte {
+	page := p.views
 	e := encoder{buf: make([]byte, 0, 64+512*len(page)), selected: selected}
 	e.buf = append(e.buf, '{')
 	e.text("kind", "storage#objects")
@@ -122,6 +123,16 @@ func appendListing(bucket string, page []view, next *position, selected selectio
 				e.buf = append(e.buf, ',')
 			}
 			e.buf = appendObject(e.buf, bucket, &page[i], items)
+		}
+		e.buf = append(e.buf, ']')
+	}
+	if len(p.prefixes) > 0 && e.key("prefixes") {
+		e.buf = append(e.buf, '[')
+		for i, prefix := range p.prefixes {
+			if i > 0 {
+				e.buf = append(e.buf, ',')
+			}
+			e.buf = appendString(e.buf, prefix)
 		}
 		e.buf = append(e.buf, ']')
 	}

@@ -1,0 +1,101 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Lister looks into any bucket that the credentials may list, for the operator who does not know yet where files are. It can
+// only list: a Store deletes nothing outside of its locations. Its requests keep to the rates of the Store.
+type Lister struct {
+	store *Store
+
+	mu      sync.Mutex
+	buckets map[string]*bucket // those that no location names
+}
+
+// Lister returns one that shares the Store's client and rates.
+func (s *Store) Lister() *Lister { return &Lister{store: s, buckets: map[string]*bucket{}} }
+
+func (l *Lister) bucket(name string) *bucket {
+	if b := l.store.buckets[name]; b != nil {
+		return b
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[name]
+	if b == nil {
+		b = newBucket(name, l.store.handle(name), l.store.cfg)
+		l.buckets[name] = b
+	}
+	return b
+}
+
+// Holds reports whether there is an object, of any generation, under a directory.
+func (l *Lister) Holds(ctx context.Context, dir purge.Directory) (bool, error) {
+	return l.store.holds(ctx, l.bucket(dir.Bucket), dir.Prefix)
+}
+
+// maxDirectoryPages bounds the listing of a first level, which also holds the objects that lie in it.
+const maxDirectoryPages = 10
+
+// Directories returns the directories right below a prefix, each with the slash at its end; most of them only, where
+// thousands of objects lie beside them.
+func (l *Lister) Directories(ctx context.Context, bucket, prefix string) ([]string, error) {
+	b := l.bucket(bucket)
+	var found []string
+	q := &storage.Query{Prefix: prefix, Delimiter: "/", Versions: true, Projection: storage.ProjectionNoACL}
+	token := ""
+	for range maxDirectoryPages {
+		err := l.store.call(ctx, b.read(), func(ctx context.Context) error {
+			it := b.handle.Objects(ctx, q)
+			it.PageInfo().Token = token
+			page, err := readPage(it)
+			for _, attrs := range page {
+				if attrs.Prefix != "" {
+					found = append(found, strings.TrimPrefix(attrs.Prefix, prefix))
+				}
+			}
+			token = it.PageInfo().Token
+			return err
+		})
+		if err != nil {
+			return nil, classify("listing", bucket, err)
+		}
+		if token == "" {
+			break
+		}
+	}
+	return found, nil
+}
+
+// holds reports whether there is an object under a prefix.
+func (s *Store) holds(ctx context.Context, b *bucket, prefix string) (found bool, err error) {
+	err = s.call(withListing(ctx, s.cfg.MaxListing), b.read(), func(ctx context.Context) error {
+		it := b.handle.Objects(ctx, &storage.Query{Prefix: prefix, Versions: true, Projection: storage.ProjectionNoACL})
+		it.PageInfo().MaxSize = 1
+		attrs, err := it.Next()
+		found = err == nil && strings.HasPrefix(attrs.Name, prefix)
+		if errors.Is(err, iterator.Done) {
+			return nil
+		}
+		return err
+	})
+	return found, classify("listing", b.name, err)
+}
+
+// handle is the client library's of a bucket.
+func (s *Store) handle(name string) *storage.BucketHandle {
+	handle := s.client.Bucket(name)
+	if s.cfg.UserProject != "" {
+		handle = handle.UserProject(s.cfg.UserProject)
+	}
+	return handle
+}
