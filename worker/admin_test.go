@@ -132,8 +132,10 @@ func TestWorkersMetrics(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.cfg.Reconciler.Interval = 50 * time.Millisecond
-	base := s.start().base(t)
-	s.await(purge.Done, s.enqueue(s.addUser())...)
+	worker := s.start()
+	base := worker.base(t)
+	sandboxtest.Eventually(t, "it is ready", func() bool { status, _ := worker.health(); return status == http.StatusOK })
+	s.await(purge.Done, s.enqueue(s.addUser())...) // after the start, which looks for a sample of the links
 	want := []string{
 		`certpurge_attempts_total{reason="none",state="done"} 1`, "certpurge_attempt_duration_seconds_count 1",
 		`certpurge_objects_total{outcome="erased"} 8`, "certpurge_references_cleared_total 2",

@@ -5,43 +5,47 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"text/template"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 )
 
-// configFile is the site's configuration as a file, for commands.
-var configFile = template.Must(template.New("").Parse(`
-lms: {database: {{.LMS.Database}}}
-locations:
-{{- range .Locations}}
-  - name: {{.Name}}
-    bucket: {{.Bucket}}
-    object_prefix: {{printf "%q" .ObjectPrefix}}
-    downloads_dir: {{.DownloadsDir}}
-    verify_dir: {{.VerifyDir}}
-    signed: {{.Signed}}
-    allow_empty: {{printf "%q" .AllowEmpty}}
-{{- end}}
-gcs:
-  endpoint: {{.GCS.Endpoint}}
-  anonymous: true
-  allow_emulator: true
-  accept_soft_delete: {{.GCS.AcceptSoftDelete}}
-  max_tries: {{.GCS.MaxTries}}
-admin: {listen: "127.0.0.1:0"}
-`))
+// environ is the environment of a command that uses the site's servers.
+func (s *site) environ() []string {
+	return []string{
+		"CERTPURGE_MYSQL_DSN=" + s.cfg.MySQL.DSN.Reveal(), "CERTPURGE_LMS_DATABASE=" + s.db.LMS,
+		"CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(), "CERTPURGE_GCS_ENDPOINT=" + s.cfg.GCS.Endpoint,
+		"CERTPURGE_GCS_ANONYMOUS=true", "CERTPURGE_GCS_ALLOW_EMULATOR=true",
+	}
+}
 
-// command executes a command line of the worker against the site, under the worker's account.
-func (s *site) command(args ...string) (code int, out, errOut string) {
+// command runs a command of the worker with a file of the site's locations, if it has any.
+func (s *site) command(args ...string) (code int, out, errs string) {
 	s.t.Helper()
-	var text, stdout, stderr bytes.Buffer
-	must(s.t, configFile.Execute(&text, s.cfg))
-	file := filepath.Join(s.t.TempDir(), "worker.yaml")
-	must(s.t, os.WriteFile(file, text.Bytes(), 0o600))
-	environ := []string{"CERTPURGE_MYSQL_DSN=" + s.cfg.MySQL.DSN.Reveal(), "CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal()}
-	code = cli.Execute(s.t.Context(), newCommand, cli.Streams{Out: &stdout, Err: &stderr, Environ: environ}, append([]string{"--config", file}, args...))
+	if len(s.cfg.Locations) > 0 {
+		args = append([]string{"--config", s.writeConfig()}, args...)
+	}
+	var stdout, stderr bytes.Buffer
+	code = cli.Execute(s.t.Context(), newCommand, cli.Streams{Out: &stdout, Err: &stderr, Environ: s.environ()}, args)
 	return code, stdout.String(), stderr.String()
+}
+
+// writeConfig writes the site's configuration without its secrets, which are in the environment.
+func (s *site) writeConfig() (file string) {
+	s.t.Helper()
+	cfg := s.cfg
+	cfg.Queue.RetryBase = time.Second // the tests' own is none that a file may have
+	cfg.MySQL.DSN, cfg.Redis.URL = config.Secret{}, config.Secret{}
+	var text bytes.Buffer
+	if err := config.Print(&text, cfg); err != nil {
+		s.t.Fatal(err)
+	}
+	file = filepath.Join(s.t.TempDir(), "worker.yaml")
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return file
 }
 
 func TestCommandsRefuseBadInput(t *testing.T) {

@@ -52,6 +52,7 @@ under tasks at work fails those, visibly: it might have been one object's.)
 		newPlanCommand(s, &path), newInventoryCommand(s, &path),
 		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
 	)
+	root.AddCommand(newCheckCommand(s, &path), newLocationsCommand(s, &path))
 	return root
 }
 

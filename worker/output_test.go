@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,8 @@ import (
 // TestNoCommandSucceedsOnAFullDisk runs every command that prints.
 func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	t.Parallel()
+	s := newSite(t)
+	user := s.addUser()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ready\n"))
 	}))
@@ -23,7 +26,8 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	commands := map[string][]string{
 		"worker --help": {"--help"}, "worker config print": {"config", "print"},
 		"worker config validate": {"config", "validate"}, "worker healthcheck": {"healthcheck", "--url", server.URL},
-		"worker version": {"version"},
+		"worker version": {"version"}, "worker locations": {"locations", "--sample", "0"}, "worker check": {"check"},
+		"worker plan": {"plan", fmt.Sprint(user)}, "worker inventory": {"inventory"},
 	}
 	silent := map[string]string{"worker": "logs to standard error only", "worker man": "writes files only"}
 	var walk func(cmd *cobra.Command)
@@ -42,7 +46,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		var errOut bytes.Buffer
-		environ := []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge", "CERTPURGE_CONFIG=../configs/worker.yaml"}
+		environ := append(s.environ(), "CERTPURGE_CONFIG="+s.writeConfig())
 		got := cli.Execute(t.Context(), newCommand, cli.Streams{Out: full, Err: &errOut, Environ: environ}, args)
 		if got != cli.ExitFailure || !strings.Contains(errOut.String(), "no space left on device") {
 			t.Errorf("%s: got exit code %d, want %d; it says %q", name, got, cli.ExitFailure, errOut.String())

@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
-	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/reconcile"
@@ -22,18 +20,16 @@ import (
 
 // worker is the composition: everything that a purge needs, opened.
 type worker struct {
-	cfg     config.Worker
+	checker
+
 	log     *slog.Logger
-	store   *mysql.Store
-	objects *gcs.Store
-	redis   redis.UniversalClient
 	health  *telemetry.Health
 	suspect chan struct{} // an attempt met a failure that may be that of all users
 	misses  purge.Misses
 	present *queue.Presence
 
 	said struct { // by the checks, which say each thing once
-		policy   string // of Redis's evictions
+		warnings map[string]bool
 		settings []gcs.Settings
 		walked   int64 // rows, of the first walk
 	}
@@ -45,7 +41,7 @@ type worker struct {
 
 // run opens everything, serves until ctx ends, and closes everything.
 func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) (err error) {
-	w := &worker{cfg: cfg, log: log, suspect: make(chan struct{}, 1)}
+	w := &worker{checker: checker{cfg: cfg, locations: locations}, log: log, suspect: make(chan struct{}, 1)}
 	w.misses.Doubt = w.doubt
 	if w.registry, err = telemetry.NewRegistry(); err != nil {
 		return err
@@ -94,7 +90,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return err
 	}
 	defer stop()
-	if err := w.work(serving, locations); err != nil {
+	if err := w.work(serving); err != nil {
 		return err
 	}
 	log.InfoContext(ctx, "worker stopped")
@@ -122,14 +118,17 @@ func newLocations(all []config.Location) []purge.Location {
 }
 
 func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) gcs.Config {
-	emulator := ""
+	emulator, credentials := "", ""
 	for _, e := range environ {
 		if value, ok := strings.CutPrefix(e, "STORAGE_EMULATOR_HOST="); ok {
 			emulator = value
 		}
+		if value, ok := strings.CutPrefix(e, "GOOGLE_APPLICATION_CREDENTIALS="); ok {
+			credentials = value
+		}
 	}
 	return gcs.Config{
-		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile,
+		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile, CredentialsVariable: credentials,
 		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
 		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge,
 		MaxGenerations: cfg.GCS.MaxGenerations, MaxListing: int64(cfg.GCS.MaxListingBytes), Endpoint: cfg.GCS.Endpoint,
@@ -147,12 +146,12 @@ func newPolicy(cfg config.Worker) purge.Policy {
 }
 
 // newHandler builds what every task meets.
-func (w *worker) newHandler(locations purge.Locations) *queue.Handler {
+func (w *worker) newHandler() *queue.Handler {
 	return &queue.Handler{
 		Log: w.log,
 		Purger: &purge.Purger{
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects),
-			Orphans: w.store, Locations: locations,
+			Orphans: w.store, Locations: w.locations,
 			Policy: newPolicy(w.cfg), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,

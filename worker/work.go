@@ -17,8 +17,8 @@ import (
 
 // work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very start
 // is returned; one that comes later pauses the worker, so that no user fails for it.
-func (w *worker) work(ctx context.Context, locations purge.Locations) error {
-	handler := w.newHandler(locations)
+func (w *worker) work(ctx context.Context) error {
+	handler := w.newHandler()
 	for first := true; ; first = false {
 		if err := w.await(ctx, first); err != nil || ctx.Err() != nil {
 			return err
@@ -41,19 +41,16 @@ func (w *worker) work(ctx context.Context, locations purge.Locations) error {
 
 // await returns when every check has passed. It waits out what is not reachable, and says so once for each problem.
 func (w *worker) await(ctx context.Context, first bool) error {
+	w.walk = nil
+	if first {
+		w.walk = func(ctx context.Context) error { return w.store.WalkOwners(ctx, ownersAgain, w.sayWalk) }
+	}
 	return w.health.Await(ctx,
 		func(ctx context.Context) error {
-			err := w.store.Check(ctx)
-			if err == nil && first && w.cfg.SharedDirectories == "refuse" {
-				err = w.store.WalkOwners(ctx, ownersAgain, w.sayWalk)
+			if first { // later, an empty location may be our own work
+				return w.checkAll(ctx, false)
 			}
-			if err == nil {
-				err = w.check(ctx)
-			}
-			if err == nil && first { // later, an empty location may be our own work
-				err = w.objects.CheckLocations(ctx)
-			}
-			return err
+			return w.check(ctx)
 		},
 		func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
 		func(err error) {
@@ -62,25 +59,15 @@ func (w *worker) await(ctx context.Context, first bool) error {
 		})
 }
 
-// check asks for everything that all users need.
-func (w *worker) check(ctx context.Context) error {
-	if err := w.store.Check(ctx); err != nil {
-		return err
-	}
-	if w.cfg.SharedDirectories == "refuse" {
-		if err := w.store.CheckOwners(ctx); err != nil {
-			return err
-		}
-	}
-	if err := queue.CheckPull(ctx, w.redis); err != nil {
-		return err
-	}
-	w.sayPolicy(ctx, queue.EvictionPolicy(ctx, w.redis))
-	settings, err := w.objects.Probe(ctx)
+// check asks for everything that all users need, and that may change while the worker runs.
+func (w *worker) check(ctx context.Context) error { return w.checkAll(ctx, true) }
+
+func (w *worker) checkAll(ctx context.Context, again bool) error {
+	err := w.first(ctx, again, func(name string, warning warning) { w.sayWarning(ctx, name, warning) })
+	w.saySettings(ctx, w.objects.Settings())
 	if err != nil {
 		return err
 	}
-	w.saySettings(ctx, settings)
 	return w.misses.Check(ctx, w.store.ErasedBelow)
 }
 
@@ -116,12 +103,15 @@ func (w *worker) readOwners(ctx context.Context) {
 	}
 }
 
-// sayPolicy warns of an eviction policy, once.
-func (w *worker) sayPolicy(ctx context.Context, policy string) {
-	if policy != "" && policy != "noeviction" && policy != w.said.policy {
-		w.log.WarnContext(ctx, "Redis may drop tasks: set its maxmemory-policy to noeviction", slog.String("policy", policy))
+// sayWarning logs what does not keep the worker from purging, once.
+func (w *worker) sayWarning(ctx context.Context, name string, warning warning) {
+	if w.said.warnings == nil {
+		w.said.warnings = map[string]bool{}
 	}
-	w.said.policy = policy
+	if !w.said.warnings[warning.text] {
+		w.said.warnings[warning.text] = true
+		w.log.WarnContext(ctx, "a check warns", slog.String("check", name), slog.String("warning", warning.text))
+	}
 }
 
 // saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is worth.

@@ -92,7 +92,7 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 
 func (s *site) locations() purge.Locations {
 	s.t.Helper()
-	l, err := purge.NewLocations(newLocations(s.cfg.Locations))
+	l, err := purge.NewLocations(newLocations(s.cfg.Locations), s.cfg.ExternalPrefixes...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -159,6 +159,7 @@ func (s *site) accept(all ...purge.Wish) []purge.RequestID {
 type running struct {
 	log    *sandboxtest.Buffer
 	stop   func() error // drains and returns run's error
+	ended  func() error // waits until the worker ends by itself
 	health func() (int, string)
 }
 
@@ -168,7 +169,8 @@ func (s *site) start() *running {
 	r := &running{log: &sandboxtest.Buffer{}}
 	done := make(chan error, 1)
 	go func() { done <- run(ctx, s.cfg, s.locations(), nil, telemetry.NewLogger(r.log, "info", "text")) }()
-	r.stop = sync.OnceValue(func() error { cancel(); return <-done })
+	r.ended = sync.OnceValue(func() error { return <-done })
+	r.stop = func() error { cancel(); return r.ended() }
 	s.t.Cleanup(func() {
 		_ = r.stop() // tests that care have asked
 		if s.t.Failed() {

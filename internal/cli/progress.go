@@ -85,6 +85,19 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Width is the number of columns of a terminal; 0 for a stream that is none.
+func Width(w io.Writer) int {
+	f, ok := file(w)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // file is the file behind what Execute gives to commands.
 func file(w io.Writer) (*os.File, bool) {
 	if out, ok := w.(*output); ok {

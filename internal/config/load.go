@@ -21,9 +21,10 @@ func (e *Enqueuer) secretFiles() []secretFile {
 		secretFile{path: "jwt.hs256_secret", secret: &e.JWT.HS256Secret, file: e.JWT.HS256SecretFile})
 }
 
-// load fills cfg, which holds the defaults, from the file and the environment, and checks the result.
-func load(cfg configuration, path string, environ []string) error {
-	l := &loader{origins: map[string]string{}, unread: map[string]bool{}}
+// load fills cfg, which holds the defaults, from the file and the environment, and checks the result. The rules about the
+// optional paths, but not those about what is in them, do not hold.
+func load(cfg configuration, path string, environ []string, optional ...string) error {
+	l := &loader{origins: map[string]string{}, unread: map[string]bool{}, optional: optional}
 	readable := path == "" || l.readFile(cfg, path)
 	l.readEnvironment(cfg, environ)
 	// Rules say nothing useful about a configuration whose file could not be read at all.
@@ -43,6 +44,7 @@ type loader struct {
 	origins map[string]string
 	// unread holds the paths whose value could not be read. The rules about them are not worth reporting.
 	unread   map[string]bool
+	optional []string
 	problems []string
 }
 
@@ -59,6 +61,9 @@ func (l *loader) reportUnread(path, sentence string) {
 
 // reportRule adds a broken rule, unless the value it is about was never read.
 func (l *loader) reportRule(path, sentence string) {
+	if slices.Contains(l.optional, path) {
+		return
+	}
 	for p := range ancestry(path) {
 		if l.unread[p] {
 			return

@@ -96,3 +96,12 @@ func LoadWorker(path string, environ []string) (Worker, error) {
 	}
 	return cfg, nil
 }
+
+// LoadWorkerWithoutLocations is LoadWorker for those who look for the locations: the list may be empty.
+func LoadWorkerWithoutLocations(path string, environ []string) (Worker, error) {
+	cfg := DefaultWorker()
+	if err := load(&cfg, path, environ, "locations"); err != nil {
+		return Worker{}, err
+	}
+	return cfg, nil
+}
