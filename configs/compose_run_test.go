@@ -192,6 +192,10 @@ func TestStackWorksTogether(t *testing.T) {
 	workers := []*container{n.start("worker"), n.start("worker")}
 	enqueuer := n.start("enqueuer")
 
+	for _, line := range regexp.MustCompile(`(?m)^docker compose exec worker (worker .+?)(?: +#.*)?$`).FindAllStringSubmatch(
+		n.page("../docs/quickstart.md"), -1) {
+		n.run(workers[0], line[1])
+	}
 	// What the first lines of the file tell, then what people are told to try.
 	for _, page := range []struct{ name, command string }{
 		{"../docker-compose.yml", `(?m)^#   docker compose exec enqueuer (enqueuer .+?)(?: +#.*)?$`},
@@ -224,14 +228,15 @@ func (n *native) page(file string) string {
 	return string(text)
 }
 
-// run runs a command of a page where the enqueuer runs. The site has users whose files are held, so some of them end with exit code 3.
+// run runs a command of a page in a container. The site has users whose files are held, so some of them end with exit code 3, and
+// links that no location takes, about which worker locations ends with 5.
 func (n *native) run(c *container, line string) {
 	n.t.Helper()
 	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001").Replace(line) // the container's variable names the file
 	cmd := n.command(n.t.Context(), c, strings.Fields(line)...)
 	output, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 3 {
+	if errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 5 && strings.HasPrefix(line, "worker locations")) {
 		err = nil
 	}
 	if err != nil {

@@ -175,6 +175,15 @@ func TestLocationsTellWhatIsWrongFirst(t *testing.T) {
 			change: func(s *site) { s.bucket.DeleteBucket("certs") }, code: cli.ExitConfiguration, kind: survey.NotLooked,
 			first: `wrong: location main: its files could not be looked for: reading the settings of bucket "certs": there is no such bucket`,
 		},
+		"a file that is missing": {
+			change: func(s *site) {
+				s.users++
+				user := s.db.AddRetiringUser(s.t, "missing", "RETIRING_LMS")
+				s.db.AddCertificate(s.t, sandboxtest.Certificate{UserID: user, DownloadUUID: s.id(5), DownloadURL: "gs://certs/downloads/" + s.id(5) + "/c.pdf"})
+				s.addCertificate(user, 6, era{"gs://certs/", "certs", "downloads/", "cert/"}, false)
+			}, code: cli.ExitNotDone, kind: survey.FilesMissing,
+			first: `odd: location main: 1 of 8 sampled downloads directories are empty: requests of these users will fail as files_missing`,
+		},
 		"files that are gone": {
 			change: func(s *site) {
 				if err := s.bucket.RenameBucket("certs", "hidden"); err != nil {

@@ -81,9 +81,10 @@ func (r *Report) find(f Finding) { r.Findings = append(r.Findings, f) }
 
 // judgeLocation looks at all groups that a location takes.
 func (s *Survey) judgeLocation(ctx context.Context, r *Report, l *purge.Location) {
-	wrong := func(kind Kind, format string, args ...any) {
-		r.find(Finding{Wrong, kind, l.Name, "", "location " + l.Name + ": " + numbers.Sprintf(format, args...)})
+	find := func(severity Severity, kind Kind, format string, args ...any) {
+		r.find(Finding{severity, kind, l.Name, "", "location " + l.Name + ": " + numbers.Sprintf(format, args...)})
 	}
+	wrong := func(kind Kind, format string, args ...any) { find(Wrong, kind, format, args...) }
 	var downloads, verification Tally
 	var lost []*Group // nothing of their samples is where it is expected
 	failure, links := "", 0
@@ -116,13 +117,26 @@ func (s *Survey) judgeLocation(ctx context.Context, r *Report, l *purge.Location
 		expected -= g.Downloads.Expected
 	}
 	if downloads.Found < expected {
-		wrong(FilesMissing, "%d of %d sampled downloads directories are empty: requests of these users will fail as files_missing",
+		find(few(downloads.Found, expected), FilesMissing, "%d of %d sampled downloads directories are empty: requests of these users will fail as files_missing",
 			expected-downloads.Found, expected)
+	}
+	if verification.Found > 0 && verification.Found < verification.Expected {
+		find(few(verification.Found, verification.Expected), FilesMissing,
+			"%d of %d sampled verification directories are empty: if the site signed in some years only, set missing_files.verification"+
+				" to accept", verification.Expected-verification.Found, verification.Expected)
 	}
 	s.judgeSignatures(ctx, r, l, verification, wrong)
 }
 
 type complain func(kind Kind, format string, args ...any)
+
+// few says what it means that some of a sample are missing: single users' files, or those of whole years.
+func few(found, expected int) Severity {
+	if 2*found < expected {
+		return Wrong
+	}
+	return Odd
+}
 
 // judgeLost looks for the files of a group elsewhere.
 func (s *Survey) judgeLost(ctx context.Context, r *Report, l *purge.Location, g *Group, wrong complain) {
@@ -146,10 +160,7 @@ func (s *Survey) judgeSignatures(ctx context.Context, r *Report, l *purge.Locati
 	switch {
 	case !l.Signed && v.Unexpected > 0:
 		wrong(NotSigned, "signed is false, but %d sampled certificates have verification files: set signed to true", v.Unexpected)
-	case v.Expected == 0 || v.Found == v.Expected:
-	case v.Found > 0:
-		wrong(FilesMissing, "%d of %d sampled verification directories are empty: if the site signed in some years only, set"+
-			" missing_files.verification to accept", v.Expected-v.Found, v.Expected)
+	case v.Expected == 0 || v.Found > 0:
 	case v.Erased > 0: // the directory is right
 	default:
 		var ids []string

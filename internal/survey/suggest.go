@@ -64,7 +64,7 @@ func (s *Survey) Suggest(r *Report) Suggestion {
 		out.Locations[i].sign(r)
 	}
 	for _, f := range r.Findings {
-		if f.Kind == NotLooked || f.Kind == FilesMissing || f.Kind == WrongPlace && !r.moved(f.Location) {
+		if f.Kind == NotLooked || f.Kind == FilesMissing && f.Severity == Wrong || f.Kind == WrongPlace && !r.moved(f.Location) {
 			out.Undecided = append(out.Undecided, f.Text)
 		}
 	}
@@ -92,6 +92,9 @@ func (s *Survey) take(out *Suggestion, g *Group, at place) {
 		l.Name, l.Bucket, l.ObjectPrefix = out.name(at), at.bucket, at.prefix
 		i = len(out.Locations)
 		out.Locations = append(out.Locations, Suggested{Location: l})
+		if !slices.Contains(s.Buckets, at.bucket) && !slices.Contains(s.Locations.Buckets(), at.bucket) {
+			out.Locations[i].Why = []string{"bucket: only the links name it; make sure that it is this site's"}
+		}
 	}
 	l := &out.Locations[i]
 	l.DownloadsDir = at.dir

@@ -147,6 +147,7 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 		}
 	}
 	d.printf("  %s enqueue %d --wait   # once more\n", d.Enqueuer, d.anyUser(purge.Failed))
+	d.printf("  CERTPURGE_MYSQL_DSN='%s' %s -c %s locations\n", h.WorkerDSN, d.Worker, h.Path(WorkerFile))
 	d.printf("  curl -H \"Authorization: Bearer $TOKEN\" \"$API/v1/requests?state=failed&limit=3\"\n\n")
 	return nil
 }
