@@ -47,7 +47,7 @@ that links name (Amazon S3 and Cloud Storage, path-style and virtual host), and 
 first level of directories. The configuration may have no locations yet.
 
 It changes nothing, in no place. The LMS is read in pages along the primary keys, without a transaction. At most
-1,000 groups are told apart, each with its users in a compressed bitmap: less than 20 MiB for a million users.
+1,000 groups are told apart, each with its users in a compressed bitmap; a million links take less than 64 MiB.
 Progress goes to standard error.
 
 Exit code 5 means that a location is wrong or missing, 3 that only rows are odd, whose users will fail. With
@@ -65,6 +65,11 @@ Exit code 5 means that a location is wrong or missing, 3 that only rows are odd,
 				return cli.Usage("--suggest needs a sample: leave out --sample 0")
 			case o.suggest && *out == "csv":
 				return cli.Usage("--suggest is YAML: leave out -o csv")
+			}
+			for i, name := range o.buckets {
+				if o.buckets[i] = strings.TrimSuffix(strings.TrimPrefix(name, "gs://"), "/"); !survey.ValidBucket(o.buckets[i]) {
+					return cli.Usage("--bucket: %q is not the name of a bucket", name)
+				}
 			}
 			o.out = *out
 			return surveyLocations(cmd.Context(), s, *path, o)
@@ -112,6 +117,9 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 	report, err := look.Run(ctx)
 	progress.Clear()
 	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if purge.ClassOf(err) == purge.Unavailable || purge.ClassOf(err) == purge.Transient {
 			err = cli.Unavailable(err)
 		}

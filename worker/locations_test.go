@@ -250,12 +250,27 @@ func TestLocationsRefuseBadFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"--sample", "-1"}, {"--sample", "1001"}, {"--suggest", "--sample", "0"}, {"--suggest", "-o", "csv"}, {"-o", "yaml"}, {"everything"},
+		{"--bucket", "gs://certs/downloads"}, {"--bucket", ""},
 	} {
 		var out, errs bytes.Buffer
 		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, append([]string{"locations"}, args...))
 		if code != cli.ExitUsage || out.Len() > 0 || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%v: got exit code %d, %q", args, code, errs.String())
 		}
+	}
+}
+
+func TestLocationsWithoutServers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.addUser()
+	s.bucket.SetFaults(1, gcstest.Fault{Status: 403})
+	if code, out, _ := s.command("locations"); code != cli.ExitConfiguration || !strings.Contains(out, "  ?  ") {
+		t.Errorf("without a right: got exit code %d, %s", code, out)
+	}
+	s.cfg.MySQL.DSN = config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge")
+	if code, out, errs := s.command("locations"); code != cli.ExitUnavailable || out != "" || strings.Count(errs, "\n") != 1 {
+		t.Errorf("without MySQL: got exit code %d, %q, %q", code, out, errs)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestAccountsAreNamedByTheirFiles(t *testing.T) {
 }
 
 // TestTheMachinesAccountIsAskedFor stands in for the metadata server.
-func TestTheMachinesAccountIsAskedFor(t *testing.T) { //nolint:paralleltest // the client reads the environment
+func TestTheMachinesAccountIsAskedFor(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasSuffix(r.URL.Path, "/instance/service-accounts/default/email") {
 			w.WriteHeader(http.StatusNotFound)

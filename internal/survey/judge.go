@@ -165,12 +165,12 @@ func (s *Survey) judgeSignatures(ctx context.Context, r *Report, l *purge.Locati
 	default:
 		var ids []string
 		for _, g := range r.Groups {
-			if _, moved := r.places[g]; g.Location == l.Name && !moved {
+			if g.Location == l.Name && g.Downloads.Found > 0 {
 				ids = append(ids, verifyIDs(g)...)
 			}
 		}
 		if len(ids) == 0 {
-			return // all are elsewhere
+			return // the place itself is wrong, which was said
 		}
 		sig := s.sign(ctx, r, base{l.Bucket, l.ObjectPrefix, l.DownloadsDir}, ids)
 		if sig.dir != "" {

@@ -161,6 +161,9 @@ var bucketForms = []*regexp.Regexp{
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$`)
 
+// ValidBucket reports whether a text can be the name of a bucket of Cloud Storage.
+func ValidBucket(name string) bool { return bucketName.MatchString(name) }
+
 // guessBucket reads the bucket and the path in it from the prefix of a group. Files that were moved from S3 are often in a
 // bucket of the same name. bucket is empty if the form does not tell.
 func guessBucket(prefix string) (bucket, path string) {
