@@ -217,7 +217,7 @@ func TestDist(t *testing.T) {
 	}
 }
 
-func TestDistNeedsACommit(t *testing.T) {
+func TestDistRefuses(t *testing.T) {
 	t.Parallel()
 	origin := repository(t)
 	worktree := filepath.Join(t.TempDir(), "worktree")
@@ -225,6 +225,10 @@ func TestDistNeedsACommit(t *testing.T) {
 	output, code := run(t, worktree, nil, "make", "dist")
 	if code == 0 || !strings.Contains(output, "did not record the commit") {
 		t.Errorf("in a linked worktree: exit code %d\n%s", code, output)
+	}
+	output, code = run(t, origin, []string{"DIST_SIGNING_KEY=/does/not/exist"}, "make", "dist")
+	if code == 0 || !strings.Contains(output, "cannot read /does/not/exist") || strings.Contains(output, ".tar.gz") {
+		t.Errorf("without the key: exit code %d\n%s", code, output)
 	}
 	write(t, filepath.Join(origin, "new"), "")
 	output, code = run(t, origin, nil, "make", "dist")
