@@ -249,14 +249,36 @@ func (s *site) addLink(link string) {
 func TestLocationsRefuseBadFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"--sample", "-1"}, {"--sample", "1001"}, {"--suggest", "--sample", "0"}, {"--suggest", "-o", "csv"}, {"-o", "yaml"}, {"everything"},
-		{"--bucket", "gs://certs/downloads"}, {"--bucket", ""},
+		{"--sample", "-1"},
+		{"--sample", "1001"},
+		{"--suggest", "--sample", "0"},
+		{"--suggest", "-o", "csv"},
+		{"-o", "yaml"},
+		{"everything"},
+		{"--bucket", "gs://certs/downloads"},
+		{"--bucket", ""},
 	} {
 		var out, errs bytes.Buffer
 		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, append([]string{"locations"}, args...))
 		if code != cli.ExitUsage || out.Len() > 0 || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%v: got exit code %d, %q", args, code, errs.String())
 		}
+	}
+}
+
+// TestWhatWasErasedIsNotMissed keeps the links of the history, whose files a purge has erased.
+func TestWhatWasErasedIsNotMissed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.cfg.LMS.ClearHistory = false
+	s.users++
+	user := s.db.AddRetiringUser(t, "learner", "RETIRING_LMS")
+	s.addCertificate(user, 1, era{"gs://certs/", "certs", "downloads/", "cert/"}, false)
+	s.addCertificate(user, 2, era{"gs://certs/", "certs", "downloads/", "cert/"}, true)
+	s.start()
+	s.await(purge.Done, s.enqueue(purge.UserID(user))...)
+	if code, out, errs := s.command("locations"); code != cli.ExitOK || !strings.Contains(out, "1 link of 1 user") {
+		t.Errorf("got exit code %d: %s\n%s", code, errs, out)
 	}
 }
 
