@@ -10,7 +10,11 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=disable_grpc_modules)
 # The tools are pinned in a module of their own, so that they choose no versions for the product.
 TOOL := go tool -modfile=tools/go.mod
 
-# Runs what follows beside a private MariaDB and Redis, which it installs where they are missing.
+# The MySQL server that test, demo, chaos and the others start: mariadb, or mysql for Oracle's.
+SERVER ?= $(or $(CERTPURGE_TEST_SERVER),mariadb)
+export CERTPURGE_TEST_SERVER := $(SERVER)
+
+# Runs what follows beside a private MySQL server and Redis, which it installs where they are missing.
 TESTENV := go run ./internal/sandbox/cmd/testenv --
 
 # What lint, vet, test and bench look at.
@@ -35,7 +39,7 @@ help: ## print the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 24
 
 .PHONY: setup
-setup: compiler curl ## download the modules, build the tools, install MariaDB and Redis
+setup: compiler curl ## download the modules, build the tools, install MariaDB (or MySQL: SERVER=mysql) and Redis
 	go mod download
 	$(TOOL) golangci-lint version
 	$(TESTENV) true
@@ -70,11 +74,11 @@ releases: ## test what releases are made with: make dist, dist-verify, vuln and 
 	cd tools/release && go vet ./... && go test -count=1 ./...
 
 .PHONY: demo
-demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json")
+demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json", SERVER=mysql)
 	@bin/enqueuer demo $(ARGS)
 
 .PHONY: test
-test: compiler curl ## run all tests with the race detector, on private servers
+test: compiler curl ## run all tests with the race detector, on private servers (SERVER=mysql: Oracle's MySQL)
 	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
 
 .PHONY: browser
@@ -92,7 +96,7 @@ manifests: ## check compose, Kubernetes and Tutor with the libraries that read t
 	cd tools/manifests && go vet ./... && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
 
 .PHONY: chaos
-chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters")
+chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
 
 .PHONY: lint

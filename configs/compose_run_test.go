@@ -53,7 +53,7 @@ func startNative(t *testing.T) *native {
 		binaries: map[string]string{"enqueuer": enqueuer, "worker": worker},
 	}
 	// The account that the image of MySQL makes.
-	root, err := sql.Open("mysql", n.servers.MariaDB.SocketDSN("root", "", ""))
+	root, err := sql.Open("mysql", n.servers.MySQL.SocketDSN("root", "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (n *native) copy(file, directory, name string) {
 // here replaces what is otherwise outside of the containers.
 func (n *native) here(text string, ports map[string]string) string {
 	pairs := []string{
-		"mysql:3306", n.servers.MariaDB.Addr, "redis:6379", n.servers.Redis.Addr, "site:9023", n.storage, "127.0.0.1:9023", n.storage,
+		"mysql:3306", n.servers.MySQL.Addr, "redis:6379", n.servers.Redis.Addr, "site:9023", n.storage, "127.0.0.1:9023", n.storage,
 		"/run/secrets/", filepath.Join(n.dir, "secrets") + "/", "/etc/certpurge/", filepath.Join(n.dir, "settings") + "/",
 	}
 	text = strings.NewReplacer(pairs...).Replace(text)
@@ -340,7 +340,7 @@ func (n *native) ask(method, url, body string, header http.Header) (status int, 
 func TestSiteLeavesARealSiteAlone(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)
-	root, err := sql.Open("mysql", n.servers.MariaDB.SocketDSN("root", "", ""))
+	root, err := sql.Open("mysql", n.servers.MySQL.SocketDSN("root", "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ func newDemoCommand(a *app) *cobra.Command {
 where they are missing) and an emulator of Cloud Storage, invents an Open edX site, runs this enqueuer and the worker
 beside it, and then looks with queries and listings of its own whether everything of the retiring users is gone and
 everything else is as it was. Nothing of this machine's own servers is touched, and nothing is left behind.
+With CERTPURGE_TEST_SERVER=mysql in the environment, Oracle's MySQL takes MariaDB's place.
 
 Exit code 0 only if the check holds.
 

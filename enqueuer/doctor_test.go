@@ -506,11 +506,11 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 			cli.ExitConfiguration, "unreachable database_settings", "does not let us in",
 		},
 		"MySQL is away": {
-			func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MariaDB.Stop() },
+			func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MySQL.Stop() },
 			cli.ExitUnavailable, "unreachable eviction_policy", "MySQL cannot be reached",
 		},
 		"both are away": {
-			func(p place) { p.servers.Redis.Stop(); p.servers.MariaDB.Stop() },
+			func(p place) { p.servers.Redis.Stop(); p.servers.MySQL.Stop() },
 			cli.ExitUnavailable, "unreachable unreachable", "MySQL cannot be reached",
 		},
 		"Redis is full": {
@@ -529,10 +529,10 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			servers := sandboxtest.OwnServers(t)
-			p := place{newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MariaDB, lms.Mixed), servers.Redis.URL(0))), servers}
+			p := place{newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))), servers}
 			p.doctor(cli.ExitOK)
 			tc.spoil(p)
-			t.Cleanup(func() { _ = servers.MariaDB.Start(context.WithoutCancel(t.Context())) }) // those that clean up need it
+			t.Cleanup(func() { _ = servers.MySQL.Start(context.WithoutCancel(t.Context())) }) // those that clean up need it
 			finds, _, said := p.doctor(tc.code, "-o", "json")
 			kinds := make([]string, len(finds))
 			for i, f := range finds {

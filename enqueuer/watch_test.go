@@ -267,9 +267,9 @@ func (c *console) block(key string) (release func()) {
 func TestWatchWaitsForItsServers(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	c := newConsoleOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	c := newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
 	c.addDue(1)
-	servers.MariaDB.Stop()
+	servers.MySQL.Stop()
 	w := c.watcher()
 	w.cfg.Watch.Interval = 50 * time.Millisecond
 	var log sandboxtest.Buffer
@@ -301,7 +301,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	if got := strings.Count(log.String(), "watcher paused"); got != 1 {
 		t.Errorf("it said so %d times:\n%s", got, log.String())
 	}
-	if err := servers.MariaDB.Start(t.Context()); err != nil {
+	if err := servers.MySQL.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	sandboxtest.Eventually(t, "the user is asked for", func() bool { return strings.Contains(log.String(), "asked=1") })

@@ -106,7 +106,7 @@ func TestWorkerRefusesUsersThatItCannotRead(t *testing.T) {
 func TestOverviewSaysWhatIsAway(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	s := newSiteOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
 	base := s.start().base(t)
 	s.await(purge.Done, s.enqueue(s.addUser())...)
 	says := func(what, want, no string) {
@@ -121,9 +121,9 @@ func TestOverviewSaysWhatIsAway(t *testing.T) {
 	says("Redis is away", "The queues in Redis cannot be read", "No request is open.")
 	must(t, servers.Redis.Start(t.Context()))
 	says("Redis is back", "No request is open.", "Problem")
-	servers.MariaDB.Stop()
+	servers.MySQL.Stop()
 	says("MySQL is away", "The ledger in MySQL cannot be read", "No request is open.")
-	must(t, servers.MariaDB.Start(t.Context()))
+	must(t, servers.MySQL.Start(t.Context()))
 	says("MySQL is back", "No request is open.", "Problem")
 }
 

@@ -48,7 +48,7 @@ func (s *stoppable) stop() { _ = s.server.Close() } // its connections are cut
 func TestEachOutageIsSaidEverywhere(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	db := sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4)
+	db := sandboxtest.On(t, servers.MySQL, lms.UTF8MB4)
 	s := newSiteOn(t, db, servers.Redis.URL(0))
 	user, password := db.AddAccount(t) // root may write to a read-only server
 	for _, schema := range []string{db.LMS, db.Ledger} {
@@ -91,7 +91,7 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		told        string // by the worker, in Redis; empty if Redis takes nothing
 	}{
 		{
-			"MySQL", servers.MariaDB.Stop, func() { must(t, servers.MariaDB.Start(t.Context())) },
+			"MySQL", servers.MySQL.Stop, func() { must(t, servers.MySQL.Start(t.Context())) },
 			"mysql: ", "The ledger in MySQL cannot be read",
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 0\n", "certpurge_queue_up 1\n"},
 			`msg="worker paused" error="`, false, "MySQL cannot be reached",
@@ -205,7 +205,7 @@ func TestAnIdleWorkerPausesSoon(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			servers := sandboxtest.OwnServers(t)
-			s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+			s := newSiteOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
 			user, password := s.db.AddAccount(t)
 			account := "'" + user + "'@'%'"
 			s.db.Exec(t, "GRANT ALL ON "+s.db.Ledger+".* TO "+account)

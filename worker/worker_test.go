@@ -439,26 +439,26 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 func TestWorkerWaitsForItsServers(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4), servers.Redis.URL(0))
+	s := newSiteOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
 	first, second, third := s.addUser(), s.addUser(), s.addUser()
 	ids := s.enqueue(first)
-	servers.MariaDB.Stop()
+	servers.MySQL.Stop()
 	worker := s.start()
 	sandboxtest.Eventually(t, "it says that MySQL is away", func() bool {
 		status, why := worker.health()
 		return status == http.StatusServiceUnavailable && strings.Contains(why, "mysql") && strings.Contains(worker.log.String(), "worker paused")
 	})
-	must(t, servers.MariaDB.Start(t.Context()))
+	must(t, servers.MySQL.Start(t.Context()))
 	s.await(purge.Done, ids...)
 	s.await(purge.Done, s.enqueue(second)...)
 	paused := strings.Count(worker.log.String(), "worker paused")
 	ids = s.enqueue(s.addUser(), s.addUser())
-	servers.MariaDB.Stop() // now in the middle
+	servers.MySQL.Stop() // now in the middle
 	sandboxtest.Eventually(t, "it pauses again", func() bool { return strings.Count(worker.log.String(), "worker paused") > paused })
 	if tries := strings.Count(worker.log.String(), "task will be tried again"); tries > 100 {
 		t.Errorf("got %d tries while MySQL was away, want it to stop pulling", tries)
 	}
-	must(t, servers.MariaDB.Start(t.Context()))
+	must(t, servers.MySQL.Start(t.Context()))
 	for _, r := range s.await(purge.Done, ids...) {
 		if r.Failures > 0 {
 			t.Errorf("an outage was counted: %+v", r)
@@ -466,7 +466,7 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	}
 	must(t, servers.Redis.Restart(t.Context())) // empty now
 	s.await(purge.Done, s.enqueue(third)...)
-	must(t, servers.MariaDB.Restart(t.Context()))
+	must(t, servers.MySQL.Restart(t.Context()))
 	fourth := s.addUser()
 	s.await(purge.Done, s.enqueue(fourth)...)
 	s.checkErased(first, second, third, fourth)

@@ -25,7 +25,7 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	authority := sandboxtest.NewAuthority(t)
 	certificate, key := authority.Issue(t, "server", "servers.example")
 	servers := sandboxtest.OwnServersWith(t, sandbox.Options{
-		MariaDBArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" +
+		MySQLArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" +
 			key}, RedisTLS: true,
 		RedisArguments: []string{"--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", authority.File},
 	})
@@ -34,7 +34,7 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 	if err := socket.ConfigSet(t.Context(), "requirepass", "hunter2").Err(); err != nil {
 		t.Fatal(err)
 	}
-	db := sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4)
+	db := sandboxtest.On(t, servers.MySQL, lms.UTF8MB4)
 	user, password := db.AddAccount(t)
 	db.Exec(t, "ALTER USER '"+user+"'@'%' REQUIRE X509")
 	db.Exec(t, "GRANT SELECT ON "+db.Ledger+".* TO '"+user+"'@'%'")
@@ -46,7 +46,7 @@ func TestTheFilesOfBothBinariesReachEncryptedServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	shared := fmt.Sprintf("mysql:\n  dsn: %s\n  tls: %s\nredis:\n  url: rediss://%s/0\n  password_file: %s\n  tls: %s\n",
-		servers.MariaDB.DSN(user, password, db.Ledger), tls, servers.Redis.Addr, secret, tls)
+		servers.MySQL.DSN(user, password, db.Ledger), tls, servers.Redis.Addr, secret, tls)
 	file := filepath.Join(t.TempDir(), "certpurge.yaml")
 	check := func(name string, m config.MySQL, l config.LMS, r config.Redis) {
 		t.Helper()

@@ -15,7 +15,7 @@ import (
 func byStatement(t *testing.T) *fixture {
 	t.Helper()
 	servers := sandboxtest.OwnServers(t, "--log-bin", "--binlog-format=STATEMENT")
-	return newFixtureOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4))
+	return newFixtureOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4))
 }
 
 // TestChecksFindWhatAPingDoesNot asks servers that answer SELECT 1 and do not do the work.
@@ -23,7 +23,7 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 	t.Parallel()
 	own := func(t *testing.T) *fixture {
 		t.Helper()
-		return newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
+		return newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	}
 	shared := func(t *testing.T) *fixture { t.Helper(); return newFixture(t, lms.UTF8MB4) }
 	for name, tc := range map[string]struct {
@@ -36,7 +36,7 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 		"the binary log of new sessions holds statements": {func(t *testing.T) *fixture {
 			t.Helper()
 			servers := sandboxtest.OwnServers(t, "--log-bin", "--binlog-format=ROW")
-			return newFixtureOn(t, sandboxtest.On(t, servers.MariaDB, lms.UTF8MB4))
+			return newFixtureOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4))
 		}, func(f *fixture) { f.exec("SET GLOBAL binlog_format = STATEMENT") }, purge.Misconfigured, "binlog_format"},
 		"read-only": {own, func(f *fixture) { f.exec("SET GLOBAL read_only = 1") }, purge.Unavailable, "read-only"},
 		"the ledger may not be written": {shared, func(f *fixture) {

@@ -115,7 +115,7 @@ func TestACertificateThatWasGivenToAnotherUser(t *testing.T) {
 // TestASmallServerIsAskedForManyDirectories: max_allowed_packet is far below what all ids of one user take.
 func TestASmallServerIsAskedForManyDirectories(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	own, other := f.NewUser(purgetest.Retiring), f.NewUser(purge.Retirement{})
 	var ids []string
 	for i := range 3000 {
@@ -137,7 +137,7 @@ func TestASmallServerIsAskedForManyDirectories(t *testing.T) {
 func TestNoPurgeWalksThroughTheLMS(t *testing.T) {
 	t.Parallel()
 	const users = 5000
-	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.Mixed))
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.Mixed))
 	populate(t, f.db, users)
 	f.exec("UPDATE " + f.db.LMS + "." + lms.Certificates + " SET verify_uuid = MD5(CONCAT('v', id)), download_uuid = MD5(CONCAT('d', id))")
 	f.exec("UPDATE " + f.db.LMS + "." + lms.History + " SET verify_uuid = MD5(CONCAT('v', id)), download_uuid = MD5(CONCAT('d', id))")

@@ -128,7 +128,7 @@ func (f *fixture) connections() []int {
 // not used again.
 func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	f.begun()
 	before := f.connections() // at least one: begun accepts a request
 	f.exec("SET GLOBAL read_only = 1")
@@ -153,7 +153,7 @@ func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 // TestTooManyConnections: the answer comes before the login, without an SQLSTATE.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_connections = 10") // the least that there is
 	var held []*sql.Conn
 	defer func() {
@@ -199,7 +199,7 @@ func TestALockThatIsHeldIsNoOutage(t *testing.T) {
 // TestASmallServerTakesAUserOfManyFiles: max_allowed_packet is far below the size of one user's intents.
 func TestASmallServerTakesAUserOfManyFiles(t *testing.T) {
 	t.Parallel()
-	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MariaDB, lms.UTF8MB4))
+	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_allowed_packet = 65536")
 	f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer)) // a session keeps the limit that it began with
 	attempt := f.begun()
@@ -231,8 +231,8 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	authority := sandboxtest.NewAuthority(t)
 	certificate, key := authority.Issue(t, "server", "db.example")
 	server := sandboxtest.OwnServersWith(t, sandbox.Options{
-		MariaDBArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" + key},
-	}).MariaDB
+		MySQLArguments: []string{"--ssl-ca=" + authority.File, "--ssl-cert=" + certificate, "--ssl-key=" + key},
+	}).MySQL
 	db := sandboxtest.On(t, server, lms.UTF8MB4)
 	user, password := db.AddAccount(t)
 	db.Exec(t, "ALTER USER '"+user+"'@'%' REQUIRE X509")

@@ -10,16 +10,32 @@ import (
 )
 
 // advice ends the error of an Install that cannot help.
-const advice = "install them with \"apt-get install mariadb-server-core redis-server\" (Debian, Ubuntu), " +
-	"\"dnf install mariadb-server redis\" (Fedora) or \"brew install mariadb redis\" (macOS), " +
-	"or use \"docker compose up\" instead"
+func (in installer) advice() string {
+	apt, fedora, brew := "mariadb-server-core", "mariadb-server", "mariadb"
+	if in.engine == OracleMySQL {
+		apt, fedora, brew = "mysql-server-core-8.0", "mysql-server", "mysql"
+	}
+	return fmt.Sprintf("install them with \"apt-get install %s redis-server\" (%s), \"dnf install %s redis\" (Fedora) or"+
+		" \"brew install %s redis\" (macOS), or use \"docker compose up\" instead", apt, in.releases(), fedora, brew)
+}
 
-// Install makes sure that StartServers finds mariadbd and redis-server. What is on the machine is used as it is.
-// Otherwise, on Debian and Ubuntu, the packages are downloaded and unpacked into the user's cache directory. Nothing is
-// installed there in the sense of the package manager: no root is needed, no service is set up or started, and no
-// MySQL has to make room for a MariaDB. On other systems the error says what to install.
+func (in installer) releases() string {
+	if in.engine == OracleMySQL {
+		return "Ubuntu; of Debian's releases only unstable has MySQL"
+	}
+	return "Debian, Ubuntu"
+}
+
+// Install makes sure that StartServers finds the programs of the chosen engine and redis-server. What is on the machine
+// is used as it is. Otherwise, on Debian and Ubuntu, the packages are downloaded and unpacked into the user's cache
+// directory. Nothing is installed there in the sense of the package manager: no root is needed, no service is set up or
+// started, and no MySQL has to make room for a MariaDB. On other systems the error says what to install.
 func Install(ctx context.Context, out io.Writer) error {
-	return installer{locator: defaultLocator(), run: runCommand, out: out}.install(ctx)
+	locator, err := defaultLocator()
+	if err != nil {
+		return err
+	}
+	return installer{locator: locator, run: runCommand, out: out}.install(ctx)
 }
 
 // installer holds what Install takes from the machine.
@@ -45,9 +61,13 @@ func (in installer) install(ctx context.Context) error {
 		if _, err = in.programs(); err == nil {
 			return nil
 		}
-		err = errUnfetched
+		err = fmt.Errorf("%w: %w", errUnfetched, err)
 	}
-	return fmt.Errorf("mariadbd and redis-server are needed (%w): %s", err, advice)
+	server := mariadbd
+	if in.engine == OracleMySQL {
+		server = mysqld
+	}
+	return fmt.Errorf("%s and %s are needed (%w): %s", server, redisServer, err, in.advice())
 }
 
 func (in installer) fetch(ctx context.Context) error {
@@ -56,11 +76,24 @@ func (in installer) fetch(ctx context.Context) error {
 			return errNoApt
 		}
 	}
-	if in.unpacked == "" {
+	if in.cache == "" {
 		return errNoCache
 	}
-	fmt.Fprintf(in.out, "MariaDB and Redis are not installed: unpacking private copies into %s\n", in.unpacked)
-	return in.unpackPackages(ctx)
+	if in.engine == MariaDB {
+		fmt.Fprintf(in.out, "MariaDB and Redis are not installed: unpacking private copies into %s\n", in.cache)
+		return in.unpackPackages(ctx, treeServers, mariadbPackage, redisServer)
+	}
+	if _, err := in.database(); err != nil {
+		fmt.Fprintf(in.out, "MySQL is not installed: unpacking a private copy into %s\n", in.cache)
+		if err := in.unpackPackages(ctx, treeMySQL, mysqlPackage); err != nil {
+			return err
+		}
+	}
+	if _, err := in.find(redisServer, treeServers, treeRedis); err != nil {
+		fmt.Fprintf(in.out, "Redis is not installed: unpacking a private copy into %s\n", in.cache)
+		return in.unpackPackages(ctx, treeRedis, redisServer)
+	}
+	return nil
 }
 
 // runCommand returns what the command wrote; its error ends with the last line of that.

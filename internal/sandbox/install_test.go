@@ -20,16 +20,20 @@ type machine struct {
 	names    string            // what apt-cache pkgnames prints
 	failures map[string]error  // by the end of the command line
 	contents map[string]string // package name → the program in it
+	oracle   []string          // the mysqld on the PATH that are Oracle's
+	unstable string            // what apt-cache pkgnames prints with the lists of Debian's unstable
 	commands []string
 }
 
 func newMachine(t *testing.T, path ...string) *machine {
 	t.Helper()
 	return &machine{
-		t:        t,
-		path:     path,
-		names:    "mariadb-server-core",
-		contents: map[string]string{"mariadb-server-core": "usr/sbin/mariadbd", "redis-server": "usr/bin/redis-server"},
+		t:     t,
+		path:  path,
+		names: "mariadb-server-core",
+		contents: map[string]string{
+			"mariadb-server-core": "usr/sbin/mariadbd", "redis-server": "usr/bin/redis-server", "mysql-server-core": "usr/sbin/mysqld",
+		},
 	}
 }
 
@@ -53,8 +57,14 @@ func (m *machine) run(_ context.Context, name string, args ...string) (string, e
 		}
 	}
 	switch {
+	case name == "apt-cache" && slices.Contains(args, "redis-server"):
+		return "redis-server", nil
+	case name == "apt-cache" && strings.Contains(line, "/unstable/lists"):
+		return m.unstable, nil
 	case name == "apt-cache":
 		return m.names, nil
+	case slices.Contains(args, "indextargets"):
+		return "http://mirror/debian-security bookworm-security\nhttp://mirror/debian bookworm\nhttp://other x", nil
 	case slices.Contains(args, "install"):
 		packages := args[slices.Index(args, "install")+1:]
 		for _, option := range args {
@@ -83,8 +93,17 @@ func (m *machine) write(path string, mode fs.FileMode) {
 	}
 }
 
-func (m *machine) installer(unpacked string) installer {
-	return installer{locator: locator{lookPath: m.lookPath, unpacked: unpacked}, run: m.run, out: m.t.Output()}
+func (m *machine) installer(engine Engine, cache string) installer {
+	l := locator{engine: engine, lookPath: m.lookPath, version: m.version, cache: cache}
+	return installer{locator: l, run: m.run, out: m.t.Output()}
+}
+
+// version refuses all programs of the system except those in m.oracle.
+func (m *machine) version(p program) (string, error) {
+	if p.base == "" && !slices.Contains(m.oracle, p.path) {
+		return "", errNotMySQL
+	}
+	return "9.7.4", nil
 }
 
 var debian = []string{"apt-get", "apt-cache", "dpkg"}
@@ -100,7 +119,7 @@ func TestInstallUsesWhatIsThere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t, path...)
-			if err := m.installer("").install(t.Context()); err != nil {
+			if err := m.installer(MariaDB, "").install(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if len(m.commands) > 0 {
@@ -135,7 +154,7 @@ func TestInstallUnpacksPackages(t *testing.T) {
 			m := newMachine(t, debian...)
 			m.names, m.failures = c.names, c.failures
 			cache := filepath.Join(t.TempDir(), "certpurge")
-			in := m.installer(filepath.Join(cache, "servers"))
+			in := m.installer(MariaDB, cache)
 			if err := in.install(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +163,7 @@ func TestInstallUnpacksPackages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := found.mariadbd.path, filepath.Join(cache, "servers/usr/sbin/mariadbd"); got != want {
+			if got, want := found.mysql.path, filepath.Join(cache, "servers/usr/sbin/mariadbd"); got != want {
 				t.Errorf("mariadbd: got %s, want %s", got, want)
 			}
 			libraries := []string{filepath.Join(cache, "servers/usr/lib/x86_64-linux-gnu")}
@@ -176,6 +195,127 @@ func TestInstallUnpacksPackages(t *testing.T) {
 	}
 }
 
+func TestInstallTakesAnyMySQLOfOracle(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		path, oracle []string
+		want         string
+	}{
+		"on the PATH":             {[]string{"mysqld"}, []string{"mysqld"}, "mysqld"},
+		"behind one of MariaDB":   {[]string{"mysqld", "/usr/sbin/mysqld"}, []string{"/usr/sbin/mysqld"}, "/usr/sbin/mysqld"},
+		"beside a MariaDB, alone": {[]string{"mariadbd", "/usr/libexec/mysqld"}, []string{"/usr/libexec/mysqld"}, "/usr/libexec/mysqld"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, append(c.path, "redis-server")...)
+			m.oracle = c.oracle
+			in := m.installer(OracleMySQL, "")
+			if err := in.install(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := in.programs(); err != nil || found.mysql.path != c.want || found.mysql.version != "9.7.4" {
+				t.Errorf("got %+v, %v, want %s", found.mysql, err, c.want)
+			}
+			if len(m.commands) > 0 {
+				t.Errorf("got %q, want no command", m.commands)
+			}
+		})
+	}
+}
+
+// A MariaDB that calls itself mysqld does not count, neither on the machine nor in the tree of MariaDB.
+func TestInstallUnpacksMySQL(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		names, unstable, core string
+		updates               int
+	}{
+		"of the release":     {names: "mysql-server-core-8.0\nmysql-server-core-8.4", core: "mysql-server-core-8.4"},
+		"of Debian unstable": {unstable: "mysql-server-core", core: "mysql-server-core", updates: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t, append([]string{"mysqld"}, debian...)...)
+			m.names, m.unstable = c.names, c.unstable
+			cache := t.TempDir()
+			m.write(filepath.Join(cache, "servers/usr/sbin/mysqld"), 0o700)
+			loader := filepath.Join(cache, "mysql/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+			in := m.installer(OracleMySQL, cache)
+			if err := in.install(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.write(loader, 0o700)
+			found, err := in.programs()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{
+				loader, "--library-path", filepath.Dir(loader), filepath.Join(cache, "mysql/usr/sbin/mysqld"), "--no-defaults",
+			}
+			if got := found.mysql.command("--no-defaults").Args; !slices.Equal(got, want) {
+				t.Errorf("command: got %v, want %v", got, want)
+			}
+			if got, want := found.redis.path, filepath.Join(cache, "redis/usr/bin/redis-server"); got != want {
+				t.Errorf("Redis: got %s, want %s", got, want)
+			}
+			if got := len(m.all("update")); got != c.updates {
+				t.Errorf("apt-get update: got %d, want %d", got, c.updates)
+			}
+			if got := m.all("install"); len(got) != 2 || !strings.HasSuffix(got[0], " "+c.core) || !strings.HasSuffix(got[1], " redis-server") {
+				t.Errorf("apt-get install: got %q, want %s, then redis-server", got, c.core)
+			}
+		})
+	}
+}
+
+func TestInstallSaysWhereMySQLIs(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, append([]string{"redis-server"}, debian...)...)
+	m.names = ""
+	err := m.installer(OracleMySQL, t.TempDir()).install(t.Context())
+	if !errors.Is(err, errNoPackage) {
+		t.Fatalf("got %v, want %v", err, errNoPackage)
+	}
+	for _, want := range []string{"mysqld and redis-server are needed", "mysql-server-core", "only unstable has MySQL"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %q, want %q in it", err, want)
+		}
+	}
+}
+
+func TestVersionOfMySQL(t *testing.T) {
+	t.Parallel()
+	for text, c := range map[string]struct {
+		want string
+		err  error
+	}{
+		"/usr/sbin/mysqld  Ver 8.4.6-0ubuntu0.25.04.3 for Linux on x86_64 ((Ubuntu))": {want: "8.4.6-0ubuntu0.25.04.3"},
+		"/usr/sbin/mysqld  Ver 9.7.4-2 for Linux on x86_64 ((Debian))":                {want: "9.7.4-2"},
+		"mysqld  Ver 10.3.39-MariaDB-0+deb10u1 for debian-linux-gnu on x86_64":        {err: errNotMySQL},
+		"mysqld  Ver 5.7.42 for Linux on x86_64 (MySQL Community Server (GPL))":       {err: errTooOld},
+		"no server at all": {err: errNotMySQL},
+	} {
+		path := filepath.Join(t.TempDir(), "mysqld")
+		script := "#!/bin/sh\necho '" + text + "'\n"
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+		if got, err := readVersion(program{path: path}); got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%s: got %q, %v, want %q, %v", text, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestUnknownEngineIsAnError(t *testing.T) {
+	t.Setenv(EnvServer, "postgres")
+	_, startErr := StartServers(t.Context(), Options{})
+	for _, err := range []error{startErr, Install(t.Context(), t.Output())} {
+		if want := `CERTPURGE_TEST_SERVER is "postgres": expected mariadb or mysql`; fmt.Sprint(err) != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // all returns the command lines with that word among the arguments.
 func (m *machine) all(word string) []string {
 	var lines []string
@@ -190,13 +330,13 @@ func (m *machine) all(word string) []string {
 func TestInstallReplacesAHalfTree(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, debian...)
-	unpacked := filepath.Join(t.TempDir(), "servers")
-	m.write(filepath.Join(unpacked, "usr/bin/redis-server"), 0o700)
-	if err := m.installer(unpacked).install(t.Context()); err != nil {
+	cache := t.TempDir()
+	m.write(filepath.Join(cache, "servers/usr/bin/redis-server"), 0o700)
+	if err := m.installer(MariaDB, cache).install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	commands := len(m.commands)
-	if err := m.installer(unpacked).install(t.Context()); err != nil {
+	if err := m.installer(MariaDB, cache).install(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.commands[commands:]; len(got) > 0 {
@@ -225,11 +365,11 @@ func TestInstallSaysWhatToDo(t *testing.T) {
 			m := newMachine(t, c.path...)
 			m.contents, m.failures = c.contents, c.failures
 			cache := t.TempDir()
-			unpacked := filepath.Join(cache, "servers")
+			given := cache
 			if c.noCache {
-				unpacked = ""
+				given = ""
 			}
-			err := m.installer(unpacked).install(t.Context())
+			err := m.installer(MariaDB, given).install(t.Context())
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}

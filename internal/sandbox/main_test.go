@@ -27,7 +27,7 @@ func waitToBeKilled() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println(servers.MariaDB.Addr, servers.MariaDB.Socket, servers.Redis.Addr)
+	fmt.Println(servers.MySQL.Addr, servers.MySQL.Socket, servers.Redis.Addr)
 	_, _ = os.Stdin.Read(make([]byte, 1))
 	return 0
 }

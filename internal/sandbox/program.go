@@ -1,34 +1,48 @@
 package sandbox
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
 // The servers' programs.
 const (
 	mariadbd    = "mariadbd"
+	mysqld      = "mysqld"
 	redisServer = "redis-server"
 )
 
-// program is an executable, and the libraries that were unpacked beside it.
+// program is an executable, and what was unpacked beside it.
 type program struct {
 	path      string
 	libraries []string // directories; none for a program that belongs to the system
+	loader    string   // the dynamic loader of the libraries, if they have their own C library
+	base      string   // the directory usr of the tree; empty for a program that belongs to the system
+	version   string   // of mysqld only
 }
 
 // command runs the program in an environment of its own: variables such as MYSQL_TCP_PORT would change the server.
 func (p program) command(args ...string) *exec.Cmd {
-	// Not bound to a context: a server outlives the one it was started with.
-	cmd := exec.Command(p.path, args...) //nolint:gosec,noctx // one of our servers; process.launch owns its life
-	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
-	if len(p.libraries) > 0 {
-		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+strings.Join(p.libraries, ":"))
+	path, env := p.path, []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	switch libraries := strings.Join(p.libraries, ":"); {
+	case p.loader != "":
+		// The program was made for another release of the system: the machine's loader does not fit its C library.
+		args = append([]string{"--library-path", libraries, path}, args...)
+		path = p.loader
+	case libraries != "":
+		env = append(env, "LD_LIBRARY_PATH="+libraries)
 	}
+	// Not bound to a context: a server outlives the one it was started with.
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // one of our servers; process.launch owns its life
+	cmd.Env = env
 	return cmd
 }
 
@@ -55,58 +69,127 @@ func (p program) messages() string {
 
 // locator finds programs.
 type locator struct {
+	engine   Engine
 	lookPath func(file string) (string, error) // exec.LookPath
-	unpacked string                            // where Install unpacks; "" when the user has no cache directory
+	version  func(p program) (string, error)   // what mysqld --version says
+	cache    string                            // where Install unpacks; "" when the user has no cache directory
 }
+
+// The trees that Install unpacks, below the cache directory. The one of MySQL may hold the C library of another release
+// of the system, so the others have their own.
+const (
+	treeServers = "servers" // MariaDB and Redis
+	treeMySQL   = "mysql"
+	treeRedis   = "redis" // Redis alone, beside MySQL
+)
 
 // unsearched are directories of servers that are not on every user's PATH.
 var unsearched = []string{"/usr/sbin", "/usr/local/sbin", "/usr/libexec"}
 
-func defaultLocator() locator {
-	l := locator{lookPath: exec.LookPath}
+func defaultLocator() (locator, error) {
+	engine, err := ChosenEngine()
+	if err != nil {
+		return locator{}, err
+	}
+	l := locator{engine: engine, lookPath: exec.LookPath, version: readVersion}
 	if cache, err := os.UserCacheDir(); err == nil {
-		l.unpacked = filepath.Join(cache, "certpurge", "servers")
+		l.cache = filepath.Join(cache, "certpurge")
 	}
-	return l
+	return l, nil
 }
 
-// find prefers a program of the system to an unpacked one.
-func (l locator) find(name string) (program, error) {
-	path, err := l.lookPath(name)
-	if err == nil {
-		return program{path: path}, nil
-	}
+// candidates are the places where a program may be: those of the system first.
+func (l locator) candidates(name string, trees []string) []program {
+	found := []program{{path: name}}
 	for _, dir := range unsearched {
-		if path, err := l.lookPath(filepath.Join(dir, name)); err == nil {
-			return program{path: path}, nil
-		}
+		found = append(found, program{path: filepath.Join(dir, name)})
 	}
-	if l.unpacked != "" {
+	if l.cache == "" {
+		return found
+	}
+	for _, tree := range trees {
+		root := filepath.Join(l.cache, tree)
 		for _, dir := range []string{"sbin", "bin"} {
-			if path, err := l.lookPath(filepath.Join(l.unpacked, "usr", dir, name)); err == nil {
-				return program{path: path, libraries: l.libraries()}, nil
-			}
+			found = append(found, program{
+				path:      filepath.Join(root, "usr", dir, name),
+				libraries: libraries(root, ""),
+				loader:    strings.Join(libraries(root, "ld-linux*.so.*"), ""),
+				base:      filepath.Join(root, "usr"),
+			})
 		}
 	}
-	return program{}, fmt.Errorf("finding %s: %w", name, err)
+	return found
 }
 
-// libraries of the unpacked packages; Debian keeps them in a directory named after the architecture.
-func (l locator) libraries() []string {
-	var dirs []string
-	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
+// libraries of the unpacked packages: Debian keeps them in a directory named after the architecture. With a pattern, it
+// returns the files in there.
+func libraries(root, pattern string) []string {
+	var found []string
+	for _, dir := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
 		// The pattern is well-formed, which is all that Glob complains about.
-		matches, _ := filepath.Glob(filepath.Join(l.unpacked, pattern))
-		dirs = append(dirs, matches...)
+		matches, _ := filepath.Glob(filepath.Join(root, dir, pattern))
+		found = append(found, matches...)
 	}
-	return dirs
+	return found
+}
+
+// find returns the first candidate that is there. What calls itself mysqld may be a MariaDB or too old, so it is asked.
+func (l locator) find(name string, trees ...string) (program, error) {
+	var reason error
+	for _, p := range l.candidates(name, trees) {
+		path, err := l.lookPath(p.path)
+		if err == nil {
+			p.path = path
+			if name != mysqld {
+				return p, nil
+			}
+			if p.version, err = l.version(p); err == nil {
+				return p, nil
+			}
+			reason = err
+		}
+		reason = cmp.Or(reason, err)
+	}
+	return program{}, fmt.Errorf("finding %s: %w", name, reason)
+}
+
+// versionText is in what mysqld --version prints: "mysqld  Ver 8.4.6-0ubuntu0 for Linux on x86_64 ((Ubuntu))".
+var versionText = regexp.MustCompile(`\bVer ((\d+)\.\S+)`)
+
+var (
+	errNotMySQL = errors.New("is not Oracle's MySQL")
+	errTooOld   = errors.New("is older than MySQL 8.0")
+)
+
+// readVersion asks a mysqld for its version.
+func readVersion(p program) (string, error) {
+	text, err := p.command("--no-defaults", "--version").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("running %s --version: %w", p.path, err)
+	}
+	version := versionText.FindSubmatch(text)
+	if version == nil || bytes.Contains(text, []byte("MariaDB")) {
+		return "", fmt.Errorf("%s %w", p.path, errNotMySQL)
+	}
+	if major, err := strconv.Atoi(string(version[2])); err != nil || major < 8 {
+		return "", fmt.Errorf("%s %w", p.path, errTooOld)
+	}
+	return string(version[1]), nil
 }
 
 // programs are the two that StartServers needs.
-type programs struct{ mariadbd, redis program }
+type programs struct{ mysql, redis program }
 
 func (l locator) programs() (programs, error) {
-	m, mariadbErr := l.find(mariadbd)
-	r, redisErr := l.find(redisServer)
-	return programs{mariadbd: m, redis: r}, errors.Join(mariadbErr, redisErr)
+	m, mysqlErr := l.database()
+	r, redisErr := l.find(redisServer, treeServers, treeRedis)
+	return programs{mysql: m, redis: r}, errors.Join(mysqlErr, redisErr)
+}
+
+// database finds the server of the chosen engine.
+func (l locator) database() (program, error) {
+	if l.engine == OracleMySQL {
+		return l.find(mysqld, treeMySQL)
+	}
+	return l.find(mariadbd, treeServers)
 }

@@ -25,9 +25,9 @@ type Options struct {
 	NoSync bool
 	// RedisCluster makes the Redis a node of a cluster, without slots: whoever uses it deals them out.
 	RedisCluster bool
-	// MariaDBArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
+	// MySQLArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
 	// first.
-	MariaDBArguments, RedisArguments []string
+	MySQLArguments, RedisArguments []string
 	// RedisTLS lets the Redis take encrypted connections only; RedisArguments name its certificate.
 	RedisTLS bool
 	// RedisHost is the address of the loopback network on which the Redis listens; empty for 127.0.0.1.
@@ -36,19 +36,23 @@ type Options struct {
 
 // Servers is a running pair. Each server can be stopped and started again on its own.
 type Servers struct {
-	MariaDB *MariaDB
-	Redis   *Redis
+	MySQL *MySQL
+	Redis *Redis
 
 	dir  string
 	dog  *watchdog
 	once sync.Once
 }
 
-// StartServers starts a MariaDB and a Redis that share nothing with any other server on the machine, and waits until
+// StartServers starts a MySQL server of the chosen engine and a Redis that share nothing with any other server on the machine, and waits until
 // both answer. The context bounds the start, not the life of the servers. Stop ends them; so does the end of this
 // process, however it comes.
 func StartServers(ctx context.Context, opts Options) (*Servers, error) {
-	programs, err := defaultLocator().programs()
+	locator, err := defaultLocator()
+	if err != nil {
+		return nil, err
+	}
+	programs, err := locator.programs()
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox servers: %w", err)
 	}
@@ -62,17 +66,17 @@ func StartServers(ctx context.Context, opts Options) (*Servers, error) {
 		return nil, errors.Join(fmt.Errorf("starting the sandbox servers: %w", err), os.RemoveAll(dir))
 	}
 	s := &Servers{
-		MariaDB: newMariaDB(programs.mariadbd, dir, opts),
-		Redis:   newRedis(programs.redis, dir, opts),
-		dir:     dir,
-		dog:     dog,
+		MySQL: newMySQL(locator, programs.mysql, dir, opts),
+		Redis: newRedis(programs.redis, dir, opts),
+		dir:   dir,
+		dog:   dog,
 	}
 	var wg sync.WaitGroup
-	var mariadbErr, redisErr error
-	wg.Go(func() { mariadbErr = s.MariaDB.create(ctx) })
+	var mysqlErr, redisErr error
+	wg.Go(func() { mysqlErr = s.MySQL.create(ctx) })
 	wg.Go(func() { redisErr = s.Redis.startOnFreePort(ctx, s.Redis.lastPort(), s.Redis.listenOn) })
 	wg.Wait()
-	if err := errors.Join(mariadbErr, redisErr); err != nil {
+	if err := errors.Join(mysqlErr, redisErr); err != nil {
 		s.Stop()
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func StartServers(ctx context.Context, opts Options) (*Servers, error) {
 func (s *Servers) Stop() {
 	s.once.Do(func() {
 		var wg sync.WaitGroup
-		wg.Go(s.MariaDB.Stop)
+		wg.Go(s.MySQL.Stop)
 		wg.Go(s.Redis.Stop)
 		wg.Wait()
 		// The watchdog removes the directory as well, and is more patient; an error here is its work to do.
@@ -97,10 +101,10 @@ func (s *Servers) Stop() {
 const longestSocketPath = 100
 
 // privateDirectory makes the directory that holds data, sockets and logs; only this user may enter it, which is what
-// keeps the password-less root account of the MariaDB private.
+// keeps the password-less root account of the MySQL server private.
 func privateDirectory() (string, error) {
 	parent := os.TempDir()
-	if len(filepath.Join(parent, "certpurge-0123456789", mariadbSocket)) > longestSocketPath {
+	if len(filepath.Join(parent, "certpurge-0123456789", mysqlSocket)) > longestSocketPath {
 		parent = "/tmp"
 	}
 	return os.MkdirTemp(parent, "certpurge-")

@@ -45,7 +45,7 @@ func open(t *testing.T, dsn string) *sql.DB {
 
 func root(t *testing.T, servers *sandbox.Servers) *sql.DB {
 	t.Helper()
-	return open(t, servers.MariaDB.SocketDSN("root", "", ""))
+	return open(t, servers.MySQL.SocketDSN("root", "", ""))
 }
 
 func execute(t *testing.T, db *sql.DB, statements ...string) {
@@ -114,7 +114,7 @@ func exists(path string) bool {
 func TestStopLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	servers := start(t)
-	directory := filepath.Dir(servers.MariaDB.Socket)
+	directory := filepath.Dir(servers.MySQL.Socket)
 	info, err := os.Stat(directory)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestStopLeavesNothingBehind(t *testing.T) {
 	if got, want := info.Mode().Perm(), os.FileMode(0o700); got != want {
 		t.Errorf("mode of the directory: got %o, want %o", got, want)
 	}
-	processes := pids(t, servers.MariaDB.Socket)
+	processes := pids(t, servers.MySQL.Socket)
 
 	var wg sync.WaitGroup
 	for range 2 {
@@ -154,17 +154,17 @@ func TestTwoPairsRunSideBySide(t *testing.T) {
 	}
 	pairs[0].Stop()
 	if got, want := query(t, root(t, pairs[1]), "SELECT 1"), "1"; got != want {
-		t.Errorf("the second MariaDB after the first has stopped: got %s, want %s", got, want)
+		t.Errorf("the second server after the first has stopped: got %s, want %s", got, want)
 	}
 	if err := client(t, pairs[1].Redis.URL(0)).Ping(t.Context()).Err(); err != nil {
 		t.Errorf("the second Redis after the first has stopped: %v", err)
 	}
 }
 
-func TestMariaDBKeepsDataAndAddress(t *testing.T) {
+func TestMySQLKeepsDataAndAddress(t *testing.T) {
 	t.Parallel()
 	servers := start(t)
-	m := servers.MariaDB
+	m := servers.MySQL
 	addr := m.Addr
 	execute(t, root(t, servers), "CREATE DATABASE d", "CREATE TABLE d.t (n int NOT NULL)", "INSERT INTO d.t VALUES (41)")
 
@@ -214,14 +214,14 @@ func TestRedisForgetsEverythingAndKeepsItsAddress(t *testing.T) {
 func TestStopEndsAFrozenServer(t *testing.T) {
 	t.Parallel()
 	servers := start(t)
-	if err := servers.MariaDB.Signal(syscall.SIGSTOP); err != nil {
+	if err := servers.MySQL.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if err := servers.Redis.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	servers.Stop()
-	if exists(servers.MariaDB.Socket) {
+	if exists(servers.MySQL.Socket) {
 		t.Error("the directory of the servers is still there")
 	}
 }
@@ -249,7 +249,8 @@ func TestSettingsOfTheServers(t *testing.T) {
 		"max_connections":         "500",
 		"innodb_stats_persistent": "0",
 		"bind_address":            "127.0.0.1",
-		"log_bin":                 "0",
+		"log_bin":                 "1",
+		"binlog_format":           "ROW",
 	} {
 		if got := query(t, db, "SELECT @@GLOBAL."+variable); got != want {
 			t.Errorf("%s: got %s, want %s", variable, got, want)
@@ -275,13 +276,13 @@ func TestSettingsOfTheServers(t *testing.T) {
 func TestRootNeedsTheSocket(t *testing.T) {
 	t.Parallel()
 	servers := start(t)
-	if err := open(t, servers.MariaDB.DSN("root", "", "")).PingContext(t.Context()); err == nil {
+	if err := open(t, servers.MySQL.DSN("root", "", "")).PingContext(t.Context()); err == nil {
 		t.Error("root over TCP: got in, want a refusal")
 	}
 	execute(t, root(t, servers), "CREATE USER 'app'@'%' IDENTIFIED BY 'p@ss:/w?rd'")
 	for name, dsn := range map[string]string{
-		"TCP":    servers.MariaDB.DSN("app", "p@ss:/w?rd", ""),
-		"socket": servers.MariaDB.SocketDSN("app", "p@ss:/w?rd", ""),
+		"TCP":    servers.MySQL.DSN("app", "p@ss:/w?rd", ""),
+		"socket": servers.MySQL.SocketDSN("app", "p@ss:/w?rd", ""),
 	} {
 		if err := open(t, dsn).PingContext(t.Context()); err != nil {
 			t.Errorf("an account over %s: %v", name, err)

@@ -57,7 +57,11 @@ func TestStartEndsWithItsContext(t *testing.T) {
 // Someone takes the port between our look at it and the start of the server.
 func TestStartTakesAnotherPortWhenOneIsLost(t *testing.T) {
 	t.Parallel()
-	programs, err := defaultLocator().programs()
+	locator, err := defaultLocator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs, err := locator.programs()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
@@ -70,7 +71,7 @@ func restartMySQL(ctx context.Context, e *episode) error {
 		return nil
 	}
 	e.hit()
-	server := e.house.Servers.MariaDB
+	server := e.house.Servers.MySQL
 	if e.rng.chance(0.5) {
 		return server.Restart(context.WithoutCancel(ctx))
 	}
@@ -95,9 +96,12 @@ func provokeDeadlocks(ctx context.Context, e *episode) error {
 
 // deadlocks is the server's own count; 0 if it is down.
 func (e *episode) deadlocks(ctx context.Context) int {
-	var variable string
+	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_deadlocks'"
+	if e.house.Servers.MySQL.Engine == sandbox.OracleMySQL {
+		query = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
+	}
 	var n int
-	if e.house.Root.QueryRowContext(ctx, "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'").Scan(&variable, &n) != nil {
+	if e.house.Root.QueryRowContext(ctx, query).Scan(&n) != nil {
 		return 0
 	}
 	return n

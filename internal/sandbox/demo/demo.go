@@ -121,7 +121,11 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := sandbox.Install(ctx, d.people); err != nil {
 		return err
 	}
-	err := d.step("Starting a private MariaDB, Redis and storage emulator", func() (err error) {
+	engine, err := sandbox.ChosenEngine()
+	if err != nil {
+		return err
+	}
+	err = d.step(fmt.Sprintf("Starting a private %s, Redis and storage emulator", engine.Title()), func() (err error) {
 		d.house, err = OpenHouse(ctx)
 		return err
 	})

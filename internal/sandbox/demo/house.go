@@ -56,14 +56,14 @@ func OpenHouse(ctx context.Context) (_ *House, err error) {
 	if h.Servers, err = sandbox.StartServers(ctx, sandbox.Options{NoSync: true}); err != nil {
 		return nil, err
 	}
-	h.Dir = filepath.Dir(h.Servers.MariaDB.Socket)
+	h.Dir = filepath.Dir(h.Servers.MySQL.Socket)
 	h.RedisURL = h.Servers.Redis.URL(0)
 	h.Storage = gcstest.New()
 	h.StorageURL, h.stopStorage, err = h.Storage.Start() //nolint:contextcheck // it serves until it is stopped, not until ctx ends
 	if err != nil {
 		return nil, err
 	}
-	if h.Root, err = openRoot(h.Servers.MariaDB.SocketDSN("root", "", "")); err != nil {
+	if h.Root, err = openRoot(h.Servers.MySQL.SocketDSN("root", "", "")); err != nil {
 		return nil, err
 	}
 	if err := lms.CreateLMS(ctx, h.Root, LMSDatabase, lms.Mixed); err != nil {
@@ -99,7 +99,7 @@ func (h *House) grant(ctx context.Context) error {
 	if err := lms.Grant(ctx, h.Root, LMSDatabase, LedgerDatabase, accounts); err != nil {
 		return err
 	}
-	dsn := func(a lms.Account) string { return h.Servers.MariaDB.DSN(a.Name, a.Password, LedgerDatabase) }
+	dsn := func(a lms.Account) string { return h.Servers.MySQL.DSN(a.Name, a.Password, LedgerDatabase) }
 	h.EnqueuerDSN, h.WorkerDSN, h.MigrateDSN = dsn(accounts.Enqueuer), dsn(accounts.Worker), dsn(accounts.Migrate)
 	return nil
 }

@@ -129,8 +129,8 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 		return err
 	}
 	d.printf("\nEverything is still running. Ctrl-C stops and removes it.\n\n")
-	d.printf("  MariaDB   mysql --no-defaults --user=root --socket=%s %s   (the ledger is %s; TCP: %s)\n",
-		h.Servers.MariaDB.Socket, LMSDatabase, LedgerDatabase, h.Servers.MariaDB.Addr)
+	d.printf("  %-9s mysql --no-defaults --user=root --socket=%s %s   (the ledger is %s; TCP: %s)\n",
+		h.Servers.MySQL.Engine.Title(), h.Servers.MySQL.Socket, LMSDatabase, LedgerDatabase, h.Servers.MySQL.Addr)
 	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.RedisURL, h.Servers.Redis.Socket)
 	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.StorageURL, dataset.Buckets()[0])
 	d.printf("  Server    curl %s/v1/docs   (log: %s)\n", api, d.server.log)

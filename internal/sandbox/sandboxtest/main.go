@@ -68,7 +68,7 @@ func (p *pair) stop() {
 // and Redis are far cheaper. mariadb are further arguments of the database server.
 func OwnServers(tb testing.TB, mariadb ...string) *sandbox.Servers {
 	tb.Helper()
-	return ownServers(tb, sandbox.Options{NoSync: true, MariaDBArguments: mariadb})
+	return ownServers(tb, sandbox.Options{NoSync: true, MySQLArguments: mariadb})
 }
 
 // OwnServersWith is OwnServers with other options.

@@ -30,11 +30,11 @@ func MySQL(tb testing.TB, charset lms.Charset) *Database {
 	if dsn := os.Getenv(sandbox.EnvMySQL); dsn != "" {
 		return newDatabase(tb, dsn, charset)
 	}
-	return newDatabase(tb, shared.get(tb).MariaDB.SocketDSN("root", "", ""), charset)
+	return newDatabase(tb, shared.get(tb).MySQL.SocketDSN("root", "", ""), charset)
 }
 
 // On creates the two databases on a server of the test's own.
-func On(tb testing.TB, server *sandbox.MariaDB, charset lms.Charset) *Database {
+func On(tb testing.TB, server *sandbox.MySQL, charset lms.Charset) *Database {
 	tb.Helper()
 	return newDatabase(tb, server.SocketDSN("root", "", ""), charset)
 }

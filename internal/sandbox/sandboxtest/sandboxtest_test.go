@@ -83,8 +83,8 @@ func connect(t *testing.T, url string) *redis.Client {
 func TestOwnServersAreTheTestsOwn(t *testing.T) {
 	t.Parallel()
 	own := sandboxtest.OwnServers(t)
-	db := sandboxtest.On(t, own.MariaDB, lms.UTF8MB4)
-	if err := own.MariaDB.Restart(t.Context()); err != nil {
+	db := sandboxtest.On(t, own.MySQL, lms.UTF8MB4)
+	if err := own.MySQL.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := len(db.DumpTable(t, lms.RetirementStates)), 16; got != want {

@@ -30,7 +30,9 @@ func TestMain(m *testing.M) {
 func testenv(ctx context.Context, t *testing.T, withServers bool, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, os.Args[0], args...) //nolint:gosec // this test binary
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CERTPURGE_") })
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "CERTPURGE_") && !strings.HasPrefix(v, sandbox.EnvServer+"=")
+	})
 	cmd.Env = append(cmd.Env, helperVariable+"=1")
 	if !withServers {
 		cmd.Env = append(cmd.Env, sandbox.EnvMySQL+"=elsewhere", sandbox.EnvRedis+"=elsewhere")
