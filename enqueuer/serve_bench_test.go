@@ -103,7 +103,8 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	b.Helper()
 	db := sandboxtest.MySQL(b, lms.Mixed)
 	db.Exec(b, "INSERT INTO "+db.LMS+"."+lms.Users+" (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)"+
-		" SELECT '!', 0, CONCAT('learner', seq), '', '', CONCAT('learner', seq, '@example.com'), 0, 1, '2015-01-01' FROM "+db.LMS+".seq_1_to_"+strconv.Itoa(benchUsers))
+		" SELECT '!', 0, CONCAT('learner', seq), '', '', CONCAT('learner', seq, '@example.com'), 0, 1, '2015-01-01' FROM "+
+		sandboxtest.Numbers(benchUsers))
 	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 32, ConnectTimeout: time.Second})
 	if err != nil {
 		b.Fatal(err)

@@ -39,12 +39,12 @@ func (c *console) addDue(n int) (users []int) {
 // addMany adds users as addDue does, thousands at a time.
 func (c *console) addMany(n int) {
 	c.t.Helper()
-	rows := fmt.Sprintf(" FROM %s.seq_1_to_%d", c.db.LMS, n)
+	rows := " FROM " + sandboxtest.Numbers(n)
 	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Users+" (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)"+
 		" SELECT seq, '!', 0, CONCAT('u', seq), '', '', CONCAT('u', seq, '@example.com'), 0, 1, '2015-01-01'"+rows)
 	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.RetirementRequest+" (created, modified, user_id) SELECT '2015-01-01', '2015-01-01', seq"+rows)
 	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Certificates+" (course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name,"+
-		" created_date, modified_date, error_reason, user_id) SELECT 'c', '', MD5(seq), '', '', '', 0, '', '', '', '2015-01-01', '2015-01-01', '', seq"+rows)
+		" created_date, modified_date, error_reason, user_id) SELECT 'c', '', LEFT(SHA2(seq, 256), 32), '', '', '', 0, '', '', '', '2015-01-01', '2015-01-01', '', seq"+rows)
 }
 
 // perUser counts requests, and fails if a user has more than one.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
 
@@ -115,7 +116,8 @@ func TestExcessRightsOfARole(t *testing.T) {
 	t.Cleanup(func() { f.exec("DROP ROLE " + role) })
 	f.exec("GRANT DELETE ON " + f.db.LMS + ".* TO " + role)
 	f.exec("GRANT " + role + " TO " + f.account())
-	f.exec("SET DEFAULT ROLE " + role + " FOR " + f.account())
+	to := map[sandbox.Engine]string{sandbox.MariaDB: " FOR ", sandbox.OracleMySQL: " TO "}[f.db.Engine(t)]
+	f.exec("SET DEFAULT ROLE " + role + to + f.account())
 	if got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(got) != 1 || got[0] != "DELETE on "+f.db.LMS+".*" {
 		t.Errorf("got %q, %v; want the role's right", got, err)
 	}

@@ -35,14 +35,21 @@ type EvidenceFilter struct {
 	Since, Until time.Time
 }
 
-// EachEvidence calls do for every piece of evidence that the filter chooses: objects first, then links, each in the order
-// of their ids. Only one page is in memory. Intents that are not settled appear for a user only.
+// EachEvidence calls do for every piece of evidence that the filter chooses: objects first, then links. That of a user
+// comes in the order of its ids, other evidence in the order in which it was settled. Only one page is in memory. Intents
+// that are not settled appear for a user only.
 func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
 	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, name, generation, size," +
-		" cache_control, outcome, until, accepted_by, listed_at, settled_at AS at FROM evidence_objects WHERE id > ?"
+		" cache_control, outcome, until, accepted_by, listed_at, settled_at AS at FROM evidence_objects"
 	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, references_cleared," +
-		" 'cleared' AS outcome, cleared_at AS at FROM evidence WHERE id > ?"
-	for _, part := range []struct{ text, at string }{{objects, "settled_at"}, {links, "cleared_at"}} {
+		" 'cleared' AS outcome, cleared_at AS at FROM evidence"
+	for _, part := range []struct{ text, at, index string }{
+		{objects, "settled_at", "evidence_objects_settled"}, {links, "cleared_at", "evidence_cleared"},
+	} {
+		if f.User == 0 {
+			// Left to itself, the server sorts the whole period for each page, or reads all that is older.
+			part.text += " FORCE INDEX (" + part.index + ")"
+		}
 		if err := s.eachEvidence(ctx, part.text, part.at, f, do); err != nil {
 			return err
 		}
@@ -51,19 +58,11 @@ func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(Evid
 }
 
 func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFilter, do func(EvidenceRecord) error) error {
-	var args []any
-	if f.User != 0 {
-		text, args = text+" AND user_id = ?", append(args, f.User)
-	}
-	if !f.Since.IsZero() {
-		text, args = text+" AND "+at+" >= ?", append(args, f.Since.UTC())
-	}
-	if !f.Until.IsZero() {
-		text, args = text+" AND "+at+" < ?", append(args, f.Until.UTC())
-	}
-	for last := int64(0); ; {
+	var last EvidenceRecord
+	for {
+		condition, args := f.after(last, at)
 		var rows []EvidenceRecord
-		err := s.gorm.WithContext(ctx).Raw(text+" ORDER BY id LIMIT ?", append(append([]any{last}, args...), acceptBatch)...).Scan(&rows).Error
+		err := s.gorm.WithContext(ctx).Raw(text+" WHERE "+condition+" LIMIT ?", append(args, acceptBatch)...).Scan(&rows).Error
 		if err != nil {
 			return classify("reading evidence", err)
 		}
@@ -75,6 +74,28 @@ func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFil
 				return err
 			}
 		}
-		last = rows[len(rows)-1].ID
+		last = rows[len(rows)-1]
 	}
+}
+
+// after is the condition on the rows behind the last one, and their order. at is the column of the time.
+func (f EvidenceFilter) after(last EvidenceRecord, at string) (condition string, args []any) {
+	order := "id"
+	if f.User != 0 {
+		condition, args = "id > ? AND user_id = ?", []any{last.ID, f.User}
+		if !f.Since.IsZero() {
+			condition, args = condition+" AND "+at+" >= ?", append(args, f.Since.UTC())
+		}
+	} else {
+		order = at + ", id"
+		since := f.Since
+		if last.At != nil {
+			since = *last.At
+		}
+		condition, args = at+" >= ? AND ("+at+" > ? OR id > ?)", []any{since.UTC(), since.UTC(), last.ID}
+	}
+	if !f.Until.IsZero() {
+		condition, args = condition+" AND "+at+" < ?", append(args, f.Until.UTC())
+	}
+	return condition + " ORDER BY " + order, args
 }

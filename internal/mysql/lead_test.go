@@ -16,7 +16,7 @@ func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	limit := func(queries int) {
-		f.exec(fmt.Sprintf("GRANT USAGE ON *.* TO %s WITH MAX_QUERIES_PER_HOUR %d", f.account(), queries))
+		f.exec(fmt.Sprintf("ALTER USER %s WITH MAX_QUERIES_PER_HOUR %d", f.account(), queries))
 	}
 	limit(1000) // sessions that begin without a limit never get one
 	leader := f.open(f.dsn())

@@ -12,7 +12,7 @@ import (
 // populate makes n users who asked for retirement, all but a few without a reference, as at a site that has been purged.
 func populate(tb testing.TB, db *sandboxtest.Database, n int) {
 	tb.Helper()
-	rows := fmt.Sprintf(" FROM %s.seq_1_to_%d", db.LMS, n)
+	rows := " FROM " + sandboxtest.Numbers(n)
 	for _, statement := range []string{
 		"INSERT INTO " + db.LMS + "." + lms.Users + " (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)" +
 			" SELECT seq, '!', 0, CONCAT('u', seq), '', '', CONCAT('u', seq, '@example.com'), 0, 1, '2015-01-01'" + rows,

@@ -27,7 +27,8 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 			odd := f.NewUser(purge.Retirement{Requested: true, State: "COMPLETE"})
 			f.exec("UPDATE "+f.db.LMS+"."+lms.RetirementRequest+" SET created = ?", asked)
 			f.exec("UPDATE "+f.db.LMS+"."+lms.RetirementStatus+" SET created = ? WHERE user_id = ?", entered, pending)
-			f.exec("SET STATEMENT foreign_key_checks = 0 FOR UPDATE "+f.db.LMS+"."+lms.RetirementStatus+" SET current_state_id = 999, created = ? WHERE user_id = ?", entered, odd)
+			f.db.ExecUnchecked(t, "UPDATE "+f.db.LMS+"."+lms.RetirementStatus+
+				" SET current_state_id = 999, created = ? WHERE user_id = ?", entered, odd)
 			want := []purge.Retiree{
 				{User: pending, Retirement: purge.Retirement{UserExists: true, Requested: true, State: "PENDING"}, Since: entered},
 				{User: cleaned, Retirement: purge.Retirement{UserExists: true, Requested: true}, Since: asked},

@@ -145,5 +145,38 @@ func (d *Database) Exec(tb testing.TB, statement string, args ...any) sql.Result
 	return result
 }
 
+// ExecUnchecked is Exec without looking at foreign keys, for rows as only a damaged database has them.
+func (d *Database) ExecUnchecked(tb testing.TB, statement string, args ...any) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), cleanUpTimeout)
+	defer cancel()
+	conn, err := d.Root.Conn(ctx)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Close()
+	for _, set := range []struct {
+		statement string
+		args      []any
+	}{{"SET foreign_key_checks = 0", nil}, {statement, args}, {"SET foreign_key_checks = 1", nil}} {
+		if _, err := conn.ExecContext(ctx, set.statement, set.args...); err != nil {
+			tb.Fatalf("running %.60q: %v", set.statement, err)
+		}
+	}
+}
+
+// Engine is the kind of the server.
+func (d *Database) Engine(tb testing.TB) sandbox.Engine {
+	tb.Helper()
+	var version string
+	if err := d.Root.QueryRowContext(tb.Context(), "SELECT VERSION()").Scan(&version); err != nil {
+		tb.Fatal(err)
+	}
+	if strings.Contains(version, "MariaDB") {
+		return sandbox.MariaDB
+	}
+	return sandbox.OracleMySQL
+}
+
 // unique is part of a name that nobody else has, in lower case: some servers fold the case of names.
 func unique() string { return strings.ToLower(rand.Text()[:16]) }
