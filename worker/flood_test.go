@@ -87,7 +87,7 @@ func deadlocks(t *testing.T, db *sql.DB) (n int64) {
 func TestAFloodOfKeysHoldsUpNoOtherUser(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	s := newSiteOn(t, sandboxtest.On(t, servers.MariaDB, lms.Mixed), servers.Redis.URL(0))
+	s := newSiteOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))
 	retained, ending, bystander := s.addUser(), s.addUser(), s.addUser()
 	_, err := s.bucket.Put("certs", "downloads/"+s.id(int(retained)*10)+"/retained.pdf", []byte("personal"),
 		gcstest.ObjectOptions{RetainUntil: time.Now().Add(time.Hour)})

@@ -66,7 +66,7 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	cfg, locations, err := load(house.Path(demo.WorkerFile), environ)
 	must(t, err)
 	root := cfg.MySQL
-	root.DSN = config.NewSecret(house.Servers.MariaDB.SocketDSN("root", "", demo.LedgerDatabase))
+	root.DSN = config.NewSecret(house.Servers.MySQL.SocketDSN("root", "", demo.LedgerDatabase))
 	store, err := cli.OpenStore(root, cfg.LMS)
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
