@@ -149,6 +149,11 @@ func TestAFloodOfKeysHoldsUpNoOtherUser(t *testing.T) {
 	if err != nil || requests != 1 || keys > limit {
 		t.Errorf("got %d requests and %d keys, %v; want 1 request and %d keys at most", requests, keys, err, limit)
 	}
+	var bodies int
+	err = s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+s.db.Ledger+".request_bodies").Scan(&bodies)
+	if accepted := stuck.accepted + again.accepted + 1; err != nil || bodies > accepted {
+		t.Errorf("the ledger remembers what came with %d keys, %v; want that of the %d accepted ones", bodies, err, accepted)
+	}
 }
 
 var httpClient = &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 2 * senders}}

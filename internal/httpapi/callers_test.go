@@ -180,4 +180,7 @@ func TestAKeyBelongsToItsCaller(t *testing.T) {
 		is(t, http.StatusUnprocessableEntity, "key_reused")
 	h.acceptErr = fmt.Errorf("request 1: %w", purge.ErrTooManyKeys)
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`, "Idempotency-Key: ticket-2", "Content-Type: application/json").is(t, http.StatusConflict, "too_many_keys")
+	if len(h.bodies) != 2 {
+		t.Errorf("the ledger remembers %d bodies, want those of the two keys that were accepted", len(h.bodies))
+	}
 }

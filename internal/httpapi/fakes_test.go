@@ -203,6 +203,13 @@ func (h *house) BodyAccepted(_ context.Context, key string) error {
 	return h.broken
 }
 
+func (h *house) ForgetBody(_ context.Context, key string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.bodies, key)
+	return h.broken
+}
+
 func (h *house) UnknownUsers(_ context.Context, ids []purge.UserID) ([]purge.UserID, error) {
 	return slices.DeleteFunc(slices.Clone(ids), func(id purge.UserID) bool { return slices.Contains(h.users, id) }), h.broken
 }

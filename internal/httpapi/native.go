@@ -120,6 +120,11 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 		}
 	}
 	accepted, err := intake.Accept(ctx, wishes)
+	if refused := errors.Is(err, purge.ErrKeyTaken) || errors.Is(err, purge.ErrTooManyKeys); refused && key != "" && !replay {
+		if err := s.Ledger.ForgetBody(ctx, key); err != nil { // refused keys must not make the ledger grow
+			return nil, s.unavailable(ctx, err)
+		}
+	}
 	switch {
 	case errors.Is(err, purge.ErrKeyTaken):
 		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key belongs to another user's request")

@@ -33,6 +33,8 @@ type Ledger interface {
 	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error)
 	// BodyAccepted says that all that came with a key has been accepted.
 	BodyAccepted(ctx context.Context, key string) error
+	// ForgetBody forgets what came with a key of which nothing was accepted.
+	ForgetBody(ctx context.Context, key string) error
 }
 
 // Users finds users in the LMS database.

@@ -36,6 +36,13 @@ func (s *Store) BodyAccepted(ctx context.Context, key string) error {
 	return classify("writing down that an idempotency key was accepted", err)
 }
 
+// ForgetBody forgets the body of an idempotency key unless BodyAccepted was called: the call was refused, and nothing of it is in
+// the ledger.
+func (s *Store) ForgetBody(ctx context.Context, key string) error {
+	err := s.gorm.WithContext(ctx).Exec("DELETE FROM request_bodies WHERE idempotency_key = ? AND accepted_at IS NULL", key).Error
+	return classify("forgetting an idempotency key that was refused", err)
+}
+
 // pruneBatch is how many rows one DELETE removes: larger ones hold their locks longer.
 const pruneBatch = 1_000
 

@@ -34,7 +34,15 @@ func TestAKeyBelongsToOneBody(t *testing.T) {
 	}
 	same("a replay", key, "a", true, true)
 	same("another body", key, "b", false, true)
-	same("another key", key[:len(key)-1]+"x", "b", true, false)
+	other := key[:len(key)-1] + "x"
+	same("another key", other, "b", true, false)
+	for _, k := range []string{key, other} {
+		if err := f.enqueuer.ForgetBody(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same("a replay, forgotten in vain", key, "a", true, true)
+	same("a key that was refused and forgotten", other, "c", true, false)
 }
 
 // TestOldKeysAreForgotten, and the requests that they led to are not.

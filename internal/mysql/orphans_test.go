@@ -20,8 +20,12 @@ func TestReferencedFindsAnIDInEveryColumn(t *testing.T) {
 	user := s.db.AddUser(t, "ada")
 	link := func(id string) string { return "https://example.org/downloads/" + id + "/Certificate.pdf" }
 	for _, c := range []sandboxtest.Certificate{
-		{DownloadUUID: id(1)}, {DownloadUUID: id(2), VerifyUUID: id(3)}, {DownloadURL: link(id(4))},
-		{DownloadUUID: id(5), DownloadURL: link(id(6))}, {DownloadUUID: strings.ToUpper(id(7))}, {DownloadUUID: "odd", DownloadURL: strings.ToUpper(link(id(8)))},
+		{DownloadUUID: id(1)},
+		{DownloadUUID: id(2), VerifyUUID: id(3)},
+		{DownloadURL: link(id(4))},
+		{DownloadUUID: id(5), DownloadURL: link(id(6))},
+		{DownloadUUID: strings.ToUpper(id(7))},
+		{DownloadUUID: "odd", DownloadURL: strings.ToUpper(link(id(8)))},
 		{VerifyUUID: id(20)}, // no reference
 	} {
 		c.UserID = user
