@@ -256,7 +256,6 @@ func TestLocationsRefuseBadFlags(t *testing.T) {
 		{"-o", "yaml"},
 		{"everything"},
 		{"--bucket", "gs://certs/downloads"},
-		{"--bucket", ""},
 	} {
 		var out, errs bytes.Buffer
 		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, append([]string{"locations"}, args...))
