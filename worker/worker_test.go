@@ -388,7 +388,7 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 			s.db.Exec(s.t, "DELETE FROM "+s.db.Ledger+".goose_db_version WHERE version_id >= 5")
 		}, "has version 4"},
 		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
-		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "typo"},
+		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "lms.database"}, // MariaDB names the database, MySQL the table only
 		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false", "prod/" }, `"prod/downloads/"`},
 		"no verification": {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].VerifyDir = "false", "certs" }, `"certs/"`},
 		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},

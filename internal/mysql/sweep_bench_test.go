@@ -21,8 +21,8 @@ func populate(tb testing.TB, db *sandboxtest.Database, n int) {
 		"INSERT INTO " + db.LMS + "." + lms.RetirementStatus + " (created, modified, original_username, original_email, original_name, retired_username," +
 			" retired_email, responses, current_state_id, last_state_id, user_id) SELECT '2020-01-01', '2020-01-01', CONCAT('u', seq), '', '', '', '', '', 7, 7, seq" +
 			rows + " WHERE seq % 10 = 0",
-		"INSERT INTO " + db.LMS + "." + lms.Certificates + " (course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name," +
-			" created_date, modified_date, error_reason, user_id) SELECT 'c', REPEAT('a', 32), IF(seq % 1000 = 0, REPEAT('b', 32), ''), '', '', '', 0, '', '', ''," +
+		"INSERT INTO " + db.LMS + "." + lms.Certificates + " (id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name," +
+			" created_date, modified_date, error_reason, user_id) SELECT seq, 'c', REPEAT('a', 32), IF(seq % 1000 = 0, REPEAT('b', 32), ''), '', '', '', 0, '', '', ''," +
 			" '2015-01-01', '2015-01-01', '', seq" + rows,
 		"INSERT INTO " + db.LMS + "." + lms.History + " (id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name," +
 			" created_date, modified_date, error_reason, history_date, history_type, user_id) SELECT seq, 'c', REPEAT('a', 32), '', '', '', '', 0, '', '', ''," +
