@@ -184,6 +184,17 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			ask:   func(ctx context.Context) error { _, err := f.ChangedEvidence(ctx, false); return err },
 			reads: 4*planRows/2 + 5_000, walks: true, // the latest 100,000: counted, divided into pages (twice counted), compared
 		},
+		// These read all of their tables, each row once.
+		"references": {ask: func(ctx context.Context) error {
+			return f.EachReference(ctx, func(purge.UserID, purge.Reference) error { return nil })
+		}, reads: 2*planRows + 5_000, walks: true},
+		"referenced": {ask: func(ctx context.Context) error {
+			_, err := f.Referenced(ctx, []string{strings.Repeat("1", 32), strings.Repeat("2", 32)})
+			return err
+		}, reads: 2*planRows + 5_000, walks: true},
+		"outcomes": {ask: func(ctx context.Context) error {
+			return f.EachOutcome(ctx, func(purge.Directory, purge.Outcome, time.Time) error { return nil })
+		}, reads: planRows + 5_000, walks: true},
 		"evidence of a user": {ask: evidence(mysql.EvidenceFilter{User: 150_000}, 2)},
 		"evidence of a period": {
 			ask: evidence(mysql.EvidenceFilter{Since: then, Until: then.Add(10 * time.Minute)}, 2*7*600), reads: 2*7*600 + 2_000,
