@@ -97,7 +97,7 @@ func repository(t *testing.T) string {
 	for name, function := range map[string]string{"worker": "EscapeString", "enqueuer": "UnescapeString"} {
 		write(t, filepath.Join(dir, name, "main.go"), strings.NewReplacer("NAME", name, "CALL", function).Replace(program))
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "docs/README.md", "configs/worker.yaml"} {
+	for _, name := range []string{"LICENSE", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "configs/worker.yaml"} {
 		write(t, filepath.Join(dir, name), name)
 	}
 	must(t, dir, "git", "init", "--quiet")
