@@ -79,7 +79,7 @@ demo: build ## purge 1,000 users on private servers and check the result (ARGS="
 
 .PHONY: test
 test: compiler curl ## run all tests with the race detector, on private servers (SERVER=mysql: Oracle's MySQL)
-	$(TESTENV) go test -race -shuffle=on $(PACKAGES)
+	$(TESTENV) go test -race -shuffle=on -timeout=30m $(PACKAGES)
 
 .PHONY: browser
 browser: chromium ## look at the admin pages through a headless Chromium (SCREENSHOTS=dir keeps pictures)
