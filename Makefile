@@ -10,7 +10,8 @@ export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=disable_grpc_modules)
 # The tools are pinned in a module of their own, so that they choose no versions for the product.
 TOOL := go tool -modfile=tools/go.mod
 
-# The MySQL server that test, demo, chaos and the others start: mariadb, or mysql for Oracle's.
+# The server that test, demo, chaos and the others start: mariadb, or mysql for Oracle's MySQL. The machine's own or a private
+# copy, see docs/design.md.
 SERVER ?= $(or $(CERTPURGE_TEST_SERVER),mariadb)
 export CERTPURGE_TEST_SERVER := $(SERVER)
 

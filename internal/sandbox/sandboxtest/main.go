@@ -19,7 +19,7 @@ import (
 )
 
 // setUpTimeout is for anything that precedes a test: the download of the servers on a new machine included.
-const setUpTimeout = 3 * time.Minute
+const setUpTimeout = 10 * time.Minute
 
 // cleanUpTimeout is for dropping what a test has used.
 const cleanUpTimeout = 30 * time.Second
