@@ -33,7 +33,7 @@ func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
 
 // queueOf is the queue that requests of a source go into.
 func queueOf(source purge.Source) string {
-	if source == purge.SourceBackfill {
+	if source == purge.SourceBackfill || source == purge.SourceOrphans {
 		return Backfill
 	}
 	return Live

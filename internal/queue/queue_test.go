@@ -126,21 +126,22 @@ func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	keeper := queue.NewKeeper(rdb, clientConfig)
 	open := []purge.OpenRequest{
 		{Request: 1, User: 41, Source: purge.SourceCLI}, {Request: 2, User: 42, Source: purge.SourceBackfill}, {Request: 3, User: 43, Source: purge.SourceAPI},
+		{Request: 4, Certificate: 7, Source: purge.SourceOrphans},
 	}
 	enqueue(t, rdb, purge.Task{Request: 1, User: 41})
 	missing, err := keeper.Missing(t.Context(), open)
-	if err != nil || len(missing) != 2 || missing[0].Request != 2 || missing[1].Request != 3 {
-		t.Fatalf("got %v, %v; want requests 2 and 3", missing, err)
+	if err != nil || len(missing) != 3 || missing[0].Request != 2 || missing[1].Request != 3 || missing[2].Request != 4 {
+		t.Fatalf("got %v, %v; want requests 2, 3 and 4", missing, err)
 	}
 	if err := keeper.Restore(t.Context(), missing); err != nil {
 		t.Fatal(err)
 	}
 	depths, err := queue.Depths(rdb)
-	if err != nil || depths[0].Pending != 2 || depths[1].Pending != 1 {
-		t.Errorf("got %+v, %v; want two live tasks and one of the backfill", depths, err)
+	if err != nil || depths[0].Pending != 2 || depths[1].Pending != 2 {
+		t.Errorf("got %+v, %v; want two live tasks, one of the backfill and one of orphans beside it", depths, err)
 	}
-	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 3 {
-		t.Errorf("got %d pending, %v; want 3", pending, err)
+	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 4 {
+		t.Errorf("got %d pending, %v; want 4", pending, err)
 	}
 	if missing, err := keeper.Missing(t.Context(), open); err != nil || len(missing) != 0 {
 		t.Errorf("got %v, %v; want nothing missing", missing, err)
