@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -52,7 +54,9 @@ func TestCommandsRefuseBadInput(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	user, other := s.addUser(), s.addUser()
-	_, _ = user, other
+	owned, err := s.store.User(t.Context(), other)
+	must(t, err)
+	foreign := strconv.Itoa(int(owned.References[0].CertificateID))
 	for _, tc := range []struct {
 		args []string
 		code int
@@ -62,6 +66,8 @@ func TestCommandsRefuseBadInput(t *testing.T) {
 		{[]string{"plan", "learner1"}, cli.ExitUsage, "is not a user id"},
 		{[]string{"plan", "999999"}, cli.ExitUsage, "the LMS has no user 999999"},
 		{[]string{"plan", "--certificate", "999999"}, cli.ExitUsage, "the LMS does not have it"},
+		{[]string{"plan", strconv.Itoa(int(user)), "--certificate", foreign}, cli.ExitUsage, fmt.Sprintf("belongs to user %d, not to user %d", other, user)},
+		{[]string{"plan", strconv.Itoa(int(user)), strconv.Itoa(int(other)), "--certificate", foreign}, cli.ExitUsage, "expected one user"},
 		{[]string{"inventory", "--list", "ghost"}, cli.ExitUsage, "expected one of live, due"},
 		{[]string{"inventory", "--min-age", "-1h"}, cli.ExitUsage, "--min-age"},
 		{[]string{"inventory", "--checkpoint", "commands_test.go"}, cli.ExitUsage, "was not written by this command"},
