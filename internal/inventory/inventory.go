@@ -267,6 +267,7 @@ func (r *reading) readRetirees(ctx context.Context) error {
 }
 
 func (r *reading) readReferences(ctx context.Context) error {
+	wanted := map[[16]byte]flags{}
 	err := r.Database.EachReference(ctx, func(user purge.UserID, ref purge.Reference) error {
 		r.report.References++
 		if r.report.References%50_000 == 0 {
@@ -286,7 +287,7 @@ func (r *reading) readReferences(ctx context.Context) error {
 		case target.External:
 			r.report.External++
 		}
-		wanted := map[[16]byte]flags{}
+		clear(wanted)
 		if err == nil && !target.External {
 			r.want(target, wanted)
 		}

@@ -138,7 +138,11 @@ func (s *spool) note(d listed, end bool) {
 // add appends a directory.
 func (s *spool) add(d listed) error {
 	s.note(d, false)
-	_, err := fmt.Fprintf(s.w, "%d %d %d %d %d %s\n", d.root, d.objects, d.bytes, d.oldest, d.newest, strconv.QuoteToASCII(d.name))
+	line := s.w.AvailableBuffer()
+	for _, n := range []int64{int64(d.root), d.objects, d.bytes, d.oldest, d.newest} {
+		line = append(strconv.AppendInt(line, n, 10), ' ')
+	}
+	_, err := s.w.Write(append(strconv.AppendQuoteToASCII(line, d.name), '\n'))
 	return err
 }
 
@@ -164,6 +168,10 @@ func parseLine(line string) (d listed, end bool, err error) {
 		rest = after
 	}
 	d = listed{root: int(numbers[0]), objects: numbers[1], bytes: numbers[2], oldest: numbers[3], newest: numbers[4]}
+	if len(rest) >= 2 && rest[0] == '"' && strings.IndexByte(rest, '\\') < 0 && strings.IndexByte(rest[1:], '"') == len(rest)-2 {
+		d.name = rest[1 : len(rest)-1] // nothing is escaped in it
+		return d, false, nil
+	}
 	d.name, err = strconv.Unquote(rest)
 	return d, false, err
 }

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"iter"
-	"regexp"
 	"slices"
 	"time"
 
@@ -250,19 +249,29 @@ func anys(texts []string) []any {
 	return all
 }
 
-// idPattern finds the ids in a link.
-var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{32}`)
-
 // idsIn are the ids that name directories in the columns of a row: each column's, and those in a link.
 func idsIn(columns ...sql.NullString) iter.Seq[[16]byte] {
 	return func(yield func([16]byte) bool) {
 		for _, column := range columns {
-			for _, text := range idPattern.FindAllString(column.String, -1) {
+			for text := column.String; len(text) >= 32; {
+				n := 0
+				for n < 32 && isHex(text[n]) {
+					n++
+				}
+				if n < 32 { // the next id begins behind what is no digit
+					text = text[n+1:]
+					continue
+				}
 				var id [16]byte
-				if _, err := hex.Decode(id[:], []byte(text)); err == nil && !yield(id) {
+				if _, err := hex.Decode(id[:], []byte(text[:32])); err == nil && !yield(id) {
 					return
 				}
+				text = text[32:]
 			}
 		}
 	}
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }

@@ -125,7 +125,9 @@ func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	rdb := newRedis(t)
 	keeper := queue.NewKeeper(rdb, clientConfig)
 	open := []purge.OpenRequest{
-		{Request: 1, User: 41, Source: purge.SourceCLI}, {Request: 2, User: 42, Source: purge.SourceBackfill}, {Request: 3, User: 43, Source: purge.SourceAPI},
+		{Request: 1, User: 41, Source: purge.SourceCLI},
+		{Request: 2, User: 42, Source: purge.SourceBackfill},
+		{Request: 3, User: 43, Source: purge.SourceAPI},
 		{Request: 4, Certificate: 7, Source: purge.SourceOrphans},
 	}
 	enqueue(t, rdb, purge.Task{Request: 1, User: 41})
