@@ -223,7 +223,7 @@ func doubts(r inventory.Report, softDeleting []string) []string {
 	}
 	directories(inventory.Due, "their purges are to come, or have failed: see enqueuer coverage")
 	directories(inventory.BackAgain, "they were erased before; find out what brings them back")
-	directories(inventory.Orphan, "whose files these are, nobody can say; review them: worker inventory --list orphan")
+	directories(inventory.Orphan, "no row says whose files these are; review them: worker inventory --list orphan")
 	directories(inventory.Young, "look again when they are older than --min-age")
 	directories(inventory.Odd, "see worker inventory --list odd")
 	if n := r.RetiringNotUnderstood; n > 0 {

@@ -46,7 +46,7 @@ func (p *Progress) Notice(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
-	_, _ = fmt.Fprintln(p.out, text) // whoever does not read it is not told
+	_, _ = fmt.Fprintln(p.out, text) // a lost line of progress is no failure
 }
 
 // Show draws the line that text makes for a width in characters; without a terminal, the width is 0 for any, and the line

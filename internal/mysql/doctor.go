@@ -101,7 +101,7 @@ const (
 // object that does not lie below the row's directory: 1,000 at most. It reads all rows, or the latest 100,000, in pages.
 func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestID, error) {
 	const what = "comparing evidence with its keys"
-	last := int64(0) // rows are counted, not ids: whoever can write evidence chooses ids
+	last := int64(0) // rows are counted, not ids: an attacker who can write evidence chooses ids
 	if !all {
 		err := s.gorm.WithContext(ctx).Raw("SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?", latestEvidence).
 			Scan(&last).Error

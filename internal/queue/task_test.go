@@ -56,8 +56,8 @@ func TestForgedTasksAreRefused(t *testing.T) {
 		"more of a newer version":          {queue.TaskType, `{"v":99,"x":"` + strings.Repeat("x", 5000) + `"}`},
 		"a user's orphans":                 {queue.TaskType, `{"v":3,"request_id":17,"user_id":42,"certificate_id":1}`},
 		"orphans without a set":            {queue.TaskType, `{"v":3,"request_id":17,"user_id":0}`},
-		"nobody's certificate":             {queue.TaskType, `{"v":2,"request_id":17,"user_id":0,"certificate_id":1}`},
-		"nobody":                           {queue.TaskType, `{"v":1,"request_id":17,"user_id":0}`},
+		"a certificate without a user":     {queue.TaskType, `{"v":2,"request_id":17,"user_id":0,"certificate_id":1}`},
+		"no user":                          {queue.TaskType, `{"v":1,"request_id":17,"user_id":0}`},
 		"a certificate of the old version": {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"certificate_id":1}`},
 	} {
 		t.Run(name, func(t *testing.T) {
