@@ -49,7 +49,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	}
 	if !o.execute {
 		stop := show.start(ctx, runner.Status)
-		plan, err := runner.Foresee(ctx, store, purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates})
+		plan, err := runner.Preview(ctx, store, purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates})
 		stop()
 		if errors.Is(err, backfill.ErrBadList) {
 			return badList(err, users, backfill.Summary{})

@@ -56,14 +56,14 @@ cannot be reached, 5, that one does not let this account in.
 			d.Wait = func(ctx context.Context) error { return pause(ctx, settle) }
 			d.Queue = &queue.Doctor{Redis: s.redis, Wait: d.Wait}
 			d.Keeper = s.keeper
-			finds, failure := d.Run(cmd.Context(), fix)
-			if failure != nil && len(finds) == 0 {
+			findings, failure := d.Run(cmd.Context(), fix)
+			if failure != nil && len(findings) == 0 {
 				return cli.Unavailable(failure)
 			}
 			if *out == "json" {
-				err = a.printJSON(orEmpty(finds))
+				err = a.printJSON(orEmpty(findings))
 			} else {
-				a.printFinds(finds, fix)
+				a.printFindings(findings, fix)
 			}
 			switch {
 			case err != nil:
@@ -71,7 +71,7 @@ cannot be reached, 5, that one does not let this account in.
 			case failure != nil:
 				return cli.Unavailable(failure)
 			}
-			return verdict(finds)
+			return verdict(findings)
 		},
 	}
 	f := cmd.Flags()
@@ -96,9 +96,9 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // verdict is the error of finds that are left.
-func verdict(finds []doctor.Find) error {
+func verdict(findings []doctor.Find) error {
 	left := 0
-	for _, f := range finds {
+	for _, f := range findings {
 		if f.Severity != doctor.Note && !f.Fixed {
 			left++
 		}
@@ -106,18 +106,18 @@ func verdict(finds []doctor.Find) error {
 	if left == 0 {
 		return nil
 	}
-	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d finds are left to mend", left, len(finds))}
+	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d finds are left to mend", left, len(findings))}
 }
 
-// printFinds prints finds by severity.
-func (a *app) printFinds(finds []doctor.Find, fix bool) {
-	if len(finds) == 0 {
+// printFindings prints finds by severity.
+func (a *app) printFindings(findings []doctor.Find, fix bool) {
+	if len(findings) == 0 {
 		a.printf("nothing is wrong\n")
 		return
 	}
 	for _, s := range []doctor.Severity{doctor.Severe, doctor.Warn, doctor.Note} {
 		titled := false
-		for _, f := range finds {
+		for _, f := range findings {
 			if f.Severity != s {
 				continue
 			}

@@ -87,7 +87,7 @@ func (p *patient) lose() {
 }
 
 // doctor runs the command and returns what it prints; with -o json also what it found.
-func (p *patient) doctor(want int, args ...string) (finds []doctor.Find, stdout, stderr string) {
+func (p *patient) doctor(want int, args ...string) (findings []doctor.Find, stdout, stderr string) {
 	p.t.Helper()
 	var out, errOut bytes.Buffer
 	streams := cli.Streams{Out: &out, Err: &errOut, Environ: p.environ}
@@ -101,11 +101,11 @@ func (p *patient) doctor(want int, args ...string) (finds []doctor.Find, stdout,
 		p.t.Errorf("%v: got exit code %d, want %d; it says:\n%s%s", args, got, want, out.String(), errOut.String())
 	}
 	if slices.Contains(args, "json") {
-		if err := json.Unmarshal(out.Bytes(), &finds); err != nil || finds == nil {
+		if err := json.Unmarshal(out.Bytes(), &findings); err != nil || findings == nil {
 			p.t.Fatalf("%v: got %q and %q: %v", args, out.String(), errOut.String(), err)
 		}
 	}
-	return finds, out.String(), errOut.String()
+	return findings, out.String(), errOut.String()
 }
 
 // retiring adds a user, and enqueues it as an operator would.
@@ -174,7 +174,7 @@ func TestDoctor(t *testing.T) {
 		says     []string
 		fixes    bool
 		after    string // what --fix brings to light
-		beside   int    // finds that the dry run shows after it, because one follows from the other
+		beside   int    // findings that the dry run shows after it, because one follows from the other
 	}{
 		"task_in_no_list": {spoil: func(p *patient, user purge.UserID) {
 			p.do("LREM", key("pending"), 0, queue.TaskID(purge.Task{User: user}))
@@ -264,26 +264,26 @@ func TestDoctor(t *testing.T) {
 			if (want == cli.ExitOK) != (said == "") || strings.Contains(text, "fixed:") || strings.Contains(text, "--fix would") != tc.fixes {
 				t.Errorf("it says %q and\n%s", said, text)
 			}
-			finds, _, _ := p.doctor(want, "--grace", "0s", "-o", "json")
-			if len(finds) != 1+tc.beside || finds[0].Kind != name || finds[0].Severity != tc.severity || finds[0].Fixed || (finds[0].Fix != "") != tc.fixes {
-				t.Fatalf("got %+v, want %s, and only it", finds, name)
+			findings, _, _ := p.doctor(want, "--grace", "0s", "-o", "json")
+			if len(findings) != 1+tc.beside || findings[0].Kind != name || findings[0].Severity != tc.severity || findings[0].Fixed || (findings[0].Fix != "") != tc.fixes {
+				t.Fatalf("got %+v, want %s, and only it", findings, name)
 			}
 			for _, part := range tc.says {
 				part = strings.ReplaceAll(part, "USER", strconv.Itoa(int(user)))
-				if !strings.Contains(finds[0].Subject+finds[0].Text, part) || !strings.Contains(text, part) {
-					t.Errorf("got %q and %q, want %q", finds[0].Subject, finds[0].Text, part)
+				if !strings.Contains(findings[0].Subject+findings[0].Text, part) || !strings.Contains(text, part) {
+					t.Errorf("got %q and %q, want %q", findings[0].Subject, findings[0].Text, part)
 				}
 			}
 			if !tc.fixes {
-				finds, _, _ = p.doctor(want, "--grace", "0s", "-o", "json", "--fix")
-				if len(finds) != 1+tc.beside || finds[0].Fixed {
-					t.Errorf("with --fix: got %+v", finds)
+				findings, _, _ = p.doctor(want, "--grace", "0s", "-o", "json", "--fix")
+				if len(findings) != 1+tc.beside || findings[0].Fixed {
+					t.Errorf("with --fix: got %+v", findings)
 				}
 				return
 			}
-			finds, _, _ = p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json", "--fix")
+			findings, _, _ = p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json", "--fix")
 			kinds := []string{}
-			for _, f := range finds {
+			for _, f := range findings {
 				kinds = append(kinds, f.Kind)
 				if !f.Fixed {
 					t.Errorf("not fixed: %+v", f)
@@ -351,8 +351,8 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 	if got, want := p.depth(), (queue.Depth{Queue: queue.Live, Pending: 1, Active: 1, Retry: 1, Scheduled: 1, Completed: 1, Archived: 1}); got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}
-	if finds, _, _ := p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json"); len(finds) != 0 {
-		t.Errorf("got %+v, want nothing", finds)
+	if findings, _, _ := p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json"); len(findings) != 0 {
+		t.Errorf("got %+v, want nothing", findings)
 	}
 	if _, text, said := p.doctor(cli.ExitOK); text != "nothing is wrong\n" || said != "" {
 		t.Errorf("got %q and %q", text, said)
@@ -400,8 +400,8 @@ func TestDoctorLooksTwice(t *testing.T) {
 		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue", "purge") //nolint:contextcheck // as a process of its own
 		return nil
 	}
-	if finds, err := d.Needless(t.Context()); err != nil || len(finds) != 0 {
-		t.Errorf("needless tasks: got %+v, %v", finds, err)
+	if findings, err := d.Needless(t.Context()); err != nil || len(findings) != 0 {
+		t.Errorf("needless tasks: got %+v, %v", findings, err)
 	}
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	p.lose()
@@ -411,8 +411,8 @@ func TestDoctorLooksTwice(t *testing.T) {
 		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 1 MINUTE")                          //nolint:contextcheck // as a process of its own
 		return nil
 	}
-	if finds, err := d.Lost(t.Context()); err != nil || len(finds) != 0 {
-		t.Errorf("lost requests: got %+v, %v", finds, err)
+	if findings, err := d.Lost(t.Context()); err != nil || len(findings) != 0 {
+		t.Errorf("lost requests: got %+v, %v", findings, err)
 	}
 }
 
@@ -437,9 +437,9 @@ func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	p.db.Exec(t, "DROP TABLE "+p.db.Ledger+".goose_db_version")
-	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != doctor.KindDatabase || !strings.Contains(finds[0].Text, "enqueuer migrate") {
-		t.Errorf("got %+v, want it to say how to migrate", finds)
+	findings, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
+	if len(findings) != 1 || findings[0].Kind != doctor.KindDatabase || !strings.Contains(findings[0].Text, "enqueuer migrate") {
+		t.Errorf("got %+v, want it to say how to migrate", findings)
 	}
 }
 
@@ -451,23 +451,23 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 	if err := p.rdb.ConfigSet(t.Context(), "maxmemory-policy", "allkeys-lru").Err(); err != nil {
 		t.Fatal(err)
 	}
-	finds, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != "eviction_policy" || finds[0].Severity != doctor.Warn || !strings.Contains(finds[0].Text, "allkeys-lru") {
-		t.Errorf("got %+v, want the eviction policy", finds)
+	findings, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
+	if len(findings) != 1 || findings[0].Kind != "eviction_policy" || findings[0].Severity != doctor.Warn || !strings.Contains(findings[0].Text, "allkeys-lru") {
+		t.Errorf("got %+v, want the eviction policy", findings)
 	}
 	if err := p.rdb.Do(t.Context(), "ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-info").Err(); err != nil {
 		t.Fatal(err)
 	}
 	p.useRedis("redis://guest:pw@" + servers.Redis.Addr + "/0")
-	finds, _, _ = p.doctor(cli.ExitOK, "-o", "json")
-	if len(finds) != 1 || finds[0].Kind != "eviction_policy_unknown" || finds[0].Severity != doctor.Note {
-		t.Errorf("got %+v, want a note", finds)
+	findings, _, _ = p.doctor(cli.ExitOK, "-o", "json")
+	if len(findings) != 1 || findings[0].Kind != "eviction_policy_unknown" || findings[0].Severity != doctor.Note {
+		t.Errorf("got %+v, want a note", findings)
 	}
-	if finds := doctor.Settings("6.0.16", "noeviction"); len(finds) != 1 || finds[0].Kind != "redis_version" || finds[0].Severity != doctor.Severe {
-		t.Errorf("got %+v, want the version", finds)
+	if findings := doctor.Settings("6.0.16", "noeviction"); len(findings) != 1 || findings[0].Kind != "redis_version" || findings[0].Severity != doctor.Severe {
+		t.Errorf("got %+v, want the version", findings)
 	}
-	if finds := doctor.Settings("7.0.15", "noeviction"); len(finds) != 0 {
-		t.Errorf("got %+v, want nothing", finds)
+	if findings := doctor.Settings("7.0.15", "noeviction"); len(findings) != 0 {
+		t.Errorf("got %+v, want nothing", findings)
 	}
 	servers.Stop()
 	if _, _, said := p.doctor(cli.ExitUnavailable); !strings.Contains(said, "Redis") || strings.Contains(said, "pw") {
@@ -533,13 +533,13 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 			p.doctor(cli.ExitOK)
 			tc.spoil(p)
 			t.Cleanup(func() { _ = servers.MySQL.Start(context.WithoutCancel(t.Context())) }) // those that clean up need it
-			finds, _, said := p.doctor(tc.code, "-o", "json")
-			kinds := make([]string, len(finds))
-			for i, f := range finds {
+			findings, _, said := p.doctor(tc.code, "-o", "json")
+			kinds := make([]string, len(findings))
+			for i, f := range findings {
 				kinds[i] = f.Kind
 			}
-			if strings.Join(kinds, " ") != tc.kinds || !strings.Contains(finds[0].Text, tc.says) || said == "" {
-				t.Errorf("got %+v and %q, want %s", finds, said, tc.kinds)
+			if strings.Join(kinds, " ") != tc.kinds || !strings.Contains(findings[0].Text, tc.says) || said == "" {
+				t.Errorf("got %+v and %q, want %s", findings, said, tc.kinds)
 			}
 			if _, text, _ := p.doctor(tc.code); !strings.Contains(text, tc.says) {
 				t.Errorf("it says\n%s", text)
@@ -559,17 +559,17 @@ func TestDoctorComparesClocks(t *testing.T) {
 	defer store.Close()
 	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
 		d := &doctor.Doctor{Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, Now: func() time.Time { return time.Now().Add(offset) }}
-		finds, err := d.Clocks(t.Context(), "MySQL", "Redis")
-		if err != nil || want == "" && len(finds) != 0 {
-			t.Fatalf("%v: got %+v, %v", offset, finds, err)
+		findings, err := d.Clocks(t.Context(), "MySQL", "Redis")
+		if err != nil || want == "" && len(findings) != 0 {
+			t.Fatalf("%v: got %+v, %v", offset, findings, err)
 		}
 		if want == "" {
 			continue
 		}
-		if len(finds) != 2 || finds[0].Subject != "MySQL" || finds[1].Subject != "Redis" {
-			t.Fatalf("%v: got %+v, want one of each server", offset, finds)
+		if len(findings) != 2 || findings[0].Subject != "MySQL" || findings[1].Subject != "Redis" {
+			t.Fatalf("%v: got %+v, want one of each server", offset, findings)
 		}
-		for _, f := range finds {
+		for _, f := range findings {
 			if f.Kind != "clock_skew" || f.Severity != doctor.Warn || !strings.Contains(f.Text, " s "+want+" this machine's") {
 				t.Errorf("%v: got %+v, want %q", offset, f, want)
 			}

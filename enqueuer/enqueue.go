@@ -96,13 +96,13 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		return err
 	}
 	defer rdb.Close()
-	wishes := make([]purge.Wish, len(users))
+	submissions := make([]purge.Submission, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{
+		submissions[i] = purge.Submission{
 			User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept), AcceptShared: accepter(o.acceptShared),
 		}
 		if o.key != "" {
-			wishes[i].Key = o.key
+			submissions[i].Key = o.key
 		}
 	}
 	tracing, err := newTracing(ctx, cfg, telemetry.NewLogger(a.streams.Err, cfg.Log.Level, cfg.Log.Format))
@@ -115,7 +115,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		Requests: tracing.Requests(store),
 		Tasks:    tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})),
 	})
-	accepted, err := intake.Accept(ctx, wishes)
+	accepted, err := intake.Accept(ctx, submissions)
 	if errors.Is(err, purge.ErrKeyTaken) {
 		return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
 	}

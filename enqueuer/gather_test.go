@@ -26,7 +26,7 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 		}
 		wg.Go(func() {
 			<-start
-			accepted, err := g.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}})
+			accepted, err := g.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}})
 			if err != nil || len(accepted) != 1 || accepted[0].User != user {
 				t.Errorf("user %d: got %v, %v", user, accepted, err)
 				return

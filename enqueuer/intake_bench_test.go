@@ -47,7 +47,7 @@ func BenchmarkIntake(b *testing.B) {
 			for range n {
 				wg.Go(func() {
 					for user := last.Add(1); user <= int64(b.N); user = last.Add(1) {
-						if _, err := accept(b.Context(), []purge.Wish{wishOf(purge.UserID(user))}); err != nil {
+						if _, err := accept(b.Context(), []purge.Submission{submissionOf(purge.UserID(user))}); err != nil {
 							b.Error(err)
 						}
 					}
@@ -58,13 +58,13 @@ func BenchmarkIntake(b *testing.B) {
 	}
 	stream := func(b *testing.B, intake purge.Intake) {
 		b.Helper()
-		batches := func(yield func([]purge.Wish) bool) {
+		batches := func(yield func([]purge.Submission) bool) {
 			for user := 1; user <= b.N; user += purge.MaxBatch {
-				var wishes []purge.Wish
+				var submissions []purge.Submission
 				for n := user; n < user+purge.MaxBatch && n <= b.N; n++ {
-					wishes = append(wishes, wishOf(purge.UserID(n)))
+					submissions = append(submissions, submissionOf(purge.UserID(n)))
 				}
-				if !yield(wishes) {
+				if !yield(submissions) {
 					return
 				}
 			}
@@ -93,6 +93,6 @@ func BenchmarkIntake(b *testing.B) {
 	}
 }
 
-func wishOf(user purge.UserID) purge.Wish {
-	return purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
+func submissionOf(user purge.UserID) purge.Submission {
+	return purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
 }

@@ -20,10 +20,10 @@ type counted struct {
 }
 
 // Accept implements purge.Requests.
-func (c counted) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	accepted, err := c.Requests.Accept(ctx, wishes)
+func (c counted) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	accepted, err := c.Requests.Accept(ctx, submissions)
 	for i, a := range accepted {
-		c.intake.Accepted(wishes[i].Source, a.Found)
+		c.intake.Accepted(submissions[i].Source, a.Found)
 	}
 	return accepted, err
 }

@@ -141,9 +141,9 @@ func TestAUserWhoCancelsAfterTheWatcherLooked(t *testing.T) {
 	user := c.addDue(1)[0]
 	w := c.watcher()
 	intake := w.Intake
-	w.Intake = intakeFunc(func(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+	w.Intake = intakeFunc(func(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 		c.db.CancelRetirement(t, user) //nolint:contextcheck // the test does it
-		return intake.Accept(ctx, wishes)
+		return intake.Accept(ctx, submissions)
 	})
 	sum, err := w.Once(t.Context(), 0)
 	if err != nil || sum.Asked != 1 {
@@ -170,10 +170,10 @@ func TestAUserWhoCancelsAfterTheWatcherLooked(t *testing.T) {
 	}
 }
 
-type intakeFunc func(context.Context, []purge.Wish) ([]purge.Accepted, error)
+type intakeFunc func(context.Context, []purge.Submission) ([]purge.Accepted, error)
 
-func (f intakeFunc) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	return f(ctx, wishes)
+func (f intakeFunc) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	return f(ctx, submissions)
 }
 
 func TestManyWatchersAtOnceAskForEachUserOnce(t *testing.T) {

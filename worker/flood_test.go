@@ -114,8 +114,8 @@ func TestAFloodOfKeysHoldsUpNoOtherUser(t *testing.T) {
 	sandboxtest.Eventually(t, "both floods are at work", func() bool {
 		return stuck.sent.Load() > 1_500 && again.sent.Load() > 100
 	})
-	wish := fmt.Sprintf(`{"user_id": %d}`, bystander)
-	status, body, err := post(t.Context(), url+"/v1/requests", wish, "bystander")
+	submission := fmt.Sprintf(`{"user_id": %d}`, bystander)
+	status, body, err := post(t.Context(), url+"/v1/requests", submission, "bystander")
 	if err != nil || status != http.StatusAccepted {
 		t.Fatalf("the bystander's request: got %d %s, %v", status, body, err)
 	}

@@ -30,7 +30,7 @@ func TestWorkerKeepsLinksToFilesThatAreElsewhere(t *testing.T) {
 	if log := worker.log.String(); strings.Count(log, "level=ERROR msg=\"task finished\"") != 2 || !strings.Contains(log, "directories_missing=2") {
 		t.Error("the log does not tell it as an error")
 	}
-	accepted := s.accept(purge.Wish{User: users[1], AcceptMissing: "alice@ops"})
+	accepted := s.accept(purge.Submission{User: users[1], AcceptMissing: "alice@ops"})
 	done := s.await(purge.Done, accepted[0])[0]
 	if done.Reason != purge.ReasonFilesMissing || done.ReferencesCleared != 2 || done.DirectoriesMissing != 2 || done.Attempts != 2 {
 		t.Errorf("accepted: got %+v, want done: files_missing", done)

@@ -189,8 +189,8 @@ func readCSVOrphans(text []byte, bad func(int, string, ...any) error, add func(l
 	}
 }
 
-// orphanLanes is how many directories are listed at a time, within the limits of gcs.
-const orphanLanes = 16
+// orphanReaders is how many directories are listed at a time, within the limits of gcs.
+const orphanReaders = 16
 
 // lookAtOrphans says what would become of a list, with the questions of the purge itself.
 func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before time.Time) (orphansFound, error) {
@@ -215,8 +215,8 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 		return found, err
 	}
 	var mu sync.Mutex
-	lanes, ctx := errgroup.WithContext(ctx)
-	lanes.SetLimit(orphanLanes)
+	readers, ctx := errgroup.WithContext(ctx)
+	readers.SetLimit(orphanReaders)
 	for _, dir := range list.directories {
 		if ids[idOf(dir)] {
 			mu.Lock()
@@ -224,7 +224,7 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 			mu.Unlock()
 			continue
 		}
-		lanes.Go(func() error {
+		readers.Go(func() error {
 			generations, err := r.objects.List(ctx, dir)
 			if err != nil {
 				return err
@@ -246,7 +246,7 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 			return nil
 		})
 	}
-	return found, lanes.Wait()
+	return found, readers.Wait()
 }
 
 func (f orphansFound) print(w io.Writer, o eraseOptions) {
@@ -316,7 +316,7 @@ func (r *reading) submitOrphans(
 		if err != nil {
 			return nil, cli.Unavailable(err)
 		}
-		accepted, err := intake.Accept(ctx, []purge.Wish{{Certificate: set, Key: key, Source: purge.SourceOrphans}})
+		accepted, err := intake.Accept(ctx, []purge.Submission{{Certificate: set, Key: key, Source: purge.SourceOrphans}})
 		if err != nil {
 			return nil, cli.Unavailable(fmt.Errorf("after %d requests; the command may be repeated: %w", len(requests), err))
 		}

@@ -56,17 +56,17 @@ func (p planned) foreseen() foreseen {
 func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	house, err := demo.OpenHouse(ctx)
+	env, err := demo.OpenEnvironment(ctx)
 	must(t, err)
-	t.Cleanup(house.Close)
+	t.Cleanup(env.Close)
 	data := dataset.New(1, 1000)
-	want, err := data.Seed(ctx, house.Root, demo.LMSDatabase, house.Storage, house.StorageURL)
+	want, err := data.Seed(ctx, env.Root, demo.LMSDatabase, env.Storage, env.StorageURL)
 	must(t, err)
-	environ := []string{"CERTPURGE_MYSQL_DSN=" + house.WorkerDSN, "CERTPURGE_REDIS_URL=" + house.RedisURL}
-	cfg, locations, err := load(house.Path(demo.WorkerFile), environ)
+	environ := []string{"CERTPURGE_MYSQL_DSN=" + env.WorkerDSN, "CERTPURGE_REDIS_URL=" + env.RedisURL}
+	cfg, locations, err := load(env.Path(demo.WorkerFile), environ)
 	must(t, err)
 	root := cfg.MySQL
-	root.DSN = config.NewSecret(house.Servers.MySQL.SocketDSN("root", "", demo.LedgerDatabase))
+	root.DSN = config.NewSecret(env.Servers.MySQL.SocketDSN("root", "", demo.LedgerDatabase))
 	store, err := cli.OpenStore(root, cfg.LMS)
 	must(t, err)
 	t.Cleanup(func() { _ = store.Close() })
@@ -75,21 +75,21 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	must(t, store.Grant(ctx, mysql.RoleWorker, "certpurge_worker@127.0.0.1"))
 	must(t, store.WalkOwners(ctx, ownersAgain, func(mysql.Walk) {})) // as every worker does before it purges
 
-	args := []string{"--config", house.Path(demo.WorkerFile), "plan", "-o", "json"}
+	args := []string{"--config", env.Path(demo.WorkerFile), "plan", "-o", "json"}
 	users := slices.Sorted(maps.Keys(want.Ends))
 	for _, id := range users {
 		args = append(args, strconv.Itoa(id))
 	}
-	statements, before := written(t, house), house.Storage.Stats()
+	statements, before := written(t, env), env.Storage.Stats()
 	var out, errOut bytes.Buffer
 	code := cli.Execute(ctx, newCommand, cli.Streams{Out: &out, Err: &errOut, Environ: environ}, args)
 	if code != cli.ExitNotDone || !strings.Contains(errOut.String(), "would not be done") {
 		t.Fatalf("got exit code %d: %s", code, errOut.String())
 	}
-	if again := written(t, house); !maps.Equal(statements, again) {
+	if again := written(t, env); !maps.Equal(statements, again) {
 		t.Errorf("planning wrote: %v", cmp.Diff(statements, again))
 	}
-	calls := house.Storage.Stats()
+	calls := env.Storage.Stats()
 	if calls.Requests()-before.Requests() != calls.Lists-before.Lists+calls.BucketGets-before.BucketGets+calls.PermissionTests-before.PermissionTests {
 		t.Errorf("planning asked the bucket for more than listings and settings: %+v, before %+v", calls, before)
 	}
@@ -104,14 +104,14 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	working, stop := context.WithCancel(ctx)
 	t.Cleanup(stop)
 	go func() { done <- run(working, cfg, locations, nil, slog.New(slog.DiscardHandler)) }()
-	rdb, err := queue.NewRedis(house.RedisURL)
+	rdb, err := queue.NewRedis(env.RedisURL)
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
 	for part := range slices.Chunk(users, 500) {
-		var all []purge.Wish
+		var all []purge.Submission
 		for _, id := range part {
-			all = append(all, purge.Wish{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
+			all = append(all, purge.Submission{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
 		}
 		_, err := intake.Accept(ctx, all)
 		must(t, err)
@@ -147,10 +147,10 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 }
 
 // written counts the statements that write and the writing commands that the servers of a house have seen.
-func written(t *testing.T, house *demo.House) map[string]string {
+func written(t *testing.T, env *demo.Environment) map[string]string {
 	t.Helper()
 	counted := map[string]string{}
-	rows, err := house.Root.QueryContext(t.Context(), "SHOW GLOBAL STATUS WHERE Variable_name IN"+
+	rows, err := env.Root.QueryContext(t.Context(), "SHOW GLOBAL STATUS WHERE Variable_name IN"+
 		" ('Com_insert', 'Com_insert_select', 'Com_update', 'Com_update_multi', 'Com_delete', 'Com_replace', 'Com_begin', 'Com_commit', 'Com_lock_tables')")
 	must(t, err)
 	defer rows.Close()
@@ -160,7 +160,7 @@ func written(t *testing.T, house *demo.House) map[string]string {
 		counted[name] = value
 	}
 	must(t, rows.Err())
-	rdb, err := queue.NewRedis(house.RedisURL)
+	rdb, err := queue.NewRedis(env.RedisURL)
 	must(t, err)
 	defer rdb.Close()
 	info, err := rdb.DBSize(t.Context()).Result()

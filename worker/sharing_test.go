@@ -195,7 +195,7 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 		t.Errorf("rows of one user: got %+v, want done", got)
 	}
 	s.await(purge.Failed, s.enqueue(accepted.retiring)...)
-	got := s.await(purge.Done, s.accept(purge.Wish{User: accepted.retiring, AcceptShared: "alice@ops"})...)[0]
+	got := s.await(purge.Done, s.accept(purge.Submission{User: accepted.retiring, AcceptShared: "alice@ops"})...)[0]
 	if left := s.stored(accepted.learner); left != 7 || got.ReferencesCleared != 2 {
 		t.Errorf("accepted: got %+v, and %d files of the other user left; want the one PDF erased", got, left)
 	}

@@ -125,15 +125,15 @@ func (s *site) addUser() purge.UserID {
 
 func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
 	s.t.Helper()
-	var all []purge.Wish
+	var all []purge.Submission
 	for _, u := range users {
-		all = append(all, purge.Wish{User: u})
+		all = append(all, purge.Submission{User: u})
 	}
 	return s.accept(all...)
 }
 
 // accept submits requests as the enqueuer does.
-func (s *site) accept(all ...purge.Wish) []purge.RequestID {
+func (s *site) accept(all ...purge.Submission) []purge.RequestID {
 	s.t.Helper()
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
 	if err != nil {

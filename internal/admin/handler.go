@@ -36,8 +36,8 @@ const DashboardPath = "/monitoring"
 // open reports whether nobody can log in. Then everybody on this machine may look.
 func (a Access) open() bool { return a.Users.Empty() && len(a.Proxy.Addresses) == 0 }
 
-// mostBody is far above what any page sends.
-const mostBody = 64 << 10
+// maxBody is far above what any page sends.
+const maxBody = 64 << 10
 
 // New makes the handler of the listener.
 func New(parts Parts, access Access, log *slog.Logger) http.Handler {
@@ -75,7 +75,7 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 			return
 		}
 		guarded.ServeHTTP(w, r)
-	})), mostBody)))
+	})), maxBody)))
 }
 
 // Probes makes the handler of a listener that answers probes only, and metrics where those are open.

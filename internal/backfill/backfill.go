@@ -23,7 +23,7 @@ import (
 
 // Item is one wish, with what its source needs to go on behind it.
 type Item struct {
-	Wish     purge.Wish
+	Submission     purge.Submission
 	Position int64
 }
 
@@ -41,7 +41,7 @@ type Source interface {
 
 // Intake takes wishes, as purge.Intake does.
 type Intake interface {
-	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 }
 
 // Runner backfills from one source. Set the fields once.

@@ -31,7 +31,7 @@ func (s numbers) Items(ctx context.Context, after int64) iter.Seq2[backfill.Item
 	return func(yield func(backfill.Item, error) bool) {
 		for n := after + 1; n <= s.n; n++ {
 			user := purge.UserID(n)
-			if !yield(backfill.Item{Wish: purge.Wish{User: user, Key: purge.DefaultKey(user)}, Position: n}, ctx.Err()) || ctx.Err() != nil {
+			if !yield(backfill.Item{Submission: purge.Submission{User: user, Key: purge.DefaultKey(user)}, Position: n}, ctx.Err()) || ctx.Err() != nil {
 				return
 			}
 		}
@@ -61,19 +61,19 @@ type desk struct {
 	after   func() error
 }
 
-func (d *desk) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+func (d *desk) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	if d.before != nil {
 		if err := d.before(); err != nil {
 			return nil, err
 		}
 	}
 	var accepted []purge.Accepted
-	for _, w := range wishes {
+	for _, w := range submissions {
 		d.asked = append(d.asked, int(w.User))
 		accepted = append(accepted, purge.Accepted{Request: purge.RequestID(w.User), User: w.User, Found: purge.FoundNew, Open: true})
 	}
-	d.waiting += len(wishes)
-	d.batches, d.when = append(d.batches, len(wishes)), append(d.when, time.Now())
+	d.waiting += len(submissions)
+	d.batches, d.when = append(d.batches, len(submissions)), append(d.when, time.Now())
 	if d.after != nil {
 		if err := d.after(); err != nil {
 			return accepted, err
@@ -225,10 +225,10 @@ func TestAnswersOfTheFirstTryCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
 		r := (&desk{}).runner(numbers{n: 10})
-		r.Intake = intakeFunc(func(_ context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+		r.Intake = intakeFunc(func(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 			tries++
-			accepted := make([]purge.Accepted, len(wishes))
-			for i, w := range wishes {
+			accepted := make([]purge.Accepted, len(submissions))
+			for i, w := range submissions {
 				accepted[i] = purge.Accepted{User: w.User, Found: purge.FoundNew, Open: true}
 				if tries > 1 {
 					accepted[i].Found = purge.Found(purge.Queued)
@@ -245,10 +245,10 @@ func TestAnswersOfTheFirstTryCount(t *testing.T) {
 	})
 }
 
-type intakeFunc func(context.Context, []purge.Wish) ([]purge.Accepted, error)
+type intakeFunc func(context.Context, []purge.Submission) ([]purge.Accepted, error)
 
-func (f intakeFunc) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	return f(ctx, wishes)
+func (f intakeFunc) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	return f(ctx, submissions)
 }
 
 func TestAStopFinishesTheBatchAndTheCheckpointGoesOnBehindIt(t *testing.T) {
@@ -389,10 +389,10 @@ func TestAnswersAreThoseOfTheFirstTry(t *testing.T) {
 		r := d.runner(numbers{n: 1000})
 		r.Batch = 1000
 		tries := 0
-		r.Intake = intakeFunc(func(_ context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+		r.Intake = intakeFunc(func(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 			tries++
-			accepted := make([]purge.Accepted, len(wishes))
-			for i, w := range wishes {
+			accepted := make([]purge.Accepted, len(submissions))
+			for i, w := range submissions {
 				accepted[i] = purge.Accepted{User: w.User, Found: purge.FoundNew, Open: true}
 				if tries > 1 && i < 500 {
 					accepted[i].Found = "queued"

@@ -77,8 +77,8 @@ func (s *Certificates) Share(position int64) float64 { return float64(position) 
 func (s *Certificates) Items(_ context.Context, after int64) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		for i, id := range s.ids[min(after, int64(len(s.ids))):] {
-			wish := purge.Wish{User: s.owners[id], Certificate: id, Key: purge.CertificateKey(id), Source: purge.SourceBackfill}
-			if !yield(Item{Wish: wish, Position: after + int64(i) + 1}, nil) {
+			submission := purge.Submission{User: s.owners[id], Certificate: id, Key: purge.CertificateKey(id), Source: purge.SourceBackfill}
+			if !yield(Item{Submission: submission, Position: after + int64(i) + 1}, nil) {
 				return
 			}
 		}

@@ -30,18 +30,18 @@ func TestCertificates(t *testing.T) {
 	if err := s.Open(t.Context(), []purge.CertificateID{57, 12, 57, 99}); err != nil || s.Duplicates != 1 {
 		t.Fatalf("got %v, %d duplicates", err, s.Duplicates)
 	}
-	var wishes []purge.Wish
+	var submissions []purge.Submission
 	for item, err := range s.Items(t.Context(), 1) {
 		if err != nil || s.Share(item.Position) != float64(item.Position)/3 {
 			t.Fatalf("got %+v, %v", item, err)
 		}
-		wishes = append(wishes, item.Wish)
+		submissions = append(submissions, item.Submission)
 	}
-	want := []purge.Wish{
+	want := []purge.Submission{
 		{User: 5, Certificate: 57, Key: "certificate:57", Source: purge.SourceBackfill}, {User: 9, Certificate: 99, Key: "certificate:99", Source: purge.SourceBackfill},
 	}
-	if !slices.Equal(wishes, want) {
-		t.Errorf("behind the first: got %+v, want %+v", wishes, want)
+	if !slices.Equal(submissions, want) {
+		t.Errorf("behind the first: got %+v, want %+v", submissions, want)
 	}
 	same, other := &backfill.Certificates{LMS: owners{}, Database: "openedx"}, &backfill.Certificates{LMS: owners{}, Database: "openedx"}
 	if err := errors.Join(same.Open(t.Context(), []purge.CertificateID{12, 57, 99}), other.Open(t.Context(), []purge.CertificateID{12, 57, 98})); err != nil {

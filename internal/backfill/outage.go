@@ -41,15 +41,15 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 // accept asks for users. What was begun is finished even when the run is told to stop, so that no request is left without
 // its task. Each answer is that of the first try that brought its user into the ledger.
 func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, error) {
-	wishes := make([]purge.Wish, len(items))
+	submissions := make([]purge.Submission, len(items))
 	for i, item := range items {
-		wishes[i] = item.Wish
+		submissions[i] = item.Submission
 	}
 	var first []purge.Accepted
 	err := r.patiently(ctx, func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		accepted, err := r.Intake.Accept(ctx, wishes)
+		accepted, err := r.Intake.Accept(ctx, submissions)
 		if n := len(first); len(accepted) > n {
 			first = append(first, accepted[n:]...)
 		}

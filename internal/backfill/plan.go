@@ -10,10 +10,10 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Foresight is what a dry run reads. It changes nothing.
-type Foresight interface {
-	// Foresee says what Accept would answer.
-	Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+// Previewer is what a dry run reads. It changes nothing.
+type Previewer interface {
+	// Preview says what Accept would answer.
+	Preview(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 	// Users reads eligibility and references; users that the LMS does not have are missing.
 	Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error)
 }
@@ -38,8 +38,8 @@ type Plan struct {
 // samples is how many ids of each kind are shown.
 const samples = 5
 
-// Foresee reads the source as Run would, and changes nothing.
-func (r *Runner) Foresee(ctx context.Context, lms Foresight, policy purge.Policy) (Plan, error) {
+// Preview reads the source as Run would, and changes nothing.
+func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy) (Plan, error) {
 	plan := Plan{Found: map[purge.Found]int{}, Refused: map[purge.Reason]int{}, NotSamples: map[purge.Reason][]purge.UserID{}}
 	var after int64
 	if r.Checkpoint != nil {
@@ -69,12 +69,12 @@ func (r *Runner) Foresee(ctx context.Context, lms Foresight, policy purge.Policy
 }
 
 // add looks at one batch.
-func (p *Plan) add(ctx context.Context, lms Foresight, policy purge.Policy, batch []Item) error {
-	wishes, ids := make([]purge.Wish, len(batch)), make([]purge.UserID, len(batch))
+func (p *Plan) add(ctx context.Context, lms Previewer, policy purge.Policy, batch []Item) error {
+	submissions, ids := make([]purge.Submission, len(batch)), make([]purge.UserID, len(batch))
 	for i, item := range batch {
-		wishes[i], ids[i] = item.Wish, item.Wish.User
+		submissions[i], ids[i] = item.Submission, item.Submission.User
 	}
-	foreseen, err := lms.Foresee(ctx, wishes)
+	foreseen, err := lms.Preview(ctx, submissions)
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,8 @@ func (s *Retired) Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 				return
 			}
 			for _, user := range users {
-				wish := purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
-				if !yield(Item{Wish: wish, Position: int64(user)}, nil) {
+				submission := purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
+				if !yield(Item{Submission: submission, Position: int64(user)}, nil) {
 					return
 				}
 			}

@@ -176,8 +176,8 @@ func (l *UserList) Items(ctx context.Context, after int64) iter.Seq2[Item, error
 			if position <= after {
 				continue
 			}
-			wish := purge.Wish{User: line.User, Key: purge.DefaultKey(line.User), Source: purge.SourceBackfill}
-			batch, lines = append(batch, Item{Wish: wish, Position: position}), append(lines, line)
+			submission := purge.Submission{User: line.User, Key: purge.DefaultKey(line.User), Source: purge.SourceBackfill}
+			batch, lines = append(batch, Item{Submission: submission, Position: position}), append(lines, line)
 			if len(batch) == batchSize && !flush() {
 				return
 			}

@@ -38,10 +38,10 @@ func items(t *testing.T, s backfill.Source, after int64) (users []int, positions
 		if err != nil {
 			return users, positions, err
 		}
-		if item.Wish.Key != purge.DefaultKey(item.Wish.User) || item.Wish.Source != purge.SourceBackfill {
-			t.Errorf("got %+v", item.Wish)
+		if item.Submission.Key != purge.DefaultKey(item.Submission.User) || item.Submission.Source != purge.SourceBackfill {
+			t.Errorf("got %+v", item.Submission)
 		}
-		users, positions = append(users, int(item.Wish.User)), append(positions, item.Position)
+		users, positions = append(users, int(item.Submission.User)), append(positions, item.Position)
 	}
 	return users, positions, nil
 }

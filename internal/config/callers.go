@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// leastSecret is what RFC 7518, section 3.2, asks of an HS256 secret: as many bytes as the hash has.
-	leastSecret = 32
-	// leastShortSecret is the bound with accept_short_secret: 16 random letters and digits are 95 bits.
-	leastShortSecret = 16
+	// minSecret is what RFC 7518, section 3.2, asks of an HS256 secret: as many bytes as the hash has.
+	minSecret = 32
+	// minShortSecret is the bound with accept_short_secret: 16 random letters and digits are 95 bits.
+	minShortSecret = 16
 	// emptySHA256 is the hash of no text at all, which comes out where a variable was not set.
 	emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
@@ -55,9 +55,9 @@ func checkJWT(jwt *JWT, report func(path, sentence string)) {
 
 func checkHS256Secret(jwt *JWT, report func(path, sentence string)) {
 	secret := jwt.HS256Secret.Reveal()
-	least, hint := leastSecret, "; jwt.accept_short_secret lowers that to 16, for secrets that are random"
+	least, hint := minSecret, "; jwt.accept_short_secret lowers that to 16, for secrets that are random"
 	if jwt.AcceptShortSecret {
-		least, hint = leastShortSecret, ""
+		least, hint = minShortSecret, ""
 	}
 	switch {
 	case secret == "":

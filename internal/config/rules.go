@@ -108,7 +108,7 @@ var rules = map[string]rule{
 			return err == nil
 		},
 		must: fixed(fmt.Sprintf("be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, %d to %d, and a name only once",
-			login.LeastCost, login.MostCost)),
+			login.MinCost, login.MaxCost)),
 		silent: true,
 	},
 	"address": {

@@ -57,14 +57,14 @@ const glanceLimit = 10_000
 
 // Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole is
 // false.
-func (d *Doctor) Glance(ctx context.Context) (finds []Find, whole bool, err error) {
+func (d *Doctor) Glance(ctx context.Context) (findings []Find, whole bool, err error) {
 	pending, err := d.Keeper.Pending(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	whole = pending <= glanceLimit
-	finds, err = d.examine(ctx, false, whole)
-	return finds, whole, err
+	findings, err = d.examine(ctx, false, whole)
+	return findings, whole, err
 }
 
 // examine makes the checks, in their order.
@@ -75,15 +75,15 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 		if !whole && c.every || slices.ContainsFunc(c.needs, func(server string) bool { return away[server] }) {
 			continue
 		}
-		finds, err := c.run(ctx)
-		for i := range finds {
-			if err == nil && fix && finds[i].mend != nil {
-				finds[i].Fixed, err = finds[i].mend(ctx)
+		findings, err := c.run(ctx)
+		for i := range findings {
+			if err == nil && fix && findings[i].mend != nil {
+				findings[i].Fixed, err = findings[i].mend(ctx)
 			}
-			spoilt[finds[i].Subject] = spoilt[finds[i].Subject] || finds[i].Kind == KindDatabase || finds[i].Kind == kindRefusal ||
-				finds[i].Kind == kindOddKey && !finds[i].Fixed
+			spoilt[findings[i].Subject] = spoilt[findings[i].Subject] || findings[i].Kind == KindDatabase || findings[i].Kind == kindRefusal ||
+				findings[i].Kind == kindOddKey && !findings[i].Fixed
 		}
-		all = append(all, finds...)
+		all = append(all, findings...)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -101,21 +101,21 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 }
 
 // unreachable asks whether each server answers at all.
-func (d *Doctor) unreachable(ctx context.Context) (finds []Find, away map[string]bool, failure error) {
+func (d *Doctor) unreachable(ctx context.Context) (findings []Find, away map[string]bool, failure error) {
 	away = map[string]bool{}
 	note := func(server string, err error) {
 		if err == nil {
 			return
 		}
 		away[server], failure = true, cmp.Or(failure, err)
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Severe, Kind: "unreachable", Subject: server,
 			Text: "Nothing that needs it was looked at: " + err.Error() + ".",
 		})
 	}
 	note(serverMySQL, d.Store.Ping(ctx))
 	note(serverRedis, queue.Ping(ctx, d.Redis))
-	return finds, away, failure
+	return findings, away, failure
 }
 
 // kindRefusal is the kind of finds about a Redis that answers and takes no task.
@@ -139,16 +139,16 @@ func (d *Doctor) refusal(ctx context.Context) ([]Find, error) {
 // pausedWorkers looks for workers that say that they are paused.
 func (d *Doctor) pausedWorkers(ctx context.Context) ([]Find, error) {
 	workers, err := queue.Workers(ctx, d.Redis)
-	var finds []Find
+	var findings []Find
 	for _, w := range workers {
 		if w.State == queue.Paused {
-			finds = append(finds, Find{
+			findings = append(findings, Find{
 				Severity: Warn, Kind: "worker_paused", Subject: "worker on " + w.Host,
 				Text: "The worker " + w.String() + ". It goes on by itself within 30 seconds once that is mended.",
 			})
 		}
 	}
-	return finds, err
+	return findings, err
 }
 
 // noWorker looks for requests that are due while no worker pulls tasks.
@@ -178,9 +178,9 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 	if err != nil {
 		return nil, err
 	}
-	var finds []Find
+	var findings []Find
 	for _, problem := range problems {
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
 			Text: "Nothing can be recorded, or judged, because of this: " + problem.Error() + ".",
 		})
@@ -190,13 +190,13 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 		return nil, err
 	}
 	if len(excess) > 0 {
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
 			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password could, too: " + listed(excess) +
 				". Give it the rights of configs/mysql/grants.sql only; worker and enqueuer have one each.",
 		})
 	}
-	return finds, nil
+	return findings, nil
 }
 
 // evidence looks for rows of evidence that were changed after they were written.
@@ -220,12 +220,12 @@ func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
 	}}, nil
 }
 
-// mostSkew is how far clocks may differ.
-const mostSkew = 5 * time.Second
+// maxSkew is how far clocks may differ.
+const maxSkew = 5 * time.Second
 
 // Clocks compares this machine's clock with those of servers.
 func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) {
-	var finds []Find
+	var findings []Find
 	for _, server := range servers {
 		read := d.Queue.Clock
 		if server == serverMySQL {
@@ -237,17 +237,17 @@ func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) 
 			return nil, err
 		}
 		if find, differs := CompareClocks(server, before, theirs, d.Now()); differs {
-			finds = append(finds, find)
+			findings = append(findings, find)
 		}
 	}
-	return finds, nil
+	return findings, nil
 }
 
 // CompareClocks judges what the clock of a server showed at some time between two readings of this machine's.
 func CompareClocks(server string, before, theirs, after time.Time) (find Find, differs bool) {
 	// How far theirs lies outside of the time that asking took; within it, it cannot be told.
 	skew := max(before.Sub(theirs), theirs.Sub(after))
-	if skew <= mostSkew {
+	if skew <= maxSkew {
 		return Find{}, false
 	}
 	way := "ahead of"
@@ -268,9 +268,9 @@ func (d *Doctor) server(ctx context.Context) ([]Find, error) {
 
 // Settings judges Redis's version and eviction policy; each is empty if the server does not tell.
 func Settings(version, policy string) []Find {
-	var finds []Find
+	var findings []Find
 	if queue.OldVersion(version) {
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Severe, Kind: "redis_version", Subject: "Redis",
 			Text: fmt.Sprintf("Redis has version %s; the queue needs commands that came with 6.2. Upgrade it.", version),
 		})
@@ -278,22 +278,22 @@ func Settings(version, policy string) []Find {
 	switch policy {
 	case "noeviction":
 	case "":
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
 			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is noeviction: any other may throw tasks away.",
 		})
 	default:
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Warn, Kind: "eviction_policy", Subject: "Redis",
 			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them that asynq never mends. Set it to noeviction.", policy),
 		})
 	}
-	return finds
+	return findings
 }
 
 const (
-	mostArchived  = 1_000
-	mostCompleted = 100_000
+	maxArchived  = 1_000
+	maxCompleted = 100_000
 )
 
 // queues looks at each queue as a whole.
@@ -302,10 +302,10 @@ func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
 	if err != nil {
 		return nil, err
 	}
-	var finds []Find
+	var findings []Find
 	add := func(kind string, c queue.Condition, text string) *Find {
-		finds = append(finds, Find{Severity: Warn, Kind: kind, Subject: "queue " + c.Queue, Text: text})
-		return &finds[len(finds)-1]
+		findings = append(findings, Find{Severity: Warn, Kind: kind, Subject: "queue " + c.Queue, Text: text})
+		return &findings[len(findings)-1]
 	}
 	for _, c := range conditions {
 		if c.Used && !c.Registered {
@@ -316,14 +316,14 @@ func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
 		if c.Paused {
 			add("queue_paused", c, "The queue is paused: its tasks wait until somebody resumes it, in the dashboard for example.")
 		}
-		if c.Archived > mostArchived {
+		if c.Archived > maxArchived {
 			add("archive_full", c, fmt.Sprintf("asynq's archive holds %d tasks; it drops what is above 9,999, and thousands that expire together jam the queue. The reconciler empties it: is a worker running? `enqueuer reconcile` does it now.", c.Archived))
 		}
-		if c.Completed > mostCompleted {
+		if c.Completed > maxCompleted {
 			add("completed_many", c, fmt.Sprintf("%d finished tasks are kept, about 0.6 KiB of memory each, and nothing bounds them. The ledger has the evidence: lower tasks.retention.", c.Completed))
 		}
 	}
-	return finds, nil
+	return findings, nil
 }
 
 // kindOddKey is the kind of a find about a key of a wrong type.
@@ -332,16 +332,16 @@ const kindOddKey = "key_of_wrong_type"
 // keys looks for keys of a wrong type, on which every command of asynq fails.
 func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
 	odd, err := queue.OddKeys(ctx, d.Redis)
-	var finds []Find
+	var findings []Find
 	for _, k := range odd {
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
 			Text: "Queues or workers cannot be used: " + k.String() + ". Another program writes to this database number, or somebody did by hand.",
 			Fix:  "remove the key; tasks are made anew from the ledger, and lists and counters by themselves",
 			mend: func(ctx context.Context) (bool, error) { return queue.RemoveOddKey(ctx, d.Redis, k) },
 		})
 	}
-	return finds, err
+	return findings, err
 }
 
 // tasks looks for tasks that asynq cannot run and cannot mend.
@@ -350,13 +350,13 @@ func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
 	if err != nil {
 		return nil, err
 	}
-	var finds []Find
+	var findings []Find
 	for _, b := range broken {
 		text, ok := ailments[b.Ailment]
 		if !ok {
 			return nil, errors.New("an ailment without a name: " + string(b.Ailment))
 		}
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Severe, Kind: string(b.Ailment), Subject: subject(b), Text: text,
 			Fix: fmt.Sprintf("forget %s; the reconciler makes a new one for each open request", count(b.Count(), "task", b.More)),
 			mend: func(ctx context.Context) (bool, error) {
@@ -365,7 +365,7 @@ func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
 			},
 		})
 	}
-	return finds, nil
+	return findings, nil
 }
 
 // ailments say what each is and why it matters.

@@ -18,7 +18,7 @@ import (
 
 const (
 	ledgerPage   = 500
-	mostLost     = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
+	maxLost     = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
 	longRunning  = 10 * time.Minute // above the time that a task, its lease and asynq's recovery take
 	restoreRate  = 500
 	restoreWater = 50_000
@@ -60,12 +60,12 @@ func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
 		}
 	}
 	restore := sync.OnceValues(func() (bool, error) { return d.restore(ctx) })
-	var finds []Find
+	var findings []Find
 	add := func(kind, text string, users []purge.UserID) {
 		if len(users) == 0 {
 			return
 		}
-		finds = append(finds, Find{
+		findings = append(findings, Find{
 			Severity: Warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
 			Fix:  "make a task for " + count(len(users), "request", more),
 			mend: func(context.Context) (bool, error) { return restore() },
@@ -73,7 +73,7 @@ func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
 	}
 	add("request_without_task", "The ledger has open requests for which Redis has no task, after a crash or a loss of data for example. The reconciler of a running worker makes them within minutes: if they stay, no worker is running.", queued)
 	add("running_without_task", "The ledger says that requests have been running for more than ten minutes, but Redis has no task for them. Their worker died, and nobody will go on by itself; the reconciler of a running worker makes new tasks.", running)
-	return finds, nil
+	return findings, nil
 }
 
 // due reports whether a request should have a task.
@@ -83,7 +83,7 @@ func due(r mysql.Request, since, now time.Time) bool {
 
 // withoutTask returns open requests that seem to have no task, and whether there may be more.
 func (d *Doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.OpenRequest, more bool, err error) {
-	for last := purge.RequestID(0); len(all) < mostLost; {
+	for last := purge.RequestID(0); len(all) < maxLost; {
 		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
 		if err != nil || len(open) == 0 {
 			return all, false, err
@@ -121,7 +121,7 @@ func (d *Doctor) Needless(ctx context.Context) ([]Find, error) {
 		return nil, err
 	}
 	return []Find{{
-		Severity: Note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= mostLost),
+		Severity: Note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= maxLost),
 		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another installation. They are harmless: a worker that meets one finds nothing to do. Nothing needs to be done.",
 	}}, nil
 }
@@ -141,7 +141,7 @@ func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (m
 			return nil, err
 		}
 		for _, u := range users {
-			if !slices.Contains(open, u) && len(found) < mostLost {
+			if !slices.Contains(open, u) && len(found) < maxLost {
 				found[u] = true
 			}
 		}
@@ -149,8 +149,8 @@ func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (m
 	return found, nil
 }
 
-// mostShown is how many of a kind are named in a text.
-const mostShown = 10
+// maxShown is how many of a kind are named in a text.
+const maxShown = 10
 
 func distinct(users []purge.UserID) []purge.UserID {
 	return slices.Compact(slices.Sorted(slices.Values(users)))
@@ -174,8 +174,8 @@ func people(users []purge.UserID, more bool) string {
 
 // listed joins the first few.
 func listed(names []string) string {
-	if len(names) > mostShown {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:mostShown], ", "), len(names)-mostShown)
+	if len(names) > maxShown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxShown], ", "), len(names)-maxShown)
 	}
 	return strings.Join(names, ", ")
 }

@@ -24,7 +24,7 @@ type bubble struct {
 	*gcs.Store
 	t      *testing.T
 	server *gcstest.Server
-	books  *purgetest.Books
+	store  *purgetest.FakeStore
 	cfg    gcs.Config
 	log    bytes.Buffer // written under the lock of its handler; read it while nobody works
 }
@@ -33,7 +33,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
-		b := &bubble{t: t, server: gcstest.New(), books: purgetest.NewBooks()}
+		b := &bubble{t: t, server: gcstest.New(), store: purgetest.NewFakeStore()}
 		b.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
 		b.cfg = gcs.Config{
 			Locations: purgetest.OneLocation(t), CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: 64,

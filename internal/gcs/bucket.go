@@ -33,7 +33,7 @@ type bucket struct {
 	slots  chan struct{} // one place for each call under way
 
 	deletes, reads *pace
-	lanes          lanes
+	nameLocks          nameLocks
 
 	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
 	settings Settings
@@ -47,7 +47,7 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, 1),
 		deletes: newPace(cfg.Deletes, log.With(slog.String("requests", "deletes"))),
 		reads:   newPace(cfg.Reads, log.With(slog.String("requests", "reads"))),
-		lanes:   lanes{byName: map[string]*lane{}},
+		nameLocks:   nameLocks{byName: map[string]*nameLock{}},
 	}
 }
 
@@ -166,7 +166,7 @@ func (b *bucket) ask(ctx context.Context) error {
 	w, cancel := newWaiter(ctx, c)
 	defer cancel()
 	if err := w.enter(b.asking); err != nil {
-		return c.late(err, false)
+		return c.timeoutError(err, false)
 	}
 	return nil
 }

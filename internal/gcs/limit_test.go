@@ -24,14 +24,14 @@ func TestThrottlingFailsNobody(t *testing.T) {
 		t.Helper()
 		b.server.SetFaults(1, gcstest.Fault{Latency: 40 * time.Millisecond}, gcstest.Fault{Op: gcstest.OpDelete, Rate: 75, Burst: 10})
 		purger := purge.Purger{
-			Users: b.books, Ledger: b.books, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		tasks := make(chan purge.Task, users)
 		for n := range users {
-			user := b.books.NewUser(purgetest.Retiring)
+			user := b.store.NewUser(purgetest.Retiring)
 			for i := range 2 {
 				download, verify := id(2*n+i), id(1_000_000+2*n+i)
-				b.books.NewReference(user, purge.Live, download, verify, "")
+				b.store.NewReference(user, purge.Live, download, verify, "")
 				for _, name := range []string{
 					"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html",
 				} {
@@ -40,7 +40,7 @@ func TestThrottlingFailsNobody(t *testing.T) {
 					}
 				}
 			}
-			accepted, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user)}})
+			accepted, err := b.store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user)}})
 			if err != nil {
 				t.Fatal(err)
 			}

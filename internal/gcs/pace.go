@@ -155,8 +155,8 @@ func (p *pace) throttle(sent time.Time, retryAfter time.Duration) {
 		slog.Float64("per_second", math.Round(p.rate*10)/10), slog.Duration("retry_after", retryAfter))
 }
 
-// hesitate follows any other failure of the service: the rate does not grow above its start for it.
-func (p *pace) hesitate() {
+// recordServerError follows any other failure of the service: the rate does not grow above its start for it.
+func (p *pace) recordServerError() {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,8 +172,8 @@ func (p *pace) slowed() bool {
 	return p.rate < float64(p.limits.Start) || now.Before(p.paused)
 }
 
-// note counts an answer that asked for less without meaning the bucket.
-func (p *pace) note() {
+// countThrottled counts an answer that asked for less without meaning the bucket.
+func (p *pace) countThrottled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answers++

@@ -151,7 +151,7 @@ func TestPaceDoesNotGrowWhileTheServiceFails(t *testing.T) {
 		t.Helper()
 		for range 20 * 60 * 2 {
 			send(p, 500*time.Millisecond)
-			p.hesitate()
+			p.recordServerError()
 		}
 		if got := p.stats().Rate; got != 10 {
 			t.Errorf("above its start: got %v, want 10", got)
@@ -159,7 +159,7 @@ func TestPaceDoesNotGrowWhileTheServiceFails(t *testing.T) {
 		p.throttle(time.Now(), 0)
 		for range 60 * 2 {
 			pause(500 * time.Millisecond)
-			p.hesitate()
+			p.recordServerError()
 		}
 		if got := p.stats().Rate; got != 10 {
 			t.Errorf("below its start: got %v, want it recovered", got)

@@ -27,12 +27,12 @@ func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent := time.Now()
 	resp, err := t.next.RoundTrip(r)
 	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		if err = c.heed(resp, sent); err != nil {
+		if err = c.observe(resp, sent); err != nil {
 			return nil, err
 		}
 	}
-	if c.lane != nil && c.lane.slow.Load() {
-		c.lane.next = latest(c.lane.next, time.Now().Add(mutationGap))
+	if c.nameLock != nil && c.nameLock.slow.Load() {
+		c.nameLock.next = latest(c.nameLock.next, time.Now().Add(mutationGap))
 	}
 	return resp, err
 }
@@ -40,10 +40,10 @@ func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
 // maxRefusal is far above the service's own error bodies.
 const maxRefusal = 64 << 10
 
-// heed slows down after an answer that asks for it. The body is read and put back.
-func (c *call) heed(resp *http.Response, sent time.Time) error {
+// observe slows down after an answer that asks for it. The body is read and put back.
+func (c *call) observe(resp *http.Response, sent time.Time) error {
 	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusRequestTimeout {
-		c.pace.hesitate()
+		c.pace.recordServerError()
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusForbidden, http.StatusServiceUnavailable:
@@ -64,10 +64,10 @@ func (c *call) heed(resp *http.Response, sent time.Time) error {
 	wait := retryAfter(resp.Header, time.Now())
 	switch {
 	case !ok || !asksForLess(refusal):
-	case c.lane != nil && isAboutOneName(refusal):
-		c.pace.note()
-		c.lane.slow.Store(true)
-		c.lane.next = time.Now().Add(min(wait, maxPause))
+	case c.nameLock != nil && isAboutOneName(refusal):
+		c.pace.countThrottled()
+		c.nameLock.slow.Store(true)
+		c.nameLock.next = time.Now().Add(min(wait, maxPause))
 	default:
 		c.pace.throttle(sent, wait)
 	}

@@ -228,18 +228,18 @@ func TestNothingIsSentForWhatIsProtected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			books := purgetest.NewBooks()
-			user := books.NewUser(purgetest.Retiring)
-			books.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
+			store := purgetest.NewFakeStore()
+			user := store.NewUser(purgetest.Retiring)
+			store.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
 			for _, file := range purgetest.FourFiles() {
 				w.Put(file)
 				protect(w, file)
 			}
-			if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+			if _, err := store.Accept(t.Context(), []purge.Submission{{User: user, Key: "k"}}); err != nil {
 				t.Fatal(err)
 			}
 			purger := purge.Purger{
-				Users: books, Ledger: books, Objects: w.Store, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+				Users: store, Ledger: store, Objects: w.Store, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 			}
 			result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 			if result.State == purge.Done || len(w.Stored()) != 4 || w.server.Stats().Deletes > 0 {

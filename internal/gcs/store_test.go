@@ -63,8 +63,8 @@ func TestADirectoryOfManySlowPages(t *testing.T) {
 	const objects = 5500
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
-		user := b.books.NewUser(purgetest.Retiring)
-		b.books.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
+		user := b.store.NewUser(purgetest.Retiring)
+		b.store.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
 		for i := range objects {
 			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, i), []byte("%PDF"),
 				gcstest.ObjectOptions{}); err != nil {
@@ -75,7 +75,7 @@ func TestADirectoryOfManySlowPages(t *testing.T) {
 			gcstest.ObjectOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+		if _, err := b.store.Accept(t.Context(), []purge.Submission{{User: user, Key: "k"}}); err != nil {
 			t.Fatal(err)
 		}
 		// Two of the pages fail once: their tries are their own, too.
@@ -83,7 +83,7 @@ func TestADirectoryOfManySlowPages(t *testing.T) {
 			gcstest.Fault{Op: gcstest.OpList, Skip: 3, Count: 1, Status: http.StatusServiceUnavailable},
 			gcstest.Fault{Op: gcstest.OpList, Skip: 5, Count: 1, Status: http.StatusServiceUnavailable})
 		purger := purge.Purger{
-			Users: b.books, Ledger: b.books, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 		if err != nil || result.State != purge.Done || result.Counts.ObjectsErased != objects+1 {
@@ -164,16 +164,16 @@ func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 	const certificates, latency = 45, 200 * time.Millisecond
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
-		user := b.books.NewUser(purgetest.Retiring)
+		user := b.store.NewUser(purgetest.Retiring)
 		for n := range certificates {
-			b.books.NewReference(user, purge.Live, id(n), id(1000+n), "")
+			b.store.NewReference(user, purge.Live, id(n), id(1000+n), "")
 			for _, name := range []string{"downloads/" + id(n) + "/Certificate.pdf", "cert/" + id(1000+n) + "/valid.html"} {
 				if _, err := b.server.Put(purgetest.Bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		if _, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+		if _, err := b.store.Accept(t.Context(), []purge.Submission{{User: user, Key: "k"}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := b.Probe(t.Context()); err != nil {
@@ -182,7 +182,7 @@ func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 		before := b.server.Stats()
 		b.server.SetFaults(1, gcstest.Fault{Latency: latency})
 		purger := purge.Purger{
-			Users: b.books, Ledger: b.books, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		begun := time.Now()
 		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})

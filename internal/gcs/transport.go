@@ -152,9 +152,9 @@ func withListing(ctx context.Context, bytes int64) context.Context {
 	return context.WithValue(ctx, listingKey{}, &listing{left: bytes, all: bytes, seed: maphash.MakeSeed(), order: map[uint64]int{}})
 }
 
-// turn counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing. The client
+// addPage counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing. The client
 // library goes from one empty page to the next by itself, and a page may be asked for again.
-func (l *listing) turn(token string, page shape) error {
+func (l *listing) addPage(token string, page shape) error {
 	hash := maphash.String(l.seed, token)
 	at, again := l.order[hash]
 	switch {
@@ -219,7 +219,7 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errForeign
 	}
 	if pages != nil && page.kind == listingKind {
-		if err := pages.turn(r.URL.Query().Get("pageToken"), page); err != nil {
+		if err := pages.addPage(r.URL.Query().Get("pageToken"), page); err != nil {
 			return nil, err
 		}
 	}

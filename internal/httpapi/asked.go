@@ -23,7 +23,7 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, aske
 	}
 	until := time.Now().Add(hold)
 	var asked purge.RequestID
-	for range mostAskings {
+	for range maxQuestions {
 		a, fresh, p := s.ask(ctx, user, by, asker)
 		if p != nil || a.request == 0 {
 			return p
@@ -41,9 +41,9 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, aske
 	return stillRunning(asked)
 }
 
-// mostAskings bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which was
+// maxQuestions bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which was
 // under way, and for the end that is told.
-const mostAskings = 3
+const maxQuestions = 3
 
 // isAnsweredBy reports whether the end of a request answers those who asked, or is old news.
 func (a asked) isAnsweredBy(r mysql.Request, fresh, held bool) bool {
@@ -81,7 +81,7 @@ func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker strin
 	if a, ok := s.asked.find(user, by, time.Now()); ok {
 		return a, false, nil
 	}
-	accepted, err := s.Intake.Accept(ctx, []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver, By: asker}})
+	accepted, err := s.Intake.Accept(ctx, []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver, By: asker}})
 	if err != nil && !errors.Is(err, purge.ErrNotQueued) {
 		return asked{}, true, s.unavailable(ctx, err)
 	}

@@ -16,7 +16,7 @@ func TestTheEndIsToldWhereNothingIsHeldBack(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[purge.Reason]int{"": http.StatusNoContent, purge.ReasonHeld: http.StatusLocked, purge.ReasonNotRetiring: http.StatusConflict} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			h.server.Hold = 0
 			h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 			h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
@@ -33,7 +33,7 @@ func TestTheEndIsToldWhereNothingIsHeldBack(t *testing.T) {
 func TestTheEndIsToldWhileAllPlacesAreTaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.server.MaxHeld = 1
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		h.end(purge.Done, "")
@@ -54,7 +54,7 @@ func TestTheEndOfAnOlderAttemptIsOldNews(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []purge.Reason{purge.ReasonNotRetiring, purge.ReasonHeld, purge.ReasonGaveUp} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
 			h.rows[1].State, h.rows[1].Attempts = purge.Running, 1
 			time.AfterFunc(time.Second, func() {
@@ -74,7 +74,7 @@ func TestTheEndOfAnOlderAttemptIsOldNews(t *testing.T) {
 func TestDoneIsLookedAtAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		h.end(purge.Done, "")
 		h.links[42] = true // a backup was restored
@@ -85,7 +85,7 @@ func TestDoneIsLookedAtAgain(t *testing.T) {
 func TestWhatIsNotQueuedYetIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.queueErr = fmt.Errorf("%w: connection refused", purge.ErrNotQueued)
 		for want := 1; want <= 2; want++ {
 			h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
@@ -105,7 +105,7 @@ func TestWhatIsNotQueuedYetIsAskedForAgain(t *testing.T) {
 func TestAnotherRunOfTheDriverBeginsAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		h.end(purge.Failed, purge.ReasonGaveUp)
 		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has mended the cause
@@ -119,7 +119,7 @@ func TestAnotherRunOfTheDriverBeginsAnew(t *testing.T) {
 func TestADateIsLookedAtByANewAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		time.AfterFunc(time.Second, func() { h.end(purge.Queued, purge.ReasonRetained) })
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusLocked, "retained")
 		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has taken the retention away

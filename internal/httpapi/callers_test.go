@@ -16,7 +16,7 @@ import (
 func TestOneCallerLeavesPlacesForOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t) // 10 places
+		h := newHarness(t) // 10 places
 		h.call(http.MethodGet, "/", "")
 		var greedy sync.WaitGroup
 		waited := make(chan time.Duration, 30)
@@ -51,7 +51,7 @@ func TestOneCallerLeavesPlacesForOthers(t *testing.T) {
 func TestGreedyCallersLeaveAPlaceForTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t) // 10 places
+		h := newHarness(t) // 10 places
 		h.call(http.MethodGet, "/", "")
 		var greedy sync.WaitGroup
 		for caller := range 3 {
@@ -78,14 +78,14 @@ func TestGreedyCallersLeaveAPlaceForTheNext(t *testing.T) {
 // TestTheLedgerKnowsWhoAsked, by which face and from where; and so does the log.
 func TestTheLedgerKnowsWhoAsked(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.server.Hold = 0
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`, "Authorization: Bearer portal@enqueue").is(t, http.StatusAccepted, "")
 	h.call(http.MethodPost, driverPath, `{"lms_user_id": 43}`, "Authorization: Bearer driver@enqueue")
 	h.call(http.MethodGet, "/v1/requests", "", "Authorization: Bearer portal@enqueue").is(t, http.StatusForbidden, "right_missing")
 	h.call(http.MethodGet, "/v1/requests", "", "Authorization: ").is(t, http.StatusUnauthorized, "credentials_missing")
 	var by []string
-	for _, w := range h.wishes {
+	for _, w := range h.submissions {
 		by = append(by, w.By)
 	}
 	if got, want := strings.Join(by, "; "), "token portal, v1, 192.0.2.1; token driver, driver LICENSE_MANAGER, 192.0.2.1"; got != want {
@@ -105,7 +105,7 @@ func TestTheLedgerKnowsWhoAsked(t *testing.T) {
 // TestWhatTheLedgerKeepsOfACallerIsBounded also has names that only a careless configuration can hold.
 func TestWhatTheLedgerKeepsOfACallerIsBounded(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.server.Hold, h.server.PathPrefix = 0, "/certpurge"
 	for name, want := range map[string]string{
 		"superuser":                   "jwt superuser by client portal-1",
@@ -113,7 +113,7 @@ func TestWhatTheLedgerKeepsOfACallerIsBounded(t *testing.T) {
 		strings.Repeat("ä", 150):      "jwt " + strings.Repeat("ä", 62),
 	} {
 		h.call(http.MethodPost, "/certpurge/user/retire/", `{"username": "Ada"}`, "Authorization: JWT "+name, "X-Client: portal-1")
-		got := h.wishes[len(h.wishes)-1].By
+		got := h.submissions[len(h.submissions)-1].By
 		if got != want+", driver CREDENTIALS, 192.0.2.1" || len(got) > 160 {
 			t.Errorf("got %q with %d bytes, want %q", got, len(got), want)
 		}
@@ -122,7 +122,7 @@ func TestWhatTheLedgerKeepsOfACallerIsBounded(t *testing.T) {
 	h.call(http.MethodPost, "/certpurge/v1/requests/1/requeue", "", "Authorization: JWT service").is(t, http.StatusConflict, "not_failed")
 	h.rows[1].State = purge.Failed
 	h.call(http.MethodPost, "/certpurge/v1/requests/1/requeue", "", "Authorization: JWT service").is(t, http.StatusAccepted, "")
-	if got, want := h.wishes[len(h.wishes)-1].By+"; "+h.reopened.By, "jwt service, driver, 192.0.2.1; jwt service, v1, 192.0.2.1"; got != want {
+	if got, want := h.submissions[len(h.submissions)-1].By+"; "+h.reopened.By, "jwt service, driver, 192.0.2.1; jwt service, v1, 192.0.2.1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if !strings.Contains(h.log.String(), `"caller":"superuser","caller_kind":"jwt","client":"portal-1"`) {
@@ -133,7 +133,7 @@ func TestWhatTheLedgerKeepsOfACallerIsBounded(t *testing.T) {
 // TestAMissingRightIsNoRefusalOfCredentials: the token is right, and others behind its address are not told to wait.
 func TestAMissingRightIsNoRefusalOfCredentials(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	for range 20 {
 		h.call(http.MethodGet, "/v1/requests", "", "Authorization: Bearer enqueue").is(t, http.StatusForbidden, "right_missing")
 	}
@@ -142,7 +142,7 @@ func TestAMissingRightIsNoRefusalOfCredentials(t *testing.T) {
 
 func TestATokenOfANewKeyIsToldWhenToComeBack(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	for range 20 { // it is no refusal
 		got := h.call(http.MethodPost, driverPath, ada, "Authorization: JWT rotated")
 		got.is(t, http.StatusServiceUnavailable, "keys_unavailable")
@@ -156,7 +156,7 @@ func TestATokenOfANewKeyIsToldWhenToComeBack(t *testing.T) {
 // TestRefusedCredentialsAreLimited for each address, where nobody takes that for the end.
 func TestRefusedCredentialsAreLimited(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	for range 10 {
 		h.call(http.MethodGet, "/v1/requests", "", "Authorization: ").is(t, http.StatusUnauthorized, "credentials_missing")
 	}
@@ -172,7 +172,7 @@ func TestRefusedCredentialsAreLimited(t *testing.T) {
 // TestAKeyBelongsToItsCaller: the same one of another caller is another key.
 func TestAKeyBelongsToItsCaller(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	const key = "Idempotency-Key: ticket-1"
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`, key, "Authorization: Bearer one@enqueue", "Content-Type: application/json").is(t, http.StatusAccepted, "")
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 43}`, key, "Authorization: Bearer two@enqueue", "Content-Type: application/json").is(t, http.StatusAccepted, "")

@@ -56,7 +56,7 @@ func TestDocumentDescribesEveryRouteAndNoOther(t *testing.T) {
 			}
 		}
 	}
-	routes := newHouse(t).server.Routes()
+	routes := newHarness(t).server.Routes()
 	slices.Sort(described)
 	slices.Sort(routes)
 	if !slices.Equal(described, routes) {

@@ -32,7 +32,7 @@ func TestEveryDriverPathTakesItsBody(t *testing.T) {
 		for _, slash := range []string{"", "/"} {
 			t.Run(path+slash, func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t)
+				h := newHarness(t)
 				if strings.HasPrefix(path, "/certpurge") {
 					h.server.PathPrefix = "/certpurge"
 				}
@@ -76,7 +76,7 @@ func TestEveryEndHasItsAnswer(t *testing.T) {
 	} {
 		t.Run(string(tc.state)+" "+string(tc.reason), func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			go h.endOnceAsked(ctx, tc.state, tc.reason)
@@ -93,7 +93,7 @@ func TestNoEndIsAnswerThatTheDriverMisunderstands(t *testing.T) {
 	final := []int{http.StatusConflict, http.StatusUnprocessableEntity, http.StatusLocked, http.StatusFailedDependency}
 	for _, state := range []purge.State{purge.Refused, purge.Failed} {
 		for _, reason := range append(purge.Reasons(), "") {
-			h := newHouse(t)
+			h := newHarness(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			go h.endOnceAsked(ctx, state, reason)
 			got := h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`)
@@ -108,7 +108,7 @@ func TestNoEndIsAnswerThatTheDriverMisunderstands(t *testing.T) {
 func TestAnswerIsHeldUntilTheEndOrForAWhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		begun := time.Now()
 		got := h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`)
 		got.is(t, http.StatusServiceUnavailable, "running")
@@ -133,7 +133,7 @@ func TestAnswerIsHeldUntilTheEndOrForAWhile(t *testing.T) {
 func TestAFailureIsToldOnceAndThenTriedAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		time.AfterFunc(time.Second, func() { h.end(purge.Failed, purge.ReasonHeld) })
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusLocked, "held")
 		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has released the hold
@@ -145,7 +145,7 @@ func TestAnEndBetweenTwoCallsIsOldNews(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[purge.Reason]int{purge.ReasonHeld: http.StatusNoContent, purge.ReasonGaveUp: http.StatusFailedDependency} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHouse(t)
+			h := newHarness(t)
 			h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running")
 			h.end(purge.Failed, reason)
 			time.AfterFunc(time.Second, func() { // if it is tried anew
@@ -161,7 +161,7 @@ func TestAnEndBetweenTwoCallsIsOldNews(t *testing.T) {
 func TestADriverThatComesBackTomorrowBeginsAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running")
 		h.end(purge.Failed, purge.ReasonGaveUp)
 		time.Sleep(24 * time.Hour) //nolint:forbidigo // the bubble's clock
@@ -173,7 +173,7 @@ func TestADriverThatComesBackTomorrowBeginsAnew(t *testing.T) {
 func TestNoMoreThanTheLimitAreHeld(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.server.MaxHeld = 4            // and 2 for each of one or two callers
 		h.call(http.MethodGet, "/", "") // makes the handler
 		var wg sync.WaitGroup
@@ -195,7 +195,7 @@ func TestNoMoreThanTheLimitAreHeld(t *testing.T) {
 func TestStoppingLetsTheHeldGo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newHarness(t)
 		time.AfterFunc(time.Second, func() { h.server.Stop() })
 		begun := time.Now()
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running")
@@ -246,7 +246,7 @@ func TestBodiesThatTheDriverFaceRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			got := h.call(http.MethodPost, driverPath, tc.body)
 			got.is(t, tc.status, tc.code)
 			if h.accepts > 0 {
@@ -282,7 +282,7 @@ func TestAnUnknownUserIsNoSuccessForTheDriver(t *testing.T) {
 		} {
 			t.Run(path+tc.body, func(t *testing.T) {
 				t.Parallel()
-				h := newHouse(t)
+				h := newHarness(t)
 				h.call(http.MethodPost, path, tc.body).is(t, http.StatusConflict, tc.code)
 				if h.accepts > 0 {
 					t.Error("a request was accepted")
@@ -294,7 +294,7 @@ func TestAnUnknownUserIsNoSuccessForTheDriver(t *testing.T) {
 
 func TestTroubleOfOursIsAskedForAgain(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.broken = errors.New("connection refused")
 	for _, body := range []string{`{"lms_user_id": 42}`, `{"username": "Ada"}`} {
 		got := h.call(http.MethodPost, driverPath, body)
@@ -303,13 +303,13 @@ func TestTroubleOfOursIsAskedForAgain(t *testing.T) {
 			t.Errorf("the cause belongs into the log, not into the answer: %s", got.body)
 		}
 	}
-	h = newHouse(t)
+	h = newHarness(t)
 	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`, "Authorization: Bearer outage").is(t, http.StatusServiceUnavailable, "keys_unavailable")
 }
 
 func TestWhatIsNotQueuedYetIsAcceptedAllTheSame(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.queueErr = fmt.Errorf("%w: connection refused", purge.ErrNotQueued)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -320,7 +320,7 @@ func TestWhatIsNotQueuedYetIsAcceptedAllTheSame(t *testing.T) {
 
 func TestUnknownPathsAreNoSuccessForTheDriver(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.server.PathPrefix = "/certpurge"
 	for _, path := range []string{"/", "/api/v1/retire_user/", "/certpurgeX/api/v1/retire_user/", "/certpurgeapi/v1/retire_user/", "/certpurge/api/v3/user/retire/", "/certpurge", "/certpurge/v1"} {
 		h.call(http.MethodPost, path, `{"lms_user_id": 42}`).is(t, http.StatusBadRequest, "unknown_path")
@@ -349,7 +349,7 @@ func TestCallersNeedTheirRight(t *testing.T) {
 		{http.MethodGet, "/v1/users/42/evidence", "", "read"},
 		{http.MethodPost, "/v1/requests/1/requeue", "", "requeue"},
 	} {
-		h := newHouse(t) // of its own: an address is refused a few times only
+		h := newHarness(t) // of its own: an address is refused a few times only
 		h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
 		got := h.call(tc.method, tc.path, tc.body, "Authorization: ")
 		got.is(t, http.StatusUnauthorized, "credentials_missing")
@@ -369,7 +369,7 @@ func TestCallersNeedTheirRight(t *testing.T) {
 
 func TestAPanicIsTroubleOfOurs(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.server.Users = nil
 	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "internal")
 	if log := h.log.String(); !strings.Contains(log, "panic") || !strings.Contains(log, "httpapi.(*Server)") {
@@ -382,7 +382,7 @@ func FuzzDriverBody(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h := newHouse(t)
+		h := newHarness(t)
 		h.server.Hold = 0
 		got := h.call(http.MethodPost, driverPath, string(body))
 		switch got.status {

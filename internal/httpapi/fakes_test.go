@@ -20,8 +20,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// house is a server with a ledger in memory. Tests play the worker.
-type house struct {
+// harness is a server with a ledger in memory. Tests play the worker.
+type harness struct {
 	t      *testing.T
 	server *httpapi.Server
 	http   http.Handler
@@ -35,7 +35,7 @@ type house struct {
 	names    map[string]purge.UserID
 	users    []purge.UserID
 	accepts  int // wishes
-	wishes   []purge.Wish
+	submissions   []purge.Submission
 	reopened purge.Reopening
 	restored []purge.OpenRequest
 	queued   []purge.Source
@@ -49,9 +49,9 @@ type house struct {
 	evidence  []mysql.EvidenceRecord
 }
 
-func newHouse(t *testing.T) *house {
+func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &house{
+	h := &harness{
 		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{}, bodies: map[string][32]byte{},
 		accepted: map[string]bool{},
 		names:    map[string]purge.UserID{"Ada": 42, "Cleo": 43}, users: []purge.UserID{42, 43, 44},
@@ -66,23 +66,23 @@ func newHouse(t *testing.T) *house {
 
 // intake is the entrance of one queue.
 type intake struct {
-	*house
+	*harness
 
 	name purge.Source
 }
 
 // Accept implements httpapi.Intake.
-func (i intake) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	h := i.house
+func (i intake) Accept(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	h := i.harness
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := errors.Join(h.broken, h.acceptErr); err != nil {
 		return nil, err
 	}
 	var all []purge.Accepted
-	for _, w := range wishes {
+	for _, w := range submissions {
 		h.accepts++
-		h.wishes = append(h.wishes, w)
+		h.submissions = append(h.submissions, w)
 		h.queued = append(h.queued, i.name)
 		id, known := h.byKey[w.Key]
 		if !known {
@@ -111,7 +111,7 @@ func (i intake) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted
 }
 
 // end does what a worker does: it ends the request of user 42, or leaves it open for a reason.
-func (h *house) end(state purge.State, reason purge.Reason) {
+func (h *harness) end(state purge.State, reason purge.Reason) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	row := h.rows[h.byKey[purge.DefaultKey(42)]]
@@ -123,7 +123,7 @@ func (h *house) end(state purge.State, reason purge.Reason) {
 }
 
 // endOnceAsked ends the request of user 42 as soon as it is open, every time it is.
-func (h *house) endOnceAsked(ctx context.Context, state purge.State, reason purge.Reason) {
+func (h *harness) endOnceAsked(ctx context.Context, state purge.State, reason purge.Reason) {
 	const user = 42
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
@@ -139,7 +139,7 @@ func (h *house) endOnceAsked(ctx context.Context, state purge.State, reason purg
 	}
 }
 
-func (h *house) Requests(_ context.Context, ids []purge.RequestID) ([]mysql.Request, error) {
+func (h *harness) Requests(_ context.Context, ids []purge.RequestID) ([]mysql.Request, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var rows []mysql.Request
@@ -151,7 +151,7 @@ func (h *house) Requests(_ context.Context, ids []purge.RequestID) ([]mysql.Requ
 	return rows, h.broken
 }
 
-func (h *house) RequestsAfter(_ context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error) {
+func (h *harness) RequestsAfter(_ context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var rows []mysql.Request
@@ -164,7 +164,7 @@ func (h *house) RequestsAfter(_ context.Context, f mysql.Filter, after purge.Req
 	return rows, h.broken
 }
 
-func (h *house) EachEvidence(_ context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error {
+func (h *harness) EachEvidence(_ context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error {
 	for _, e := range h.evidence {
 		if e.UserID == f.User {
 			if err := do(e); err != nil {
@@ -175,7 +175,7 @@ func (h *house) EachEvidence(_ context.Context, f mysql.EvidenceFilter, do func(
 	return h.broken
 }
 
-func (h *house) Reopen(_ context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
+func (h *harness) Reopen(_ context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reopened = r
@@ -185,7 +185,7 @@ func (h *house) Reopen(_ context.Context, ids []purge.RequestID, r purge.Reopeni
 	return len(ids), h.broken
 }
 
-func (h *house) SameBody(_ context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error) {
+func (h *harness) SameBody(_ context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before, known := h.bodies[key]
@@ -196,25 +196,25 @@ func (h *house) SameBody(_ context.Context, key string, fingerprint [32]byte) (s
 	return before == fingerprint, h.accepted[key], h.broken
 }
 
-func (h *house) BodyAccepted(_ context.Context, key string) error {
+func (h *harness) BodyAccepted(_ context.Context, key string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.accepted[key] = true
 	return h.broken
 }
 
-func (h *house) ForgetBody(_ context.Context, key string) error {
+func (h *harness) ForgetBody(_ context.Context, key string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.bodies, key)
 	return h.broken
 }
 
-func (h *house) UnknownUsers(_ context.Context, ids []purge.UserID) ([]purge.UserID, error) {
+func (h *harness) UnknownUsers(_ context.Context, ids []purge.UserID) ([]purge.UserID, error) {
 	return slices.DeleteFunc(slices.Clone(ids), func(id purge.UserID) bool { return slices.Contains(h.users, id) }), h.broken
 }
 
-func (h *house) UserByOriginalName(_ context.Context, name string) (purge.UserID, error) {
+func (h *harness) UserByOriginalName(_ context.Context, name string) (purge.UserID, error) {
 	if h.broken != nil {
 		return 0, h.broken
 	}
@@ -224,7 +224,7 @@ func (h *house) UserByOriginalName(_ context.Context, name string) (purge.UserID
 	return 0, mysql.ErrNoSuchName
 }
 
-func (h *house) OriginalName(_ context.Context, user purge.UserID) (string, error) {
+func (h *harness) OriginalName(_ context.Context, user purge.UserID) (string, error) {
 	for name, id := range h.names {
 		if id == user {
 			return name, h.broken
@@ -233,17 +233,17 @@ func (h *house) OriginalName(_ context.Context, user purge.UserID) (string, erro
 	return "", h.broken
 }
 
-func (h *house) Restore(_ context.Context, open []purge.OpenRequest) error {
+func (h *harness) Restore(_ context.Context, open []purge.OpenRequest) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.restored = append(h.restored, open...)
 	return h.queueErr
 }
 
-func (h *house) Take(auth.Caller) time.Duration { return h.wait }
+func (h *harness) Take(auth.Caller) time.Duration { return h.wait }
 
 // Authenticate lets everybody in whose token names rights.
-func (h *house) Authenticate(r *http.Request) (auth.Caller, error) {
+func (h *harness) Authenticate(r *http.Request) (auth.Caller, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
 	case scheme == "":
@@ -276,7 +276,7 @@ type answer struct {
 }
 
 // call sends a request with all rights; headers are "Name: value".
-func (h *house) call(method, path, body string, headers ...string) answer {
+func (h *harness) call(method, path, body string, headers ...string) answer {
 	h.t.Helper()
 	if h.http == nil {
 		h.http = h.server.Handler()

@@ -95,15 +95,15 @@ type certificateFiles struct {
 	looked  time.Time
 }
 
-// lookEvery is how often the files are looked at.
-const lookEvery = time.Second
+// pollInterval is how often the files are looked at.
+const pollInterval = time.Second
 
 // get returns the certificate. One that cannot be read leaves the one before in use.
 func (c *certificateFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if c.loaded != nil && now.Sub(c.looked) < lookEvery {
+	if c.loaded != nil && now.Sub(c.looked) < pollInterval {
 		return c.loaded, nil
 	}
 	c.looked = now

@@ -112,14 +112,14 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 		}
 		replay = acceptedBefore // a first call that broke off is no answer: it may not have opened what had failed
 	}
-	wishes := make([]purge.Wish, len(users))
+	submissions := make([]purge.Submission, len(users))
 	for i, user := range users {
-		wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, By: by(r, faceNative), Replay: replay}
+		submissions[i] = purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, By: by(r, faceNative), Replay: replay}
 		if key != "" && len(users) == 1 {
-			wishes[i].Key = key
+			submissions[i].Key = key
 		}
 	}
-	accepted, err := intake.Accept(ctx, wishes)
+	accepted, err := intake.Accept(ctx, submissions)
 	if refused := errors.Is(err, purge.ErrKeyTaken) || errors.Is(err, purge.ErrTooManyKeys); refused && key != "" && !replay {
 		if err := s.Ledger.ForgetBody(ctx, key); err != nil { // refused keys must not make the ledger grow
 			return nil, s.unavailable(ctx, err)
@@ -131,7 +131,7 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 	case errors.Is(err, purge.ErrTooManyKeys):
 		return nil, newProblem(http.StatusConflict, "too_many_keys",
 			"a request of this user is open, and more than %d keys lead to it: use one key for each intent", purge.MaxKeys)
-	case errors.Is(err, purge.ErrNotQueued) && len(accepted) == len(wishes):
+	case errors.Is(err, purge.ErrNotQueued) && len(accepted) == len(submissions):
 		s.Log.WarnContext(ctx, "accepted, but not yet queued: a worker will do that", slog.Any("error", err))
 	case err != nil: // of many, some may have been accepted; asking for all again finds them
 		return nil, s.unavailable(ctx, err)

@@ -15,7 +15,7 @@ import (
 
 func TestCreateOne(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
 	got.is(t, http.StatusAccepted, "")
 	if want := `{"request_id":1,"user_id":42,"found":"new","open":true}` + "\n"; got.body != want || got.header.Get("Location") != "/v1/requests/1" {
@@ -40,7 +40,7 @@ func TestCreateOne(t *testing.T) {
 
 func TestIdempotencyKeys(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	create := func(key, body string) answer {
 		return h.call(http.MethodPost, "/v1/requests", body, "Idempotency-Key: "+key)
 	}
@@ -97,7 +97,7 @@ func TestBodiesThatTheNativeFaceRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newHarness(t)
 			got := h.call(http.MethodPost, "/v1/requests", tc.body, "Content-Type: "+tc.kind)
 			got.is(t, tc.status, tc.code)
 			if h.accepts > 0 || strings.Contains(got.body, "Ada") {
@@ -109,7 +109,7 @@ func TestBodiesThatTheNativeFaceRefuses(t *testing.T) {
 
 func TestWrongLinesAreNamed(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	got := h.call(http.MethodPost, "/v1/requests", "42\n\nAda\n43\n0\n", "Content-Type: application/x-ndjson")
 	if !strings.Contains(got.body, "line 3: ") || !strings.Contains(got.body, "line 5: ") || strings.Contains(got.body, "line 4") {
 		t.Errorf("got %s", got.body)
@@ -122,7 +122,7 @@ func TestWrongLinesAreNamed(t *testing.T) {
 
 func TestCreateMany(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.server.MaxBody = 1 << 20
 	var body, want strings.Builder
 	h.users = nil
@@ -147,7 +147,7 @@ func TestCreateMany(t *testing.T) {
 
 func TestListPagesAndFilters(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	for _, key := range []string{"a", "b", "c"} {
 		for _, user := range []int{42, 43} {
 			h.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user), fmt.Sprintf("Idempotency-Key: %s%d", key, user))
@@ -202,7 +202,7 @@ func TestListPagesAndFilters(t *testing.T) {
 
 func TestShowAndRequeue(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
 	if got := h.call(http.MethodGet, "/v1/requests/1/", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"request_id":1,"user_id":42,"source":"api","state":"queued"`) {
 		t.Errorf("got %d %s", got.status, got.body)
@@ -228,7 +228,7 @@ func TestShowAndRequeue(t *testing.T) {
 
 func TestEvidenceStreams(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	record := mysql.EvidenceRecord{Kind: "object", RequestID: 1, UserID: 42, CertificateID: 7, SourceTable: purge.Live, Attempt: 1, Bucket: "b", Outcome: purge.Erased, At: new(time.Now().UTC())}
 	links, others := record, record
 	links.Kind, others.UserID = "links", 43
@@ -258,7 +258,7 @@ func TestEvidenceStreams(t *testing.T) {
 
 func TestCallersAreHeldToTheirRate(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.wait = 1500 * time.Millisecond
 	for _, path := range []string{"/v1/requests", "/v1/requests/1", "/v1/users/1/evidence"} {
 		got := h.call(http.MethodGet, path, "")
@@ -279,7 +279,7 @@ func FuzzLines(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h := newHouse(t)
+		h := newHarness(t)
 		got := h.call(http.MethodPost, "/v1/requests", string(body), "Content-Type: application/x-ndjson")
 		switch got.status {
 		case http.StatusAccepted:
@@ -301,7 +301,7 @@ func FuzzSingle(f *testing.F) {
 		f.Add([]byte(seed), "key")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, key string) {
-		h := newHouse(t)
+		h := newHarness(t)
 		got := h.call(http.MethodPost, "/v1/requests", string(body), "Idempotency-Key: "+key)
 		if accepted := got.status == http.StatusAccepted; accepted != (h.accepts == 1) {
 			t.Errorf("got %d and %d wishes for %q with %q", got.status, h.accepts, body, key)
@@ -311,7 +311,7 @@ func FuzzSingle(f *testing.F) {
 
 func TestACallThatBrokeOffIsNoReplay(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
 	h.end(purge.Failed, purge.ReasonHeld)
 	many := func() answer {
@@ -331,7 +331,7 @@ func TestACallThatBrokeOffIsNoReplay(t *testing.T) {
 
 func TestManyThatAreAcceptedInPartAreAskedForAgain(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.queueErr, h.partly = fmt.Errorf("%w: connection refused", purge.ErrNotQueued), true
 	many := func() answer {
 		return h.call(http.MethodPost, "/v1/requests", "42\n43\n", "Content-Type: application/x-ndjson")

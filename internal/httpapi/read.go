@@ -16,7 +16,7 @@ import (
 // Sizes of pages.
 const (
 	defaultLimit = 100
-	mostLimit    = 1000
+	maxLimit    = 1000
 )
 
 // page is one page of requests. NextCursor is empty on the last one.
@@ -81,7 +81,7 @@ func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit 
 			after = purge.RequestID(id)
 		case "limit":
 			n, err := strconv.Atoi(value)
-			if err != nil || n < 1 || n > mostLimit {
+			if err != nil || n < 1 || n > maxLimit {
 				return wrong(name, "1 to 1000")
 			}
 			limit = n

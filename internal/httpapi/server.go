@@ -19,7 +19,7 @@ import (
 // Intake accepts wishes. Many calls come at the same time.
 type Intake interface {
 	// Accept is that of purge.Intake.
-	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 }
 
 // Ledger is what is read of requests, and how ended ones are opened again.

@@ -28,7 +28,7 @@ type check struct {
 	network  netip.Prefix
 	failures float64 // of the network, when the check came
 
-	turn  chan bool     // true: the check may run; false: it has lost its place
+	admitted  chan bool     // true: the check may run; false: it has lost its place
 	ended chan struct{} // closed when the check has run, or will not run
 	ran   bool          // to be read once ended is closed
 }
@@ -37,7 +37,7 @@ type check struct {
 // same network, as when a browser sends several requests at once: that check has run, and c has no need to. Without
 // either, there is no room, or ctx has ended.
 func (q *checks) enter(ctx context.Context, c *check) (leave func(), same, ok bool) {
-	c.turn, c.ended = make(chan bool, 1), make(chan struct{})
+	c.admitted, c.ended = make(chan bool, 1), make(chan struct{})
 	q.mu.Lock()
 	if other := q.of(c.network); other != nil {
 		q.mu.Unlock()
@@ -54,15 +54,15 @@ func (q *checks) enter(ctx context.Context, c *check) (leave func(), same, ok bo
 	switch {
 	case q.running == nil:
 		q.running = c
-		c.turn <- true
+		c.admitted <- true
 	case len(q.waiting) < maxChecks || q.evict(c.failures):
 		q.waiting = append(q.waiting, c)
 	default:
-		c.turn <- false
+		c.admitted <- false
 	}
 	q.mu.Unlock()
 	select {
-	case ok = <-c.turn:
+	case ok = <-c.admitted:
 	case <-ctx.Done():
 		ok = q.abandon(c)
 	}
@@ -96,7 +96,7 @@ func (q *checks) evict(failures float64) bool {
 		return false
 	}
 	q.remove(last)
-	last.turn <- false
+	last.admitted <- false
 	return true
 }
 
@@ -118,7 +118,7 @@ func (q *checks) leave(c *check) {
 		next := slices.MinFunc(q.waiting, byFailures) // of several, the one that came first
 		q.remove(next)
 		q.running = next
-		next.turn <- true
+		next.admitted <- true
 	}
 }
 

@@ -37,7 +37,7 @@ type Gate struct {
 // known must never wait behind guesses; users and hashes do not change while the process runs.
 const (
 	passTime   = 12 * time.Hour
-	mostPassed = 1_000
+	maxPassed = 1_000
 )
 
 // NewGate makes a Gate. Without users and without a proxy it lets nobody in.
@@ -170,7 +170,7 @@ func (g *Gate) hasPassed(id [sha256.Size]byte) bool {
 func (g *Gate) pass(id [sha256.Size]byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.passed) >= mostPassed {
+	if len(g.passed) >= maxPassed {
 		clear(g.passed) // they are checked once more
 	}
 	g.passed[id] = g.now().Add(passTime)

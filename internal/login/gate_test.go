@@ -28,7 +28,7 @@ const rightPassword = "alice's long password"
 func newDesk(t *testing.T, proxy Proxy) *desk {
 	t.Helper()
 	d := &desk{log: &bytes.Buffer{}, now: time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)}
-	users := parse(t, "alice:operate:"+string(nobody(LeastCost)))
+	users := parse(t, "alice:operate:"+string(nobody(MinCost)))
 	if len(proxy.Addresses) > 0 {
 		users = Users{}
 	}
@@ -158,20 +158,20 @@ func TestLimitsForgetAndStayBounded(t *testing.T) {
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	l := NewLimits(func() time.Time { return now })
 	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) } //nolint:gosec // cut on purpose
-	for i := range mostAddresses + 10 {
+	for i := range maxAddresses + 10 {
 		l.Failed(address(i))
 	}
-	if len(l.addresses) != mostAddresses {
-		t.Errorf("got %d addresses in mind, want %d", len(l.addresses), mostAddresses)
+	if len(l.addresses) != maxAddresses {
+		t.Errorf("got %d addresses in mind, want %d", len(l.addresses), maxAddresses)
 	}
 	for range failuresAtOnce {
-		l.Failed(address(mostAddresses + 20))
+		l.Failed(address(maxAddresses + 20))
 	}
-	if l.Wait(address(mostAddresses+30)) == 0 {
+	if l.Wait(address(maxAddresses+30)) == 0 {
 		t.Error("addresses for which there is no room are not limited")
 	}
 	now = now.Add(failuresAtOnce * failureEvery)
-	l.Failed(address(mostAddresses + 40))
+	l.Failed(address(maxAddresses + 40))
 	if len(l.addresses) != 1 {
 		t.Errorf("got %d addresses in mind, want the newest only: the others have nothing to remember", len(l.addresses))
 	}

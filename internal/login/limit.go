@@ -12,7 +12,7 @@ import (
 const (
 	failuresAtOnce = 10
 	failureEvery   = 10 * time.Second
-	mostAddresses  = 10_000 // kept in mind
+	maxAddresses  = 10_000 // kept in mind
 )
 
 // Limits counts the refusals of each remote address: failed logins, or credentials that were not accepted. It keeps
@@ -53,7 +53,7 @@ func (l *Limits) tokens(address netip.Addr) float64 {
 	limiter, ok := l.addresses[network(address)]
 	switch {
 	case ok:
-	case len(l.addresses) < mostAddresses:
+	case len(l.addresses) < maxAddresses:
 		return failuresAtOnce
 	default:
 		limiter = l.others
@@ -67,7 +67,7 @@ func (l *Limits) Failed(address netip.Addr) {
 	defer l.mu.Unlock()
 	now, key := l.now(), network(address)
 	limiter, ok := l.addresses[key]
-	if !ok && len(l.addresses) >= mostAddresses {
+	if !ok && len(l.addresses) >= maxAddresses {
 		for key, other := range l.addresses {
 			if other.TokensAt(now) >= failuresAtOnce { // it has nothing to remember any more
 				delete(l.addresses, key)
@@ -76,7 +76,7 @@ func (l *Limits) Failed(address netip.Addr) {
 	}
 	switch {
 	case ok:
-	case len(l.addresses) < mostAddresses:
+	case len(l.addresses) < maxAddresses:
 		limiter = newLimiter()
 		l.addresses[key] = limiter
 	default:

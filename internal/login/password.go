@@ -9,15 +9,15 @@ import (
 
 const (
 	cost          = 12 // of new hashes: about a fifth of a second
-	leastPassword = 12
+	minPassword = 12
 )
 
 // Hash makes the hash of a password: at least 12 characters, at most the 72 bytes that bcrypt looks at.
 func Hash(password string) (string, error) { return hashAt(password, cost) }
 
 func hashAt(password string, cost int) (string, error) {
-	if len([]rune(password)) < leastPassword {
-		return "", fmt.Errorf("the password is too short: expected at least %d characters", leastPassword)
+	if len([]rune(password)) < minPassword {
+		return "", fmt.Errorf("the password is too short: expected at least %d characters", minPassword)
 	}
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {

@@ -54,8 +54,8 @@ var nameForm = regexp.MustCompile(`^[0-9A-Za-z._@-]{1,64}$`)
 
 // What a hash may cost, in bcrypt's own unit: twice the time for one more. Above the most, a login takes seconds.
 const (
-	LeastCost = 10
-	MostCost  = 15
+	MinCost = 10
+	MaxCost  = 15
 )
 
 // ParseUsers reads users from a text of entries name:right:hash with blanks or line ends between them. right is view or
@@ -71,8 +71,8 @@ func ParseUsers(text string) (Users, error) {
 		switch {
 		case !ValidName(name) || right == None || err != nil:
 			return Users{}, fmt.Errorf("entry %d is not of the form name:view:HASH or name:operate:HASH with a bcrypt hash", i+1)
-		case cost < LeastCost || cost > MostCost:
-			return Users{}, fmt.Errorf("the hash of entry %d has cost %d, expected %d to %d", i+1, cost, LeastCost, MostCost)
+		case cost < MinCost || cost > MaxCost:
+			return Users{}, fmt.Errorf("the hash of entry %d has cost %d, expected %d to %d", i+1, cost, MinCost, MaxCost)
 		case users.cost != 0 && users.cost != cost:
 			return Users{}, errors.New("the hashes differ in cost, so that the time of an answer would tell one user from another")
 		}

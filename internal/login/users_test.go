@@ -57,19 +57,19 @@ func TestUnknownUserCostsAsMuchAsAWrongPassword(t *testing.T) {
 			}
 			return bcrypt.ErrMismatchedHashAndPassword
 		}, name, "wrong")
-		if ok || len(costs) != 1 || costs[0] != LeastCost {
-			t.Errorf("%s: got %v after comparisons of cost %v, want one of cost %d", name, ok, costs, LeastCost)
+		if ok || len(costs) != 1 || costs[0] != MinCost {
+			t.Errorf("%s: got %v after comparisons of cost %v, want one of cost %d", name, ok, costs, MinCost)
 		}
 	}
 	// The hash that stands for nobody is one that bcrypt works through: it fails for the password, not for its form.
-	if err := bcrypt.CompareHashAndPassword(nobody(LeastCost), []byte("x")); err != bcrypt.ErrMismatchedHashAndPassword { //nolint:errorlint // the very value
+	if err := bcrypt.CompareHashAndPassword(nobody(MinCost), []byte("x")); err != bcrypt.ErrMismatchedHashAndPassword { //nolint:errorlint // the very value
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestHash(t *testing.T) {
 	t.Parallel()
-	hash, err := hashAt("correct horse battery", LeastCost)
+	hash, err := hashAt("correct horse battery", MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func FuzzParseUsers(f *testing.F) {
 			return
 		}
 		for name, u := range users.named {
-			if !ValidName(name) || u.right == None || users.cost < LeastCost {
+			if !ValidName(name) || u.right == None || users.cost < MinCost {
 				t.Errorf("accepted %q", text)
 			}
 		}

@@ -32,7 +32,7 @@ type scope struct {
 	certificate purge.CertificateID // 0 for all of the user's
 }
 
-func scopeOf(w purge.Wish) scope { return scope{w.User, w.Certificate} }
+func scopeOf(w purge.Submission) scope { return scope{w.User, w.Certificate} }
 
 // number is the column open_scope of an open request.
 func (s scope) number() int64 { return int64(s.user)<<32 + int64(s.certificate) }
@@ -48,18 +48,18 @@ const acceptTries = 10
 
 // Accept makes or finds a request for each wish: one read of what is there, one INSERT for what is not. An INSERT is made
 // whole or not at all; where another caller makes one of its requests at the same time, all is read again.
-func (s *Store) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+func (s *Store) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	made := map[string]bool{} // keys of requests that this call has made, in any of its tries
 	for try := 1; ; try++ {
-		accepted, err := s.acceptOnce(ctx, wishes, made, try > 1)
+		accepted, err := s.acceptOnce(ctx, submissions, made, try > 1)
 		if err == nil || !lostRace(err) || try == acceptTries {
 			return accepted, err
 		}
 	}
 }
 
-func (s *Store) acceptOnce(ctx context.Context, wishes []purge.Wish, made map[string]bool, again bool) ([]purge.Accepted, error) {
-	known, err := s.lookUp(ctx, wishes)
+func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, made map[string]bool, again bool) ([]purge.Accepted, error) {
+	known, err := s.lookUp(ctx, submissions)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +68,12 @@ func (s *Store) acceptOnce(ctx context.Context, wishes []purge.Wish, made map[st
 			m.fresh = true
 		}
 	}
-	fresh, aliases, err := sortOut(wishes, known)
+	fresh, aliases, err := sortOut(submissions, known)
 	if err != nil {
 		return nil, err
 	}
 	if again { // in one order for all, so that two callers with the same keys wait for each other instead of dead-locking again
-		byKey := func(a, b purge.Wish) int { return cmp.Compare(a.Key, b.Key) }
+		byKey := func(a, b purge.Submission) int { return cmp.Compare(a.Key, b.Key) }
 		slices.SortFunc(fresh, byKey)
 		slices.SortFunc(aliases, byKey)
 	}
@@ -93,13 +93,13 @@ func (s *Store) acceptOnce(ctx context.Context, wishes []purge.Wish, made map[st
 			return nil, err
 		}
 	}
-	return s.answer(ctx, wishes, known)
+	return s.answer(ctx, submissions, known)
 }
 
 // sortOut finds the wishes whose keys are new: those that need a request, and those whose key leads to an open one.
-func sortOut(wishes []purge.Wish, known ledgerSide) (fresh, aliases []purge.Wish, err error) {
+func sortOut(submissions []purge.Submission, known ledgerSide) (fresh, aliases []purge.Submission, err error) {
 	scopes, opening := map[string]scope{}, map[scope]bool{}
-	for _, w := range wishes {
+	for _, w := range submissions {
 		sc := scopeOf(w)
 		before, asked := scopes[w.Key]
 		if (asked && before != sc) || (known.keys[w.Key] != nil && known.keys[w.Key].scope != sc) {
@@ -117,12 +117,12 @@ func sortOut(wishes []purge.Wish, known ledgerSide) (fresh, aliases []purge.Wish
 	return fresh, aliases, nil
 }
 
-func keyTaken(w purge.Wish) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
+func keyTaken(w purge.Submission) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
 
 // lookUp reads the requests to which the keys of wishes lead, and the open ones of their scopes.
-func (s *Store) lookUp(ctx context.Context, wishes []purge.Wish) (ledgerSide, error) {
-	known := ledgerSide{keys: make(map[string]*met, len(wishes)), open: make(map[scope]*met, len(wishes))}
-	for part := range slices.Chunk(wishes, acceptBatch) {
+func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (ledgerSide, error) {
+	known := ledgerSide{keys: make(map[string]*met, len(submissions)), open: make(map[scope]*met, len(submissions))}
+	for part := range slices.Chunk(submissions, acceptBatch) {
 		keys, scopes := make([]any, len(part)), make([]any, len(part))
 		for i, w := range part {
 			keys[i], scopes[i] = w.Key, scopeOf(w).number()
@@ -158,7 +158,7 @@ func (s *Store) lookUp(ctx context.Context, wishes []purge.Wish) (ledgerSide, er
 }
 
 // boundKeys refuses keys beyond purge.MaxKeys of one request.
-func (s *Store) boundKeys(ctx context.Context, aliases []purge.Wish, known ledgerSide) error {
+func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known ledgerSide) error {
 	more := map[purge.RequestID]int{}
 	var ids []any
 	for _, w := range aliases {
@@ -205,19 +205,19 @@ func lostRace(err error) bool {
 
 // insert makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow each
 // other; where they do not (a cluster counts in steps), the others are looked up.
-func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known ledgerSide) error {
+func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
 	var q script
-	args := make([]any, 0, 10*len(wishes))
-	for _, w := range wishes {
+	args := make([]any, 0, 10*len(submissions))
+	for _, w := range submissions {
 		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cut(w.AcceptMissing, 128), cut(w.AcceptShared, 128),
 			now, now, now)
 	}
 	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, accept_missing_by, accept_shared_by,"+
-		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(wishes)), args...)
-	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(wishes))
+		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(submissions)), args...)
+	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(submissions))
 	whole := q.packets(q.size)[0]
-	ids := make(map[string]purge.RequestID, len(wishes))
+	ids := make(map[string]purge.RequestID, len(submissions))
 	err := each(ctx, s.sql, func(rows *sql.Rows) error {
 		var id purge.RequestID
 		var key string
@@ -228,8 +228,8 @@ func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known ledgerSid
 	if err != nil {
 		return classify("writing requests to the ledger", err)
 	}
-	var missing []purge.Wish
-	for _, w := range wishes {
+	var missing []purge.Submission
+	for _, w := range submissions {
 		if ids[w.Key] == 0 {
 			missing = append(missing, w)
 			continue
@@ -255,18 +255,18 @@ func (s *Store) insert(ctx context.Context, wishes []purge.Wish, known ledgerSid
 }
 
 // made adds the request that was made for a wish.
-func (k ledgerSide) made(w purge.Wish, m *met) { k.keys[w.Key], k.open[m.scope] = m, m }
+func (k ledgerSide) made(w purge.Submission, m *met) { k.keys[w.Key], k.open[m.scope] = m, m }
 
 // insertKeys makes the keys of wishes lead to the open requests of their scopes.
-func (s *Store) insertKeys(ctx context.Context, wishes []purge.Wish, known ledgerSide) error {
+func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
-	args := make([]any, 0, 4*len(wishes))
-	for _, w := range wishes {
+	args := make([]any, 0, 4*len(submissions))
+	for _, w := range submissions {
 		m := known.open[scopeOf(w)]
 		args = append(args, w.Key, m.id, cut(w.By, 160), now)
 		known.keys[w.Key] = m
 	}
-	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(wishes)) //nolint:gosec // a text of our own
+	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(submissions)) //nolint:gosec // a text of our own
 	_, err := s.sql.ExecContext(ctx, text, args...)
 	return classify("writing idempotency keys to the ledger", err)
 }
@@ -276,7 +276,7 @@ func (s *Store) insertKeys(ctx context.Context, wishes []purge.Wish, known ledge
 var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was opened meanwhile"}
 
 // meets is the request that a wish meets: that of its key, or, if that has ended, the open one of its scope.
-func (k ledgerSide) meets(w purge.Wish) *met {
+func (k ledgerSide) meets(w purge.Submission) *met {
 	m := k.keys[w.Key]
 	if open := k.open[scopeOf(w)]; open != nil && (m == nil || m.state.Ended() && !w.Replay) {
 		return open
@@ -285,14 +285,14 @@ func (k ledgerSide) meets(w purge.Wish) *met {
 }
 
 // answer tells each wish what it met, as if one had been accepted after the other, and opens ended requests again.
-func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known ledgerSide) ([]purge.Accepted, error) {
-	left, err := s.leftToDo(ctx, wishes, known)
+func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted, error) {
+	left, err := s.leftToDo(ctx, submissions, known)
 	if err != nil {
 		return nil, err
 	}
-	accepted := make([]purge.Accepted, len(wishes))
+	accepted := make([]purge.Accepted, len(submissions))
 	again, open := map[purge.Reopening][]purge.RequestID{}, map[purge.Reopening][]purge.RequestID{}
-	for i, w := range wishes {
+	for i, w := range submissions {
 		m := known.meets(w)
 		a := purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
 		switch {
@@ -328,10 +328,10 @@ func (s *Store) answer(ctx context.Context, wishes []purge.Wish, known ledgerSid
 }
 
 // leftToDo asks what still has references, of that whose requests are done.
-func (s *Store) leftToDo(ctx context.Context, wishes []purge.Wish, known ledgerSide) (map[scope]bool, error) {
+func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, known ledgerSide) (map[scope]bool, error) {
 	var users []purge.UserID
 	var certificates []scope
-	for _, w := range wishes {
+	for _, w := range submissions {
 		switch {
 		case known.meets(w).state != purge.Done || w.Replay:
 		case w.Certificate != 0:

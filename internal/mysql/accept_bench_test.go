@@ -21,7 +21,7 @@ func BenchmarkAccept(b *testing.B) {
 				first := purge.UserID(1)
 				calls := 0
 				for b.Loop() {
-					if _, err := f.Accept(b.Context(), wishesOf(first, first+n-1)); err != nil {
+					if _, err := f.Accept(b.Context(), submissionsOf(first, first+n-1)); err != nil {
 						b.Fatal(err)
 					}
 					if !known {

@@ -13,13 +13,13 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
 
-// wishesOf makes a wish for each of the users first to last.
-func wishesOf(first, last purge.UserID) []purge.Wish {
-	var wishes []purge.Wish
+// submissionsOf makes a wish for each of the users first to last.
+func submissionsOf(first, last purge.UserID) []purge.Submission {
+	var submissions []purge.Submission
 	for user := first; user <= last; user++ {
-		wishes = append(wishes, purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill})
+		submissions = append(submissions, purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill})
 	}
-	return wishes
+	return submissions
 }
 
 // TestManyAcceptTheSameAtOnce: with their keys in different orders, INSERTs of the same keys dead-lock each other.
@@ -32,7 +32,7 @@ func TestManyAcceptTheSameAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range callers {
 		wg.Go(func() {
-			mine := wishesOf(1, users)
+			mine := submissionsOf(1, users)
 			rand.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] }) //nolint:gosec // any order will do
 			<-start
 			var err error
@@ -82,9 +82,9 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last purge.RequestID
-	for name, wishes := range map[string][]purge.Wish{"one": wishesOf(1, 1), "a batch": wishesOf(1001, 1500)} {
+	for name, submissions := range map[string][]purge.Submission{"one": submissionsOf(1, 1), "a batch": submissionsOf(1001, 1500)} {
 		before := writes.Load()
-		accepted, err := f.Accept(t.Context(), wishes)
+		accepted, err := f.Accept(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 		}
 		last = accepted[len(accepted)-1].Request
 		before = writes.Load()
-		if accepted, err = f.Accept(t.Context(), wishes); err != nil || accepted[0].Found != "queued" {
+		if accepted, err = f.Accept(t.Context(), submissions); err != nil || accepted[0].Found != "queued" {
 			t.Fatalf("%s, again: got %+v, %v", name, accepted[0], err)
 		}
 		if got := writes.Load() - before; got > 1 {
@@ -113,7 +113,7 @@ func TestAcceptingAgainUsesUpNoIDs(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	last := purge.RequestID(0)
 	for user := purge.UserID(10); user <= 100; user += 10 {
-		accepted, err := f.Accept(t.Context(), wishesOf(1, user)) // most of them known
+		accepted, err := f.Accept(t.Context(), submissionsOf(1, user)) // most of them known
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,11 +130,11 @@ func TestAcceptingAgainUsesUpNoIDs(t *testing.T) {
 func TestIDsThatDoNotFollowEachOther(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
-	if _, err := f.Accept(t.Context(), wishesOf(1, 50)); err != nil {
+	if _, err := f.Accept(t.Context(), submissionsOf(1, 50)); err != nil {
 		t.Fatal(err)
 	}
 	f.exec("CREATE TRIGGER " + f.db.Ledger + ".scatter BEFORE INSERT ON " + f.db.Ledger + ".requests FOR EACH ROW SET NEW.id = UUID_SHORT()")
-	accepted, err := f.Accept(t.Context(), wishesOf(1, 100))
+	accepted, err := f.Accept(t.Context(), submissionsOf(1, 100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,8 +156,8 @@ func TestOpeningAgainLeavesOneOpen(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	user, other := f.NewUser(purge.Retirement{}), f.NewUser(purge.Retirement{})
 	var ids []purge.RequestID
-	for _, w := range []purge.Wish{{User: user, Key: "a"}, {User: user, Key: "b"}, {User: other, Key: "c", By: "token portal"}} {
-		a := must(f.Accept(t.Context(), []purge.Wish{w}))[0]
+	for _, w := range []purge.Submission{{User: user, Key: "a"}, {User: user, Key: "b"}, {User: other, Key: "c", By: "token portal"}} {
+		a := must(f.Accept(t.Context(), []purge.Submission{w}))[0]
 		attempt := must(f.Begin(t.Context(), purge.Task{Request: a.Request, User: a.User}))
 		must(f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
 		ids = append(ids, a.Request)

@@ -29,7 +29,7 @@ const idD, idV = purgetest.DownloadID, purgetest.VerifyID
 // purgeUser runs a whole purge of a user on the fixture and a fake bucket.
 func (f *fixture) purgeUser(user purge.UserID) purge.Result {
 	f.t.Helper()
-	accepted, err := f.Accept(f.t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(f.t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestAPurgeTakesFiveRoundTrips(t *testing.T) {
 	}
 	for name, certificates := range map[string]int{"one certificate": 1, "twenty certificates": 20} {
 		user := f.NewUser(purgetest.Retiring)
-		accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+		accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestTheEnqueuersPasswordEndsNoRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purgetest.Retiring)
-	id := must(f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}))[0].Request
+	id := must(f.Accept(t.Context(), []purge.Submission{{User: user, Key: "k"}}))[0].Request
 	enqueuer, err := sql.Open("mysql", f.db.LedgerDSN(f.accounts.Enqueuer))
 	if err != nil {
 		t.Fatal(err)
@@ -301,7 +301,7 @@ func TestARequestNeverStartsBeforeItWasOpened(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purge.Retirement{UserExists: true})
-	accepted, err := f.Accept(t.Context(), wishesOf(user, user))
+	accepted, err := f.Accept(t.Context(), submissionsOf(user, user))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,7 +448,7 @@ func TestEvidenceSaysWhatWasCleared(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purgetest.Retiring)
 	ref := f.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: "k", Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -504,7 +504,7 @@ func TestTheSessionDoesNotTrustTheDSN(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	store := f.open(f.db.LedgerDSN(f.accounts.Enqueuer) + "?autocommit=0&sql_mode=%27NO_BACKSLASH_ESCAPES%27")
-	if _, err := store.Accept(t.Context(), []purge.Wish{{User: 1, Key: "a", Source: purge.SourceCLI}}); err != nil {
+	if _, err := store.Accept(t.Context(), []purge.Submission{{User: 1, Key: "a", Source: purge.SourceCLI}}); err != nil {
 		t.Fatal(err)
 	}
 	if rows := f.db.DumpTable(t, f.db.Ledger+".requests"); len(rows) != 1 {
@@ -527,7 +527,7 @@ func TestAFailingScriptLeavesNothingBehind(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) { c.MaxOpenConnections = 1 })
 	user := f.NewUser(purgetest.Retiring)
 	ref := f.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: "k", Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -558,7 +558,7 @@ func TestDeadlockIsTransient(t *testing.T) {
 	user := f.NewUser(purgetest.Retiring)
 	first := f.NewReference(user, purge.Live, idD, idV, "")
 	second := f.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: "k", Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: "k", Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -647,11 +647,11 @@ func TestLongListsAreReadByPages(t *testing.T) {
 	t.Parallel()
 	const n = 1203 // more than two pages
 	f := newFixture(t, lms.UTF8MB4)
-	var wishes []purge.Wish
+	var submissions []purge.Submission
 	for i := range n {
-		wishes = append(wishes, purge.Wish{User: purge.UserID(i + 1), Key: purge.DefaultKey(purge.UserID(i + 1)), Source: purge.SourceBackfill})
+		submissions = append(submissions, purge.Submission{User: purge.UserID(i + 1), Key: purge.DefaultKey(purge.UserID(i + 1)), Source: purge.SourceBackfill})
 	}
-	accepted, err := f.Accept(t.Context(), wishes)
+	accepted, err := f.Accept(t.Context(), submissions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,13 +50,13 @@ func TestOldKeysAreForgotten(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purge.Retirement{})
-	first := purge.Wish{User: user, Key: "first", Source: purge.SourceAPI}
-	var wishes []purge.Wish
+	first := purge.Submission{User: user, Key: "first", Source: purge.SourceAPI}
+	var submissions []purge.Submission
 	for n := range 600 {
-		wishes = append(wishes, purge.Wish{User: user, Key: fmt.Sprint("key", n), Source: purge.SourceAPI})
+		submissions = append(submissions, purge.Submission{User: user, Key: fmt.Sprint("key", n), Source: purge.SourceAPI})
 	}
-	must(f.Accept(t.Context(), append([]purge.Wish{first}, wishes...)))
-	for _, w := range wishes {
+	must(f.Accept(t.Context(), append([]purge.Submission{first}, submissions...)))
+	for _, w := range submissions {
 		if _, _, err := f.enqueuer.SameBody(t.Context(), w.Key, [32]byte{}); err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestOldKeysAreForgotten(t *testing.T) {
 			t.Errorf("%s: got %d rows, want %d", table, len(rows), want)
 		}
 	}
-	if again := must(f.Accept(t.Context(), wishes[:2])); again[0].Request != again[1].Request || again[1].Found != "queued" {
+	if again := must(f.Accept(t.Context(), submissions[:2])); again[0].Request != again[1].Request || again[1].Found != "queued" {
 		t.Errorf("a forgotten key: got %+v, want it to lead to the open request again", again)
 	}
 }

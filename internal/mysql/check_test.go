@@ -98,7 +98,7 @@ func TestNothingIsDeletedThatCannotBeRecorded(t *testing.T) {
 	f := byStatement(t)
 	user := f.NewUser(purgetest.Retiring)
 	f.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func newClearing(t *testing.T) *clearing {
 	})
 	user := c.NewUser(purgetest.Retiring)
 	c.ref = c.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := c.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := c.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func TestWithOpenRequests(t *testing.T) {
 		if key == "none" {
 			continue
 		}
-		accepted, err := f.Accept(t.Context(), []purge.Wish{
+		accepted, err := f.Accept(t.Context(), []purge.Submission{
 			{User: user, Key: key + "1", Source: purge.SourceCLI}, {User: user, Key: key + "2", Source: purge.SourceCLI},
 		})
 		if err != nil {

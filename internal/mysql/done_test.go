@@ -16,10 +16,10 @@ func TestAnAttemptLocksItsOwnRequestOnly(t *testing.T) {
 	requests := f.db.Ledger + ".requests"
 	user := f.NewUser(purgetest.Retiring)
 	ref := f.NewReference(user, purge.Live, idD, idV, "")
-	ended := must(f.Accept(t.Context(), []purge.Wish{{User: user, Key: "ended", Source: purge.SourceCLI}}))[0]
+	ended := must(f.Accept(t.Context(), []purge.Submission{{User: user, Key: "ended", Source: purge.SourceCLI}}))[0]
 	earlier := must(f.Begin(t.Context(), purge.Task{Request: ended.Request, User: user}))
 	must(f.Record(t.Context(), earlier, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-	accepted := must(f.Accept(t.Context(), []purge.Wish{
+	accepted := must(f.Accept(t.Context(), []purge.Submission{
 		{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI},
 		{User: user, Certificate: ref.CertificateID, Key: "one", Source: purge.SourceCLI},
 	}))

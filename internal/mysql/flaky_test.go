@@ -78,7 +78,7 @@ func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 			download, verify := storeFour(cloud, user)
 			f.NewReference(user, purge.Live, download, verify, "")
 			f.NewReference(user, purge.History, download, verify, "")
-			accepted, err := f.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+			accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,7 +24,7 @@ import (
 func (f *fixture) begun() purge.Attempt {
 	f.t.Helper()
 	user := f.NewUser(purgetest.Retiring)
-	accepted, err := f.Accept(f.t.Context(), []purge.Wish{{
+	accepted, err := f.Accept(f.t.Context(), []purge.Submission{{
 		User: user, Key: purge.DefaultKey(user),
 		Source: purge.SourceCLI,
 	}})
@@ -133,14 +133,14 @@ func TestAReadOnlyServerIsNamedAndLeft(t *testing.T) {
 	before := f.connections() // at least one: begun accepts a request
 	f.exec("SET GLOBAL read_only = 1")
 	user := f.NewUser(purgetest.Retiring)
-	wish := []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
-	_, err := f.Accept(t.Context(), wish)
+	submission := []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
+	_, err := f.Accept(t.Context(), submission)
 	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1290") ||
 		!strings.Contains(err.Error(), "--read-only") {
 		t.Errorf("got %v, want the server's reason", err)
 	}
 	f.exec("SET GLOBAL read_only = 0")
-	if _, err := f.Accept(t.Context(), wish); err != nil {
+	if _, err := f.Accept(t.Context(), submission); err != nil {
 		t.Errorf("writable again: %v", err)
 	}
 	for _, id := range f.connections() {

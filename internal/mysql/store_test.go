@@ -65,8 +65,8 @@ func (f *fixture) dsn() string        { return f.db.LedgerDSN(f.accounts.Worker)
 func (f *fixture) migrateDSN() string { return f.db.LedgerDSN(f.accounts.Migrate) }
 
 // Accept implements purge.Requests.
-func (f *fixture) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	return f.enqueuer.Accept(ctx, wishes)
+func (f *fixture) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	return f.enqueuer.Accept(ctx, submissions)
 }
 
 // Reopen is the enqueuer's.
@@ -102,7 +102,7 @@ func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	return store
 }
 
-// NewUser implements purgetest.Shelf.
+// NewUser implements purgetest.StoreUnderTest.
 func (f *fixture) NewUser(r purge.Retirement) purge.UserID {
 	name := fmt.Sprintf("learner%d", accounts.Add(1))
 	id := f.db.AddUser(f.t, name)
@@ -115,7 +115,7 @@ func (f *fixture) NewUser(r purge.Retirement) purge.UserID {
 	return purge.UserID(id)
 }
 
-// NewReference implements purgetest.Shelf.
+// NewReference implements purgetest.StoreUnderTest.
 func (f *fixture) NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference {
 	c := sandboxtest.Certificate{UserID: int(user), DownloadUUID: download, VerifyUUID: verify, DownloadURL: url}
 	ref := purge.Reference{Table: table, DownloadUUID: download, VerifyUUID: verify, DownloadURL: url}
@@ -129,20 +129,20 @@ func (f *fixture) NewReference(user purge.UserID, table purge.Table, download, v
 	return ref
 }
 
-// ReplaceURL implements purgetest.Shelf.
+// ReplaceURL implements purgetest.StoreUnderTest.
 func (f *fixture) ReplaceURL(ref purge.Reference, url string) { f.replace(ref, "download_url", url) }
 
-// ReplaceVerify implements purgetest.Shelf.
+// ReplaceVerify implements purgetest.StoreUnderTest.
 func (f *fixture) ReplaceVerify(ref purge.Reference, verify string) {
 	f.replace(ref, "verify_uuid", verify)
 }
 
-// ReplaceDownload implements purgetest.Shelf.
+// ReplaceDownload implements purgetest.StoreUnderTest.
 func (f *fixture) ReplaceDownload(ref purge.Reference, download string) {
 	f.replace(ref, "download_uuid", download)
 }
 
-// ReadOwners implements purgetest.Shelf. It reads all rows once more.
+// ReadOwners implements purgetest.StoreUnderTest. It reads all rows once more.
 func (f *fixture) ReadOwners() {
 	f.t.Helper()
 	if err := f.WalkOwners(f.t.Context(), 0, func(mysql.Walk) {}); err != nil {
@@ -150,7 +150,7 @@ func (f *fixture) ReadOwners() {
 	}
 }
 
-// LapseLease implements purgetest.Shelf.
+// LapseLease implements purgetest.StoreUnderTest.
 func (f *fixture) LapseLease(request purge.RequestID) {
 	f.exec("UPDATE "+f.db.Ledger+".requests SET leased_until = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND WHERE id = ?", request)
 }
@@ -168,7 +168,7 @@ func TestStoreIsAShelf(t *testing.T) {
 	for name, charset := range map[string]lms.Charset{"utf8mb4": lms.UTF8MB4, "utf8mb3": lms.UTF8MB3, "mixed": lms.Mixed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			purgetest.Shelves(t, func(t *testing.T) purgetest.Shelf {
+			purgetest.TestStore(t, func(t *testing.T) purgetest.StoreUnderTest {
 				t.Helper()
 				return newFixture(t, charset)
 			})

@@ -123,7 +123,7 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 		}
 	}
 	// Of two open requests of a user, the older one stands for both.
-	both, err := f.Accept(t.Context(), []purge.Wish{
+	both, err := f.Accept(t.Context(), []purge.Submission{
 		{User: twice, Key: "second", Source: purge.SourceAPI, Replay: true},
 		{User: twice, Key: "second", Source: purge.SourceAPI},
 		{User: twice, Key: purge.DefaultKey(twice), Source: purge.SourceCLI},
@@ -132,7 +132,7 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 		both[1].Request == both[0].Request || both[1].Found != "running" {
 		t.Errorf("two open requests of one user: got %+v, %v", both, err)
 	}
-	accepted, err := f.Accept(t.Context(), []purge.Wish{
+	accepted, err := f.Accept(t.Context(), []purge.Submission{
 		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI}, {User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},
 	})
 	if err != nil || accepted[0].Found != purge.Found(purge.Queued) || accepted[1].Found != purge.Found(purge.Done) || accepted[0].Certificate != 0 {

@@ -66,7 +66,7 @@ func TestStandings(t *testing.T) {
 	}
 	begin := func(id purge.UserID, key string) purge.Attempt {
 		t.Helper()
-		accepted, err := f.Accept(t.Context(), []purge.Wish{{User: id, Key: key, Source: purge.SourceCLI}})
+		accepted, err := f.Accept(t.Context(), []purge.Submission{{User: id, Key: key, Source: purge.SourceCLI}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Wish is somebody's wish that a user be purged, before it is accepted.
-type Wish struct {
+// Submission is somebody's wish that a user be purged, before it is accepted.
+type Submission struct {
 	User        UserID
 	Certificate CertificateID // this one only; 0 for all of the user's
 	Key         string        // idempotency key; DefaultKey or CertificateKey unless the caller gave one
@@ -28,13 +28,13 @@ type Wish struct {
 
 // Reopening says on whose word an ended request is opened again, and what they accept in this run.
 type Reopening struct {
-	By            string // as Wish.By
-	AcceptMissing string // as Wish.AcceptMissing
-	AcceptShared  string // as Wish.AcceptShared
+	By            string // as Submission.By
+	AcceptMissing string // as Submission.AcceptMissing
+	AcceptShared  string // as Submission.AcceptShared
 }
 
 // Reopening is what the wish means for a request that has ended.
-func (w Wish) Reopening() Reopening { return Reopening{w.By, w.AcceptMissing, w.AcceptShared} }
+func (w Submission) Reopening() Reopening { return Reopening{w.By, w.AcceptMissing, w.AcceptShared} }
 
 // Found says in which state a wish met its request.
 type Found string
@@ -81,7 +81,7 @@ type Requests interface {
 	// or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to
 	// a wish in the same call, about another user or another certificate is ErrKeyTaken. After either error nothing is
 	// accepted.
-	Accept(ctx context.Context, wishes []Wish) ([]Accepted, error)
+	Accept(ctx context.Context, submissions []Submission) ([]Accepted, error)
 }
 
 // Tasks is the queue's entrance.
@@ -127,7 +127,7 @@ func CertificateKey(certificate CertificateID) string {
 
 // HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller can
 // use it up.
-func (w Wish) HasOwnKey() bool {
+func (w Submission) HasOwnKey() bool {
 	return w.Key != DefaultKey(w.User) && (w.Certificate == 0 || w.Key != CertificateKey(w.Certificate))
 }
 

@@ -2,18 +2,18 @@ package purge
 
 import "sync"
 
-// crew is the goroutines of one attempt. They stay from one wave of calls to the next, because a new goroutine begins with a
+// pool is the goroutines of one attempt. They stay from one wave of calls to the next, because a new goroutine begins with a
 // small stack, which is copied several times until a call to the store fits: that took a twelfth of a worker's
 // processor time.
-type crew struct{ jobs chan func() }
+type pool struct{ jobs chan func() }
 
-func newCrew() crew { return crew{make(chan func())} }
+func newPool() pool { return pool{make(chan func())} }
 
 // leave sends everybody home.
-func (c crew) leave() { close(c.jobs) }
+func (c pool) leave() { close(c.jobs) }
 
 // do has somebody do a job: whoever is idle, or somebody new.
-func (c crew) do(job func()) {
+func (c pool) do(job func()) {
 	select {
 	case c.jobs <- job:
 	default:
@@ -28,7 +28,7 @@ func (c crew) do(job func()) {
 
 // each calls do for all items at the same time, for one of them in the caller's goroutine, and waits for the last. The
 // store limits how many calls are under way.
-func each[T any](c crew, items []T, do func(T)) {
+func each[T any](c pool, items []T, do func(T)) {
 	if len(items) == 0 {
 		return
 	}

@@ -19,14 +19,14 @@ func TestTheEarliestDateIsWaitedFor(t *testing.T) {
 		cloud.Put(files[i])
 		cloud.Lock(files[i], earliest.Add(time.Duration(days-1)*24*time.Hour))
 	}
-	books := purgetest.NewBooks()
-	user := books.NewUser(purgetest.Retiring)
-	books.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
-	if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: "k"}}); err != nil {
+	store := purgetest.NewFakeStore()
+	user := store.NewUser(purgetest.Retiring)
+	store.NewReference(user, purge.Live, purgetest.DownloadID, purgetest.VerifyID, "")
+	if _, err := store.Accept(t.Context(), []purge.Submission{{User: user, Key: "k"}}); err != nil {
 		t.Fatal(err)
 	}
 	purger := purge.Purger{
-		Users: books, Ledger: books, Objects: cloud, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+		Users: store, Ledger: store, Objects: cloud, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 	}
 	_, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 	if e, ok := errors.AsType[*purge.Error](err); !ok || e.Class != purge.Retained || !e.Until.Equal(earliest) {

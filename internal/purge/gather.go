@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// gatherLanes is how many batches are accepted at a time: one is written into the ledger while the tasks of another
+	// gatherWorkers is how many batches are accepted at a time: one is written into the ledger while the tasks of another
 	// go into the queue.
-	gatherLanes = 2
+	gatherWorkers = 2
 	// gatherLimit bounds the acceptance of one batch, for which its callers' contexts do not speak. It is longer than
 	// anybody should have to wait.
 	gatherLimit = time.Minute
@@ -26,12 +26,12 @@ type Gather struct {
 
 	mu      sync.Mutex
 	waiting []*call
-	lanes   int // how many are at work
+	workers   int // how many are at work
 }
 
 // call is one caller's.
 type call struct {
-	wishes []Wish
+	submissions []Submission
 	answer chan answer // holds one, so that nobody waits for a caller who has left
 }
 
@@ -45,18 +45,18 @@ func NewGather(intake Intake) *Gather { return &Gather{intake: intake} }
 
 // Accept does what Intake's does. A caller whose context ends leaves without an answer; its wishes may be accepted all
 // the same.
-func (g *Gather) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
-	if err := errors.Join(ctx.Err(), checkWishes(wishes)); err != nil {
+func (g *Gather) Accept(ctx context.Context, submissions []Submission) ([]Accepted, error) {
+	if err := errors.Join(ctx.Err(), checkSubmissions(submissions)); err != nil {
 		return nil, err
 	}
-	if len(wishes) >= MaxBatch { // a batch by itself
-		return g.intake.Accept(ctx, wishes)
+	if len(submissions) >= MaxBatch { // a batch by itself
+		return g.intake.Accept(ctx, submissions)
 	}
-	c := &call{wishes: wishes, answer: make(chan answer, 1)}
+	c := &call{submissions: submissions, answer: make(chan answer, 1)}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
-	if g.lanes < gatherLanes {
-		g.lanes++
+	if g.workers < gatherWorkers {
+		g.workers++
 		go g.work(context.WithoutCancel(ctx))
 	}
 	g.mu.Unlock()
@@ -71,9 +71,9 @@ func (g *Gather) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) 
 	}
 }
 
-// checkWishes keeps out what the ledger would refuse, together with everybody else's.
-func checkWishes(wishes []Wish) error {
-	for _, w := range wishes {
+// checkSubmissions keeps out what the ledger would refuse, together with everybody else's.
+func checkSubmissions(submissions []Submission) error {
+	for _, w := range submissions {
 		if !w.User.Valid() || w.Key == "" || len(w.Key) > maxLedgerKey {
 			return fmt.Errorf("user %d: the wish has no valid user and key", w.User)
 		}
@@ -98,15 +98,15 @@ func (g *Gather) work(ctx context.Context) {
 func (g *Gather) next() []*call {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wishes, n := 0, 0
-	for n < len(g.waiting) && wishes+len(g.waiting[n].wishes) <= MaxBatch {
-		wishes += len(g.waiting[n].wishes)
+	submissions, n := 0, 0
+	for n < len(g.waiting) && submissions+len(g.waiting[n].submissions) <= MaxBatch {
+		submissions += len(g.waiting[n].submissions)
 		n++
 	}
 	calls := slices.Clone(g.waiting[:n])
 	g.waiting = slices.Delete(g.waiting, 0, n)
 	if n == 0 {
-		g.lanes--
+		g.workers--
 	}
 	return calls
 }
@@ -114,11 +114,11 @@ func (g *Gather) next() []*call {
 // accept accepts the wishes of all, and answers each. A key that is taken, or one too many, fails the whole batch, in which
 // nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
 func (g *Gather) accept(ctx context.Context, calls []*call) {
-	var wishes []Wish
+	var submissions []Submission
 	for _, c := range calls {
-		wishes = append(wishes, c.wishes...)
+		submissions = append(submissions, c.submissions...)
 	}
-	accepted, err := g.intake.Accept(ctx, wishes)
+	accepted, err := g.intake.Accept(ctx, submissions)
 	if (errors.Is(err, ErrKeyTaken) || errors.Is(err, ErrTooManyKeys)) && len(calls) > 1 {
 		half := len(calls) / 2
 		g.accept(ctx, calls[:half])
@@ -130,7 +130,7 @@ func (g *Gather) accept(ctx context.Context, calls []*call) {
 			c.answer <- answer{err: err}
 			continue
 		}
-		n := len(c.wishes)
+		n := len(c.submissions)
 		c.answer <- answer{accepted[:n:n], notQueued(accepted[:n], err)}
 		accepted = accepted[n:]
 	}

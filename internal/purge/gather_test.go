@@ -18,7 +18,7 @@ import (
 // held makes the ledger wait at each call until released.
 func (d *desk) held() (release func()) {
 	gate := make(chan struct{})
-	d.ledger = func(ctx context.Context, _ int, _ []purge.Wish) error {
+	d.ledger = func(ctx context.Context, _ int, _ []purge.Submission) error {
 		select {
 		case <-gate:
 			return nil
@@ -36,7 +36,7 @@ func TestWhoComesAloneDoesNotWait(t *testing.T) {
 		g := purge.NewGather(d.intake())
 		start := time.Now()
 		for user := range purge.UserID(10) {
-			accepted, err := g.Accept(t.Context(), wishesOf(user+1, user+1))
+			accepted, err := g.Accept(t.Context(), submissionsOf(user+1, user+1))
 			if err != nil || len(accepted) != 1 || accepted[0].Found != purge.FoundNew {
 				t.Errorf("got %v, %v", accepted, err)
 			}
@@ -57,16 +57,16 @@ func TestManyCallersShareFewBatches(t *testing.T) {
 		var fresh atomic.Int64
 		for n := range purge.UserID(callers) {
 			go func() {
-				wishes := wishesOf(n+1, n+1)
+				submissions := submissionsOf(n+1, n+1)
 				if n%2 == 1 {
-					wishes = append(wishesOf(5000, 5000), wishes...) // half of them ask for the same user too
+					submissions = append(submissionsOf(5000, 5000), submissions...) // half of them ask for the same user too
 				}
-				accepted, err := g.Accept(t.Context(), wishes)
+				accepted, err := g.Accept(t.Context(), submissions)
 				if err != nil {
 					t.Errorf("accepting: %v", err)
 					return
 				}
-				expectOwn(t, wishes, accepted)
+				expectOwn(t, submissions, accepted)
 				if accepted[0].User == 5000 && accepted[0].Found == purge.FoundNew {
 					fresh.Add(1)
 				}
@@ -95,12 +95,12 @@ func TestWhoAsksForMuchIsABatchAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		g := purge.NewGather(d.intake())
-		wishes := wishesOf(1, 1203)
-		accepted, err := g.Accept(t.Context(), wishes)
+		submissions := submissionsOf(1, 1203)
+		accepted, err := g.Accept(t.Context(), submissions)
 		if err != nil || len(d.batches) != 3 {
 			t.Errorf("got %d batches, %v; want 3", len(d.batches), err)
 		}
-		expectOwn(t, wishes, accepted)
+		expectOwn(t, submissions, accepted)
 	})
 }
 
@@ -109,23 +109,23 @@ func TestATakenKeyIsItsCallersAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		if _, err := d.books.Accept(t.Context(), []purge.Wish{{User: 9001, Key: "ticket"}}); err != nil {
+		if _, err := d.store.Accept(t.Context(), []purge.Submission{{User: 9001, Key: "ticket"}}); err != nil {
 			t.Fatal(err)
 		}
 		release := d.held()
 		g := purge.NewGather(d.intake())
 		for n := range purge.UserID(400) {
 			go func() {
-				wishes, guilty := wishesOf(n+1, n+1), n == 17 || n == 200 || n == 399
+				submissions, guilty := submissionsOf(n+1, n+1), n == 17 || n == 200 || n == 399
 				if guilty {
-					wishes[0].Key = "ticket"
+					submissions[0].Key = "ticket"
 				}
-				accepted, err := g.Accept(t.Context(), wishes)
+				accepted, err := g.Accept(t.Context(), submissions)
 				if guilty != errors.Is(err, purge.ErrKeyTaken) || (!guilty && err != nil) {
 					t.Errorf("user %d, with a taken key: %v: got %v", n+1, guilty, err)
 				}
 				if err == nil {
-					expectOwn(t, wishes, accepted)
+					expectOwn(t, submissions, accepted)
 				}
 			}()
 		}
@@ -148,7 +148,7 @@ func TestATooManyKeyIsItsCallersAlone(t *testing.T) {
 		d := newDesk(t)
 		const user = 9001
 		for n := range purge.MaxKeys + 1 {
-			if _, err := d.books.Accept(t.Context(), []purge.Wish{{User: user, Key: fmt.Sprint("k", n)}}); err != nil {
+			if _, err := d.store.Accept(t.Context(), []purge.Submission{{User: user, Key: fmt.Sprint("k", n)}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -156,14 +156,14 @@ func TestATooManyKeyIsItsCallersAlone(t *testing.T) {
 		g := purge.NewGather(d.intake())
 		for n := range purge.UserID(40) {
 			go func() {
-				wishes, guilty := wishesOf(n+1, n+1), n == 17
+				submissions, guilty := submissionsOf(n+1, n+1), n == 17
 				switch n {
 				case 17:
-					wishes[0].User, wishes[0].Key = user, "one more"
+					submissions[0].User, submissions[0].Key = user, "one more"
 				case 18: // another caller, such as the driver, without a key of its own
-					wishes[0].User, wishes[0].Key = user, purge.DefaultKey(user)
+					submissions[0].User, submissions[0].Key = user, purge.DefaultKey(user)
 				}
-				_, err := g.Accept(t.Context(), wishes)
+				_, err := g.Accept(t.Context(), submissions)
 				if guilty != errors.Is(err, purge.ErrTooManyKeys) || (!guilty && err != nil) {
 					t.Errorf("user %d, with a key too many: %v: got %v", n+1, guilty, err)
 				}
@@ -190,7 +190,7 @@ func TestWhoLeavesTakesNobodyAlong(t *testing.T) {
 				ctx = leaving
 			}
 			go func() {
-				_, err := g.Accept(ctx, wishesOf(user, user))
+				_, err := g.Accept(ctx, submissionsOf(user, user))
 				if goes != errors.Is(err, why) || (!goes && err != nil) {
 					t.Errorf("user %d, who leaves: %v: got %v", user, goes, err)
 				}
@@ -209,7 +209,7 @@ func TestWhoLeavesTakesNobodyAlong(t *testing.T) {
 		if want := []purge.UserID{1, 2, 4, 6, 8, 10}; !slices.Equal(users, want) { // 1 was being accepted when it left
 			t.Errorf("got tasks of users %v, want %v", users, want)
 		}
-		if _, err := g.Accept(leaving, wishesOf(99, 99)); !errors.Is(err, context.Canceled) || len(d.tasks) != 6 {
+		if _, err := g.Accept(leaving, submissionsOf(99, 99)); !errors.Is(err, context.Canceled) || len(d.tasks) != 6 {
 			t.Errorf("who comes without time: got %v and %d tasks", err, len(d.tasks))
 		}
 	})
@@ -239,8 +239,8 @@ func TestOnlyTheirOwnTasksMatter(t *testing.T) {
 				failed := map[purge.UserID]error{}
 				for user := purge.UserID(1); user <= 12; user++ {
 					go func() {
-						accepted, err := g.Accept(t.Context(), wishesOf(user, user))
-						expectOwn(t, wishesOf(user, user), accepted)
+						accepted, err := g.Accept(t.Context(), submissionsOf(user, user))
+						expectOwn(t, submissionsOf(user, user), accepted)
 						mu.Lock()
 						defer mu.Unlock()
 						if err != nil {
@@ -283,23 +283,23 @@ func TestAReplayNeedsNoTask(t *testing.T) {
 		return nil
 	}
 	g := purge.NewGather(d.intake())
-	wishes := wishesOf(1, 1)
-	if _, err := g.Accept(t.Context(), wishes); !errors.Is(err, purge.ErrNotQueued) {
+	submissions := submissionsOf(1, 1)
+	if _, err := g.Accept(t.Context(), submissions); !errors.Is(err, purge.ErrNotQueued) {
 		t.Fatalf("got %v, want ErrNotQueued", err)
 	}
-	attempt, err := d.books.Begin(t.Context(), purge.Task{Request: 1, User: 1})
+	attempt, err := d.store.Begin(t.Context(), purge.Task{Request: 1, User: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.books.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
+	if _, err := d.store.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
 		t.Fatal(err)
 	}
-	wishes[0].Replay = true
-	if accepted, err := g.Accept(t.Context(), wishes); err != nil || accepted[0].Open || accepted[0].Found != "failed" {
+	submissions[0].Replay = true
+	if accepted, err := g.Accept(t.Context(), submissions); err != nil || accepted[0].Open || accepted[0].Found != "failed" {
 		t.Errorf("while the queue is away: got %+v, %v; want the request as it stands", accepted, err)
 	}
 	d.queue = nil
-	if _, err := g.Accept(t.Context(), wishes); err != nil || len(d.tasks) != 0 {
+	if _, err := g.Accept(t.Context(), submissions); err != nil || len(d.tasks) != 0 {
 		t.Errorf("got tasks %v, %v; want none", d.tasks, err)
 	}
 }
@@ -308,11 +308,11 @@ func TestALedgerThatFailsFailsItsBatchOnly(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	g := purge.NewGather(d.intake())
-	d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, 1) }
-	if _, err := g.Accept(t.Context(), wishesOf(1, 1)); !errors.Is(err, errInjected) {
+	d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, 1) }
+	if _, err := g.Accept(t.Context(), submissionsOf(1, 1)); !errors.Is(err, errInjected) {
 		t.Errorf("got %v, want %v", err, errInjected)
 	}
-	if _, err := g.Accept(t.Context(), wishesOf(1, 1)); err != nil {
+	if _, err := g.Accept(t.Context(), submissionsOf(1, 1)); err != nil {
 		t.Errorf("the next: got %v", err)
 	}
 }
@@ -322,8 +322,8 @@ func TestAWishThatNobodyCouldAcceptIsItsCallersAlone(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	g := purge.NewGather(d.intake())
-	for _, w := range []purge.Wish{{User: 0, Key: "k"}, {User: 1 << 31, Key: "k"}, {User: 1}, {User: 1, Key: strings.Repeat("k", 129)}} {
-		if _, err := g.Accept(t.Context(), []purge.Wish{w}); err == nil {
+	for _, w := range []purge.Submission{{User: 0, Key: "k"}, {User: 1 << 31, Key: "k"}, {User: 1}, {User: 1, Key: strings.Repeat("k", 129)}} {
+		if _, err := g.Accept(t.Context(), []purge.Submission{w}); err == nil {
 			t.Errorf("user %d with a key of %d bytes: got no error", w.User, len(w.Key))
 		}
 	}
@@ -341,11 +341,11 @@ func TestALedgerThatHangsIsGivenUp(t *testing.T) {
 		g := purge.NewGather(d.intake())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := g.Accept(ctx, wishesOf(1, 1)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := g.Accept(ctx, submissionsOf(1, 1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the caller's deadline", err)
 		}
 		start := time.Now()
-		if _, err := g.Accept(t.Context(), wishesOf(2, 2)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 2*time.Minute {
+		if _, err := g.Accept(t.Context(), submissionsOf(2, 2)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 2*time.Minute {
 			t.Errorf("got %v after %v, want the ledger given up", err, time.Since(start))
 		}
 	})

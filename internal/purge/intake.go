@@ -21,35 +21,35 @@ type Intake struct {
 }
 
 // write writes a batch into the ledger.
-func (in Intake) write(ctx context.Context, wishes []Wish) ([]Accepted, error) {
+func (in Intake) write(ctx context.Context, submissions []Submission) ([]Accepted, error) {
 	if in.By != "" {
-		wishes = slices.Clone(wishes)
-		for i := range wishes {
-			wishes[i].By = cmp.Or(wishes[i].By, in.By)
+		submissions = slices.Clone(submissions)
+		for i := range submissions {
+			submissions[i].By = cmp.Or(submissions[i].By, in.By)
 		}
 	}
-	return in.Requests.Accept(ctx, wishes)
+	return in.Requests.Accept(ctx, submissions)
 }
 
 // Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, all answers
 // come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted batch by
 // batch, as Stream does it: if the first step fails, the answers that come are those to the batches before.
-func (in Intake) Accept(ctx context.Context, wishes []Wish) ([]Accepted, error) {
+func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accepted, error) {
 	var all []Accepted
 	queued := 0
-	err := in.Stream(ctx, slices.Chunk(wishes, MaxBatch), func(accepted []Accepted, err error) error {
+	err := in.Stream(ctx, slices.Chunk(submissions, MaxBatch), func(accepted []Accepted, err error) error {
 		all = append(all, accepted...)
 		if err == nil {
 			queued = len(all)
 		}
 		return err
 	})
-	if !errors.Is(err, ErrNotQueued) || len(wishes) <= MaxBatch {
+	if !errors.Is(err, ErrNotQueued) || len(submissions) <= MaxBatch {
 		return all, err
 	}
-	rest, ledgerErr := in.write(ctx, wishes[len(all):]) // a queue that is away keeps nobody out of the ledger
+	rest, ledgerErr := in.write(ctx, submissions[len(all):]) // a queue that is away keeps nobody out of the ledger
 	if ledgerErr != nil {
-		return all, fmt.Errorf("accepting %d requests: %w", len(wishes)-len(all), ledgerErr)
+		return all, fmt.Errorf("accepting %d requests: %w", len(submissions)-len(all), ledgerErr)
 	}
 	all = append(all, rest...)
 	return all, alsoNotQueued(err, all[queued:])
@@ -69,10 +69,10 @@ func alsoNotQueued(err error, accepted []Accepted) error {
 // into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order, with nil once
 // its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the stream, as does a
 // batch that the ledger does not take. Two batches are in memory, however many there are.
-func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered func([]Accepted, error) error) error {
+func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission], answered func([]Accepted, error) error) error {
 	finish := func() error { return nil } // the batch before: wait for its tasks, and answer it
-	for wishes := range batches {
-		accepted, err := in.write(ctx, wishes)
+	for submissions := range batches {
+		accepted, err := in.write(ctx, submissions)
 		if before := finish(); before != nil {
 			if err == nil {
 				_ = answered(accepted, fmt.Errorf("%w: the batch before was not", ErrNotQueued)) // the stream has its error
@@ -80,25 +80,25 @@ func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Wish], answered 
 			return before
 		}
 		if err != nil {
-			return fmt.Errorf("accepting %d requests: %w", len(wishes), err)
+			return fmt.Errorf("accepting %d requests: %w", len(submissions), err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- in.enqueue(ctx, accepted, wishes) }()
+		go func() { done <- in.enqueue(ctx, accepted, submissions) }()
 		finish = func() error { return answered(accepted, <-done) }
 	}
 	return finish()
 }
 
 // openTasks is one task for each request that is open. Its trace is that of the wish, if the wishes are given.
-func openTasks(accepted []Accepted, wishes []Wish) []Task {
+func openTasks(accepted []Accepted, submissions []Submission) []Task {
 	tasks := make([]Task, 0, len(accepted))
 	seen := make(map[RequestID]bool, len(accepted))
 	for i, a := range accepted {
 		if a.Open && !seen[a.Request] {
 			seen[a.Request] = true
 			task := Task{Request: a.Request, User: a.User, Certificate: a.Certificate}
-			if i < len(wishes) {
-				task.Trace = wishes[i].Trace
+			if i < len(submissions) {
+				task.Trace = submissions[i].Trace
 			}
 			tasks = append(tasks, task)
 		}
@@ -106,8 +106,8 @@ func openTasks(accepted []Accepted, wishes []Wish) []Task {
 	return tasks
 }
 
-func (in Intake) enqueue(ctx context.Context, accepted []Accepted, wishes []Wish) error {
-	tasks := openTasks(accepted, wishes)
+func (in Intake) enqueue(ctx context.Context, accepted []Accepted, submissions []Submission) error {
+	tasks := openTasks(accepted, submissions)
 	err := in.Tasks.Enqueue(ctx, tasks)
 	if err == nil {
 		return nil

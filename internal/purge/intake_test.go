@@ -16,14 +16,14 @@ import (
 // desk is a ledger and a queue that watch each other: a task may come only when its request is in the ledger.
 type desk struct {
 	t     *testing.T
-	books *purgetest.Books
+	store *purgetest.FakeStore
 
 	// ledger and queue, if set, are called before the n-th call does its work.
-	ledger func(ctx context.Context, n int, wishes []purge.Wish) error
+	ledger func(ctx context.Context, n int, submissions []purge.Submission) error
 	queue  func(ctx context.Context, n int, tasks []purge.Task) error
 
 	mu      sync.Mutex
-	batches [][]purge.Wish
+	batches [][]purge.Submission
 	sent    int
 	durable map[purge.RequestID]bool
 	tasks   []purge.Task
@@ -31,23 +31,23 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	return &desk{t: t, books: purgetest.NewBooks(), durable: map[purge.RequestID]bool{}}
+	return &desk{t: t, store: purgetest.NewFakeStore(), durable: map[purge.RequestID]bool{}}
 }
 
 func (d *desk) intake() purge.Intake { return purge.Intake{Requests: d, Tasks: d} }
 
 // Accept implements purge.Requests.
-func (d *desk) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+func (d *desk) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	d.mu.Lock()
-	d.batches = append(d.batches, wishes)
+	d.batches = append(d.batches, submissions)
 	n := len(d.batches)
 	d.mu.Unlock()
 	if d.ledger != nil {
-		if err := d.ledger(ctx, n, wishes); err != nil {
+		if err := d.ledger(ctx, n, submissions); err != nil {
 			return nil, err
 		}
 	}
-	accepted, err := d.books.Accept(ctx, wishes)
+	accepted, err := d.store.Accept(ctx, submissions)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range accepted {
@@ -78,24 +78,24 @@ func (d *desk) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	return nil
 }
 
-// wishesOf makes a wish for each of the users first to last.
-func wishesOf(first, last purge.UserID) []purge.Wish {
-	var wishes []purge.Wish
+// submissionsOf makes a wish for each of the users first to last.
+func submissionsOf(first, last purge.UserID) []purge.Submission {
+	var submissions []purge.Submission
 	for user := first; user <= last; user++ {
-		wishes = append(wishes, purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI})
+		submissions = append(submissions, purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI})
 	}
-	return wishes
+	return submissions
 }
 
 // expectOwn asserts that the answers are those to the wishes.
-func expectOwn(t *testing.T, wishes []purge.Wish, got []purge.Accepted) {
+func expectOwn(t *testing.T, submissions []purge.Submission, got []purge.Accepted) {
 	t.Helper()
-	if len(got) != len(wishes) {
-		t.Fatalf("got %d answers to %d wishes", len(got), len(wishes))
+	if len(got) != len(submissions) {
+		t.Fatalf("got %d answers to %d wishes", len(got), len(submissions))
 	}
 	for i, a := range got {
-		if a.User != wishes[i].User || a.Request == 0 {
-			t.Errorf("wish %d of user %d: got %+v", i, wishes[i].User, a)
+		if a.User != submissions[i].User || a.Request == 0 {
+			t.Errorf("wish %d of user %d: got %+v", i, submissions[i].User, a)
 		}
 	}
 }
@@ -104,8 +104,8 @@ func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
 	t.Parallel()
 	d, down := newDesk(t), errors.New("redis is down")
 	d.queue = func(context.Context, int, []purge.Task) error { return down }
-	wishes := wishesOf(1, 2)
-	accepted, err := d.intake().Accept(t.Context(), wishes)
+	submissions := submissionsOf(1, 2)
+	accepted, err := d.intake().Accept(t.Context(), submissions)
 	if !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, down) || len(accepted) != 2 {
 		t.Fatalf("got %v, %v; want the answers and ErrNotQueued", accepted, err)
 	}
@@ -113,12 +113,12 @@ func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
 		t.Errorf("got %v, want both requests named", err)
 	}
 	d.queue = nil
-	accepted, err = d.intake().Accept(t.Context(), wishes)
+	accepted, err = d.intake().Accept(t.Context(), submissions)
 	if err != nil || accepted[0].Found != "queued" || len(d.tasks) != 2 {
 		t.Errorf("got %v, %v, tasks %v; want the same requests queued", accepted, err, d.tasks)
 	}
-	d.ledger = func(context.Context, int, []purge.Wish) error { return errInjected }
-	if accepted, err := d.intake().Accept(t.Context(), wishesOf(3, 4)); !errors.Is(err, errInjected) || accepted != nil || len(d.tasks) != 2 {
+	d.ledger = func(context.Context, int, []purge.Submission) error { return errInjected }
+	if accepted, err := d.intake().Accept(t.Context(), submissionsOf(3, 4)); !errors.Is(err, errInjected) || accepted != nil || len(d.tasks) != 2 {
 		t.Errorf("got %v, %v and tasks %v; want an error and no task without a ledger row", accepted, err, d.tasks)
 	}
 }
@@ -133,9 +133,9 @@ func TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger(t *testing.T) {
 		}
 		return &purge.NotQueuedError{Requests: []purge.RequestID{tasks[7].Request}, Cause: errInjected}
 	}
-	wishes := wishesOf(1, 1703)
-	accepted, err := d.intake().Accept(t.Context(), wishes)
-	expectOwn(t, wishes, accepted)
+	submissions := submissionsOf(1, 1703)
+	accepted, err := d.intake().Accept(t.Context(), submissions)
+	expectOwn(t, submissions, accepted)
 	e, ok := errors.AsType[*purge.NotQueuedError](err)
 	if !ok || !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, errInjected) || d.sent != 2 {
 		t.Fatalf("got %v after %d batches in the queue, want ErrNotQueued after two", err, d.sent)
@@ -147,9 +147,9 @@ func TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger(t *testing.T) {
 	if !slices.Equal(e.Requests, want) {
 		t.Errorf("got %d requests from %d to %d not queued, want 508 and 1001 to 1703", len(e.Requests), e.Requests[0], e.Requests[len(e.Requests)-1])
 	}
-	d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, 2*4) } // the rest of the second call
+	d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, 2*4) } // the rest of the second call
 	d.sent = 0
-	accepted, err = d.intake().Accept(t.Context(), wishes)
+	accepted, err = d.intake().Accept(t.Context(), submissions)
 	if errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, errInjected) || len(accepted) != 1500 {
 		t.Errorf("when the ledger fails too: got %d answers, %v", len(accepted), err)
 	}
@@ -158,12 +158,12 @@ func TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger(t *testing.T) {
 func TestIntakeQueuesOneTaskForARequest(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	wishes := append(wishesOf(1, 2), wishesOf(1, 2)...)
-	accepted, err := d.intake().Accept(t.Context(), wishes)
+	submissions := append(submissionsOf(1, 2), submissionsOf(1, 2)...)
+	accepted, err := d.intake().Accept(t.Context(), submissions)
 	if err != nil || len(d.tasks) != 2 {
 		t.Errorf("got tasks %v, %v; want two", d.tasks, err)
 	}
-	expectOwn(t, wishes, accepted)
+	expectOwn(t, submissions, accepted)
 }
 
 // TestIntakeOverlapsLedgerAndQueue: each batch but the last waits in the queue until the next is being written into the
@@ -178,7 +178,7 @@ func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
 			writing[n] = make(chan struct{})
 		}
 		close(writing[batches])
-		d.ledger = func(_ context.Context, n int, _ []purge.Wish) error {
+		d.ledger = func(_ context.Context, n int, _ []purge.Submission) error {
 			close(writing[n-1])
 			return nil
 		}
@@ -186,12 +186,12 @@ func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
 			<-writing[n]
 			return nil
 		}
-		wishes := wishesOf(1, (batches-1)*purge.MaxBatch+100)
-		accepted, err := d.intake().Accept(t.Context(), wishes)
-		if err != nil || len(d.batches) != batches || len(d.tasks) != len(wishes) {
+		submissions := submissionsOf(1, (batches-1)*purge.MaxBatch+100)
+		accepted, err := d.intake().Accept(t.Context(), submissions)
+		if err != nil || len(d.batches) != batches || len(d.tasks) != len(submissions) {
 			t.Errorf("got %d batches, %d tasks, %v", len(d.batches), len(d.tasks), err)
 		}
-		expectOwn(t, wishes, accepted)
+		expectOwn(t, submissions, accepted)
 	})
 }
 
@@ -199,7 +199,7 @@ func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
 func TestStreamAnswersWhatIsSafe(t *testing.T) {
 	t.Parallel()
 	const third = 3
-	batches := slices.Values([][]purge.Wish{wishesOf(1, 2), wishesOf(3, 4), wishesOf(5, 6), wishesOf(7, 8), wishesOf(9, 10)})
+	batches := slices.Values([][]purge.Submission{submissionsOf(1, 2), submissionsOf(3, 4), submissionsOf(5, 6), submissionsOf(7, 8), submissionsOf(9, 10)})
 	for name, tc := range map[string]struct {
 		break_         func(*desk)
 		queued, unsafe int // answers with nil, and with ErrNotQueued
@@ -207,7 +207,7 @@ func TestStreamAnswersWhatIsSafe(t *testing.T) {
 	}{
 		"nothing fails": {break_: func(*desk) {}, queued: 5},
 		"the ledger": {break_: func(d *desk) {
-			d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, third) }
+			d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, third) }
 		}, queued: 2, is: errInjected},
 		// The fourth is in the ledger already.
 		"the queue": {break_: func(d *desk) {
@@ -215,7 +215,7 @@ func TestStreamAnswersWhatIsSafe(t *testing.T) {
 		}, queued: 2, unsafe: 2, is: purge.ErrNotQueued},
 		"the queue, and then the ledger": {break_: func(d *desk) {
 			d.queue = func(_ context.Context, n int, _ []purge.Task) error { return onlyAt(n, third) }
-			d.ledger = func(_ context.Context, n int, _ []purge.Wish) error { return onlyAt(n, third+1) }
+			d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, third+1) }
 		}, queued: 2, unsafe: 1, is: purge.ErrNotQueued},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,8 +257,8 @@ func onlyAt(n, at int) error {
 func TestStreamEndsWithTheAnswered(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	batches := func(yield func([]purge.Wish) bool) {
-		for n := purge.UserID(1); yield(wishesOf(n, n)); n++ {
+	batches := func(yield func([]purge.Submission) bool) {
+		for n := purge.UserID(1); yield(submissionsOf(n, n)); n++ {
 			if n > 10 {
 				t.Error("asked for more after the end")
 				return
@@ -281,22 +281,22 @@ func TestIntakeEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	d.ledger = func(_ context.Context, n int, _ []purge.Wish) error {
+	d.ledger = func(_ context.Context, n int, _ []purge.Submission) error {
 		if n == 2 {
 			cancel()
 		}
 		return nil
 	}
-	if _, err := d.intake().Accept(ctx, wishesOf(1, 5000)); !errors.Is(err, context.Canceled) || len(d.batches) != 2 {
+	if _, err := d.intake().Accept(ctx, submissionsOf(1, 5000)); !errors.Is(err, context.Canceled) || len(d.batches) != 2 {
 		t.Errorf("got %v after %d batches, want it cancelled in the second", err, len(d.batches))
 	}
 }
 
 // ExampleIntake_Stream writes down how far it has come.
 func ExampleIntake_Stream() {
-	books, tasks := purgetest.NewBooks(), new(countedTasks)
-	intake := purge.Intake{Requests: books, Tasks: tasks}
-	batches := slices.Chunk(wishesOf(1, 1203), purge.MaxBatch)
+	store, tasks := purgetest.NewFakeStore(), new(countedTasks)
+	intake := purge.Intake{Requests: store, Tasks: tasks}
+	batches := slices.Chunk(submissionsOf(1, 1203), purge.MaxBatch)
 	err := intake.Stream(context.Background(), batches, func(accepted []purge.Accepted, err error) error {
 		if err == nil {
 			fmt.Println("up to user", accepted[len(accepted)-1].User)

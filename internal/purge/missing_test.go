@@ -93,11 +93,11 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			purge.Failed, purge.ReasonFilesMissing, 1, 11, 1, "downloads directory of certificate 2 is empty",
 		},
 		"regenerated with a new verify_uuid, without history": {
-			func(s *stage) { s.books.ReplaceVerify(s.books.References(userA)[1], hexID(777)) },
+			func(s *stage) { s.store.ReplaceVerify(s.store.References(userA)[1], hexID(777)) },
 			purge.Failed, purge.ReasonFilesMissing, 1, 9, 1, "verification directory of certificate 2 is empty",
 		},
 		"verify_uuid and download_uuid are equal": {
-			func(s *stage) { s.books.ReplaceVerify(s.books.References(userA)[1], hexID(2)) },
+			func(s *stage) { s.store.ReplaceVerify(s.store.References(userA)[1], hexID(2)) },
 			purge.Failed, purge.ReasonUnrecognised, 1, 8, 0, "are the same",
 		},
 		"verification accepted by the setting": {
@@ -108,7 +108,7 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			both(removeVerification, accept(purge.Downloads)), purge.Failed, purge.ReasonFilesMissing, 3, 3, 3, wrong,
 		},
 		"accepted for this request": {
-			both(removeVerification, func(s *stage) { s.submit(purge.Wish{AcceptMissing: "alice@ops"}) }),
+			both(removeVerification, func(s *stage) { s.submit(purge.Submission{AcceptMissing: "alice@ops"}) }),
 			purge.Done, purge.ReasonFilesMissing, 0, 3, 3, "accepted by alice@ops",
 		},
 		"never signed": {
@@ -152,7 +152,7 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			if err != nil || got.State != tc.state || got.Reason != tc.reason || !strings.Contains(got.Detail, tc.detail) || tc.detail == "" && got.Detail != "" {
 				t.Errorf("got %s: %q, %q, error %v; want %s: %q, %q", got.State, got.Reason, got.Detail, err, tc.state, tc.reason, tc.detail)
 			}
-			if left := len(s.books.References(userA)); left != tc.left || got.Counts.ObjectsErased != tc.erased || got.Counts.DirectoriesMissing != tc.missing {
+			if left := len(s.store.References(userA)); left != tc.left || got.Counts.ObjectsErased != tc.erased || got.Counts.DirectoriesMissing != tc.missing {
 				t.Errorf("got %d references left and %+v, want %d, %d erased, %d missing", left, got.Counts, tc.left, tc.erased, tc.missing)
 			}
 			s.checkOrder(t)
@@ -208,13 +208,13 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			s.purger.Locations = locations(t, here, tc.second)
-			s.books.SetUser(userB, retiring())
-			s.books.Remove(userB)
-			s.books.AddReference(userB, purge.Reference{Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(51), VerifyUUID: hexID(151)})
+			s.store.SetUser(userB, retiring())
+			s.store.Remove(userB)
+			s.store.AddReference(userB, purge.Reference{Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(51), VerifyUUID: hexID(151)})
 			for _, object := range tc.objects {
 				s.cloud.Put(object)
 			}
-			accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: userB, Key: purge.DefaultKey(userB)}})
+			accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userB, Key: purge.DefaultKey(userB)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,12 +239,12 @@ func TestAnExternalLinkHidesNoFiles(t *testing.T) {
 	s := newStage(t)
 	s.purger.Policy.ClearExternal = true
 	s.purger.Locations = oneLocation(t, func(*purge.Location) {}, "https://credentials.example.net/")
-	s.books.AddReference(userA, purge.Reference{
+	s.store.AddReference(userA, purge.Reference{
 		Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(30), DownloadURL: "https://credentials.example.net/0f3c",
 	})
 	got, err := s.purge(t.Context())
-	if err != nil || got.Reason != purge.ReasonFilesMissing || len(s.books.References(userA)) != 1 {
-		t.Errorf("got %+v, %v, %d references; want failed: files_missing and the link kept", got, err, len(s.books.References(userA)))
+	if err != nil || got.Reason != purge.ReasonFilesMissing || len(s.store.References(userA)) != 1 {
+		t.Errorf("got %+v, %v, %d references; want failed: files_missing and the link kept", got, err, len(s.store.References(userA)))
 	}
 }
 
@@ -256,7 +256,7 @@ func TestMissingStaysMissing(t *testing.T) {
 	if got, err := s.purge(t.Context()); err != nil || got.Reason != purge.ReasonFilesMissing {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	s.books.Remove(userA)
+	s.store.Remove(userA)
 	s.accept(t)
 	got, err := s.purge(t.Context())
 	if err != nil || got.State != purge.Done || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 {
@@ -283,7 +283,7 @@ func TestExternalLinks(t *testing.T) {
 			s.purger.Policy.ClearExternal = tc.clear
 			s.purger.Locations = oneLocation(t, func(*purge.Location) {}, "https://credentials.example.net/")
 			if tc.only {
-				s.books.Remove(userA)
+				s.store.Remove(userA)
 			}
 			ref := purge.Reference{Table: purge.Live, RowID: 30, CertificateID: 30, VerifyUUID: hexID(55), DownloadURL: "https://credentials.example.net/0f3c"}
 			if tc.file {
@@ -291,16 +291,16 @@ func TestExternalLinks(t *testing.T) {
 				s.cloud.Put("downloads/" + hexID(30) + "/Certificate.pdf")
 				s.cloud.Put("cert/" + hexID(55) + "/valid.html")
 			}
-			s.books.AddReference(userA, ref)
+			s.store.AddReference(userA, ref)
 			if tc.left == 2 {
 				ref.Table, ref.RowID = purge.History, 31
-				s.books.AddReference(userA, ref)
+				s.store.AddReference(userA, ref)
 			}
 			got, err := s.purge(t.Context())
-			if err != nil || got.State != purge.Done || got.Reason != tc.reason || len(s.books.References(userA)) != tc.left {
-				t.Errorf("got %+v, %v, %d references; want done: %q and %d", got, err, len(s.books.References(userA)), tc.reason, tc.left)
+			if err != nil || got.State != purge.Done || got.Reason != tc.reason || len(s.store.References(userA)) != tc.left {
+				t.Errorf("got %+v, %v, %d references; want done: %q and %d", got, err, len(s.store.References(userA)), tc.reason, tc.left)
 			}
-			outcomes := s.books.Evidence(request)
+			outcomes := s.store.Evidence(request)
 			external := slices.Contains(slices.Collect(maps.Values(outcomes)), purge.External)
 			if external == tc.file {
 				t.Errorf("got evidence %v, want an external link: %v", outcomes, !tc.file)
@@ -316,14 +316,14 @@ func manyUsers(t *testing.T, files func(n int, cloud *purgetest.Cloud)) *stage {
 	s.purger.Misses = &purge.Misses{}
 	for n := range 20 {
 		user := purge.UserID(1000 + n)
-		s.books.SetUser(user, retiring())
-		s.books.AddReference(user, purge.Reference{
+		s.store.SetUser(user, retiring())
+		s.store.AddReference(user, purge.Reference{
 			Table: purge.Live, RowID: int64(1000 + n), CertificateID: purge.CertificateID(1000 + n),
 			DownloadUUID: hexID(1000 + n), VerifyUUID: hexID(2000 + n), DownloadURL: url(hexID(1000 + n)),
 		})
 		s.cloud.Put("downloads/" + hexID(1000+n) + "/Certificate.pdf")
 		files(n, s.cloud)
-		s.books.AddReference(user, purge.Reference{ // one user is one, with however many references
+		s.store.AddReference(user, purge.Reference{ // one user is one, with however many references
 			Table: purge.Live, RowID: int64(1100 + n), CertificateID: purge.CertificateID(1100 + n),
 			DownloadUUID: hexID(1000 + n), VerifyUUID: hexID(2100 + n), DownloadURL: url(hexID(1000 + n)),
 		})
@@ -335,7 +335,7 @@ func (s *stage) purgeMany(t *testing.T, from, to int) (results []purge.Result) {
 	t.Helper()
 	for n := from; n < to; n++ {
 		user := purge.UserID(1000 + n)
-		accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user)}})
+		accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,7 +66,7 @@ func TestObserverIsTold(t *testing.T) {
 			func(s *stage) { s.cloud.Trouble(purgetest.OpList, purgetest.ServerError503, -1) }, purge.Steps(), nil, 0,
 		},
 		"not retiring": {
-			func(s *stage) { s.books.SetUser(userA, purge.Retirement{UserExists: true}) },
+			func(s *stage) { s.store.SetUser(userA, purge.Retirement{UserExists: true}) },
 			[]purge.Step{purge.StepClaim, purge.StepEligibility, purge.StepCommit},
 			nil, 0,
 		},
@@ -94,7 +94,7 @@ func TestObserverHearsOnlyOfWhatIsRecorded(t *testing.T) {
 	t.Parallel()
 	s, o := newStage(t), &onlooker{saw: map[purge.Outcome]int{}}
 	s.purger.Observer = o
-	s.books.Fail = func(step string) error {
+	s.store.Fail = func(step string) error {
 		if step == "record" {
 			return errors.New("MySQL is away")
 		}
@@ -106,7 +106,7 @@ func TestObserverHearsOnlyOfWhatIsRecorded(t *testing.T) {
 	if len(o.saw) > 0 || o.cleared > 0 {
 		t.Errorf("got %v and %d references, although nothing was recorded", o.saw, o.cleared)
 	}
-	s.books.Fail = nil
+	s.store.Fail = nil
 	if _, err := s.purge(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -246,10 +246,10 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 
 // erase lists, writes the intents, asks once more whether it may, deletes and lists again.
 func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report, *work, error) {
-	crew := newCrew()
-	defer crew.leave()
+	pool := newPool()
+	defer pool.leave()
 	begun := time.Now()
-	each(crew, work.dirs, func(d *directory) {
+	each(pool, work.dirs, func(d *directory) {
 		if d.leave == "" {
 			d.found, d.err = p.Objects.List(ctx, d.Directory)
 		}
@@ -280,14 +280,14 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 		d.emptied = slices.Contains(intended.Emptied, d.Directory)
 	}
 	begun = time.Now()
-	each(crew, work.deletions(), func(g *deletion) {
+	each(pool, work.deletions(), func(g *deletion) {
 		if g.err = Stopping(ctx); g.err == nil {
 			g.err = p.Objects.Delete(ctx, g.Generation)
 		}
 	})
 	p.took(StepDelete, begun)
 	begun = time.Now()
-	each(crew, work.dirs, func(d *directory) {
+	each(pool, work.dirs, func(d *directory) {
 		if d.leave != "" {
 			return
 		}

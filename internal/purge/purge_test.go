@@ -26,7 +26,7 @@ const (
 type stage struct {
 	t      *testing.T
 	cloud  *purgetest.Cloud
-	books  *purgetest.Books
+	store  *purgetest.FakeStore
 	purger *purge.Purger
 }
 
@@ -44,9 +44,9 @@ func retiring() purge.Retirement {
 // one certificate of user 43, who is not retiring.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, cloud: purgetest.NewCloud(), books: purgetest.NewBooks()}
-	s.books.SetUser(userA, retiring())
-	s.books.SetUser(userB, purge.Retirement{UserExists: true})
+	s := &stage{t: t, cloud: purgetest.NewCloud(), store: purgetest.NewFakeStore()}
+	s.store.SetUser(userA, retiring())
+	s.store.SetUser(userB, purge.Retirement{UserExists: true})
 	for n := 1; n <= 3; n++ {
 		ref := purge.Reference{
 			Table: purge.Live, RowID: int64(n), CertificateID: purge.CertificateID(n),
@@ -61,7 +61,7 @@ func newStage(t *testing.T) *stage {
 		Table: purge.Live, RowID: 9, CertificateID: 9, DownloadUUID: hexID(9), VerifyUUID: hexID(109), DownloadURL: url(hexID(9)),
 	})
 	s.purger = &purge.Purger{
-		Users: s.books, Ledger: s.books, Objects: s.cloud, Locations: purgetest.OneLocation(t),
+		Users: s.store, Ledger: s.store, Objects: s.cloud, Locations: purgetest.OneLocation(t),
 		Policy: purge.Policy{ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, MaxAttempts: 3},
 	}
 	s.accept(t)
@@ -69,7 +69,7 @@ func newStage(t *testing.T) *stage {
 }
 
 func (s *stage) add(user purge.UserID, ref purge.Reference) {
-	s.books.AddReference(user, ref)
+	s.store.AddReference(user, ref)
 	s.cloud.Put("downloads/" + ref.DownloadUUID + "/Certificate.pdf")
 	for _, name := range []string{"Certificate.pdf.sig", "valid.html", "verify.html"} {
 		s.cloud.Put("cert/" + ref.VerifyUUID + "/" + name)
@@ -78,7 +78,7 @@ func (s *stage) add(user purge.UserID, ref purge.Reference) {
 
 func (s *stage) accept(t *testing.T) purge.Accepted {
 	t.Helper()
-	accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: userA, Key: purge.DefaultKey(userA), Source: purge.SourceCLI}})
+	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userA, Key: purge.DefaultKey(userA), Source: purge.SourceCLI}})
 	if err != nil {
 		t.Fatalf("accepting: %v", err)
 	}
@@ -86,10 +86,10 @@ func (s *stage) accept(t *testing.T) purge.Accepted {
 }
 
 // submit submits the stage's request once more.
-func (s *stage) submit(w purge.Wish) {
+func (s *stage) submit(w purge.Submission) {
 	s.t.Helper()
 	w.User, w.Key, w.Source = userA, purge.DefaultKey(userA), purge.SourceCLI
-	if _, err := s.books.Accept(s.t.Context(), []purge.Wish{w}); err != nil {
+	if _, err := s.store.Accept(s.t.Context(), []purge.Submission{w}); err != nil {
 		s.t.Fatalf("accepting: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func (s *stage) checkPurged(t *testing.T, result purge.Result, err error) {
 
 func (s *stage) checkClean(t *testing.T) {
 	t.Helper()
-	if refs := s.books.References(userA); len(refs) > 0 {
+	if refs := s.store.References(userA); len(refs) > 0 {
 		t.Errorf("got references %v, want none", refs)
 	}
 	s.checkOthers(t)
@@ -135,7 +135,7 @@ func (s *stage) checkClean(t *testing.T) {
 
 func (s *stage) checkOthers(t *testing.T) {
 	t.Helper()
-	if len(s.books.References(userB)) != 1 {
+	if len(s.store.References(userB)) != 1 {
 		t.Error("the other user's reference is gone")
 	}
 	for _, name := range []string{"downloads/" + hexID(9) + "/Certificate.pdf", "cert/" + hexID(109) + "/valid.html"} {
@@ -148,7 +148,7 @@ func (s *stage) checkOthers(t *testing.T) {
 // checkOrder fails if a reference was cleared although a file of it is left (invariant 1).
 func (s *stage) checkOrder(t *testing.T) {
 	t.Helper()
-	left := s.books.References(userA)
+	left := s.store.References(userA)
 	for n := 1; n <= 3; n++ {
 		cleared := !slices.ContainsFunc(left, func(r purge.Reference) bool { return r.DownloadUUID == hexID(n) })
 		for _, stored := range s.cloud.Stored() {
@@ -170,7 +170,7 @@ func TestPurgeErasesThenClears(t *testing.T) {
 func TestPurgeOfOneCertificate(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: userA, Certificate: 1, Key: purge.CertificateKey(1), Source: purge.SourceBackfill}})
+	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userA, Certificate: 1, Key: purge.CertificateKey(1), Source: purge.SourceBackfill}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestPurgeOfOneCertificate(t *testing.T) {
 	if err != nil || result.State != purge.Done || result.Counts != want {
 		t.Errorf("got %s %+v, error %v; want done %+v", result.State, result.Counts, err, want)
 	}
-	left := s.books.References(userA)
+	left := s.store.References(userA)
 	if len(left) != 1 || left[0].CertificateID != 2 || len(s.cloud.Stored()) != 8 {
 		t.Errorf("got references %v and %d objects, want those of certificate 2 and of the other user", left, len(s.cloud.Stored()))
 	}
@@ -189,7 +189,7 @@ func TestPurgeOfOneCertificate(t *testing.T) {
 		t.Errorf("the rest: got %+v, error %v", result, err)
 	}
 	s.checkClean(t)
-	accepted, err = s.books.Accept(t.Context(), []purge.Wish{{User: userA, Certificate: 9, Key: purge.CertificateKey(9), Source: purge.SourceBackfill}})
+	accepted, err = s.store.Accept(t.Context(), []purge.Submission{{User: userA, Certificate: 9, Key: purge.CertificateKey(9), Source: purge.SourceBackfill}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestPurgeFailingAtEachCall(t *testing.T) {
 			s := newStage(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			f := &failer{at: n, cancel: cancel, cancelled: cancelled}
-			s.books.Fail = f.step
+			s.store.Fail = f.step
 			s.purger.Objects = failingObjects{s.cloud, f}
 			_, err := s.purge(ctx)
 			cancel()
@@ -322,13 +322,13 @@ func TestPurgeRefusesWhoIsNotRetiring(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
 			before := s.cloud.Stored()
-			s.books.SetUser(userA, tc.retirement)
+			s.store.SetUser(userA, tc.retirement)
 			s.cloud.Before(purgetest.OpList, func() { t.Error("the bucket was asked about a user who may not be purged") })
 			result, err := s.purge(t.Context())
 			if err != nil || result.State != purge.Refused || result.Reason != tc.reason {
 				t.Errorf("got %s (%s), error %v; want refused (%s)", result.State, result.Reason, err, tc.reason)
 			}
-			if diff := cmp.Diff(before, s.cloud.Stored()); diff != "" || len(s.books.References(userA)) != 3 {
+			if diff := cmp.Diff(before, s.cloud.Stored()); diff != "" || len(s.store.References(userA)) != 3 {
 				t.Errorf("something was touched: %s", diff)
 			}
 		})
@@ -336,7 +336,7 @@ func TestPurgeRefusesWhoIsNotRetiring(t *testing.T) {
 	t.Run("without a status row any more", func(t *testing.T) {
 		t.Parallel()
 		s := newStage(t)
-		s.books.SetUser(userA, purge.Retirement{UserExists: true, Requested: true})
+		s.store.SetUser(userA, purge.Retirement{UserExists: true, Requested: true})
 		result, err := s.purge(t.Context())
 		s.checkPurged(t, result, err)
 	})
@@ -346,11 +346,11 @@ func TestPurgeRefusesWhoIsNotRetiring(t *testing.T) {
 func TestPurgeAsksAgainBeforeTheFirstDelete(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.cloud.Before(purgetest.OpList, func() { s.books.SetUser(userA, purge.Retirement{UserExists: true}) })
+	s.cloud.Before(purgetest.OpList, func() { s.store.SetUser(userA, purge.Retirement{UserExists: true}) })
 	before := s.cloud.Stored()
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Refused || len(s.books.References(userA)) != 3 {
-		t.Errorf("got %s, error %v, %d references; want refused and 3", result.State, err, len(s.books.References(userA)))
+	if err != nil || result.State != purge.Refused || len(s.store.References(userA)) != 3 {
+		t.Errorf("got %s, error %v, %d references; want refused and 3", result.State, err, len(s.store.References(userA)))
 	}
 	if diff := cmp.Diff(before, s.cloud.Stored()); diff != "" {
 		t.Errorf("objects were touched: %s", diff)
@@ -365,7 +365,7 @@ func TestPurgeClearsWhatItCanBesideAHeldCertificate(t *testing.T) {
 	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonHeld || result.Counts.ReferencesCleared != 2 {
 		t.Errorf("got %+v, error %v; want failed: held with 2 references cleared", result, err)
 	}
-	if refs := s.books.References(userA); len(refs) != 1 || refs[0].CertificateID != 2 {
+	if refs := s.store.References(userA); len(refs) != 1 || refs[0].CertificateID != 2 {
 		t.Errorf("got references %v, want that of certificate 2", refs)
 	}
 	s.checkOrder(t)
@@ -374,7 +374,7 @@ func TestPurgeClearsWhatItCanBesideAHeldCertificate(t *testing.T) {
 func TestPurgeKeepsAReferenceItDoesNotUnderstand(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.books.AddReference(userA, purge.Reference{Table: purge.Live, RowID: 5, CertificateID: 5, DownloadURL: "https://elsewhere.example.org/a.pdf"})
+	s.store.AddReference(userA, purge.Reference{Table: purge.Live, RowID: 5, CertificateID: 5, DownloadURL: "https://elsewhere.example.org/a.pdf"})
 	result, err := s.purge(t.Context())
 	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonUnrecognised || result.Counts.ReferencesCleared != 3 {
 		t.Errorf("got %+v, error %v; want failed: unrecognised_reference with 3 references cleared", result, err)
@@ -387,12 +387,12 @@ func TestPurgeKeepsAReferenceItDoesNotUnderstand(t *testing.T) {
 func TestPurgeLeavesHistoryRowsWhenSwitchedOff(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.books.ClearHistory, s.purger.Policy.ClearHistory = false, false
+	s.store.ClearHistory, s.purger.Policy.ClearHistory = false, false
 	result, err := s.purge(t.Context())
 	if err != nil || result.State != purge.Done || result.Counts.ReferencesCleared != 2 || result.Counts.ObjectsErased != 12 {
 		t.Errorf("got %+v, error %v; want done, 2 references cleared, all 12 objects erased", result, err)
 	}
-	if refs := s.books.References(userA); len(refs) != 1 || refs[0].Table != purge.History {
+	if refs := s.store.References(userA); len(refs) != 1 || refs[0].Table != purge.History {
 		t.Errorf("got references %v, want the history row's", refs)
 	}
 }
@@ -434,7 +434,7 @@ func TestPurgeGivesUpWhatIsTooOld(t *testing.T) {
 	}
 	s.cloud.Mend()
 	s.cloud.Lock("cert/"+hexID(101)+"/valid.html", s.cloud.Now().Add(time.Hour))
-	s.books.Now = s.cloud.Now
+	s.store.Now = s.cloud.Now
 	s.accept(t)
 	s.cloud.Advance(30 * time.Minute)
 	s.purger.Policy.MaxAge = time.Minute
@@ -447,10 +447,10 @@ func TestPurgeGivesUpWhereWorkersDie(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	for range s.purger.Policy.MaxAttempts {
-		if _, err := s.books.Begin(t.Context(), purge.Task{Request: request, User: userA}); err != nil {
+		if _, err := s.store.Begin(t.Context(), purge.Task{Request: request, User: userA}); err != nil {
 			t.Fatal(err)
 		}
-		s.books.LapseLease(request)
+		s.store.LapseLease(request)
 	}
 	before := s.cloud.Stored()
 	result, err := s.purge(t.Context())
@@ -486,11 +486,11 @@ func TestPurgeAcceptsSoftDeleteOnlyIfConfigured(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.cloud.AcceptSoftDelete = true // the store lets it pass, the policy does not
-	s.books.Now = s.cloud.Now
+	s.store.Now = s.cloud.Now
 	s.cloud.SoftDelete(7 * 24 * time.Hour)
 	result, err := s.purge(t.Context())
 	e, ok := errors.AsType[*purge.Error](err)
-	if !ok || e.Class != purge.SoftDeleting || e.Until.IsZero() || result.Reason != purge.ReasonSoftDeleted || len(s.books.References(userA)) != 3 {
+	if !ok || e.Class != purge.SoftDeleting || e.Until.IsZero() || result.Reason != purge.ReasonSoftDeleted || len(s.store.References(userA)) != 3 {
 		t.Fatalf("got %+v, %v; want queued: soft_deleted with a date, references kept", result, err)
 	}
 	s.cloud.Advance(8 * 24 * time.Hour)
@@ -517,16 +517,16 @@ func TestPurgeRefusesAnUnknownRequest(t *testing.T) {
 func TestPurgeKeepsTheEvidenceOfAKilledAttempt(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.books.Fail = func(step string) error {
+	s.store.Fail = func(step string) error {
 		if step == "record" {
 			return errInjected
 		}
 		return nil
 	}
-	if _, err := s.purge(t.Context()); err == nil || len(s.cloud.Stored()) != 4 || len(s.books.References(userA)) != 3 {
+	if _, err := s.purge(t.Context()); err == nil || len(s.cloud.Stored()) != 4 || len(s.store.References(userA)) != 3 {
 		t.Fatal("want a failure after the deletes and before the clearing")
 	}
-	s.books.Fail = nil
+	s.store.Fail = nil
 	result, err := s.purge(t.Context())
 	s.checkPurged(t, result, err)
 }
@@ -541,7 +541,7 @@ func TestAnAttemptWhoseTimeIsOverRecordsWhatItDid(t *testing.T) {
 	if purge.ClassOf(err) != purge.Transient || result.State != purge.Queued || result.Reason != purge.ReasonTransient {
 		t.Errorf("got %+v, %v; want it recorded as queued: transient", result, err)
 	}
-	next, err := s.books.Begin(t.Context(), purge.Task{Request: request, User: userA})
+	next, err := s.store.Begin(t.Context(), purge.Task{Request: request, User: userA})
 	if err != nil || next.Lapsed != 0 || next.Failures != 1 {
 		t.Errorf("the next attempt: got %+v, %v; want one counted failure, and none that recorded nothing", next, err)
 	}

@@ -21,7 +21,7 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 		"by the download id, as a page":    {DownloadUUID: hexID(99), VerifyUUID: hexID(51)},
 	} {
 		for _, emptied := range []bool{false, true} {
-			for accepted, submission := range map[string]purge.Wish{"refused": {}, "accepted": {AcceptShared: "alice@ops"}, "by setting": {}} {
+			for accepted, submission := range map[string]purge.Submission{"refused": {}, "accepted": {AcceptShared: "alice@ops"}, "by setting": {}} {
 				t.Run(name+"/"+map[bool]string{true: "emptied/", false: "kept/"}[emptied]+accepted, func(t *testing.T) {
 					t.Parallel()
 					s := newStage(t)
@@ -31,18 +31,18 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 						s.cloud.Put(object)
 					}
 					theirs := purge.Reference{Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(51), VerifyUUID: hexID(151)}
-					s.books.AddReference(77, theirs)
+					s.store.AddReference(77, theirs)
 					if emptied { // by the one who pointed the other row at it
-						s.books.ReplaceDownload(theirs, "")
+						s.store.ReplaceDownload(theirs, "")
 					}
 					ref, submission := ref, submission // the subtests run at the same time
 					ref.Table, ref.RowID, ref.CertificateID = purge.Live, 31, 31
-					s.books.AddReference(userA, ref)
+					s.store.AddReference(userA, ref)
 					if submission.AcceptShared != "" {
 						submission.AcceptMissing = "alice@ops" // of the ids that lead nowhere
 					}
 					s.submit(submission)
-					before := len(s.books.References(userA))
+					before := len(s.store.References(userA))
 					got, err := s.purge(t.Context())
 					gone := 0
 					for _, object := range victim {
@@ -63,10 +63,10 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 						strings.Contains(got.Detail, hexID(51)) {
 						t.Errorf("the detail says %q, want both users and the certificate, and no id of a file", got.Detail)
 					}
-					if left := s.books.References(userA); len(left) != 1 || left[0].RowID != 31 || before < 2 {
+					if left := s.store.References(userA); len(left) != 1 || left[0].RowID != 31 || before < 2 {
 						t.Errorf("got the references %v left of %d; want this one only", left, before)
 					}
-					for name := range s.books.Evidence(got.Request) {
+					for name := range s.store.Evidence(got.Request) {
 						if strings.Contains(name, hexID(51)) || strings.Contains(name, hexID(151)) {
 							t.Errorf("the evidence names %s, which was not touched", name)
 						}
@@ -81,12 +81,12 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 func TestTwoRetiringUsersShareADirectory(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.books.SetUser(userB, retiring())
+	s.store.SetUser(userB, retiring())
 	ref := purge.Reference{Table: purge.Live, RowID: 60, CertificateID: 60, DownloadUUID: hexID(51), VerifyUUID: hexID(151)}
-	s.books.AddReference(userA, ref)
+	s.store.AddReference(userA, ref)
 	ref.RowID, ref.CertificateID = 61, 61
-	s.books.AddReference(userB, ref)
-	accepted, err := s.books.Accept(t.Context(), []purge.Wish{{User: userB, Key: purge.DefaultKey(userB)}})
+	s.store.AddReference(userB, ref)
+	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userB, Key: purge.DefaultKey(userB)}})
 	if err != nil {
 		t.Fatal(err)
 	}

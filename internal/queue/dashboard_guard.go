@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// mostAtOnce is how many tasks may be in a set that is changed as a whole. asynq does that in one script, during which
+	// maxAtOnce is how many tasks may be in a set that is changed as a whole. asynq does that in one script, during which
 	// Redis answers nobody: with a million tasks it takes seconds.
-	mostAtOnce = 10_000
-	mostRead   = 100 // tasks of one page
+	maxAtOnce = 10_000
+	maxRead   = 100 // tasks of one page
 )
 
 var (
@@ -59,9 +59,9 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	if err != nil {
 		return http.StatusServiceUnavailable, "Redis cannot be asked how many tasks there are."
 	}
-	if n > mostAtOnce {
+	if n > maxAtOnce {
 		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would answer nobody while more than %d are changed at once. Pause the queue, or change tasks one by one.",
-			queue, n, mostAtOnce)
+			queue, n, maxAtOnce)
 	}
 	return 0, ""
 }
@@ -72,8 +72,8 @@ func refuseRead(_ string, query url.Values) string {
 	if size == "" {
 		return ""
 	}
-	if n, err := strconv.Atoi(size); err != nil || n < 1 || n > mostRead {
-		return fmt.Sprintf("size must be between 1 and %d.", mostRead)
+	if n, err := strconv.Atoi(size); err != nil || n < 1 || n > maxRead {
+		return fmt.Sprintf("size must be between 1 and %d.", maxRead)
 	}
 	return ""
 }

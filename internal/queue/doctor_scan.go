@@ -21,7 +21,7 @@ func setKey(queue, set string) string { return "asynq:{" + queue + "}:" + set }
 const (
 	doctorPage  = 100    // ids looked at in one pipeline
 	scanPage    = 1000   // keys that one SCAN looks at
-	mostSuspect = 10_000 // tasks of one queue that are kept in mind; the rest is found once these are mended
+	maxSuspect = 10_000 // tasks of one queue that are kept in mind; the rest is found once these are mended
 )
 
 // suspects takes the first look: quick questions to all tasks of a queue, then the exact one to those that stand out.
@@ -31,7 +31,7 @@ func (d *Doctor) suspects(ctx context.Context, queue string) (found map[string]A
 	ask := func(ids []string) error {
 		exact, err := d.examine(ctx, queue, ids, "")
 		for id, ailment := range exact {
-			if len(found) >= mostSuspect {
+			if len(found) >= maxSuspect {
 				more = true
 				break
 			}

@@ -12,8 +12,8 @@ import (
 const (
 	// enqueueBatch is how many tasks travel together: about 150 kB, answered in a few milliseconds. More gain nothing.
 	enqueueBatch = 500
-	// enqueueLanes is how many batches are on their way: one is made while Redis works on the other.
-	enqueueLanes = 2
+	// enqueueBatches is how many batches are on their way: one is made while Redis works on the other.
+	enqueueBatches = 2
 )
 
 // Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
@@ -23,21 +23,21 @@ const (
 func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	errs := make([]error, len(tasks))
 	var failed atomic.Bool
-	var lanes errgroup.Group
-	lanes.SetLimit(enqueueLanes)
+	var batches errgroup.Group
+	batches.SetLimit(enqueueBatches)
 	sent := 0
 	for sent < len(tasks) && !failed.Load() {
 		batch := tasks[sent:min(sent+enqueueBatch, len(tasks))]
 		answers := errs[sent : sent+len(batch)]
 		sent += len(batch)
-		lanes.Go(func() error {
+		batches.Go(func() error {
 			if !c.enqueueTogether(ctx, batch, answers) {
 				failed.Store(true)
 			}
 			return nil
 		})
 	}
-	_ = lanes.Wait() // each task has its own error
+	_ = batches.Wait() // each task has its own error
 	if !failed.Load() {
 		return nil
 	}

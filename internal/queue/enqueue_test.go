@@ -81,10 +81,10 @@ func watch(t *testing.T, rdb redis.UniversalClient) (redis.UniversalClient, *wir
 }
 
 // expect asserts that nothing was sent alone but one command a batch, which lists the queue.
-func (w *wire) expect(t *testing.T, batches, mostPipelines int) {
+func (w *wire) expect(t *testing.T, batches, maxPipelines int) {
 	t.Helper()
-	if want := slices.Repeat([]string{"sadd"}, batches); !slices.Equal(w.alone, want) || w.pipelines > mostPipelines {
-		t.Errorf("got %d pipelines and these alone: %v; want at most %d, and %v", w.pipelines, w.alone, mostPipelines, want)
+	if want := slices.Repeat([]string{"sadd"}, batches); !slices.Equal(w.alone, want) || w.pipelines > maxPipelines {
+		t.Errorf("got %d pipelines and these alone: %v; want at most %d, and %v", w.pipelines, w.alone, maxPipelines, want)
 	}
 	w.alone, w.pipelines = nil, 0
 }

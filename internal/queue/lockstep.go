@@ -21,7 +21,7 @@ type lockstep struct {
 	redis.UniversalClient
 
 	pipe   redis.Pipeliner
-	on     *turn
+	on     *coroutine
 	listed map[string]*redis.IntCmd // what SAdd was asked, and answered
 }
 
@@ -60,8 +60,8 @@ func (l *lockstep) SAdd(ctx context.Context, key string, members ...any) *redis.
 	return l.listed[what]
 }
 
-// turn is a run that has not ended.
-type turn struct {
+// coroutine is a run that has not ended.
+type coroutine struct {
 	step func() (struct{}, bool) // lets it go on to its next question; false when it has ended instead
 	wait func(struct{}) bool     // gives the turn back, from inside
 }
@@ -69,25 +69,25 @@ type turn struct {
 // run calls do with 0 to n-1 and returns when all have ended. The runs are coroutines: one is on at a time, so they may
 // share what is not safe for concurrent use, and what they ask is sent in their order.
 func (l *lockstep) run(ctx context.Context, n int, do func(i int)) {
-	turns := make([]*turn, n)
-	for i := range turns {
-		t := &turn{}
+	coroutines := make([]*coroutine, n)
+	for i := range coroutines {
+		t := &coroutine{}
 		t.step, _ = iter.Pull(func(yield func(struct{}) bool) { // nothing to stop: each goes on to its end
 			t.wait = yield
 			do(i)
 		})
-		turns[i] = t
+		coroutines[i] = t
 	}
-	for len(turns) > 0 {
-		waiting := turns[:0]
-		for _, t := range turns {
+	for len(coroutines) > 0 {
+		waiting := coroutines[:0]
+		for _, t := range coroutines {
 			l.on = t
 			if _, asks := t.step(); asks {
 				waiting = append(waiting, t)
 			}
 		}
 		_, _ = l.pipe.Exec(ctx) // each command carries its own error
-		clear(turns[len(waiting):])
-		turns = waiting
+		clear(coroutines[len(waiting):])
+		coroutines = waiting
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// tracedWishes is how many wishes of one call are followed into their purges. What is more is a bulk: each of its purges
+// tracedSubmissions is how many wishes of one call are followed into their purges. What is more is a bulk: each of its purges
 // is a trace of its own, or one trace would have a million spans.
-const tracedWishes = 100
+const tracedSubmissions = 100
 
 // Follow has the purges of what next accepts follow the trace of whoever asks.
 func (t *Tracing) Follow(next purge.Requests) purge.Requests {
@@ -27,15 +27,15 @@ type following struct {
 	next purge.Requests
 }
 
-func (f following) Accept(ctx context.Context, wishes []purge.Wish) (accepted []purge.Accepted, err error) {
-	ctx, end := f.start(ctx, "accept", trace.SpanKindProducer, attribute.Int("certpurge.wishes", len(wishes)))
+func (f following) Accept(ctx context.Context, submissions []purge.Submission) (accepted []purge.Accepted, err error) {
+	ctx, end := f.start(ctx, "accept", trace.SpanKindProducer, attribute.Int("certpurge.wishes", len(submissions)))
 	defer func() { end(err) }()
-	if parent := Traceparent(ctx); len(wishes) <= tracedWishes {
-		for i := range wishes {
-			wishes[i].Trace = parent
+	if parent := Traceparent(ctx); len(submissions) <= tracedSubmissions {
+		for i := range submissions {
+			submissions[i].Trace = parent
 		}
 	}
-	return f.next.Accept(ctx, wishes)
+	return f.next.Accept(ctx, submissions)
 }
 
 // mysqlSpan begins the span of what is one round trip to MySQL.
@@ -120,10 +120,10 @@ type tracedRequests struct {
 	next purge.Requests
 }
 
-func (r tracedRequests) Accept(ctx context.Context, wishes []purge.Wish) (accepted []purge.Accepted, err error) {
+func (r tracedRequests) Accept(ctx context.Context, submissions []purge.Submission) (accepted []purge.Accepted, err error) {
 	ctx, end := r.t.mysqlSpan(ctx, "accept")
 	defer func() { end(err) }()
-	return r.next.Accept(ctx, wishes)
+	return r.next.Accept(ctx, submissions)
 }
 
 // Tasks has spans for what is put into Redis.

@@ -14,10 +14,10 @@ import (
 )
 
 // wished remembers what it was asked for.
-type wished struct{ wishes []purge.Wish }
+type wished struct{ submissions []purge.Submission }
 
-func (w *wished) Accept(_ context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	w.wishes = wishes
+func (w *wished) Accept(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	w.submissions = submissions
 	return nil, errors.New("later")
 }
 
@@ -46,7 +46,7 @@ func TestABulkIsNotOneTrace(t *testing.T) {
 	defer server.Close()
 	for _, tc := range []struct {
 		ratio  float64
-		wishes int
+		submissions int
 		traced bool
 	}{{1, 1, true}, {1, 100, true}, {1, 101, false}, {0, 1, false}} {
 		tracing, err := telemetry.NewTracing(t.Context(), telemetry.TracingConfig{Endpoint: server.URL, Ratio: tc.ratio, Service: "test"})
@@ -54,8 +54,8 @@ func TestABulkIsNotOneTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := &wished{}
-		_, _ = tracing.Follow(next).Accept(t.Context(), make([]purge.Wish, tc.wishes)) // it says later
-		for _, w := range next.wishes {
+		_, _ = tracing.Follow(next).Accept(t.Context(), make([]purge.Submission, tc.submissions)) // it says later
+		for _, w := range next.submissions {
 			if (w.Trace != "") != tc.traced || w.Trace != "" && !strings.HasSuffix(w.Trace, "-01") {
 				t.Errorf("%+v: got trace %q", tc, w.Trace)
 			}

@@ -33,7 +33,7 @@ type Ledger interface {
 
 // Intake takes wishes, as purge.Intake does.
 type Intake interface {
-	Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error)
+	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 }
 
 // Watcher makes rounds. Set the fields once.
@@ -165,7 +165,7 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 }
 
 // due chooses the users to ask for, and counts the others.
-func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Wish, error) {
+func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Submission, error) {
 	now := r.Now()
 	var users []purge.UserID
 	for _, u := range retirees {
@@ -184,10 +184,10 @@ func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Wish
 	if err != nil {
 		return nil, err
 	}
-	var due []purge.Wish
+	var due []purge.Submission
 	for _, user := range users {
 		if standing, ok := standings[user]; ok && r.judge(standing, now) {
-			due = append(due, purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceWatch})
+			due = append(due, purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceWatch})
 		}
 	}
 	return due, nil
@@ -215,13 +215,13 @@ func (r *round) judge(s purge.Standing, now time.Time) bool {
 
 // ask enqueues users. What was begun is finished even when the watcher is told to stop, so that no request is left without
 // its task.
-func (r *round) ask(ctx context.Context, wishes []purge.Wish) error {
-	if len(wishes) == 0 {
+func (r *round) ask(ctx context.Context, submissions []purge.Submission) error {
+	if len(submissions) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	accepted, err := r.Intake.Accept(ctx, wishes)
+	accepted, err := r.Intake.Accept(ctx, submissions)
 	for _, a := range accepted {
 		r.sum.Asked++
 		if a.Found != purge.FoundNew {
@@ -229,7 +229,7 @@ func (r *round) ask(ctx context.Context, wishes []purge.Wish) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("asking for %d users: %w", len(wishes), err)
+		return fmt.Errorf("asking for %d users: %w", len(submissions), err)
 	}
 	return nil
 }

@@ -103,21 +103,21 @@ func (s *site) Standings(_ context.Context, users []purge.UserID) (map[purge.Use
 	return found, nil
 }
 
-func (s *site) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+func (s *site) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	var accepted []purge.Accepted
-	for _, wish := range wishes {
-		standing, found := s.standings[wish.User], purge.FoundNew
+	for _, submission := range submissions {
+		standing, found := s.standings[submission.User], purge.FoundNew
 		if standing.Ended != "" {
 			found = purge.Found(standing.Ended)
 		}
-		if wish.Source != purge.SourceWatch || wish.Key != purge.DefaultKey(wish.User) {
+		if submission.Source != purge.SourceWatch || submission.Key != purge.DefaultKey(submission.User) {
 			return nil, errors.New("not a wish of the watcher's")
 		}
 		standing.Open = true
-		s.standings[wish.User] = standing
-		s.asked = append(s.asked, wish.User)
+		s.standings[submission.User] = standing
+		s.asked = append(s.asked, submission.User)
 		s.waiting++
-		accepted = append(accepted, purge.Accepted{User: wish.User, Found: found, Open: true})
+		accepted = append(accepted, purge.Accepted{User: submission.User, Found: found, Open: true})
 	}
 	if s.meanwhile != nil {
 		s.meanwhile()

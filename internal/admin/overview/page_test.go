@@ -46,7 +46,7 @@ type world struct {
 	redis    error
 	problems []string
 	left     []overview.Uncovered
-	finds    []doctor.Find
+	findings    []doctor.Find
 	reads    atomic.Int64 // of the ledger
 }
 
@@ -104,7 +104,7 @@ func (w *world) open(t *testing.T, base string) *overview.Page {
 	page := overview.New(overview.About{Process: "worker", Version: "certpurge v1", Base: base}, overview.Sources{
 		Ledger: w, Queues: w, Problems: func(context.Context) []string { return w.problems }, Coverage: w.Coverage,
 		Doctor: func(context.Context) (overview.Diagnosis, error) {
-			return overview.Diagnosis{Finds: w.finds, Whole: true}, nil
+			return overview.Diagnosis{Findings: w.findings, Whole: true}, nil
 		},
 		Buckets: func() []overview.Bucket {
 			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {
@@ -171,9 +171,9 @@ func TestPageAnswersTheFirstQuestion(t *testing.T) {
 		"a paused queue":        {func(w *world) { w.depths[1].Paused = true }, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. Queue backfill is paused: 1,000 tasks wait"},
 		"failures of this hour": {func(w *world) { w.progress.Failed = 3 }, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. 3 requests have failed in the last hour."},
 		"finds of the doctor": {func(w *world) {
-			w.finds = []doctor.Find{{Severity: doctor.Warn, Subject: "Redis", Text: "its clock is wrong"}, {Severity: doctor.Note, Subject: "x", Text: "y"}}
+			w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "Redis", Text: "its clock is wrong"}, {Severity: doctor.Note, Subject: "x", Text: "y"}}
 		}, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. The doctor has 1 find; see below."},
-		"only notes of the doctor": {func(w *world) { w.finds = []doctor.Find{{Severity: doctor.Note, Subject: "x", Text: "y"}} }, "Working"},
+		"only notes of the doctor": {func(w *world) { w.findings = []doctor.Find{{Severity: doctor.Note, Subject: "x", Text: "y"}} }, "Working"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +212,7 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w := busy()
 	w.restore = mysql.Dates{Count: 5, First: ago(-time.Hour), Last: ago(-2 * time.Hour)}
 	w.left = []overview.Uncovered{{Users: 17}, {State: purge.Failed, Reason: purge.ReasonHeld, Users: 3}}
-	w.finds = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "mend it"}}
+	w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "mend it"}}
 	text := w.read(t)
 	for _, want := range []string{
 		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0", "backfill runs 1,000 48",

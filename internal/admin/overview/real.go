@@ -36,8 +36,8 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
 		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, eligible) },
 		Doctor: func(ctx context.Context) (Diagnosis, error) {
-			finds, whole, err := d.Glance(ctx)
-			return Diagnosis{Finds: finds, Whole: whole}, err
+			findings, whole, err := d.Glance(ctx)
+			return Diagnosis{Findings: findings, Whole: whole}, err
 		},
 	}
 }

@@ -55,7 +55,7 @@ type Uncovered struct {
 
 // Diagnosis is what the doctor has found. Whole is false if it left out what reads every task.
 type Diagnosis struct {
-	Finds []doctor.Find
+	Findings []doctor.Find
 	Whole bool
 }
 

@@ -53,7 +53,7 @@ func judge(v view) verdict {
 	if v.Progress.Failed > 0 {
 		warn = append(warn, several(v.Progress.Failed, "request has", "requests have")+" failed in the last hour.")
 	}
-	if n := len(v.finds()); n > 0 {
+	if n := len(v.findings()); n > 0 {
 		warn = append(warn, "The doctor has "+several(int64(n), "find", "finds")+"; see below.")
 	}
 	word, sentence := "Idle", "No request is open."

@@ -140,7 +140,7 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 // Pulling is how many workers pull tasks.
 func (v view) Pulling() int { return queue.CountPulling(v.Workers) }
 
-// finds returns the doctor's finds that are no mere notes.
-func (v view) finds() []doctor.Find {
-	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Finds), func(f doctor.Find) bool { return f.Severity == doctor.Note })
+// findings returns the doctor's findings that are no mere notes.
+func (v view) findings() []doctor.Find {
+	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Findings), func(f doctor.Find) bool { return f.Severity == doctor.Note })
 }

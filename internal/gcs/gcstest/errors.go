@@ -77,8 +77,8 @@ func errRequesterPays() *Error {
 
 // errSoftDeleteOff answers a look into the soft-deleted area of a bucket without a policy, even where objects deleted
 // under an earlier policy are still kept: a client cannot see them.
-func errSoftDeleteOff(wish string) *Error {
-	return &Error{http.StatusBadRequest, "invalid", "Soft delete policy is required to " + wish}
+func errSoftDeleteOff(submission string) *Error {
+	return &Error{http.StatusBadRequest, "invalid", "Soft delete policy is required to " + submission}
 }
 
 func errInvalid(message string) *Error {

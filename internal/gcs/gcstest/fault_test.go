@@ -90,10 +90,10 @@ func TestSameSeedSameFaults(t *testing.T) {
 		turns := map[int]int{}
 		order(func(i int) {
 			mu.Lock()
-			turn := turns[i]
+			addPage := turns[i]
 			turns[i]++
 			mu.Unlock()
-			struck[2*i+turn] = status(t, s, fmt.Sprintf("/storage/v1/b/b/o/name-%d", i)) == http.StatusServiceUnavailable
+			struck[2*i+addPage] = status(t, s, fmt.Sprintf("/storage/v1/b/b/o/name-%d", i)) == http.StatusServiceUnavailable
 		})
 		return fmt.Sprint(struck)
 	}

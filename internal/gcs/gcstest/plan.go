@@ -83,9 +83,9 @@ func (f *armed) strike(c *call, now stamp, seed uint64, v *verdict) {
 	var chance, part float64
 	if f.Probability > 0 || f.Jitter > 0 {
 		request := hash(c.op + "\x00" + c.bucket + "\x00" + c.name)
-		turn := f.seen[request]
-		f.seen[request] = turn + 1
-		chance, part = draws(seed, request, turn)
+		addPage := f.seen[request]
+		f.seen[request] = addPage + 1
+		chance, part = draws(seed, request, addPage)
 	}
 	if f.Probability > 0 && chance >= f.Probability || f.Rate > 0 && f.take(c, now) {
 		return
@@ -133,14 +133,14 @@ func hash(text string) uint64 {
 }
 
 // draws returns two numbers from 0 to 1 that depend on nothing but the arguments, spread by the finalizer of SplitMix64.
-func draws(seed, request, turn uint64) (first, second float64) {
+func draws(seed, request, addPage uint64) (first, second float64) {
 	const golden = uint64(0x9e3779b97f4a7c15)
 	spread := func(x uint64) float64 {
 		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 		x = (x ^ x>>27) * 0x94d049bb133111eb
 		return float64((x^x>>31)>>11) / (1 << 53)
 	}
-	state := (request ^ seed*golden) + turn*0xd1342543de82ef95 + golden
+	state := (request ^ seed*golden) + addPage*0xd1342543de82ef95 + golden
 	return spread(state), spread(state + golden)
 }
 

@@ -22,8 +22,8 @@ const (
 	// lastTime is the end of the year 9999. A time beyond it is a slip, or has overflowed.
 	lastTime = 253_402_300_799
 
-	leastSecret      = 32 // bytes, RFC 7518, section 3.2
-	leastShortSecret = 16
+	minSecret      = 32 // bytes, RFC 7518, section 3.2
+	minShortSecret = 16
 )
 
 // verifier checks JSON Web Tokens.
@@ -52,16 +52,16 @@ func newVerifier(cfg Config, keys *keySet) (*verifier, error) {
 		return v, nil
 	}
 	v.secret = []byte(cfg.JWT.HS256Secret.Reveal())
-	least := leastSecret
+	least := minSecret
 	if cfg.JWT.AcceptShortSecret {
-		least = leastShortSecret
+		least = minShortSecret
 	}
 	if len(v.secret) < least || bytes.Contains(v.secret, []byte("-----BEGIN ")) {
 		return nil, fmt.Errorf("accepting JSON Web Tokens: jwt.hs256_secret must have at least %d bytes and not be a key in PEM", least)
 	}
-	if len(v.secret) < leastSecret {
+	if len(v.secret) < minSecret {
 		// The library refuses short ones. HMAC itself fills a key up with zeros (RFC 2104), so this is the same secret.
-		v.secret = append(v.secret, make([]byte, leastSecret-len(v.secret))...)
+		v.secret = append(v.secret, make([]byte, minSecret-len(v.secret))...)
 	}
 	return v, nil
 }

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	leastKeyBits = 2048 // as RFC 7518, section 3.3, asks
-	mostKeys     = 16   // a token without a key id is tried with each
+	minKeyBits = 2048 // as RFC 7518, section 3.3, asks
+	maxKeys     = 16   // a token without a key id is tried with each
 )
 
 // publicKey is one usable key of a key set.
@@ -44,9 +44,9 @@ func parseKeys(document []byte) ([]publicKey, error) {
 	}
 	switch {
 	case len(usable) == 0:
-		return nil, fmt.Errorf("it holds no public RSA key of at least %d bits for RS256 or RS512; keys in it: %d", leastKeyBits, len(set.Keys))
-	case len(usable) > mostKeys:
-		return nil, fmt.Errorf("it holds %d keys, more than %d", len(usable), mostKeys)
+		return nil, fmt.Errorf("it holds no public RSA key of at least %d bits for RS256 or RS512; keys in it: %d", minKeyBits, len(set.Keys))
+	case len(usable) > maxKeys:
+		return nil, fmt.Errorf("it holds %d keys, more than %d", len(usable), maxKeys)
 	}
 	return usable, nil
 }
@@ -58,7 +58,7 @@ func parseKey(raw josejson.RawMessage) (publicKey, bool) {
 	}
 	key, isPublicRSA := jwk.Key.(*rsa.PublicKey)
 	algorithm := jose.SignatureAlgorithm(jwk.Algorithm)
-	ok := isPublicRSA && key.N.BitLen() >= leastKeyBits && (jwk.Use == "" || jwk.Use == "sig") &&
+	ok := isPublicRSA && key.N.BitLen() >= minKeyBits && (jwk.Use == "" || jwk.Use == "sig") &&
 		(algorithm == "" || algorithm == jose.RS256 || algorithm == jose.RS512)
 	return publicKey{id: jwk.KeyID, algorithm: algorithm, key: key}, ok
 }

@@ -28,7 +28,7 @@ type keySet struct {
 	mu      sync.Mutex
 	keys    []publicKey
 	failure error // of the last fetch, or that there was none yet
-	flight  chan struct{}
+	inflight  chan struct{}
 	nextAsk time.Time
 }
 
@@ -109,20 +109,20 @@ func (s *keySet) lastFailure() error {
 // be asked for. It starts one unless one was started within the last minute; many callers wait for the same one.
 func (s *keySet) ask(ctx context.Context) (isFetched bool, wait time.Duration) {
 	s.mu.Lock()
-	flight, now := s.flight, s.now()
-	if flight == nil && !now.Before(s.nextAsk) {
+	inflight, now := s.inflight, s.now()
+	if inflight == nil && !now.Before(s.nextAsk) {
 		s.nextAsk = now.Add(askInterval)
-		flight, isFetched = s.depart(), true
+		inflight, isFetched = s.startFetch(), true
 		// Not ended with the request that asked: others may be waiting for it. It has a time-out of its own.
-		go s.fly(context.WithoutCancel(ctx), flight)
+		go s.runFetch(context.WithoutCancel(ctx), inflight)
 	}
 	wait = max(0, s.nextAsk.Sub(now))
 	s.mu.Unlock()
-	if flight == nil {
+	if inflight == nil {
 		return false, wait
 	}
 	select {
-	case <-flight:
+	case <-inflight:
 		return isFetched, wait
 	case <-ctx.Done():
 		return false, wait
@@ -132,27 +132,27 @@ func (s *keySet) ask(ctx context.Context) (isFetched bool, wait time.Duration) {
 // load fetches the set, or waits for the fetch that is under way.
 func (s *keySet) load(ctx context.Context) {
 	s.mu.Lock()
-	flight := s.flight
-	isOurs := flight == nil
+	inflight := s.inflight
+	isOurs := inflight == nil
 	if isOurs {
-		flight = s.depart()
+		inflight = s.startFetch()
 	}
 	s.mu.Unlock()
 	if isOurs {
-		s.fly(ctx, flight)
+		s.runFetch(ctx, inflight)
 		return
 	}
-	<-flight
+	<-inflight
 }
 
-// depart marks that a fetch is under way. The caller holds the lock.
-func (s *keySet) depart() chan struct{} {
-	s.flight = make(chan struct{})
-	return s.flight
+// startFetch marks that a fetch is under way. The caller holds the lock.
+func (s *keySet) startFetch() chan struct{} {
+	s.inflight = make(chan struct{})
+	return s.inflight
 }
 
-// fly fetches the set, takes it over and tells those who wait.
-func (s *keySet) fly(ctx context.Context, flight chan struct{}) {
+// runFetch fetches the set, takes it over and tells those who wait.
+func (s *keySet) runFetch(ctx context.Context, inflight chan struct{}) {
 	document, err := s.fetch(ctx)
 	var keys []publicKey
 	if err == nil {
@@ -163,12 +163,12 @@ func (s *keySet) fly(ctx context.Context, flight chan struct{}) {
 		s.keys = keys
 	}
 	s.failure = err
-	s.flight = nil
+	s.inflight = nil
 	s.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
 		s.log.WarnContext(ctx, "fetching the key set failed", slog.Any("error", err))
 	}
-	close(flight)
+	close(inflight)
 }
 
 // run keeps the set fresh until ctx is done.

@@ -7,9 +7,9 @@ import (
 	"fmt"
 )
 
-// leastToken is the length of 32 bytes in base64url, the shortest form of the least that a token may hold. It keeps words
+// minToken is the length of 32 bytes in base64url, the shortest form of the least that a token may hold. It keeps words
 // that somebody has chosen from being tokens: from their hash they could be guessed.
-const leastToken = 43
+const minToken = 43
 
 // tokens are the static tokens.
 type tokens []staticToken
@@ -34,7 +34,7 @@ func newTokens(configured []Token) (tokens, error) {
 // find returns the caller of a token. It compares with all of them, so that the time tells neither which one it was nor how
 // much of a hash was right.
 func (all tokens) find(token string) (Caller, error) {
-	if len(token) < leastToken {
+	if len(token) < minToken {
 		return Caller{}, refuse(TokenMalformed)
 	}
 	hash := sha256.Sum256([]byte(token))

@@ -20,7 +20,7 @@ func emptyDirectory(id string, outcome purge.Outcome) purge.Evidence {
 }
 
 // testEmptied asks about directories of which the evidence holds every outcome.
-func testEmptied(t *testing.T, s Shelf) {
+func testEmptied(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	seenIn := func(id string, outcome purge.Outcome) purge.Evidence {
@@ -53,7 +53,7 @@ func testEmptied(t *testing.T, s Shelf) {
 		}
 	}
 	// A request of its own sees what an earlier one of the same user has seen.
-	later := accept(t, s, purge.Wish{User: attempt.User, Key: "ticket-1", Source: purge.SourceAPI})
+	later := accept(t, s, purge.Submission{User: attempt.User, Key: "ticket-1", Source: purge.SourceAPI})
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: later.Request, User: attempt.User}))
 	got := must[purge.Intended](t)(s.Intend(t.Context(), attempt, nil, empty))
 	if diff := cmp.Diff(want, got.Emptied); diff != "" || got.Retirement != Retiring {
@@ -62,7 +62,7 @@ func testEmptied(t *testing.T, s Shelf) {
 }
 
 // testMissing lets a directory be missing, then accepted; and another be missing, then found elsewhere.
-func testMissing(t *testing.T, s Shelf) {
+func testMissing(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -74,7 +74,7 @@ func testMissing(t *testing.T, s Shelf) {
 	if got.State != purge.Failed || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 || got.Counts.ObjectsErased != 0 {
 		t.Errorf("missing: got %+v, want failed: files_missing with one directory", got)
 	}
-	wishing := wish(attempt.User)
+	wishing := submission(attempt.User)
 	wishing.AcceptMissing = "alice@ops"
 	accept(t, s, wishing)
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
@@ -91,7 +91,7 @@ func testMissing(t *testing.T, s Shelf) {
 	ref = s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	missing.Evidence[0].CertificateID = ref.CertificateID
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, missing))
-	accept(t, s, wish(attempt.User))
+	accept(t, s, submission(attempt.User))
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	elsewhere := seen("a", 1, purge.Erased)
 	elsewhere.CertificateID = ref.CertificateID
@@ -107,7 +107,7 @@ func testMissing(t *testing.T, s Shelf) {
 
 	attempt = begun(t, s)
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, missing))
-	accept(t, s, wish(attempt.User))
+	accept(t, s, submission(attempt.User))
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
 	if got.State != purge.Done || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 {
@@ -115,12 +115,12 @@ func testMissing(t *testing.T, s Shelf) {
 	}
 }
 
-func testAcceptMissing(t *testing.T, s Shelf) {
+func testAcceptMissing(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
 	s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
-	task := purge.Task{Request: accept(t, s, wish(user)).Request, User: user}
-	accepting := wish(user)
+	task := purge.Task{Request: accept(t, s, submission(user)).Request, User: user}
+	accepting := submission(user)
 	accepting.AcceptMissing = "alice@ops"
 	begin := func(want string) purge.Attempt {
 		t.Helper()
@@ -133,19 +133,19 @@ func testAcceptMissing(t *testing.T, s Shelf) {
 	begin("")
 	accept(t, s, accepting) // while it is open
 	begin("alice@ops")
-	accept(t, s, wish(user)) // says nothing of it
+	accept(t, s, submission(user)) // says nothing of it
 	attempt := begin("alice@ops")
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-	accept(t, s, wish(user)) // a decision is for one run
+	accept(t, s, submission(user)) // a decision is for one run
 	attempt = begin("")
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
 	accept(t, s, accepting)
 	begin("alice@ops")
 	// Accepted while an attempt that does not know of it is at work: it may not end the request.
 	late := s.NewUser(Retiring)
-	task = purge.Task{Request: accept(t, s, wish(late)).Request, User: late}
+	task = purge.Task{Request: accept(t, s, submission(late)).Request, User: late}
 	attempt = begin("")
-	accepting = wish(late)
+	accepting = submission(late)
 	accepting.AcceptMissing = "carol@ops"
 	accept(t, s, accepting)
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
@@ -154,14 +154,14 @@ func testAcceptMissing(t *testing.T, s Shelf) {
 	}
 	begin("carol@ops")
 	other := s.NewUser(Retiring)
-	accepting = wish(other)
+	accepting = submission(other)
 	accepting.AcceptMissing = "bob@ops"
 	task = purge.Task{Request: accept(t, s, accepting).Request, User: other}
 	begin("bob@ops")
 }
 
 // testDoneAfterGivingUp lets the newest attempt give up while an older one is still at work and then proves everything.
-func testDoneAfterGivingUp(t *testing.T, s Shelf) {
+func testDoneAfterGivingUp(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	slow := begun(t, s)
 	ref := s.NewReference(slow.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -190,7 +190,7 @@ func testDoneAfterGivingUp(t *testing.T, s Shelf) {
 	}
 }
 
-func testKeep(t *testing.T, s Shelf) {
+func testKeep(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -214,7 +214,7 @@ func testKeep(t *testing.T, s Shelf) {
 	}
 }
 
-func testAttemptNumbers(t *testing.T, s Shelf) {
+func testAttemptNumbers(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	fence := attempt.Fence
@@ -223,7 +223,7 @@ func testAttemptNumbers(t *testing.T, s Shelf) {
 			t.Errorf("got attempt %d, want %d", attempt.Number, n)
 		}
 		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-		again := accept(t, s, wish(attempt.User))
+		again := accept(t, s, submission(attempt.User))
 		if again.Attempts != n {
 			t.Errorf("asked again after %d attempts: got %d", n, again.Attempts)
 		}

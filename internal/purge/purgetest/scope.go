@@ -9,22 +9,22 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-func wishFor(ref purge.Reference, user purge.UserID) purge.Wish {
-	return purge.Wish{User: user, Certificate: ref.CertificateID, Key: purge.CertificateKey(ref.CertificateID), Source: purge.SourceBackfill}
+func submissionFor(ref purge.Reference, user purge.UserID) purge.Submission {
+	return purge.Submission{User: user, Certificate: ref.CertificateID, Key: purge.CertificateKey(ref.CertificateID), Source: purge.SourceBackfill}
 }
 
 // testScope asks for one of two certificates, then for all.
-func testScope(t *testing.T, s Shelf) {
+func testScope(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
 	first := s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
 	second := s.NewReference(user, purge.Live, VerifyID, DownloadID, someURL)
-	asked := accept(t, s, wishFor(first, user))
+	asked := accept(t, s, submissionFor(first, user))
 	if asked.Found != purge.FoundNew || asked.Certificate != first.CertificateID {
 		t.Fatalf("got %+v", asked)
 	}
-	all := accept(t, s, wish(user))
-	other := accept(t, s, wishFor(second, user))
+	all := accept(t, s, submission(user))
+	other := accept(t, s, submissionFor(second, user))
 	if all.Found != purge.FoundNew || all.Certificate != 0 || all.Request == asked.Request || other.Found != purge.FoundNew {
 		t.Fatalf("got %+v and %+v, want requests of their own", all, other)
 	}
@@ -49,11 +49,11 @@ func testScope(t *testing.T, s Shelf) {
 	if got := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); got.State != purge.Done || got.Request != asked.Request {
 		t.Errorf("begun again: got %+v, want the ended request", got)
 	}
-	if again := accept(t, s, wishFor(first, user)); again.Open || again.Found != purge.Found(purge.Done) || again.Request != asked.Request {
+	if again := accept(t, s, submissionFor(first, user)); again.Open || again.Found != purge.Found(purge.Done) || again.Request != asked.Request {
 		t.Errorf("asked again: got %+v, want done with nothing left", again)
 	}
 	first = s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL) // another one: the user has links, the first certificate none
-	if again := accept(t, s, wish(user)); !again.Open || again.Found != purge.Found(purge.Queued) {
+	if again := accept(t, s, submission(user)); !again.Open || again.Found != purge.Found(purge.Queued) {
 		t.Errorf("the whole user: got %+v, want still queued", again)
 	}
 
@@ -75,11 +75,11 @@ func taskOf(a purge.Accepted) purge.Task {
 }
 
 // testScopeVerdict refuses one certificate's request: that is no word about the user's.
-func testScopeVerdict(t *testing.T, s Shelf) {
+func testScopeVerdict(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
 	ref := s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
-	one, all := accept(t, s, wishFor(ref, user)), accept(t, s, wish(user))
+	one, all := accept(t, s, submissionFor(ref, user)), accept(t, s, submission(user))
 	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), taskOf(one)))
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
 	if diff := cmp.Diff(purge.Recorded{State: purge.Refused, Reason: purge.ReasonNotRetiring}, got); diff != "" {
@@ -91,18 +91,18 @@ func testScopeVerdict(t *testing.T, s Shelf) {
 }
 
 // testScopeKey uses a key for another certificate, and for all of the same user's.
-func testScopeKey(t *testing.T, s Shelf) {
+func testScopeKey(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
-	w := purge.Wish{User: user, Certificate: 7, Key: "ticket-1", Source: purge.SourceAPI}
+	w := purge.Submission{User: user, Certificate: 7, Key: "ticket-1", Source: purge.SourceAPI}
 	accept(t, s, w)
 	for _, certificate := range []purge.CertificateID{0, 8} {
 		w.Certificate = certificate
-		if _, err := s.Accept(t.Context(), []purge.Wish{w}); !errors.Is(err, purge.ErrKeyTaken) {
+		if _, err := s.Accept(t.Context(), []purge.Submission{w}); !errors.Is(err, purge.ErrKeyTaken) {
 			t.Errorf("certificate %d: got %v, want ErrKeyTaken", certificate, err)
 		}
 	}
-	two := []purge.Wish{{User: user, Certificate: 7, Key: "ticket-2", Source: purge.SourceAPI}, {User: user, Certificate: 8, Key: "ticket-2", Source: purge.SourceAPI}}
+	two := []purge.Submission{{User: user, Certificate: 7, Key: "ticket-2", Source: purge.SourceAPI}, {User: user, Certificate: 8, Key: "ticket-2", Source: purge.SourceAPI}}
 	if _, err := s.Accept(t.Context(), two); !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("in one call: got %v, want ErrKeyTaken", err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // testSharing names directories in rows of several users: by each column, in both tables, before and after they were read.
-func testSharing(t *testing.T, s Shelf) {
+func testSharing(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	id := func(digit string) string { return strings.Repeat(digit, 32) }
 	own, owner, verifies, links, former, later := s.NewUser(Retiring), s.NewUser(purge.Retirement{UserExists: true}), s.NewUser(Retiring),

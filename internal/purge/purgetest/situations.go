@@ -200,13 +200,13 @@ func Situations(t *testing.T, open func(t *testing.T, acceptSoftDelete bool) Wor
 func (s situation) run(t *testing.T, w World) {
 	t.Helper()
 	const user, request = 42, 1
-	books := NewBooks()
-	books.SetUser(user, purge.Retirement{UserExists: true, Requested: true, State: "COMPLETE"})
-	books.AddReference(user, purge.Reference{
+	store := NewFakeStore()
+	store.SetUser(user, purge.Retirement{UserExists: true, Requested: true, State: "COMPLETE"})
+	store.AddReference(user, purge.Reference{
 		Table: purge.Live, RowID: 7, CertificateID: 7, DownloadUUID: DownloadID, VerifyUUID: VerifyID,
 		DownloadURL: "https://s3.amazonaws.com/verify.example.org/downloads/" + DownloadID + "/Certificate.pdf",
 	})
-	if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}); err != nil {
+	if _, err := store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}); err != nil {
 		t.Fatalf("accepting: %v", err)
 	}
 	for _, name := range slices.Concat(FourFiles(), neighbours) {
@@ -216,7 +216,7 @@ func (s situation) run(t *testing.T, w World) {
 		s.arrange(w)
 	}
 	purger := &purge.Purger{
-		Users: books, Ledger: books, Objects: w.Objects(), Locations: OneLocation(t),
+		Users: store, Ledger: store, Objects: w.Objects(), Locations: OneLocation(t),
 		Policy: purge.Policy{ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, AcceptSoftDelete: s.accept, MaxAttempts: 5},
 	}
 	task := purge.Task{Request: request, User: user}
@@ -227,7 +227,7 @@ func (s situation) run(t *testing.T, w World) {
 	if s.state.Ended() != (err == nil) || err != nil && purge.ClassOf(err) != s.class {
 		t.Errorf("got error %v of class %d, want class %d", err, purge.ClassOf(err), s.class)
 	}
-	if cleared := len(books.References(user)) == 0; cleared != s.cleared {
+	if cleared := len(store.References(user)) == 0; cleared != s.cleared {
 		t.Errorf("reference cleared: got %v, want %v", cleared, s.cleared)
 	}
 	if got.Counts.ObjectsErased != s.erased {
@@ -248,13 +248,13 @@ func (s situation) run(t *testing.T, w World) {
 	w.Hold(pdf, false, false)
 	w.Hold(valid, false, false)
 	if got.State.Ended() {
-		if _, err := books.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user)}}); err != nil {
+		if _, err := store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user)}}); err != nil {
 			t.Fatalf("accepting again: %v", err)
 		}
 	}
 	got, err = purger.Purge(t.Context(), task)
-	if err != nil || got.State != s.mended || len(books.References(user)) > 0 {
-		t.Errorf("after mending: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err, len(books.References(user)), s.mended)
+	if err != nil || got.State != s.mended || len(store.References(user)) > 0 {
+		t.Errorf("after mending: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err, len(store.References(user)), s.mended)
 	}
 }
 

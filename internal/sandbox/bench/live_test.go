@@ -77,7 +77,7 @@ func (w *waiting) askAll(b *testing.B, s *site, users []purge.UserID) []time.Dur
 		w.ends[user] = end
 		w.mu.Unlock()
 		begun := time.Now()
-		if _, err := intake.Accept(b.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}}); err != nil {
+		if _, err := intake.Accept(b.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}}); err != nil {
 			b.Fatal(err)
 		}
 		select {

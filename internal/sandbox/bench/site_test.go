@@ -141,11 +141,11 @@ func (s *site) accept(b *testing.B, users []purge.UserID) {
 	intake := purge.Intake{Requests: s.store, Tasks: s.tasks()}
 	for len(users) > 0 {
 		n := min(500, len(users))
-		wishes := make([]purge.Wish, n)
+		submissions := make([]purge.Submission, n)
 		for i, user := range users[:n] {
-			wishes[i] = purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
+			submissions[i] = purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill}
 		}
-		if _, err := intake.Accept(b.Context(), wishes); err != nil {
+		if _, err := intake.Accept(b.Context(), submissions); err != nil {
 			b.Fatal(err)
 		}
 		users = users[n:]

@@ -39,19 +39,19 @@ type Options struct {
 }
 
 const (
-	// leastBound leaves time for the servers, a few faults, and the look at the end.
-	leastBound = 30 * time.Second
-	// mostUsers keeps a slip of the fingers from filling the memory.
-	mostUsers = 200_000
+	// minBound leaves time for the servers, a few faults, and the look at the end.
+	minBound = 30 * time.Second
+	// maxUsers keeps a slip of the fingers from filling the memory.
+	maxUsers = 200_000
 	// judging is how long the look at the end may take, beyond the bound.
 	judging = 2 * time.Minute
 )
 
 func (o *Options) complete() (err error) {
 	o.Scenario, o.Storm = cmp.Or(o.Scenario, Storm), cmp.Or(o.Storm, o.Bound*3/5)
-	if o.Users < 1 || o.Users > mostUsers || o.Workers < 1 || o.Bound < leastBound {
+	if o.Users < 1 || o.Users > maxUsers || o.Workers < 1 || o.Bound < minBound {
 		return fmt.Errorf("playing chaos with %d users, %d workers, %v: expected 1 to %d users, at least one worker and %v",
-			o.Users, o.Workers, o.Bound, mostUsers, leastBound)
+			o.Users, o.Workers, o.Bound, maxUsers, minBound)
 	}
 	for _, path := range []*string{&o.Enqueuer, &o.Worker, &o.Logs} { // the processes run in another directory
 		if *path == "" {
@@ -70,13 +70,13 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err := o.complete(); err != nil {
 		return Report{}, err
 	}
-	plot, chosen, err := o.plot()
+	scenario, chosen, err := o.scenario()
 	if err != nil {
 		return Report{}, err
 	}
 	r := &run{
-		Options: o, begun: time.Now(), people: o.Out, plot: plot, faults: chosen,
-		rng: newDice(o.Seed), books: newBooks(chosen),
+		Options: o, begun: time.Now(), people: o.Out, scenario: scenario, faults: chosen,
+		rng: newDice(o.Seed), tally: newTally(chosen),
 	}
 	if o.JSON {
 		r.people = o.Err
@@ -108,12 +108,12 @@ type run struct {
 
 	begun  time.Time
 	people io.Writer
-	plot   scenario
+	scenario   scenario
 	faults []fault
 	rng    *dice
-	books  *books
+	tally  *tally
 
-	house    *demo.House
+	env    *demo.Environment
 	redis    *redis.Client // straight to the server, past the proxy
 	proxy    *proxy
 	data     *dataset.Dataset
@@ -136,30 +136,30 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := sandbox.Install(ctx, r.people); err != nil {
 		return err
 	}
-	if r.house, err = demo.OpenHouse(ctx); err != nil {
+	if r.env, err = demo.OpenEnvironment(ctx); err != nil {
 		return err
 	}
-	r.redis = redis.NewClient(&redis.Options{Addr: r.house.Servers.Redis.Addr})
-	if r.proxy, err = startProxy(ctx, r.house.Servers.Redis.Addr, r.rng.uint64()); err != nil {
+	r.redis = redis.NewClient(&redis.Options{Addr: r.env.Servers.Redis.Addr})
+	if r.proxy, err = startProxy(ctx, r.env.Servers.Redis.Addr, r.rng.uint64()); err != nil {
 		return err
 	}
-	r.storage = &storage{server: r.house.Storage, seed: r.Seed, active: map[string][]gcstest.Fault{}}
-	r.buckets = newBuckets(r.house.Storage)
+	r.storage = &storage{server: r.env.Storage, seed: r.Seed, active: map[string][]gcstest.Fault{}}
+	r.buckets = newBuckets(r.env.Storage)
 	r.data = dataset.New(r.Seed, r.Users)
 	r.printf("chaos: %s, %d users, seed %d, %d kinds of faults, at most %v\n", r.Scenario, len(r.data.Users), r.Seed, len(r.faults), r.Bound)
-	if r.want, err = r.data.Seed(ctx, r.house.Root, demo.LMSDatabase, r.house.Storage, r.house.StorageURL); err != nil {
+	if r.want, err = r.data.Seed(ctx, r.env.Root, demo.LMSDatabase, r.env.Storage, r.env.StorageURL); err != nil {
 		return err
 	}
-	if err := r.enqueuer(r.house.MigrateDSN, r.house.MigrateArguments()...).run(ctx); err != nil {
+	if err := r.enqueuer(r.env.MigrateDSN, r.env.MigrateArguments()...).run(ctx); err != nil {
 		return err
 	}
 	site := audit.Site{
-		DB: r.house.Root, LMS: demo.LMSDatabase, Ledger: demo.LedgerDatabase, Server: r.house.Storage, Buckets: dataset.Buckets(),
+		DB: r.env.Root, LMS: demo.LMSDatabase, Ledger: demo.LedgerDatabase, Server: r.env.Storage, Buckets: dataset.Buckets(),
 	}
 	if r.before, err = site.Take(ctx); err != nil {
 		return err
 	}
-	if r.observer, err = newObserver(ctx, site, r.before, r.want, r.buckets, r.books); err != nil {
+	if r.observer, err = newObserver(ctx, site, r.before, r.want, r.buckets, r.tally); err != nil {
 		return err
 	}
 	return r.prepareScratch(ctx)
@@ -179,8 +179,8 @@ func (r *run) close() {
 	if r.redis != nil {
 		_ = r.redis.Close() // the server goes next
 	}
-	if r.house != nil {
-		r.house.Close()
+	if r.env != nil {
+		r.env.Close()
 	}
 }
 

@@ -57,7 +57,7 @@ func TestDeadLettersAreKeptInTheLedger(t *testing.T) {
 	}
 	d := report.DeadLetters
 	if !report.OK || d == nil || d.Failed < users || d.Users != d.Failed+d.Others || d.Requeued != d.Failed || d.Done < users ||
-		d.Done+d.Blocked != d.Failed || d.ArchiveMost != 0 || d.ArchiveLooks == 0 {
+		d.Done+d.Blocked != d.Failed || d.ArchiveMax != 0 || d.ArchiveLooks == 0 {
 		t.Errorf("got %+v of %+v", d, report)
 	}
 	if !strings.Contains(people.String(), "archive at most") {

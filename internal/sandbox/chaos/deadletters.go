@@ -19,7 +19,7 @@ type DeadLetterTable struct {
 	Users         int     `json:"users"`          // asked for
 	Failed        int     `json:"failed"`         // for the missing right, by enqueuer failures
 	Others        int     `json:"others"`         // that ended otherwise: they have no file that could be deleted
-	ArchiveMost   int64   `json:"archive_most"`   // tasks in asynq's archive at any moment
+	ArchiveMax   int64   `json:"archive_most"`   // tasks in asynq's archive at any moment
 	ArchiveLooks  int     `json:"archive_looks"`  // how often it was looked at
 	Requeued      int     `json:"requeued"`       // by enqueuer requeue
 	Done          int     `json:"done"`           // of those, in the end
@@ -54,17 +54,17 @@ func (r *run) deadLetters(ctx context.Context) error {
 		return err
 	}
 	r.printf("  %6.1fs  the right is back, %d requests are queued again\n", time.Since(r.begun).Seconds(), r.dead.Requeued)
-	r.calm(ctx)
+	r.quiesce(ctx)
 	r.dead.MendedSeconds = rounded(time.Since(begun))
 	archived()
 	if r.askedAgain > 0 {
-		r.books.violate("%d users were asked for again: queueing the failed requests again must be enough", r.askedAgain)
+		r.tally.violate("%d users were asked for again: queueing the failed requests again must be enough", r.askedAgain)
 	}
 	return r.countDone(ctx)
 }
 
-// doomed are the users who must fail for the missing right: those of whom anything is to be deleted.
-func (r *run) doomed() map[int]bool {
+// mustFail are the users who must fail for the missing right: those of whom anything is to be deleted.
+func (r *run) mustFail() map[int]bool {
 	users := map[int]bool{}
 	for _, user := range r.want.Erased {
 		users[user] = true
@@ -78,9 +78,9 @@ func (r *run) judgeFailures(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	doomed, want := r.doomed(), map[purge.Reason]int{}
+	mustFail, want := r.mustFail(), map[purge.Reason]int{}
 	for user, end := range r.want.Ends {
-		if doomed[user] {
+		if mustFail[user] {
 			end = dataset.End{State: purge.Failed, Reason: purge.ReasonNoPermission}
 		} else {
 			r.dead.Others++
@@ -89,7 +89,7 @@ func (r *run) judgeFailures(ctx context.Context) error {
 			want[end.Reason]++
 		}
 		if got := s.known[user]; got != end {
-			r.books.violate("user %d is %s while nothing may be deleted, expected %s", user, name(got), name(end))
+			r.tally.violate("user %d is %s while nothing may be deleted, expected %s", user, name(got), name(end))
 		}
 	}
 	var said struct {
@@ -99,7 +99,7 @@ func (r *run) judgeFailures(ctx context.Context) error {
 		return err
 	}
 	if !maps.Equal(said.Failures, want) {
-		r.books.violate("enqueuer failures says %v, expected %v", said.Failures, want)
+		r.tally.violate("enqueuer failures says %v, expected %v", said.Failures, want)
 	}
 	r.dead.Failed = said.Failures[purge.ReasonNoPermission]
 	return nil
@@ -119,9 +119,9 @@ func (r *run) requeueFailures(ctx context.Context) error {
 		return err
 	}
 	r.dead.Requeued = did.Requeued
-	if doomed := len(r.doomed()); would.Found != doomed || would.Requeued != 0 || did.Requeued != doomed {
-		r.books.violate("enqueuer requeue would queue %d, and queued %d again (%d as a dry run), expected %d, %d and none",
-			would.Found, did.Requeued, would.Requeued, doomed, doomed)
+	if mustFail := len(r.mustFail()); would.Found != mustFail || would.Requeued != 0 || did.Requeued != mustFail {
+		r.tally.violate("enqueuer requeue would queue %d, and queued %d again (%d as a dry run), expected %d, %d and none",
+			would.Found, did.Requeued, would.Requeued, mustFail, mustFail)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (r *run) countDone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for user := range r.doomed() {
+	for user := range r.mustFail() {
 		if s.known[user].State == purge.Done {
 			r.dead.Done++
 		} else if s.known[user] == r.want.Ends[user] {
@@ -144,7 +144,7 @@ func (r *run) countDone(ctx context.Context) error {
 
 // answer runs an enqueuer and reads what it prints.
 func (r *run) answer(ctx context.Context, into any, args ...string) error {
-	p := r.enqueuer(r.house.EnqueuerDSN, args...)
+	p := r.enqueuer(r.env.EnqueuerDSN, args...)
 	var out bytes.Buffer
 	p.cmd.Stdout = &out
 	if err := p.run(ctx); err != nil {
@@ -171,14 +171,14 @@ func (r *run) watchArchive(ctx context.Context) (stop func()) {
 				archived += r.redis.ZCard(ctx, "asynq:{"+name+"}:archived").Val()
 			}
 			r.dead.ArchiveLooks++
-			r.dead.ArchiveMost = max(r.dead.ArchiveMost, archived)
+			r.dead.ArchiveMax = max(r.dead.ArchiveMax, archived)
 		}
 	})
 	return sync.OnceFunc(func() {
 		cancel()
 		watching.Wait()
-		if r.dead.ArchiveMost > 0 || r.dead.ArchiveLooks == 0 {
-			r.books.violate("asynq's archive held up to %d tasks (%d looks), expected none", r.dead.ArchiveMost, r.dead.ArchiveLooks)
+		if r.dead.ArchiveMax > 0 || r.dead.ArchiveLooks == 0 {
+			r.tally.violate("asynq's archive held up to %d tasks (%d looks), expected none", r.dead.ArchiveMax, r.dead.ArchiveLooks)
 		}
 	})
 }

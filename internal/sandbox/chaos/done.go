@@ -78,7 +78,7 @@ const (
 // stopAtDone makes the server stand still at the very moment at which a worker reports a task as done: the purge is over,
 // and asynq, which learns nothing of it for 3 s, may run the task again.
 func stopAtDone(ctx context.Context, e *episode) error {
-	server := e.house.Servers.Redis
+	server := e.env.Servers.Redis
 	return e.repeatedly(ctx, 50*time.Millisecond, time.Second, func() error {
 		stopped := make(chan error, 1)
 		late := e.rng.chance(lateStop)

@@ -158,7 +158,7 @@ func TestTheStopIsAimedAtDone(t *testing.T) {
 	w := newProxied(t, servers.Redis.URL(0))
 	f := fault{name: "redis-stop-at-done"}
 	// Under this seed the first stop comes before the report, not after it.
-	r := &run{proxy: w.proxy, house: &demo.House{Servers: servers}, rng: newDice(1), books: newBooks([]fault{f})}
+	r := &run{proxy: w.proxy, env: &demo.Environment{Servers: servers}, rng: newDice(1), tally: newTally([]fault{f})}
 	e := &episode{run: r, name: f.name}
 	ctx, cancel := context.WithCancel(t.Context())
 	played := make(chan error, 1)
@@ -183,7 +183,7 @@ func TestTheStopIsAimedAtDone(t *testing.T) {
 	if err := <-played; err != nil {
 		t.Fatal(err)
 	}
-	if r.books.lines[f.name].Injected == 0 {
+	if r.tally.lines[f.name].Injected == 0 {
 		t.Error("got no hit")
 	}
 }
@@ -193,8 +193,8 @@ func TestOnlyAimedStopsCount(t *testing.T) {
 	t.Parallel()
 	w := newProxied(t, sandboxtest.Redis(t))
 	f := fault{name: "redis-stop-at-done"}
-	house := &demo.House{Servers: &sandbox.Servers{}} // there is no server to stop
-	r := &run{proxy: w.proxy, house: house, rng: newDice(1), books: newBooks([]fault{f})}
+	env := &demo.Environment{Servers: &sandbox.Servers{}} // there is no server to stop
+	r := &run{proxy: w.proxy, env: env, rng: newDice(1), tally: newTally([]fault{f})}
 	ctx, cancel := context.WithCancel(t.Context())
 	played := make(chan error, 1)
 	go func() { played <- stopAtDone(ctx, &episode{run: r, name: f.name}) }()
@@ -206,7 +206,7 @@ func TestOnlyAimedStopsCount(t *testing.T) {
 	if err := <-played; err != nil {
 		t.Fatal(err)
 	}
-	if got := r.books.lines[f.name].Injected; got != 0 {
+	if got := r.tally.lines[f.name].Injected; got != 0 {
 		t.Errorf("got %d hits, want none", got)
 	}
 	if w.aimed.Load() != nil {

@@ -23,8 +23,8 @@ func (r *run) backfillArguments(users []int) ([]string, error) {
 	for _, user := range users {
 		_, _ = fmt.Fprintln(&list, user)
 	}
-	name := fmt.Sprintf("users-%d.txt", r.books.lists.Add(1))
-	return []string{"backfill", "--execute", "--users", r.house.Path(name)}, r.house.Write(name, list.Bytes())
+	name := fmt.Sprintf("users-%d.txt", r.tally.lists.Add(1))
+	return []string{"backfill", "--execute", "--users", r.env.Path(name)}, r.env.Write(name, list.Bytes())
 }
 
 // The exit codes of the enqueuer after which repeating the command is safe, by its own help.
@@ -38,7 +38,7 @@ const (
 // any other reason is a violation.
 func (r *run) enqueue(ctx context.Context, users []int) bool {
 	for ctx.Err() == nil {
-		p := r.enqueuer(r.house.EnqueuerDSN, enqueueArguments(users)...)
+		p := r.enqueuer(r.env.EnqueuerDSN, enqueueArguments(users)...)
 		err := p.run(ctx)
 		if err == nil {
 			return true
@@ -47,9 +47,9 @@ func (r *run) enqueue(ctx context.Context, users []int) bool {
 			return false
 		}
 		if code := p.code(); code != exitUnavailable && code != exitInterrupted {
-			r.books.violate("an enqueuer failed with %v", err)
+			r.tally.violate("an enqueuer failed with %v", err)
 		}
-		r.books.repeated.Add(1)
+		r.tally.repeated.Add(1)
 		pause(ctx, betweenRepetition)
 	}
 	return false

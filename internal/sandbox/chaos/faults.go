@@ -77,7 +77,7 @@ type episode struct {
 }
 
 // hit counts an injection.
-func (e *episode) hit() { e.books.hit(e.name, 1) }
+func (e *episode) hit() { e.tally.hit(e.name, 1) }
 
 // repeatedly calls strike in random intervals until ctx ends.
 func (e *episode) repeatedly(ctx context.Context, least, most time.Duration, strike func() error) error {

@@ -32,7 +32,7 @@ func (r *run) prepareScratch(ctx context.Context) error {
 		"CREATE DATABASE " + scratch,
 		"CREATE TABLE " + scratch + ".weight (id INT AUTO_INCREMENT PRIMARY KEY, filler INT NOT NULL) ENGINE=InnoDB",
 	} {
-		if _, err := r.house.Root.ExecContext(ctx, statement); err != nil {
+		if _, err := r.env.Root.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("making the scratch table: %w", err)
 		}
 	}
@@ -42,7 +42,7 @@ func (r *run) prepareScratch(ctx context.Context) error {
 // killConnections kills connections of the product's account, whatever they are doing.
 func killConnections(ctx context.Context, e *episode) error {
 	return e.repeatedly(ctx, 50*time.Millisecond, 300*time.Millisecond, func() error {
-		rows, err := e.house.Root.QueryContext(ctx, "SELECT id FROM information_schema.processlist WHERE user = 'certpurge'")
+		rows, err := e.env.Root.QueryContext(ctx, "SELECT id FROM information_schema.processlist WHERE user = 'certpurge'")
 		if err != nil {
 			return nil // the server is down by another fault, or the episode is over
 		}
@@ -56,7 +56,7 @@ func killConnections(ctx context.Context, e *episode) error {
 		}
 		for _, id := range ids {
 			if rows.Err() == nil && e.rng.chance(0.5) {
-				if _, err := e.house.Root.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); err == nil {
+				if _, err := e.env.Root.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); err == nil {
 					e.hit()
 				}
 			}
@@ -71,7 +71,7 @@ func restartMySQL(ctx context.Context, e *episode) error {
 		return nil
 	}
 	e.hit()
-	server := e.house.Servers.MySQL
+	server := e.env.Servers.MySQL
 	if e.rng.chance(0.5) {
 		return server.Restart(context.WithoutCancel(ctx))
 	}
@@ -90,18 +90,18 @@ func provokeDeadlocks(ctx context.Context, e *episode) error {
 		e.lockBackwards(ctx)
 		return nil
 	})
-	e.books.hit(e.name, max(0, e.deadlocks(context.WithoutCancel(ctx))-before))
+	e.tally.hit(e.name, max(0, e.deadlocks(context.WithoutCancel(ctx))-before))
 	return err
 }
 
 // deadlocks is the server's own count; 0 if it is down.
 func (e *episode) deadlocks(ctx context.Context) int {
 	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Innodb_deadlocks'"
-	if e.house.Servers.MySQL.Engine == sandbox.OracleMySQL {
+	if e.env.Servers.MySQL.Engine == sandbox.OracleMySQL {
 		query = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
 	}
 	var n int
-	if e.house.Root.QueryRowContext(ctx, query).Scan(&n) != nil {
+	if e.env.Root.QueryRowContext(ctx, query).Scan(&n) != nil {
 		return 0
 	}
 	return n
@@ -111,7 +111,7 @@ func (e *episode) deadlocks(ctx context.Context) int {
 // a purge clears the live rows first. The rows written to the scratch table make this session the heavier one, so that
 // the server makes the purge the victim. Its errors are the deadlocks that it loses nevertheless, and servers that are down.
 func (e *episode) lockBackwards(ctx context.Context) {
-	tx, err := e.house.Root.BeginTx(ctx, nil)
+	tx, err := e.env.Root.BeginTx(ctx, nil)
 	if err != nil {
 		return
 	}

@@ -57,7 +57,7 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 				return err
 			}
 		}
-		p := e.enqueuer(e.house.EnqueuerDSN, args...)
+		p := e.enqueuer(e.env.EnqueuerDSN, args...)
 		if err := p.start(); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 func (e *episode) accepted(ctx context.Context, p *process, user int) {
 	for ctx.Err() == nil {
 		var n int
-		err := e.house.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+ledgerRequests+" WHERE user_id = ?", user).Scan(&n)
+		err := e.env.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+ledgerRequests+" WHERE user_id = ?", user).Scan(&n)
 		if err != nil || n > 0 {
 			return
 		}

@@ -39,7 +39,7 @@ func restartRedis(ctx context.Context, e *episode) error {
 		return nil
 	}
 	e.hit()
-	return e.house.Servers.Redis.Restart(context.WithoutCancel(ctx))
+	return e.env.Servers.Redis.Restart(context.WithoutCancel(ctx))
 }
 
 // stopRedis makes the server stand still for 3 s: commands are carried out after their clients gave up on them.
@@ -48,7 +48,7 @@ func stopRedis(ctx context.Context, e *episode) error {
 		return nil
 	}
 	e.hit()
-	server := e.house.Servers.Redis
+	server := e.env.Servers.Redis
 	if err := server.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func evict(ctx context.Context, e *episode) error {
 		}
 		return nil
 	})
-	e.books.hit(e.name, int(max(0, e.redisFigure(whole, "stats", "evicted_keys")-before)))
+	e.tally.hit(e.name, int(max(0, e.redisFigure(whole, "stats", "evicted_keys")-before)))
 	return err
 }
 
@@ -127,6 +127,6 @@ func dropReplies(ctx context.Context, e *episode) error {
 	e.proxy.drop(0.01)
 	<-ctx.Done()
 	e.proxy.drop(0)
-	e.books.hit(e.name, int(e.proxy.dropped.Load()-before))
+	e.tally.hit(e.name, int(e.proxy.dropped.Load()-before))
 	return nil
 }

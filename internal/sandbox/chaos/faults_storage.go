@@ -39,24 +39,24 @@ func storageFaults() []fault {
 
 // answer lets the emulator answer otherwise until ctx ends.
 func (e *episode) answer(ctx context.Context, plan []gcstest.Fault) error {
-	before := e.house.Storage.Stats().Faulted
+	before := e.env.Storage.Stats().Faulted
 	e.storage.set(e.name, plan...)
 	<-ctx.Done()
 	e.storage.set(e.name)
 	// With those of other such faults, where mixed; calls that were only slowed down are not counted, but happened.
-	e.books.hit(e.name, int(max(1, e.house.Storage.Stats().Faulted-before)))
+	e.tally.hit(e.name, int(max(1, e.env.Storage.Stats().Faulted-before)))
 	return nil
 }
 
 // withdrawPermission takes the right to delete away, and gives it back.
 func withdrawPermission(ctx context.Context, e *episode) error {
 	const right = "storage.objects.delete"
-	defer e.house.Storage.Allow(purged(), right)
+	defer e.env.Storage.Allow(purged(), right)
 	return e.repeatedly(ctx, 200*time.Millisecond, 600*time.Millisecond, func() error {
 		e.hit()
-		e.house.Storage.Deny(purged(), right)
+		e.env.Storage.Deny(purged(), right)
 		pause(ctx, e.rng.between(300*time.Millisecond, 1500*time.Millisecond))
-		e.house.Storage.Allow(purged(), right)
+		e.env.Storage.Allow(purged(), right)
 		return nil
 	})
 }

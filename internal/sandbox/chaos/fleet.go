@@ -52,14 +52,14 @@ func (f *fleet) keep(ctx context.Context, s *slot) {
 	for ctx.Err() == nil {
 		p := f.run.worker(s.name)
 		if err := p.start(); err != nil {
-			f.run.books.violate("%v", err)
+			f.run.tally.violate("%v", err)
 			return
 		}
 		s.set(p)
 		select {
 		case <-p.gone:
 		case <-ctx.Done():
-			s.terminate(p, f.run.books)
+			s.terminate(p, f.run.tally)
 		}
 		f.judge(ctx, s, p)
 		s.set(nil)
@@ -71,16 +71,16 @@ func (f *fleet) judge(ctx context.Context, s *slot, p *process) {
 	s.mu.Lock()
 	sent := s.sent
 	s.mu.Unlock()
-	f.run.books.restarts.Add(1)
+	f.run.tally.restarts.Add(1)
 	switch {
 	case sent == os.Kill:
 	case sent == syscall.SIGTERM && (p.err == nil || p.unborn()):
 	case p.code() == exitConfiguration: // a supervisor tries again, a little later
 		pause(ctx, 500*time.Millisecond)
 	case sent != nil:
-		f.run.books.violate("%s ended with %v after %v: %s", s.name, p.err, sent, lastLine(p))
+		f.run.tally.violate("%s ended with %v after %v: %s", s.name, p.err, sent, lastLine(p))
 	default:
-		f.run.books.violate("%s ended by itself with %v: %s", s.name, p.err, lastLine(p))
+		f.run.tally.violate("%s ended by itself with %v: %s", s.name, p.err, lastLine(p))
 		pause(ctx, 500*time.Millisecond)
 	}
 }
@@ -98,7 +98,7 @@ func (s *slot) set(p *process) {
 }
 
 // terminate asks the worker to stop and waits for that.
-func (s *slot) terminate(p *process, b *books) {
+func (s *slot) terminate(p *process, b *tally) {
 	s.mu.Lock()
 	s.sent = syscall.SIGTERM
 	s.mu.Unlock()
@@ -125,7 +125,7 @@ func (f *fleet) signal(ctx context.Context, number int, sig os.Signal) bool {
 	if sig == os.Kill {
 		p.kill()
 	} else {
-		s.terminate(p, f.run.books)
+		s.terminate(p, f.run.tally)
 	}
 	return true
 }

@@ -15,31 +15,31 @@ func (r *run) flushed(ctx context.Context) error {
 		return err
 	}
 	flush := r.faults[0]
-	r.books.begin([]string{flush.name}, users)
+	r.tally.begin([]string{flush.name}, users)
 	begun := time.Now()
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var flushing sync.WaitGroup
 	var failed error
 	flushing.Go(func() { failed = flush.inject(within, &episode{run: r, users: users, name: flush.name}) })
-	if err = r.enqueuer(r.house.EnqueuerDSN, args...).run(ctx); err == nil {
+	if err = r.enqueuer(r.env.EnqueuerDSN, args...).run(ctx); err == nil {
 		r.printf("  %6.1fs  %d users are asked for\n", time.Since(r.begun).Seconds(), len(users))
 		r.await(ctx, func(s standing) int { return r.unsettled(s) - len(users)/2 })
 	}
 	cancel()
 	flushing.Wait()
-	r.books.end(time.Since(begun))
+	r.tally.end(time.Since(begun))
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		r.books.violate("the backfill failed: %v", err)
+		r.tally.violate("the backfill failed: %v", err)
 	case failed != nil:
 		return &injectionError{flush.name, failed}
 	}
-	r.calm(ctx)
-	if repeated := r.books.repeated.Load(); r.askedAgain > 0 || repeated > 0 {
-		r.books.violate("%d users were asked for again, and %d commands repeated: a flushed Redis must need neither", r.askedAgain, repeated)
+	r.quiesce(ctx)
+	if repeated := r.tally.repeated.Load(); r.askedAgain > 0 || repeated > 0 {
+		r.tally.violate("%d users were asked for again, and %d commands repeated: a flushed Redis must need neither", r.askedAgain, repeated)
 	}
 	return nil
 }

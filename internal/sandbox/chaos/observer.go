@@ -17,7 +17,7 @@ type observer struct {
 	want    dataset.Expected
 	owners  owners
 	buckets *buckets
-	books   *books
+	tally   *tally
 
 	judged map[dataset.Row]bool // cleared rows whose directories were seen empty after that
 
@@ -35,14 +35,14 @@ type Watch struct {
 }
 
 const (
-	lookEvery  = 100 * time.Millisecond
+	pollInterval  = 100 * time.Millisecond
 	sweepEvery = 2 * time.Second
 	// sweepShare is how much longer than it took the next sweep waits, so that watching does not become the load.
 	sweepShare = 3
 )
 
-func newObserver(ctx context.Context, site audit.Site, before *audit.Snapshot, want dataset.Expected, b *buckets, notes *books) (*observer, error) {
-	o := &observer{site: site, before: before, want: want, buckets: b, books: notes, judged: map[dataset.Row]bool{}}
+func newObserver(ctx context.Context, site audit.Site, before *audit.Snapshot, want dataset.Expected, b *buckets, notes *tally) (*observer, error) {
+	o := &observer{site: site, before: before, want: want, buckets: b, tally: notes, judged: map[dataset.Row]bool{}}
 	var err error
 	if o.owners, err = readOwners(ctx, site); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (o *observer) watch(ctx context.Context) {
 				last = time.Now()
 			}
 			o.mu.Unlock()
-			pause(ctx, lookEvery)
+			pause(ctx, pollInterval)
 		}
 	})
 	watching.Go(func() {
@@ -141,11 +141,11 @@ func (o *observer) judge(row dataset.Row) {
 	o.mu.Unlock()
 	for _, d := range o.owners[row] {
 		if object, ok := o.buckets.stored(d.bucket, d.prefix); ok {
-			o.books.violate("%s %d is cleared while %s#%d is stored", row.Table, row.ID, object.Name, object.Generation)
+			o.tally.violate("%s %d is cleared while %s#%d is stored", row.Table, row.ID, object.Name, object.Generation)
 		}
 	}
 	if _, ok := o.want.Cleared[row]; !ok {
-		o.books.violate("%s %d is cleared, which nobody asked for", row.Table, row.ID)
+		o.tally.violate("%s %d is cleared, which nobody asked for", row.Table, row.ID)
 	}
 }
 
@@ -160,7 +160,7 @@ func (o *observer) sweep(ctx context.Context) error {
 		return fmt.Errorf("comparing the site with its snapshot: %w", err)
 	}
 	for _, problem := range findings.Problems {
-		o.books.violate("%s", problem)
+		o.tally.violate("%s", problem)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -45,7 +45,7 @@ func newWatchedWorld(t *testing.T) *watchedWorld {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := newObserver(t.Context(), site, before, want, newBuckets(server), newBooks(nil))
+	o, err := newObserver(t.Context(), site, before, want, newBuckets(server), newTally(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestTheObserverCanFail(t *testing.T) {
 			if err := w.last(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			got := strings.Join(w.books.violations, "\n")
+			got := strings.Join(w.tally.violations, "\n")
 			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

@@ -12,8 +12,8 @@ import (
 const (
 	shortestEpisode = 1500 * time.Millisecond
 	longestEpisode  = 8 * time.Second
-	// mostMixed is how many faults are at work at the same time.
-	mostMixed = 4
+	// maxMixed is how many faults are at work at the same time.
+	maxMixed = 4
 )
 
 // play plays the scenario, while the workers run and the observer watches, then looks.
@@ -24,7 +24,7 @@ func (r *run) play(ctx context.Context) error {
 	defer beside.Wait()
 	defer unwatch()
 	r.fleet = r.startFleet(ctx)
-	if err := r.plot.play(r, ctx); err != nil {
+	if err := r.scenario.play(r, ctx); err != nil {
 		return err
 	}
 	r.fleet.stop()
@@ -41,7 +41,7 @@ func (r *run) look(ctx context.Context) error {
 	var err error
 	r.findings, err = r.observer.site.Check(ctx, r.before, r.want)
 	for _, problem := range r.findings.Problems {
-		r.books.violate("%s", problem)
+		r.tally.violate("%s", problem)
 	}
 	return err
 }
@@ -49,38 +49,38 @@ func (r *run) look(ctx context.Context) error {
 // storm plays each fault alone, then mixtures, each with users of its own, and then waits for what is left of them in peace.
 // Faults whose traces stay for minutes come first.
 func (r *run) storm(ctx context.Context) error {
-	forecast := r.forecast(r.data.Enqueued())
+	schedule := r.schedule(r.data.Enqueued())
 	ends := r.begun.Add(r.Storm)
-	for i, weather := range forecast {
-		length := min(max(time.Until(ends)/time.Duration(len(forecast)-i), shortestEpisode), longestEpisode)
-		if err := r.episode(ctx, weather.faults, weather.users, length); err != nil {
+	for i, scheduled := range schedule {
+		length := min(max(time.Until(ends)/time.Duration(len(schedule)-i), shortestEpisode), longestEpisode)
+		if err := r.episode(ctx, scheduled.faults, scheduled.users, length); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
-	r.calm(ctx)
+	r.quiesce(ctx)
 	return nil
 }
 
-// weather is what an episode will be.
-type weather struct {
+// scheduled is what an episode will be.
+type scheduled struct {
 	faults []fault
 	users  []int
 }
 
-// forecast draws all episodes before the first one begins: from then on, goroutines draw from the same dice in an order that
+// schedule draws all episodes before the first one begins: from then on, goroutines draw from the same dice in an order that
 // no seed repeats.
-func (r *run) forecast(users []int) []weather {
+func (r *run) schedule(users []int) []scheduled {
 	alone := slices.Clone(r.faults)
 	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
 	slices.SortStableFunc(alone, func(a, b fault) int { return cmp.Compare(b.recovery, a.recovery) })
 	r.rng.shuffle(len(users), func(i, j int) { users[i], users[j] = users[j], users[i] })
 	many := min(2*len(alone), len(users))
-	all := make([]weather, many)
+	all := make([]scheduled, many)
 	for i := range all {
-		all[i] = weather{faults: alone[i%len(alone) : i%len(alone)+1], users: users[i*len(users)/many : (i+1)*len(users)/many]}
+		all[i] = scheduled{faults: alone[i%len(alone) : i%len(alone)+1], users: users[i*len(users)/many : (i+1)*len(users)/many]}
 		if i >= len(alone) {
 			all[i].faults = r.mixture()
 		}
@@ -92,7 +92,7 @@ func (r *run) forecast(users []int) []weather {
 func (r *run) mixture() []fault {
 	all := slices.Clone(r.faults)
 	r.rng.shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	most := 2 + r.rng.n(mostMixed-1)
+	most := 2 + r.rng.n(maxMixed-1)
 	var drawn []fault
 	for _, f := range all {
 		together := !slices.ContainsFunc(drawn, func(other fault) bool { return f.group != "" && f.group == other.group })
@@ -112,7 +112,7 @@ func (r *run) episode(ctx context.Context, faults []fault, users []int, length t
 	for _, f := range faults {
 		names = append(names, f.name)
 	}
-	r.books.begin(names, users)
+	r.tally.begin(names, users)
 	begun := time.Now()
 	r.printf("  %6.1fs  %-60s %d users\n", time.Since(r.begun).Seconds(), cmp.Or(strings.Join(names, " + "), "(no time for this fault)"), len(users))
 	within, cancel := context.WithTimeout(ctx, length)
@@ -130,7 +130,7 @@ func (r *run) episode(ctx context.Context, faults []fault, users []int, length t
 	}
 	wg.Go(func() { <-within.Done() }) // what a short fault leaves behind belongs to its episode
 	wg.Wait()
-	r.books.end(time.Since(begun))
+	r.tally.end(time.Since(begun))
 	for i, err := range errs {
 		if err != nil && ctx.Err() == nil {
 			return &injectionError{names[i], err}

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// forecastOf describes the episodes of a seed.
-func forecastOf(seed uint64, faults []fault, users int) string {
+// scheduleOf describes the episodes of a seed.
+func scheduleOf(seed uint64, faults []fault, users int) string {
 	r := &run{rng: newDice(seed), faults: faults}
 	var ids []int
 	for id := range users {
 		ids = append(ids, id)
 	}
 	var text strings.Builder
-	for _, w := range r.forecast(ids) {
+	for _, w := range r.schedule(ids) {
 		for _, f := range w.faults {
 			text.WriteString(f.name + " ")
 		}
@@ -25,11 +25,11 @@ func forecastOf(seed uint64, faults []fault, users int) string {
 
 func TestASeedRepeatsTheWeather(t *testing.T) {
 	t.Parallel()
-	first := forecastOf(1, catalogue(), 100)
-	if again := forecastOf(1, catalogue(), 100); again != first {
+	first := scheduleOf(1, catalogue(), 100)
+	if again := scheduleOf(1, catalogue(), 100); again != first {
 		t.Errorf("got %s, want the same as before: %s", again, first)
 	}
-	if other := forecastOf(2, catalogue(), 100); other == first {
+	if other := scheduleOf(2, catalogue(), 100); other == first {
 		t.Error("another seed has the same weather")
 	}
 }
@@ -43,7 +43,7 @@ func TestEveryFaultIsPlayedAloneAndEveryUserOnce(t *testing.T) {
 		ids[i] = i + 1
 	}
 	alone, asked := map[string]bool{}, map[int]bool{}
-	for _, w := range r.forecast(ids) {
+	for _, w := range r.schedule(ids) {
 		if len(w.faults) == 1 {
 			alone[w.faults[0].name] = true
 		}

@@ -45,7 +45,7 @@ type process struct {
 // process prepares a process that is not started yet. Nothing of our own environment is handed on: a CERTPURGE_MYSQL_DSN
 // that somebody has set for production must not be found here.
 func (r *run) process(name, path, dsn string, settings []string, args ...string) *process {
-	p := &process{name: name, said: &bytes.Buffer{}, gone: make(chan struct{}), pid: r.house.Path(name + ".pid")}
+	p := &process{name: name, said: &bytes.Buffer{}, gone: make(chan struct{}), pid: r.env.Path(name + ".pid")}
 	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // our own binary; whoever starts it ends it
 	p.cmd.Env = append([]string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + r.proxy.url()}, settings...)
 	for _, variable := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
@@ -53,7 +53,7 @@ func (r *run) process(name, path, dsn string, settings []string, args ...string)
 			p.cmd.Env = append(p.cmd.Env, variable+"="+value)
 		}
 	}
-	p.cmd.Dir = r.house.Dir
+	p.cmd.Dir = r.env.Dir
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for us
 	p.cmd.Stderr = &tail{buffer: p.said}
 	if r.Logs != "" {
@@ -67,13 +67,13 @@ func (r *run) process(name, path, dsn string, settings []string, args ...string)
 
 // worker prepares a worker.
 func (r *run) worker(name string) *process {
-	return r.process(name, r.Worker, r.house.WorkerDSN, quick, "--config", r.house.Path(demo.WorkerFile))
+	return r.process(name, r.Worker, r.env.WorkerDSN, quick, "--config", r.env.Path(demo.WorkerFile))
 }
 
 // enqueuer prepares an enqueuer.
 func (r *run) enqueuer(dsn string, args ...string) *process {
-	name := "enqueuer-" + strconv.FormatInt(r.books.commands.Add(1), 10)
-	args = append([]string{"--config", r.house.Path(demo.EnqueuerFile)}, args...)
+	name := "enqueuer-" + strconv.FormatInt(r.tally.commands.Add(1), 10)
+	args = append([]string{"--config", r.env.Path(demo.EnqueuerFile)}, args...)
 	return r.process(name, r.Enqueuer, dsn, shared, args...)
 }
 

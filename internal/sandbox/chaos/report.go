@@ -36,7 +36,7 @@ type Report struct {
 	Violations  []string `json:"violations"`
 	NotShown    int      `json:"violations_not_shown"`
 	OK          bool     `json:"ok"`
-	CalmSeconds float64  `json:"calm_seconds"` // from the last fault to the last end
+	QuiesceSeconds float64  `json:"calm_seconds"` // from the last fault to the last end
 	Seconds     float64  `json:"seconds"`
 }
 
@@ -46,7 +46,7 @@ func (r *run) report(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	b := r.books
+	b := r.tally
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	report := Report{
@@ -55,7 +55,7 @@ func (r *run) report(ctx context.Context) (Report, error) {
 		AskedAgain: r.askedAgain, EnqueuesRepeated: b.repeated.Load(), WorkersEnded: b.restarts.Load(),
 		Observer: r.observer.watched(), Violations: b.violations, NotShown: b.more,
 		OK:          len(b.violations) == 0 && r.findings.OK(),
-		CalmSeconds: rounded(r.ended.Sub(r.stormed)), Seconds: rounded(time.Since(r.begun)),
+		QuiesceSeconds: rounded(r.ended.Sub(r.stormed)), Seconds: rounded(time.Since(r.begun)),
 	}
 	for _, attempts := range s.attempts {
 		report.Retries += max(0, attempts-1)
@@ -91,7 +91,7 @@ func (r *run) tell(report Report) error {
 	_, _ = fmt.Fprintf(table, "all\t\t\t%d\t%d\t%d\t%.1f\t\n", report.Requests, report.Retries, len(report.Violations)+report.NotShown, report.Seconds)
 	if d := report.DeadLetters; d != nil {
 		_, _ = fmt.Fprintln(table, "\nusers\tfailed\tothers\tarchive at most\trequeued\tdone\tblocked\tuntil all failed\tuntil all were done\t")
-		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f s\t%.1f s\t\n", d.Users, d.Failed, d.Others, d.ArchiveMost, d.Requeued, d.Done,
+		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f s\t%.1f s\t\n", d.Users, d.Failed, d.Others, d.ArchiveMax, d.Requeued, d.Done,
 			d.Blocked, d.FailSeconds, d.MendedSeconds)
 	}
 	_ = table.Flush()
@@ -103,7 +103,7 @@ func (r *run) tell(report Report) error {
 		report.ObjectsErased, report.ReferencesCleared, report.ObjectsHeldBack, report.AskedAgain, report.EnqueuesRepeated)
 	w := report.Observer
 	r.printf("observer: %d looks at %d cleared references, %d sweeps over everything, longest gap %.1fs\n", w.Looks, w.Cleared, w.Sweeps, w.LongestGap)
-	r.printf("calm after the last fault: %.1fs\n", report.CalmSeconds)
+	r.printf("calm after the last fault: %.1fs\n", report.QuiesceSeconds)
 	for _, v := range report.Violations {
 		r.printf("VIOLATION: %s\n", v)
 	}

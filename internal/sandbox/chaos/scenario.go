@@ -31,8 +31,8 @@ var scenarios = map[string]scenario{
 // Scenarios returns the names of all scenarios.
 func Scenarios() []string { return slices.Sorted(maps.Keys(scenarios)) }
 
-// plot finds the scenario and its faults.
-func (o *Options) plot() (scenario, []fault, error) {
+// scenario finds the scenario and its faults.
+func (o *Options) scenario() (scenario, []fault, error) {
 	s, ok := scenarios[o.Scenario]
 	if !ok {
 		return s, nil, fmt.Errorf("choosing a scenario: there is no %q: expected one of %s", o.Scenario, strings.Join(Scenarios(), ", "))

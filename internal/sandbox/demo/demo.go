@@ -25,15 +25,15 @@ type Options struct {
 	Seed     uint64    // the same seed makes the same site
 }
 
-// mostUsers keeps a slip of the fingers from filling the memory: at 100,000 users a demo takes some 4 GiB.
-const mostUsers = 200_000
+// maxUsers keeps a slip of the fingers from filling the memory: at 100,000 users a demo takes some 4 GiB.
+const maxUsers = 200_000
 
 // Run plays the demo. When it returns, everything it started is stopped and removed, also if ctx ends in the middle; with
 // Keep, the end of ctx after the report is the regular end. The error is ErrNotAsExpected, beside a report, if the check
 // found something, and any other if the demo could not be played to its end.
 func Run(ctx context.Context, o Options) (report Report, err error) {
-	if o.Users < 1 || o.Users > mostUsers {
-		return Report{}, fmt.Errorf("playing the demo with %d users: expected 1 to %s", o.Users, grouped(mostUsers))
+	if o.Users < 1 || o.Users > maxUsers {
+		return Report{}, fmt.Errorf("playing the demo with %d users: expected 1 to %s", o.Users, grouped(maxUsers))
 	}
 	for _, path := range []*string{&o.Enqueuer, &o.Worker} { // they run in another directory
 		if *path, err = filepath.Abs(*path); err != nil {
@@ -106,7 +106,7 @@ type demo struct {
 	begun  time.Time
 	people io.Writer // where people read
 
-	house  *House
+	env  *Environment
 	site   audit.Site
 	data   *dataset.Dataset
 	want   dataset.Expected
@@ -126,25 +126,25 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	err = d.step(fmt.Sprintf("Starting a private %s, Redis and storage emulator", engine.Title()), func() (err error) {
-		d.house, err = OpenHouse(ctx)
+		d.env, err = OpenEnvironment(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	d.site = audit.Site{DB: d.house.Root, LMS: LMSDatabase, Ledger: LedgerDatabase, Server: d.house.Storage, Buckets: dataset.Buckets()}
+	d.site = audit.Site{DB: d.env.Root, LMS: LMSDatabase, Ledger: LedgerDatabase, Server: d.env.Storage, Buckets: dataset.Buckets()}
 	d.data = dataset.New(d.Seed, d.Users)
 	figures := d.data.Figures()
 	err = d.step(fmt.Sprintf("Seeding %s users, %s certificates, %s files",
 		grouped(figures.Users), grouped(figures.Certificates), grouped(figures.Files)), func() (err error) {
-		d.want, err = d.data.Seed(ctx, d.house.Root, LMSDatabase, d.house.Storage, d.house.StorageURL)
+		d.want, err = d.data.Seed(ctx, d.env.Root, LMSDatabase, d.env.Storage, d.env.StorageURL)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return d.step("Migrating the ledger, taking a snapshot for the check", func() (err error) {
-		if err := d.enqueuer(ctx, d.house.MigrateDSN, d.house.MigrateArguments()...); err != nil {
+		if err := d.enqueuer(ctx, d.env.MigrateDSN, d.env.MigrateArguments()...); err != nil {
 			return err
 		}
 		d.before, err = d.site.Take(ctx)
@@ -155,7 +155,7 @@ func (d *demo) prepare(ctx context.Context) error {
 // play runs the purge and the check.
 func (d *demo) play(ctx context.Context) (Report, error) {
 	var err error
-	if d.worker, err = d.start("worker", d.Worker, nil, "--config", d.house.Path(WorkerFile)); err != nil {
+	if d.worker, err = d.start("worker", d.Worker, nil, "--config", d.env.Path(WorkerFile)); err != nil {
 		return Report{}, err
 	}
 	begun := time.Now()
@@ -190,8 +190,8 @@ func (d *demo) close() error {
 			err = errors.Join(err, p.stop())
 		}
 	}
-	if d.house != nil {
-		d.house.Close()
+	if d.env != nil {
+		d.env.Close()
 	}
 	return err
 }

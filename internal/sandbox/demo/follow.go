@@ -100,7 +100,7 @@ func (d *demo) follow(ctx context.Context, total int) error {
 
 // tally asks the ledger, with a query of our own.
 func (d *demo) tally(ctx context.Context) (tally, error) {
-	rows, err := d.house.Root.QueryContext(ctx, "SELECT state, reason, COUNT(*) FROM "+LedgerDatabase+".requests GROUP BY state, reason")
+	rows, err := d.env.Root.QueryContext(ctx, "SELECT state, reason, COUNT(*) FROM "+LedgerDatabase+".requests GROUP BY state, reason")
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}

@@ -119,7 +119,7 @@ func byEnd(a, b dataset.End) int {
 
 // printKept tells people how to look around.
 func (d *demo) printKept(ctx context.Context, api string) error {
-	h := d.house
+	h := d.env
 	health, err := d.worker.address(ctx, "listening")
 	if err != nil {
 		return err

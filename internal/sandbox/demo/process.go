@@ -27,7 +27,7 @@ const (
 // environment is all that a process of the demo gets to know. Nothing of ours is handed on: a CERTPURGE_MYSQL_DSN that
 // somebody has set for production must not be found here.
 func (d *demo) environment(dsn string) []string {
-	environ := []string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + d.house.RedisURL}
+	environ := []string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + d.env.RedisURL}
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
 		if value, ok := os.LookupEnv(name); ok {
 			environ = append(environ, name+"="+value)
@@ -41,9 +41,9 @@ func apart() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // enqueuer runs the enqueuer to its end.
 func (d *demo) enqueuer(ctx context.Context, dsn string, args ...string) error {
-	args = append([]string{"--config", d.house.Path(EnqueuerFile)}, args...)
+	args = append([]string{"--config", d.env.Path(EnqueuerFile)}, args...)
 	cmd := exec.CommandContext(ctx, d.Enqueuer, args...) //nolint:gosec // our own binary
-	cmd.Env, cmd.Dir, cmd.SysProcAttr = d.environment(dsn), d.house.Dir, apart()
+	cmd.Env, cmd.Dir, cmd.SysProcAttr = d.environment(dsn), d.env.Dir, apart()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopPatience
 	output, err := cmd.CombinedOutput()
@@ -60,7 +60,7 @@ func (d *demo) enqueue(ctx context.Context) error {
 		for _, id := range ids {
 			args = append(args, strconv.Itoa(id))
 		}
-		if err := d.enqueuer(ctx, d.house.EnqueuerDSN, args...); err != nil {
+		if err := d.enqueuer(ctx, d.env.EnqueuerDSN, args...); err != nil {
 			return err
 		}
 	}
@@ -80,27 +80,27 @@ type process struct {
 // Its output goes to name.log, its id to name.pid, which the servers' watchdog looks for: a demo that is killed takes its
 // processes with it.
 func (d *demo) start(name, binary string, environ []string, args ...string) (*process, error) {
-	p := &process{name: name, log: d.house.Path(name + ".log"), gone: make(chan struct{})}
+	p := &process{name: name, log: d.env.Path(name + ".log"), gone: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", name, err)
 	}
 	defer log.Close() // the process has its own
-	dsn := d.house.EnqueuerDSN
+	dsn := d.env.EnqueuerDSN
 	if binary == d.Worker {
-		dsn = d.house.WorkerDSN
+		dsn = d.env.WorkerDSN
 	}
 	p.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // our own binary; stop ends it
-	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = append(d.environment(dsn), environ...), d.house.Dir, apart()
+	p.cmd.Env, p.cmd.Dir, p.cmd.SysProcAttr = append(d.environment(dsn), environ...), d.env.Dir, apart()
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", name, err)
 	}
 	pid := name + ".pid"
-	pidErr := d.house.Write(pid, []byte(strconv.Itoa(p.cmd.Process.Pid)))
+	pidErr := d.env.Write(pid, []byte(strconv.Itoa(p.cmd.Process.Pid)))
 	go func() {
 		p.err = p.cmd.Wait()
-		_ = os.Remove(d.house.Path(pid)) // its number may soon be another's
+		_ = os.Remove(d.env.Path(pid)) // its number may soon be another's
 		close(p.gone)
 	}()
 	if pidErr != nil {

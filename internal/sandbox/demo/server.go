@@ -43,7 +43,7 @@ func (c Callers) tokenHash() string {
 
 // startServer starts the HTTP server and returns its URL.
 func (d *demo) startServer(ctx context.Context) (url string, err error) {
-	d.server, err = d.start("server", d.Enqueuer, d.house.Callers.Environ(), "--config", d.house.Path(EnqueuerFile), "serve")
+	d.server, err = d.start("server", d.Enqueuer, d.env.Callers.Environ(), "--config", d.env.Path(EnqueuerFile), "serve")
 	if err != nil {
 		return "", err
 	}

@@ -78,7 +78,7 @@ admin:
 {{end}}`))
 
 // writeSettings writes both files.
-func (h *House) writeSettings() error {
+func (h *Environment) writeSettings() error {
 	data := struct {
 		LMS, Endpoint, Anywhere, Audience, Issuer, TokenHash string
 		Locations                                            []purge.Location

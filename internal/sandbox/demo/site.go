@@ -34,8 +34,8 @@ var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " or " + L
 // the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its memory. It serves no file
 // before all of it is there.
 func ServeSite(ctx context.Context, o SiteOptions) (err error) {
-	if o.Users < 1 || o.Users > mostUsers {
-		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(mostUsers))
+	if o.Users < 1 || o.Users > maxUsers {
+		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(maxUsers))
 	}
 	root, err := openRoot(o.RootDSN)
 	if err != nil {

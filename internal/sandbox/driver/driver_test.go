@@ -88,7 +88,7 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 	}
 
 	t.Log("a token that has expired")
-	stale, err := w.house.Callers.JWT(time.Now().Add(-2 * time.Hour))
+	stale, err := w.env.Callers.JWT(time.Now().Add(-2 * time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +102,9 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 func (w *world) releaseHolds() {
 	w.t.Helper()
 	for _, bucket := range dataset.Buckets() {
-		for _, o := range w.house.Storage.Objects(bucket, "") {
+		for _, o := range w.env.Storage.Objects(bucket, "") {
 			if o.TemporaryHold || o.EventBasedHold {
-				if err := w.house.Storage.SetGenerationHold(bucket, o.Name, o.Generation, false, false); err != nil {
+				if err := w.env.Storage.SetGenerationHold(bucket, o.Name, o.Generation, false, false); err != nil {
 					w.t.Fatal(err)
 				}
 			}

@@ -33,7 +33,7 @@ func TestTheExamplesWorkAsWritten(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.startWorker()
-	jwt, err := w.house.Callers.JWT(time.Now())
+	jwt, err := w.env.Callers.JWT(time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestTheExamplesWorkAsWritten(t *testing.T) {
 		var err error
 		sandboxtest.Eventually(t, "an end of "+example, func() bool {
 			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", example) //nolint:gosec // our own page
-			cmd.Env = append(os.Environ(), "API="+w.url, "TOKEN="+w.house.Callers.Token, "JWT="+jwt)
+			cmd.Env = append(os.Environ(), "API="+w.url, "TOKEN="+w.env.Callers.Token, "JWT="+jwt)
 			var output []byte
 			output, err = cmd.CombinedOutput()
 			got = strings.TrimSpace(string(output))

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 // world is an invented site with the real server, and the real worker where a test wants one.
 type world struct {
 	t                *testing.T
-	house            *demo.House
+	env            *demo.Environment
 	data             *dataset.Dataset
 	enqueuer, worker string
 	url              string // of the server
@@ -36,21 +36,21 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t}
 	w.enqueuer, w.worker = sandboxtest.Binaries(t)
 	var err error
-	if w.house, err = demo.OpenHouse(t.Context()); err != nil {
+	if w.env, err = demo.OpenEnvironment(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.house.Close)
+	t.Cleanup(w.env.Close)
 	w.data = dataset.New(1, 3)
-	if _, err := w.data.Seed(t.Context(), w.house.Root, demo.LMSDatabase, w.house.Storage, w.house.StorageURL); err != nil {
+	if _, err := w.data.Seed(t.Context(), w.env.Root, demo.LMSDatabase, w.env.Storage, w.env.StorageURL); err != nil {
 		t.Fatal(err)
 	}
-	migrate := w.command(w.enqueuer, w.house.MigrateDSN,
-		append([]string{"--config", w.house.Path(demo.EnqueuerFile)}, w.house.MigrateArguments()...)...)
+	migrate := w.command(w.enqueuer, w.env.MigrateDSN,
+		append([]string{"--config", w.env.Path(demo.EnqueuerFile)}, w.env.MigrateArguments()...)...)
 	if output, err := migrate.CombinedOutput(); err != nil {
 		t.Fatalf("migrating: %v\n%s", err, output)
 	}
 	log := &sandboxtest.Buffer{}
-	w.run(log, w.enqueuer, "--config", w.house.Path(demo.EnqueuerFile), "serve")
+	w.run(log, w.enqueuer, "--config", w.env.Path(demo.EnqueuerFile), "serve")
 	sandboxtest.Eventually(t, "the server listens", func() bool {
 		w.url = addressIn(log.String())
 		return w.url != ""
@@ -61,8 +61,8 @@ func newWorld(t *testing.T) *world {
 // command runs a binary of ours.
 func (w *world) command(binary, dsn string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), binary, args...) //nolint:gosec // our own binary
-	cmd.Dir = w.house.Dir
-	cmd.Env = append(os.Environ(), append(w.house.Callers.Environ(), "CERTPURGE_MYSQL_DSN="+dsn, "CERTPURGE_REDIS_URL="+w.house.RedisURL,
+	cmd.Dir = w.env.Dir
+	cmd.Env = append(os.Environ(), append(w.env.Callers.Environ(), "CERTPURGE_MYSQL_DSN="+dsn, "CERTPURGE_REDIS_URL="+w.env.RedisURL,
 		"CERTPURGE_SERVE_HOLD=2s")...)
 	return cmd
 }
@@ -70,9 +70,9 @@ func (w *world) command(binary, dsn string, args ...string) *exec.Cmd {
 // run starts a binary that goes on until stop, or until the test ends.
 func (w *world) run(log io.Writer, binary string, args ...string) (stop func()) {
 	w.t.Helper()
-	dsn := w.house.EnqueuerDSN
+	dsn := w.env.EnqueuerDSN
 	if binary == w.worker {
-		dsn = w.house.WorkerDSN
+		dsn = w.env.WorkerDSN
 	}
 	cmd := w.command(binary, dsn, args...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -93,7 +93,7 @@ func (w *world) run(log io.Writer, binary string, args ...string) (stop func()) 
 
 func (w *world) startWorker() {
 	w.t.Helper()
-	w.stopWorker = w.run(io.Discard, w.worker, "--config", w.house.Path(demo.WorkerFile))
+	w.stopWorker = w.run(io.Discard, w.worker, "--config", w.env.Path(demo.WorkerFile))
 }
 
 // addressIn finds where the server listens.
@@ -110,7 +110,7 @@ func addressIn(log string) string {
 // driver calls the server as a service class does. It does not wait for long.
 func (w *world) driver(service driver.Service) *driver.Driver {
 	w.t.Helper()
-	token, err := w.house.Callers.JWT(time.Now())
+	token, err := w.env.Callers.JWT(time.Now())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func (w *world) learner(end dataset.End) driver.Learner {
 func (w *world) named(user int) driver.Learner {
 	w.t.Helper()
 	learner := driver.Learner{ID: user}
-	err := w.house.Root.QueryRowContext(w.t.Context(),
+	err := w.env.Root.QueryRowContext(w.t.Context(),
 		"SELECT COALESCE((SELECT original_username FROM "+demo.LMSDatabase+".user_api_userretirementstatus WHERE user_id = ?), 'nobody')", user).Scan(&learner.Name)
 	if err != nil {
 		w.t.Fatal(err)

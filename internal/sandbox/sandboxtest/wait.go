@@ -11,7 +11,7 @@ import (
 const (
 	// patience is far above what any condition takes on a loaded machine: whoever fails waits for it, nobody else does.
 	patience  = 2 * time.Minute
-	lookEvery = 10 * time.Millisecond
+	pollInterval = 10 * time.Millisecond
 )
 
 // Eventually waits until a condition holds, and fails the test if it does not come to that. It is for what other processes
@@ -20,7 +20,7 @@ func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for !condition() {
 		select {

@@ -32,13 +32,13 @@ func (f *Findings) OK() bool {
 		f.ForeignRowsTouched == 0 && f.UnexpectedEnds == 0 && f.EvidenceGaps == 0
 }
 
-// mostProblems is how many problems are described; the counters count all.
-const mostProblems = 20
+// maxProblems is how many problems are described; the counters count all.
+const maxProblems = 20
 
 // count adds one to a counter that must be zero, and says why.
 func (f *Findings) count(counter *int, format string, args ...any) {
 	*counter++
-	if len(f.Problems) < mostProblems {
+	if len(f.Problems) < maxProblems {
 		f.Problems = append(f.Problems, fmt.Sprintf(format, args...))
 	}
 }

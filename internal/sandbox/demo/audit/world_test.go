@@ -88,11 +88,11 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 	if wrap != nil {
 		purger.Objects = wrap(objects)
 	}
-	var wishes []purge.Wish
+	var submissions []purge.Submission
 	for _, id := range w.data.Enqueued() {
-		wishes = append(wishes, purge.Wish{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
+		submissions = append(submissions, purge.Submission{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
 	}
-	accepted, err := store.Accept(w.t.Context(), wishes)
+	accepted, err := store.Accept(w.t.Context(), submissions)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -7,14 +7,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Foresee says what Accept would answer, and changes nothing. Requests that would be made have no id.
-func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
-	known, err := s.lookUp(ctx, wishes)
+// Preview says what Accept would answer, and changes nothing. Requests that would be made have no id.
+func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	known, err := s.lookUp(ctx, submissions)
 	if err != nil {
 		return nil, err
 	}
-	var earlier []purge.Wish
-	for _, w := range wishes {
+	var earlier []purge.Submission
+	for _, w := range submissions {
 		if known.meets(w) != nil {
 			earlier = append(earlier, w)
 		}
@@ -23,8 +23,8 @@ func (s *Store) Foresee(ctx context.Context, wishes []purge.Wish) ([]purge.Accep
 	if err != nil {
 		return nil, err
 	}
-	foreseen := make([]purge.Accepted, len(wishes))
-	for i, w := range wishes {
+	foreseen := make([]purge.Accepted, len(submissions))
+	for i, w := range submissions {
 		foreseen[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
 		if m := known.meets(w); m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])

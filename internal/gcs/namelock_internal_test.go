@@ -19,10 +19,10 @@ func TestNamesThatNobodyMutatesAreForgotten(t *testing.T) {
 	if _, _, err := b.mutate(gone, "name"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the one who waits to leave", err)
 	}
-	if len(b.lanes.byName) != 1 {
-		t.Errorf("got %d names while one is mutated", len(b.lanes.byName))
+	if len(b.nameLocks.byName) != 1 {
+		t.Errorf("got %d names while one is mutated", len(b.nameLocks.byName))
 	}
-	if done(); len(b.lanes.byName) != 0 {
-		t.Errorf("got %d names, want none", len(b.lanes.byName))
+	if done(); len(b.nameLocks.byName) != 0 {
+		t.Errorf("got %d names, want none", len(b.nameLocks.byName))
 	}
 }

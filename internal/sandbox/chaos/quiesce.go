@@ -32,10 +32,10 @@ func settled(end dataset.End) bool {
 	return end.State.Ended() || end.State == purge.Queued && end.Reason == purge.ReasonRetained
 }
 
-// calm waits until every request has ended or waits for a date. Meanwhile it does what an operator does after a bad day: it
+// quiesce waits until every request has ended or waits for a date. Meanwhile it does what an operator does after a bad day: it
 // asks again for users whose enqueuer died before it had accepted them, and for those that failed because a right was
 // missing.
-func (r *run) calm(ctx context.Context) {
+func (r *run) quiesce(ctx context.Context) {
 	r.printf("  %6.1fs  calm\n", time.Since(r.begun).Seconds())
 	r.stormed = time.Now()
 	r.await(ctx, func(s standing) int {
@@ -64,7 +64,7 @@ func (r *run) await(ctx context.Context, left func(standing) int) {
 				fewest, moved = open, time.Now()
 			}
 			if time.Since(moved) > stallLimit {
-				r.books.violate("%d requests are to come to an end, and none has for %v: see below", open, stallLimit)
+				r.tally.violate("%d requests are to come to an end, and none has for %v: see below", open, stallLimit)
 				return
 			}
 			if time.Since(said) > sayEvery {
@@ -73,7 +73,7 @@ func (r *run) await(ctx context.Context, left func(standing) int) {
 			}
 		}
 		if !pause(ctx, followEvery) {
-			r.books.violate("the bound of %v was over before all requests had ended: see below", r.Bound)
+			r.tally.violate("the bound of %v was over before all requests had ended: see below", r.Bound)
 			return
 		}
 	}
@@ -116,7 +116,7 @@ func (r *run) missing(s standing) []int {
 // standing asks the ledger.
 func (r *run) standing(ctx context.Context) (standing, error) {
 	s := standing{known: map[int]dataset.End{}, attempts: map[int]int{}}
-	rows, err := r.house.Root.QueryContext(ctx, "SELECT user_id, state, reason, attempts FROM "+ledgerRequests)
+	rows, err := r.env.Root.QueryContext(ctx, "SELECT user_id, state, reason, attempts FROM "+ledgerRequests)
 	if err != nil {
 		return s, fmt.Errorf("asking the ledger: %w", err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-func testErasedIsFinal(t *testing.T, s Shelf) {
+func testErasedIsFinal(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	slow := begun(t, s)
 	fast := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
@@ -26,12 +26,12 @@ func testErasedIsFinal(t *testing.T, s Shelf) {
 	}
 }
 
-func testEvidenceOfTheUser(t *testing.T, s Shelf) {
+func testEvidenceOfTheUser(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	killed := begun(t, s)
 	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	must[purge.Recorded](t)(s.Record(t.Context(), killed, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-	other := accept(t, s, purge.Wish{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
+	other := accept(t, s, purge.Submission{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
 	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
@@ -44,7 +44,7 @@ func testEvidenceOfTheUser(t *testing.T, s Shelf) {
 	}
 }
 
-func testNeighbours(t *testing.T, s Shelf) {
+func testNeighbours(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	var attempts []purge.Attempt
 	for range 32 {
@@ -67,7 +67,7 @@ func testNeighbours(t *testing.T, s Shelf) {
 	wg.Wait()
 }
 
-func testIntents(t *testing.T, s Shelf) {
+func testIntents(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	killed := begun(t, s)
 	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}, nil))
@@ -84,7 +84,7 @@ func testIntents(t *testing.T, s Shelf) {
 	}
 }
 
-func testHeldThenErased(t *testing.T, s Shelf) {
+func testHeldThenErased(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
@@ -114,7 +114,7 @@ func testHeldThenErased(t *testing.T, s Shelf) {
 	}
 }
 
-func testFailures(t *testing.T, s Shelf) {
+func testFailures(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	for n := range 3 {
@@ -127,7 +127,7 @@ func testFailures(t *testing.T, s Shelf) {
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	}
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp, Counted: true}))
-	accept(t, s, wish(attempt.User))
+	accept(t, s, submission(attempt.User))
 	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	if again.Failures != 0 || again.Number <= attempt.Number {
 		t.Errorf("got %+v, want no failures and a higher attempt number than %d", again, attempt.Number)
@@ -135,7 +135,7 @@ func testFailures(t *testing.T, s Shelf) {
 }
 
 // testReason lets one attempt clear everything without ending the request, and the next find nothing.
-func testReason(t *testing.T, s Shelf) {
+func testReason(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	accepted := seen("", 0, purge.MissingAccepted)
 	accepted.AcceptedBy = "alice@ops"
@@ -161,7 +161,7 @@ func testReason(t *testing.T, s Shelf) {
 }
 
 // testLapsed lets workers die: only a claim whose lease has run out counts, however many claim at the same time.
-func testLapsed(t *testing.T, s Shelf) {
+func testLapsed(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	before := time.Now().Add(-time.Minute)
 	attempt := begun(t, s)
@@ -182,7 +182,7 @@ func testLapsed(t *testing.T, s Shelf) {
 	}
 }
 
-func testExtend(t *testing.T, s Shelf) {
+func testExtend(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	old := begun(t, s)
 	s.LapseLease(old.Request)
@@ -202,7 +202,7 @@ func testExtend(t *testing.T, s Shelf) {
 	}
 }
 
-func testRecordTwice(t *testing.T, s Shelf) {
+func testRecordTwice(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)

@@ -51,18 +51,18 @@ func TestForeseeSaysWhatAcceptWouldAnswer(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purgetest.Retiring)
-	wishes := []purge.Wish{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
+	submissions := []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}
 	check := func(moment string, open bool) {
 		t.Helper()
 		before := f.db.DumpTable(t, f.db.Ledger+".requests")
-		foreseen, err := f.enqueuer.Foresee(t.Context(), wishes)
+		foreseen, err := f.enqueuer.Preview(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(before, f.db.DumpTable(t, f.db.Ledger+".requests")); diff != "" {
 			t.Errorf("%s: foreseeing changed something:\n%s", moment, diff)
 		}
-		accepted, err := f.Accept(t.Context(), wishes)
+		accepted, err := f.Accept(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestForeseeSaysWhatAcceptWouldAnswer(t *testing.T) {
 	}
 	end := func(state purge.State) {
 		t.Helper()
-		accepted, err := f.Accept(t.Context(), wishes)
+		accepted, err := f.Accept(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}

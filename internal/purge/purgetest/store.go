@@ -9,8 +9,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Shelf is a pair of databases under test, with back doors into the LMS's.
-type Shelf interface {
+// StoreUnderTest is a pair of databases under test, with back doors into the LMS's.
+type StoreUnderTest interface {
 	purge.Users
 	purge.Ledger
 	purge.Requests
@@ -23,8 +23,8 @@ type Shelf interface {
 	LapseLease(request purge.RequestID)                   // as if the newest attempt's worker had died long ago
 }
 
-// NewUser implements Shelf.
-func (b *Books) NewUser(r purge.Retirement) purge.UserID {
+// NewUser implements StoreUnderTest.
+func (b *FakeStore) NewUser(r purge.Retirement) purge.UserID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id := purge.UserID(len(b.users) + 1)
@@ -32,8 +32,8 @@ func (b *Books) NewUser(r purge.Retirement) purge.UserID {
 	return id
 }
 
-// NewReference implements Shelf.
-func (b *Books) NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference {
+// NewReference implements StoreUnderTest.
+func (b *FakeStore) NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference {
 	b.mu.Lock()
 	n := len(b.rows) + 1
 	b.mu.Unlock()
@@ -42,23 +42,23 @@ func (b *Books) NewReference(user purge.UserID, table purge.Table, download, ver
 	return ref
 }
 
-// ReplaceURL implements Shelf.
-func (b *Books) ReplaceURL(ref purge.Reference, url string) {
+// ReplaceURL implements StoreUnderTest.
+func (b *FakeStore) ReplaceURL(ref purge.Reference, url string) {
 	b.replace(ref, func(r *purge.Reference) { r.DownloadURL = url })
 }
 
-// ReplaceVerify implements Shelf.
-func (b *Books) ReplaceVerify(ref purge.Reference, verify string) {
+// ReplaceVerify implements StoreUnderTest.
+func (b *FakeStore) ReplaceVerify(ref purge.Reference, verify string) {
 	b.replace(ref, func(r *purge.Reference) { r.VerifyUUID = verify })
 }
 
-// ReplaceDownload implements Shelf.
-func (b *Books) ReplaceDownload(ref purge.Reference, download string) {
+// ReplaceDownload implements StoreUnderTest.
+func (b *FakeStore) ReplaceDownload(ref purge.Reference, download string) {
 	b.replace(ref, func(r *purge.Reference) { r.DownloadUUID = download })
 }
 
-// ReadOwners implements Shelf.
-func (b *Books) ReadOwners() {
+// ReadOwners implements StoreUnderTest.
+func (b *FakeStore) ReadOwners() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rows {
@@ -66,14 +66,14 @@ func (b *Books) ReadOwners() {
 	}
 }
 
-// LapseLease implements Shelf.
-func (b *Books) LapseLease(request purge.RequestID) {
+// LapseLease implements StoreUnderTest.
+func (b *FakeStore) LapseLease(request purge.RequestID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.find(request).leased = b.Now().Add(-time.Second)
 }
 
-func (b *Books) replace(ref purge.Reference, change func(*purge.Reference)) {
+func (b *FakeStore) replace(ref purge.Reference, change func(*purge.Reference)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range b.rows {
@@ -88,10 +88,10 @@ var Retiring = purge.Retirement{UserExists: true, Requested: true, State: "LMS_C
 
 const someURL = "https://s3.amazonaws.com/verify.example.org/downloads/" + DownloadID + "/Certificate.pdf"
 
-// Shelves runs the conformance suite of databases, on a fresh shelf each.
-func Shelves(t *testing.T, open func(t *testing.T) Shelf) {
+// TestStore runs the conformance suite of databases, on a fresh shelf each.
+func TestStore(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 	t.Helper()
-	for name, test := range map[string]func(*testing.T, Shelf){
+	for name, test := range map[string]func(*testing.T, StoreUnderTest){
 		"reads retirements":                               testRetirements,
 		"reads references exactly, live first":            testReferences,
 		"accepts by the idempotency rules":                testAccept,
@@ -146,20 +146,20 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func wish(user purge.UserID) purge.Wish {
-	return purge.Wish{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}
+func submission(user purge.UserID) purge.Submission {
+	return purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}
 }
 
-func accept(t *testing.T, s Shelf, w purge.Wish) purge.Accepted {
+func accept(t *testing.T, s StoreUnderTest, w purge.Submission) purge.Accepted {
 	t.Helper()
-	return must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Wish{w}))[0]
+	return must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Submission{w}))[0]
 }
 
 // begun accepts a wish for a new retiring user and claims it.
-func begun(t *testing.T, s Shelf) purge.Attempt {
+func begun(t *testing.T, s StoreUnderTest) purge.Attempt {
 	t.Helper()
 	user := s.NewUser(Retiring)
-	a := accept(t, s, wish(user))
+	a := accept(t, s, submission(user))
 	return must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: a.Request, User: user}))
 }
 
@@ -171,12 +171,12 @@ func clearing(refs ...purge.Reference) []purge.Clearing {
 	return all
 }
 
-func left(t *testing.T, s Shelf, user purge.UserID) int {
+func left(t *testing.T, s StoreUnderTest, user purge.UserID) int {
 	t.Helper()
 	return len(must[purge.User](t)(s.User(t.Context(), user)).References)
 }
 
-func testRetirements(t *testing.T, s Shelf) {
+func testRetirements(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	for _, want := range []purge.Retirement{
 		{UserExists: true},
@@ -194,7 +194,7 @@ func testRetirements(t *testing.T, s Shelf) {
 	}
 }
 
-func testReferences(t *testing.T, s Shelf) {
+func testReferences(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user, other := s.NewUser(Retiring), s.NewUser(Retiring)
 	history := s.NewReference(user, purge.History, DownloadID, VerifyID, someURL)

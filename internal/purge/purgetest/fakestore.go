@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Books is the fake of both databases: the LMS's retirements and references, and the ledger.
-type Books struct {
+// FakeStore is the fake of both databases: the LMS's retirements and references, and the ledger.
+type FakeStore struct {
 	ClearHistory bool
 	Now          func() time.Time
 
@@ -64,15 +64,15 @@ type evidenceKey struct {
 	number  int64
 }
 
-// NewBooks makes empty books.
-func NewBooks() *Books {
-	return &Books{
+// NewFakeStore makes empty books.
+func NewFakeStore() *FakeStore {
+	return &FakeStore{
 		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{}, owners: map[string]map[purge.UserID]bool{},
 		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
 	}
 }
 
-func (b *Books) enter(ctx context.Context, step string) error {
+func (b *FakeStore) enter(ctx context.Context, step string) error {
 	if b.Fail != nil {
 		if err := b.Fail(step); err != nil {
 			return err
@@ -82,14 +82,14 @@ func (b *Books) enter(ctx context.Context, step string) error {
 }
 
 // SetUser says what the LMS knows of a user's retirement.
-func (b *Books) SetUser(id purge.UserID, r purge.Retirement) {
+func (b *FakeStore) SetUser(id purge.UserID, r purge.Retirement) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.users[id] = r
 }
 
 // AddReference adds a row that holds a reference.
-func (b *Books) AddReference(user purge.UserID, ref purge.Reference) {
+func (b *FakeStore) AddReference(user purge.UserID, ref purge.Reference) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rows = append(b.rows, &row{user, ref})
@@ -97,20 +97,20 @@ func (b *Books) AddReference(user purge.UserID, ref purge.Reference) {
 }
 
 // Remove takes all rows of a user away.
-func (b *Books) Remove(user purge.UserID) {
+func (b *FakeStore) Remove(user purge.UserID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rows = slices.DeleteFunc(b.rows, func(r *row) bool { return r.user == user })
 }
 
 // References returns the user's rows that still hold a reference.
-func (b *Books) References(user purge.UserID) []purge.Reference {
+func (b *FakeStore) References(user purge.UserID) []purge.Reference {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.references(user)
 }
 
-func (b *Books) references(user purge.UserID) []purge.Reference {
+func (b *FakeStore) references(user purge.UserID) []purge.Reference {
 	var refs []purge.Reference
 	for _, r := range b.rows {
 		if r.user == user && (r.ref.DownloadUUID != "" || r.ref.DownloadURL != "") {
@@ -129,7 +129,7 @@ func (b *Books) references(user purge.UserID) []purge.Reference {
 	return refs
 }
 
-func (b *Books) left(s scope, kept ...purge.Reference) bool {
+func (b *FakeStore) left(s scope, kept ...purge.Reference) bool {
 	user := purge.User{References: b.references(s.user)}
 	return slices.ContainsFunc(user.Of(s.certificate), func(r purge.Reference) bool {
 		return (r.Table == purge.Live || b.ClearHistory) && !slices.Contains(kept, r)
@@ -137,7 +137,7 @@ func (b *Books) left(s scope, kept ...purge.Reference) bool {
 }
 
 // User implements purge.Users.
-func (b *Books) User(ctx context.Context, id purge.UserID) (purge.User, error) {
+func (b *FakeStore) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 	if err := b.enter(ctx, "user"); err != nil {
 		return purge.User{}, err
 	}
@@ -147,7 +147,7 @@ func (b *Books) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 }
 
 // Sharing implements purge.Users. Rows are remembered as they were when they were added.
-func (b *Books) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
+func (b *FakeStore) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
 	if err := b.enter(ctx, "sharing"); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (b *Books) Sharing(ctx context.Context, user purge.UserID, ids []string) ([
 }
 
 // remember notes whose row names which ids.
-func (b *Books) remember(user purge.UserID, ref purge.Reference) {
+func (b *FakeStore) remember(user purge.UserID, ref purge.Reference) {
 	for _, text := range []string{ref.DownloadUUID, ref.VerifyUUID, ref.DownloadURL} {
 		for _, id := range idPattern.FindAllString(text, -1) {
 			id = strings.ToLower(id)
@@ -185,7 +185,7 @@ func (b *Books) remember(user purge.UserID, ref purge.Reference) {
 var idPattern = regexp.MustCompile(`(?i)[0-9a-f]{32}`)
 
 // Begin implements purge.Ledger.
-func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
+func (b *FakeStore) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	if err := b.enter(ctx, "begin"); err != nil {
 		return purge.Attempt{}, err
 	}
@@ -211,7 +211,7 @@ func (b *Books) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 }
 
 // Extend implements purge.Ledger.
-func (b *Books) Extend(ctx context.Context, attempt purge.Attempt) error {
+func (b *FakeStore) Extend(ctx context.Context, attempt purge.Attempt) error {
 	if err := b.enter(ctx, "extend"); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (b *Books) Extend(ctx context.Context, attempt purge.Attempt) error {
 }
 
 // Intend implements purge.Ledger.
-func (b *Books) Intend(
+func (b *FakeStore) Intend(
 	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
 ) (purge.Intended, error) {
 	if err := b.enter(ctx, "intend"); err != nil {
@@ -249,7 +249,7 @@ func (b *Books) Intend(
 }
 
 // Record implements purge.Ledger.
-func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
+func (b *FakeStore) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
 	if err := b.enter(ctx, "record"); err != nil {
 		return purge.Recorded{}, err
 	}
@@ -271,7 +271,7 @@ func (b *Books) Record(ctx context.Context, attempt purge.Attempt, report purge.
 }
 
 // clear empties a row that still holds exactly what was read.
-func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
+func (b *FakeStore) clear(user purge.UserID, ref purge.Reference) int {
 	for _, row := range b.rows {
 		if row.user == user && row.ref == ref {
 			row.ref.DownloadUUID, row.ref.DownloadURL = "", ""
@@ -281,7 +281,7 @@ func (b *Books) clear(user purge.UserID, ref purge.Reference) int {
 	return 0
 }
 
-func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
+func (b *FakeStore) settle(attempt purge.Attempt, report purge.Report) {
 	for key, e := range b.evidence {
 		cleared := slices.ContainsFunc(report.Clear, func(c purge.Clearing) bool { return c.CertificateID == e.CertificateID })
 		if key.request == attempt.Request && e.Outcome == purge.Missing && report.State == purge.Done && cleared {
@@ -307,7 +307,7 @@ func (b *Books) settle(attempt purge.Attempt, report purge.Report) {
 	}
 }
 
-func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
+func (b *FakeStore) end(r *request, attempt purge.Attempt, report purge.Report) {
 	if report.State == purge.Done {
 		if b.left(r.scope, report.Keep...) {
 			return
@@ -323,7 +323,7 @@ func (b *Books) end(r *request, attempt purge.Attempt, report purge.Report) {
 }
 
 // judge says what a request that is done is worth, by all of its attempts.
-func (b *Books) judge(r *request) {
+func (b *FakeStore) judge(r *request) {
 	c := b.counts(r)
 	if r.state != purge.Done {
 		return
@@ -346,7 +346,7 @@ func (r *request) move(report purge.Report) {
 	}
 }
 
-func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
+func (b *FakeStore) write(attempt purge.Attempt, all []purge.Evidence) {
 	for _, e := range all {
 		g := e.Generation
 		key := evidenceKey{attempt.Request, g.Directory.Bucket, g.Name, g.Number}
@@ -356,7 +356,7 @@ func (b *Books) write(attempt purge.Attempt, all []purge.Evidence) {
 	}
 }
 
-func (b *Books) counts(r *request) purge.Counts {
+func (b *FakeStore) counts(r *request) purge.Counts {
 	counts := purge.Counts{Certificates: r.report.Certificates, ReferencesCleared: b.cleared[r.id]}
 	certificates := map[purge.CertificateID]bool{}
 	for key, e := range b.evidence {
@@ -380,7 +380,7 @@ func (b *Books) counts(r *request) purge.Counts {
 	return counts
 }
 
-func (b *Books) find(id purge.RequestID) *request {
+func (b *FakeStore) find(id purge.RequestID) *request {
 	if id < 1 || int(id) > len(b.requests) {
 		return nil
 	}
@@ -388,7 +388,7 @@ func (b *Books) find(id purge.RequestID) *request {
 }
 
 // Accept implements purge.Requests.
-func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accepted, error) {
+func (b *FakeStore) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	if err := b.enter(ctx, "accept"); err != nil {
 		return nil, err
 	}
@@ -398,7 +398,7 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 	for key, r := range b.keys {
 		scopes[key] = r.scope
 	}
-	for _, w := range wishes {
+	for _, w := range submissions {
 		s := scope{w.User, w.Certificate}
 		other, taken := scopes[w.Key]
 		if taken && other != s {
@@ -412,14 +412,14 @@ func (b *Books) Accept(ctx context.Context, wishes []purge.Wish) ([]purge.Accept
 		scopes[w.Key] = s
 	}
 	var accepted []purge.Accepted
-	for _, w := range wishes {
+	for _, w := range submissions {
 		accepted = append(accepted, b.accept(w))
 	}
 	return accepted, nil
 }
 
 // open is the open request of a scope, if there is one.
-func (b *Books) open(s scope) *request {
+func (b *FakeStore) open(s scope) *request {
 	i := slices.IndexFunc(b.requests, func(r *request) bool { return r.scope == s && !r.state.Ended() })
 	if i < 0 {
 		return nil
@@ -427,7 +427,7 @@ func (b *Books) open(s scope) *request {
 	return b.requests[i]
 }
 
-func (b *Books) accept(w purge.Wish) purge.Accepted {
+func (b *FakeStore) accept(w purge.Submission) purge.Accepted {
 	s := scope{w.User, w.Certificate}
 	r, open := b.keys[w.Key], b.open(s)
 	switch {
@@ -462,7 +462,7 @@ func (b *Books) accept(w purge.Wish) purge.Accepted {
 }
 
 // Evidence returns the outcomes of a request's objects by name.
-func (b *Books) Evidence(id purge.RequestID) map[string]purge.Outcome {
+func (b *FakeStore) Evidence(id purge.RequestID) map[string]purge.Outcome {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	outcomes := map[string]purge.Outcome{}

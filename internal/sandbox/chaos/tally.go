@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// books are what is written down while the run goes on.
-type books struct {
+// tally are what is written down while the run goes on.
+type tally struct {
 	commands atomic.Int64 // enqueuers started
 	lists    atomic.Int64 // of users, written for backfills
 	repeated atomic.Int64 // enqueue commands repeated because they failed, as an operator would
@@ -36,8 +36,8 @@ type Line struct {
 	members map[int]bool
 }
 
-func newBooks(faults []fault) *books {
-	b := &books{lines: map[string]*Line{}, seen: map[string]bool{}}
+func newTally(faults []fault) *tally {
+	b := &tally{lines: map[string]*Line{}, seen: map[string]bool{}}
 	for _, f := range faults {
 		b.lines[f.name] = &Line{Fault: f.name, members: map[int]bool{}}
 	}
@@ -45,14 +45,14 @@ func newBooks(faults []fault) *books {
 }
 
 // hit counts injections of a fault.
-func (b *books) hit(name string, times int) {
+func (b *tally) hit(name string, times int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.lines[name].Injected += times
 }
 
 // begin opens an episode.
-func (b *books) begin(names []string, users []int) {
+func (b *tally) begin(names []string, users []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = names
@@ -65,7 +65,7 @@ func (b *books) begin(names []string, users []int) {
 }
 
 // end closes it.
-func (b *books) end(took time.Duration) {
+func (b *tally) end(took time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, name := range b.current {
@@ -74,11 +74,11 @@ func (b *books) end(took time.Duration) {
 	b.current = nil
 }
 
-// mostViolations is how many are described; all are counted.
-const mostViolations = 50
+// maxViolations is how many are described; all are counted.
+const maxViolations = 50
 
 // violate writes down that something did not hold. The same sentence counts once.
-func (b *books) violate(format string, args ...any) {
+func (b *tally) violate(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,7 +89,7 @@ func (b *books) violate(format string, args ...any) {
 	for _, name := range b.current {
 		b.lines[name].Violations++
 	}
-	if len(b.violations) == mostViolations {
+	if len(b.violations) == maxViolations {
 		b.more++
 		return
 	}

@@ -14,7 +14,7 @@ import (
 type call struct {
 	bucket *bucket
 	pace   *pace
-	lane   *lane // of the object that is mutated; nil for reads
+	nameLock   *nameLock // of the object that is mutated; nil for reads
 	slot   bool  // held
 	paid   bool  // the next request has its token
 }
@@ -39,7 +39,7 @@ func (b *bucket) read() *call { return &call{bucket: b, pace: b.reads} }
 // enter waits for a slot and a token for one request. No slot is held while waiting for a token, so reads go on while
 // deletes are held up.
 func (c *call) enter(ctx context.Context) error {
-	if c.lane == nil || time.Now().After(c.lane.next) {
+	if c.nameLock == nil || time.Now().After(c.nameLock.next) {
 		select {
 		case c.bucket.slots <- struct{}{}:
 			if c.slot = true; c.pace.take(false) {
@@ -58,13 +58,13 @@ func (c *call) queue(ctx context.Context) error {
 	defer c.pace.wait()()
 	w, cancel := newWaiter(ctx, c)
 	defer cancel()
-	if c.lane != nil {
-		if err := w.sleep(time.Until(c.lane.next)); err != nil {
-			return c.late(err, true)
+	if c.nameLock != nil {
+		if err := w.sleep(time.Until(c.nameLock.next)); err != nil {
+			return c.timeoutError(err, true)
 		}
 	}
 	if err := w.enter(c.bucket.slots); err != nil {
-		return c.late(err, false)
+		return c.timeoutError(err, false)
 	}
 	if c.slot = true; c.pace.take(false) {
 		c.paid = true
@@ -75,18 +75,18 @@ func (c *call) queue(ctx context.Context) error {
 	c.pace.queue(1)
 	defer c.pace.queue(-1)
 	if err := w.enter(c.pace.head); err != nil {
-		return c.late(err, true)
+		return c.timeoutError(err, true)
 	}
 	defer func() { <-c.pace.head }()
 	for {
 		if wait := c.pace.untilToken(); wait > 0 {
 			if err := w.sleep(wait); err != nil {
-				return c.late(err, true)
+				return c.timeoutError(err, true)
 			}
 			continue
 		}
 		if err := w.enter(c.bucket.slots); err != nil {
-			return c.late(err, false)
+			return c.timeoutError(err, false)
 		}
 		if c.slot = true; c.pace.take(true) {
 			c.paid = true
@@ -116,10 +116,10 @@ func (c *call) request(ctx context.Context) error {
 	return nil
 }
 
-// late explains why a turn did not come. If the service has asked for less, that is nobody's failure.
-func (c *call) late(err error, throttled bool) error {
+// timeoutError explains why a turn did not come. If the service has asked for less, that is nobody's failure.
+func (c *call) timeoutError(err error, throttled bool) error {
 	switch {
-	case !errors.Is(err, errNoTurn):
+	case !errors.Is(err, errNotAdmitted):
 		return err
 	case throttled || c.pace.slowed():
 		return &purge.Error{Class: purge.Throttled, Text: fmt.Sprintf("bucket %q: no request could be sent in time, because the rate is limited", c.bucket.name)}
@@ -134,11 +134,11 @@ type waiter struct {
 	stop <-chan struct{}
 }
 
-var errNoTurn = errors.New("waited until the time was over")
+var errNotAdmitted = errors.New("waited until the time was over")
 
 func newWaiter(ctx context.Context, c *call) (waiter, context.CancelFunc) {
 	var w waiter
-	if c.lane != nil {
+	if c.nameLock != nil {
 		w.stop = purge.StopSignal(ctx) // nothing more is deleted after it; reads may still prove what was
 	}
 	deadline, ok := ctx.Deadline()
@@ -148,7 +148,7 @@ func newWaiter(ctx context.Context, c *call) (waiter, context.CancelFunc) {
 	}
 	spare := min(5*time.Second, time.Until(deadline)/10)
 	var cancel context.CancelFunc
-	w.ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-spare), errNoTurn)
+	w.ctx, cancel = context.WithDeadlineCause(ctx, deadline.Add(-spare), errNotAdmitted)
 	return w, cancel
 }
 

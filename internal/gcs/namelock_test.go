@@ -131,14 +131,14 @@ func TestTwoUsersWhoShareADirectory(t *testing.T) {
 		defer other.Close()
 		var purging sync.WaitGroup
 		for i, objects := range []*gcs.Store{b.Store, b.Store, other} {
-			user := b.books.NewUser(purgetest.Retiring)
-			b.books.NewReference(user, purge.Live, strings.TrimSuffix(strings.TrimPrefix(dirD.Prefix, "downloads/"), "/"), "", "")
-			accepted, err := b.books.Accept(t.Context(), []purge.Wish{{User: user, Key: purge.DefaultKey(user)}})
+			user := b.store.NewUser(purgetest.Retiring)
+			b.store.NewReference(user, purge.Live, strings.TrimSuffix(strings.TrimPrefix(dirD.Prefix, "downloads/"), "/"), "", "")
+			accepted, err := b.store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user)}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			purger := purge.Purger{
-				Users: b.books, Ledger: b.books, Objects: objects, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, AcceptShared: true, MaxAttempts: 1},
+				Users: b.store, Ledger: b.store, Objects: objects, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, AcceptShared: true, MaxAttempts: 1},
 			}
 			purging.Go(func() {
 				result, err := purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: user})

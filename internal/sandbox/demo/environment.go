@@ -22,8 +22,8 @@ const (
 	LedgerDatabase = "certpurge"
 )
 
-// House is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one, too.
-type House struct {
+// Environment is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one, too.
+type Environment struct {
 	Servers     *sandbox.Servers
 	Storage     *gcstest.Server
 	StorageURL  string
@@ -40,13 +40,13 @@ type House struct {
 }
 
 // MigrateArguments are for the enqueuer: the accounts are those of this machine only.
-func (h *House) MigrateArguments() []string {
+func (h *Environment) MigrateArguments() []string {
 	return []string{"migrate", "--enqueuer-account", "certpurge_enqueuer@127.0.0.1", "--worker-account", "certpurge_worker@127.0.0.1"}
 }
 
-// OpenHouse starts everything that the binaries need, and writes their configuration files. Close ends it.
-func OpenHouse(ctx context.Context) (_ *House, err error) {
-	h := &House{Callers: newCallers()}
+// OpenEnvironment starts everything that the binaries need, and writes their configuration files. Close ends it.
+func OpenEnvironment(ctx context.Context) (_ *Environment, err error) {
+	h := &Environment{Callers: newCallers()}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -91,7 +91,7 @@ func openRoot(dsn string) (*sql.DB, error) {
 }
 
 // grant makes the ledger's schema and the three accounts, with new passwords, for this machine only.
-func (h *House) grant(ctx context.Context) error {
+func (h *Environment) grant(ctx context.Context) error {
 	account := func(role string) lms.Account {
 		return lms.Account{Name: "certpurge_" + role, Host: "127.0.0.1", Password: rand.Text()}
 	}
@@ -105,7 +105,7 @@ func (h *House) grant(ctx context.Context) error {
 }
 
 // Close stops and removes everything. It may be called on a half-open house.
-func (h *House) Close() {
+func (h *Environment) Close() {
 	if h.Root != nil {
 		_ = h.Root.Close() // nothing is lost: the server goes next
 	}
@@ -118,10 +118,10 @@ func (h *House) Close() {
 }
 
 // Path is a file in the directory.
-func (h *House) Path(name string) string { return filepath.Join(h.Dir, name) }
+func (h *Environment) Path(name string) string { return filepath.Join(h.Dir, name) }
 
 // Write makes a file that nobody else can read.
-func (h *House) Write(name string, content []byte) error {
+func (h *Environment) Write(name string, content []byte) error {
 	file, err := os.OpenFile(h.Path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)

@@ -10,10 +10,10 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-func testBegin(t *testing.T, s Shelf) {
+func testBegin(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
-	task := purge.Task{Request: accept(t, s, wish(user)).Request, User: user}
+	task := purge.Task{Request: accept(t, s, submission(user)).Request, User: user}
 	const workers = 8
 	numbers := make(chan int, workers)
 	var wg sync.WaitGroup
@@ -37,7 +37,7 @@ func testBegin(t *testing.T, s Shelf) {
 	}
 }
 
-func testUnknown(t *testing.T, s Shelf) {
+func testUnknown(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	for _, task := range []purge.Task{{Request: attempt.Request + 1000, User: attempt.User}, {Request: attempt.Request, User: attempt.User + 1}} {
@@ -59,7 +59,7 @@ func seen(name string, number int64, outcome purge.Outcome) purge.Evidence {
 	}
 }
 
-func testRecordDone(t *testing.T, s Shelf) {
+func testRecordDone(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	live := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -88,7 +88,7 @@ func testRecordDone(t *testing.T, s Shelf) {
 	}
 }
 
-func testChanged(t *testing.T, s Shelf) {
+func testChanged(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -115,7 +115,7 @@ func testChanged(t *testing.T, s Shelf) {
 	}
 }
 
-func testNotDone(t *testing.T, s Shelf) {
+func testNotDone(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
@@ -126,7 +126,7 @@ func testNotDone(t *testing.T, s Shelf) {
 	}
 }
 
-func testOvertaken(t *testing.T, s Shelf) {
+func testOvertaken(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	first := begun(t, s)
 	second := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task))
@@ -144,12 +144,12 @@ func testOvertaken(t *testing.T, s Shelf) {
 	}
 }
 
-func testReopened(t *testing.T, s Shelf) {
+func testReopened(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	stale := begun(t, s)
 	current := must[purge.Attempt](t)(s.Begin(t.Context(), stale.Task))
 	must[purge.Recorded](t)(s.Record(t.Context(), current, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
-	accept(t, s, wish(stale.User))
+	accept(t, s, submission(stale.User))
 	for _, attempt := range []purge.Attempt{stale, current} {
 		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
 		if got.State != purge.Queued {
