@@ -24,8 +24,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// native runs the stack's services without containers: the same commands, environments, settings and secrets, with the names of hosts,
-// the ports and the places of files replaced.
+// native runs the stack's services without containers: the same commands, environments, settings and secrets, with the
+// names of hosts, the ports and the places of files replaced.
 type native struct {
 	*stack
 
@@ -63,7 +63,8 @@ func startNative(t *testing.T) *native {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
-		"CREATE USER root@'127.0.0.1' IDENTIFIED BY '" + string(password) + "'", "GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION",
+		"CREATE USER root@'127.0.0.1' IDENTIFIED BY '" + string(password) + "'",
+		"GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION",
 	} {
 		if _, err := root.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -94,7 +95,8 @@ func (n *native) copy(file, directory, name string) {
 // here replaces what is otherwise outside of the containers.
 func (n *native) here(text string, ports map[string]string) string {
 	pairs := []string{
-		"mysql:3306", n.servers.MySQL.Addr, "redis:6379", n.servers.Redis.Addr, "site:9023", n.storage, "127.0.0.1:9023", n.storage,
+		"mysql:3306", n.servers.MySQL.Addr, "redis:6379", n.servers.Redis.Addr, "site:9023", n.storage, "127.0.0.1:9023",
+		n.storage,
 		"/run/secrets/", filepath.Join(n.dir, "secrets") + "/", "/etc/certpurge/", filepath.Join(n.dir, "settings") + "/",
 	}
 	text = strings.NewReplacer(pairs...).Replace(text)
@@ -111,7 +113,10 @@ func (n *native) here(text string, ports map[string]string) string {
 func (n *native) container(name string) *container {
 	n.t.Helper()
 	c := &container{service: n.Services[name], name: name, log: filepath.Join(n.t.TempDir(), name+".log")}
-	c.ports = map[string]string{":8080": freeAddress(n.t), ":8081": freeAddress(n.t), ":8082": freeAddress(n.t), ":8083": freeAddress(n.t), ":9023": n.storage}
+	c.ports = map[string]string{
+		":8080": freeAddress(n.t), ":8081": freeAddress(n.t), ":8082": freeAddress(n.t),
+		":8083": freeAddress(n.t), ":9023": n.storage,
+	}
 	for _, config := range c.service.Configs {
 		n.copy(n.Configs[config.Source].File, "settings", filepath.Base(config.Target))
 	}
@@ -180,7 +185,8 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and does what its first lines tell.
+// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and does what its first
+// lines tell.
 func TestStackWorksTogether(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)
@@ -192,7 +198,8 @@ func TestStackWorksTogether(t *testing.T) {
 	workers := []*container{n.start("worker"), n.start("worker")}
 	enqueuer := n.start("enqueuer")
 
-	for _, line := range regexp.MustCompile(`(?m)^docker compose exec worker (worker .+?)(?: +#.*)?$`).FindAllStringSubmatch(
+	for _, line := range regexp.MustCompile(
+		`(?m)^docker compose exec worker (worker .+?)(?: +#.*)?$`).FindAllStringSubmatch(
 		n.page("../docs/quickstart.md"), -1) {
 		n.run(workers[0], line[1])
 	}
@@ -228,15 +235,17 @@ func (n *native) page(file string) string {
 	return string(text)
 }
 
-// run runs a command of a page in a container. The site has users whose files are held, so some of them end with exit code 3, and
-// links that no location takes, about which worker locations ends with 5.
+// run runs a command of a page in a container. The site has users whose files are held, so some of them end with exit
+// code 3, and links that no location takes, about which worker locations ends with 5.
 func (n *native) run(c *container, line string) {
 	n.t.Helper()
-	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001").Replace(line) // the container's variable names the file
+	// the container's variable names the file
+	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001").Replace(line)
 	cmd := n.command(n.t.Context(), c, strings.Fields(line)...)
 	output, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 5 && strings.HasPrefix(line, "worker locations")) {
+	if errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 5 &&
+		strings.HasPrefix(line, "worker locations")) {
 		err = nil
 	}
 	if err != nil {
@@ -266,7 +275,8 @@ func (n *native) checkPurged(enqueuer *container) {
 		switch {
 		case end.State == "done":
 			done += end.Count
-		case end.State == "failed" && end.Reason == "gave_up", end.State == "running", end.State == "queued" && end.Reason != "retained":
+		case end.State == "failed" && end.Reason == "gave_up", end.State == "running", end.State == "queued" &&
+			end.Reason != "retained":
 			n.t.Errorf("%d requests are %s: %s", end.Count, end.State, end.Reason)
 		}
 	}
@@ -275,20 +285,25 @@ func (n *native) checkPurged(enqueuer *container) {
 	}
 }
 
-// checkDriver calls as the retirement driver does, with a token that is signed with the secret and for the settings of the stack.
+// checkDriver calls as the retirement driver does, with a token that is signed with the secret and for the settings of
+// the stack.
 func (n *native) checkDriver(enqueuer *container) {
 	n.t.Helper()
 	secret, err := os.ReadFile(n.path(n.Secrets["jwt_secret"].File))
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	token, err := driver.LMS{Secret: secret, Issuer: "http://lms.example/oauth2", Audience: "openedx"}.Token("retirement_service_worker", time.Now())
+	token, err := driver.LMS{
+		Secret: secret, Issuer: "http://lms.example/oauth2",
+		Audience: "openedx",
+	}.Token("retirement_service_worker", time.Now())
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	status, body := n.ask(http.MethodPost, "http://"+enqueuer.ports[":8080"]+"/api/v1/retire_user/", `{"lms_user_id": 1001}`, http.Header{
-		"Authorization": {"JWT " + token}, "Content-Type": {"application/json"},
-	})
+	status, body := n.ask(http.MethodPost, "http://"+enqueuer.ports[":8080"]+"/api/v1/retire_user/",
+		`{"lms_user_id": 1001}`, http.Header{
+			"Authorization": {"JWT " + token}, "Content-Type": {"application/json"},
+		})
 	if status != http.StatusNoContent {
 		n.t.Errorf("the driver gets %d: %s", status, body)
 	}
@@ -309,7 +324,8 @@ func (n *native) checkPages(c *container) {
 	if status, _ := n.ask(http.MethodGet, "http://"+pages+"/", "", nil); status != http.StatusUnauthorized {
 		n.t.Errorf("%s: without a login, the overview is %d", c.name, status)
 	}
-	if status, body := n.ask(http.MethodGet, "http://"+c.ports[":8083"]+"/metrics", "", nil); status != http.StatusOK || !strings.Contains(body, "certpurge_ready 1") {
+	if status, body := n.ask(http.MethodGet, "http://"+c.ports[":8083"]+"/metrics", "", nil); status != http.StatusOK ||
+		!strings.Contains(body, "certpurge_ready 1") {
 		n.t.Errorf("%s: the metrics are %d", c.name, status)
 	}
 }
@@ -356,7 +372,8 @@ func TestSiteLeavesARealSiteAlone(t *testing.T) {
 			t.Errorf("%s: got %v: %s", database, err, output)
 		}
 		var made int
-		const count = "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('openedx', 'certpurge'))" +
+		const count = "SELECT (SELECT COUNT(*) FROM information_schema.tables WHERE table_schema IN ('openedx', " +
+			"'certpurge'))" +
 			" + (SELECT COUNT(*) FROM mysql.user WHERE user LIKE 'certpurge%')"
 		if err := root.QueryRowContext(t.Context(), count).Scan(&made); err != nil || made > 0 {
 			t.Errorf("%s: got %d tables and accounts, %v", database, made, err)

@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// stack is what the tests look at of docker-compose.yml. Whether it is a compose file at all is for `make manifests` to say.
+// stack is what the tests look at of docker-compose.yml. Whether it is a compose file at all is for `make manifests` to
+// say.
 type stack struct {
 	Services map[string]service
 	Configs  map[string]struct{ File string }

@@ -1,5 +1,5 @@
-// Package configs carries those of the example files that a program runs itself: the demo makes its accounts by the very
-// grants that operators are given.
+// Package configs carries those of the example files that a program runs itself: the demo makes its accounts by the
+// very grants that operators are given.
 package configs
 
 import _ "embed"

@@ -100,7 +100,8 @@ func TestPanelsAskForWhatThereIs(t *testing.T) {
 	// What is measured is shown.
 	for name := range c {
 		base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
-		if strings.HasPrefix(name, "certpurge_") && name != "certpurge_last_done_timestamp_seconds" && !strings.Contains(everything, base) {
+		if strings.HasPrefix(name, "certpurge_") && name != "certpurge_last_done_timestamp_seconds" &&
+			!strings.Contains(everything, base) {
 			t.Errorf("no panel shows %s", name)
 		}
 	}
@@ -139,7 +140,8 @@ func TestPanelsHaveTheirPlaces(t *testing.T) {
 			}
 			// A label in a legend that the query takes away is shown as nothing.
 			for _, match := range regexp.MustCompile(`\{\{(\w+)\}\}`).FindAllStringSubmatch(target.LegendFormat, -1) {
-				if strings.Contains(target.Expr, "sum") && !regexp.MustCompile(`by \([^)]*\b`+match[1]+`\b`).MatchString(target.Expr) {
+				if strings.Contains(target.Expr, "sum") && !regexp.MustCompile(`by \([^)]*\b`+match[1]+
+					`\b`).MatchString(target.Expr) {
 					t.Errorf("%q %s: the legend names %s, which the query drops", p.Title, target.RefID, match[1])
 				}
 			}
@@ -158,7 +160,8 @@ func TestProvisioningNamesWhatThereIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sources.Datasources) != 1 || sources.Datasources[0].Type != "prometheus" || !strings.Contains(string(text), `"value": "`+sources.Datasources[0].UID+`"`) {
+	if len(sources.Datasources) != 1 || sources.Datasources[0].Type != "prometheus" ||
+		!strings.Contains(string(text), `"value": "`+sources.Datasources[0].UID+`"`) {
 		t.Errorf("the dashboard does not begin with one of %+v", sources.Datasources)
 	}
 	var providers struct {
@@ -168,7 +171,8 @@ func TestProvisioningNamesWhatThereIs(t *testing.T) {
 		}
 	}
 	readYAML(t, "grafana/provisioning/dashboards/certpurge.yml", &providers)
-	if len(providers.Providers) != 1 || providers.Providers[0].Type != "file" || filepath.Base(providers.Providers[0].Options.Path) != filepath.Base(dashboards) {
+	if len(providers.Providers) != 1 || providers.Providers[0].Type != "file" ||
+		filepath.Base(providers.Providers[0].Options.Path) != filepath.Base(dashboards) {
 		t.Errorf("got %+v", providers.Providers)
 	}
 }

@@ -18,7 +18,8 @@ type metric map[string][]string
 // catalogue holds every series that a process of ours serves, by name, and the two that Prometheus makes by itself.
 type catalogue map[string]metric
 
-// newCatalogue reads the list that internal/telemetry compares with what is served, and adds what the registry has beside it.
+// newCatalogue reads the list that internal/telemetry compares with what is served, and adds what the registry has
+// beside it.
 func newCatalogue(t *testing.T) catalogue {
 	t.Helper()
 	text, err := os.ReadFile("../internal/telemetry/testdata/metrics.txt")
@@ -32,7 +33,8 @@ func newCatalogue(t *testing.T) catalogue {
 	var current []string
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
-		if label, values, ok := strings.Cut(strings.TrimPrefix(line, "  "), ": "); ok && len(current) > 0 && regexp.MustCompile(`^[a-z]+$`).MatchString(label) {
+		if label, values, ok := strings.Cut(strings.TrimPrefix(line, "  "), ": "); ok && len(current) > 0 &&
+			regexp.MustCompile(`^[a-z]+$`).MatchString(label) {
 			if label == "bucket" || label == "queue" { // theirs, not ours
 				values = ""
 			}

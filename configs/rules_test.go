@@ -62,7 +62,8 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 		for _, problem := range c.check(a.Expr) {
 			t.Errorf("%s: %s", a.Alert, problem)
 		}
-		if !strings.HasPrefix(a.Alert, "Certpurge") || !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
+		if !strings.HasPrefix(a.Alert, "Certpurge") ||
+			!slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
 			t.Errorf("%s: severity %q", a.Alert, a.Labels["severity"])
 		}
 		for _, key := range []string{"summary", "description"} {
@@ -83,7 +84,8 @@ func TestEveryAlertHasARunbookAndEveryRunbookAnAlert(t *testing.T) {
 	for _, a := range alerts(t) {
 		page := a.page()
 		wanted[page] = true
-		if got, want := a.Annotations["runbook_url"], "https://github.com/certpurge/certpurge/blob/main/docs/operations/"+page; got != want {
+		if got, want := a.Annotations["runbook_url"],
+			"https://github.com/certpurge/certpurge/blob/main/docs/operations/"+page; got != want {
 			t.Errorf("%s: got runbook %q, want %q", a.Alert, got, want)
 		}
 		text, err := os.ReadFile(filepath.Join(books, page))
@@ -196,7 +198,8 @@ func TestScrapedIsWhatTheProcessesAreToldToServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	environ := append(regexp.MustCompile(`CERTPURGE_[A-Z_]+=[^ \n]+`).FindAllString(string(text), -1), "CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge")
+	environ := append(regexp.MustCompile(`CERTPURGE_[A-Z_]+=[^ \n]+`).FindAllString(string(text), -1),
+		"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge")
 	worker, err := config.LoadWorker("worker.yaml", environ)
 	if err != nil {
 		t.Fatal(err)

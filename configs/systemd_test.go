@@ -39,21 +39,26 @@ func TestSystemdUnits(t *testing.T) {
 				if key != "CERTPURGE_CONFIG" && !strings.Contains(string(documented), "`"+key+"`") {
 					t.Errorf("%s: there is no variable %s", name, key)
 				}
-				if file, secret := strings.CutPrefix(value, "%d/"); secret && !slices.ContainsFunc(unit["Service.LoadCredential"], func(c string) bool {
-					return strings.HasPrefix(c, file+":")
-				}) {
+				if file, secret := strings.CutPrefix(value, "%d/"); secret &&
+					!slices.ContainsFunc(unit["Service.LoadCredential"], func(c string) bool {
+						return strings.HasPrefix(c, file+":")
+					}) {
 					t.Errorf("%s: %s is no credential of the unit", name, file)
 				}
 			}
 		}
-		if got := unit["Service.RestartPreventExitStatus"]; !slices.Equal(got, []string{strconv.Itoa(cli.ExitConfiguration)}) {
+		if got := unit["Service.RestartPreventExitStatus"]; !slices.Equal(got,
+			[]string{strconv.Itoa(cli.ExitConfiguration)}) {
 			t.Errorf("%s: it is started again but for exit codes %v", name, got)
 		}
 		patience, err := time.ParseDuration(unit["Service.TimeoutStopSec"][0])
 		if err != nil || patience <= drain {
 			t.Errorf("%s: it is killed after %v, %v; it may drain for %v", name, patience, err, drain)
 		}
-		for _, key := range []string{"NoNewPrivileges=yes", "ProtectSystem=strict", "User=certpurge", "CapabilityBoundingSet="} {
+		for _, key := range []string{
+			"NoNewPrivileges=yes", "ProtectSystem=strict", "User=certpurge",
+			"CapabilityBoundingSet=",
+		} {
 			key, value, _ := strings.Cut(key, "=")
 			if got := unit["Service."+key]; !slices.Equal(got, []string{value}) {
 				t.Errorf("%s: got %s=%v, want %q", name, key, got, value)

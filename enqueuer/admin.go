@@ -20,12 +20,15 @@ import (
 
 // serveAdmin shows, beside a command that runs for long, how it is, until stop is called. failed is told why it cannot.
 func serveAdmin(
-	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store, rdb redis.UniversalClient,
+	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store,
+	rdb redis.UniversalClient,
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
-	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base}, overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems,
-		purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
+	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base},
+		overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems,
+			purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+			queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
 	if err := registry.Register(page.Servers()); err != nil {
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -29,8 +29,8 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 	return cfg, store, err
 }
 
-// openRedis connects to the queue's Redis. check says whether it may be used: queue.Check for a command that puts tasks into
-// it, queue.Ping for one that reads.
+// openRedis connects to the queue's Redis. check says whether it may be used: queue.Check for a command that puts tasks
+// into it, queue.Ping for one that reads.
 func openRedis(
 	cmd *cobra.Command, cfg config.Enqueuer, check func(context.Context, redis.UniversalClient) error,
 ) (redis.UniversalClient, error) {

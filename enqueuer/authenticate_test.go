@@ -42,8 +42,10 @@ tokens:
 	}
 	letIn := authConfig(cfg, nil)
 	jwt := letIn.JWT
-	if jwt.HS256Secret.Reveal() != strings.Repeat("s", 24) || !jwt.AcceptShortSecret || jwt.JWKSURL != "https://lms.example/jwks.json" || jwt.JWKSFile != "" ||
-		jwt.JWKSRefresh != 5*time.Minute || jwt.Audiences[0] != "openedx" || jwt.Issuers[0] != "https://lms.example/oauth2" || jwt.ServiceUser != "driver" ||
+	if jwt.HS256Secret.Reveal() != strings.Repeat("s", 24) || !jwt.AcceptShortSecret ||
+		jwt.JWKSURL != "https://lms.example/jwks.json" || jwt.JWKSFile != "" ||
+		jwt.JWKSRefresh != 5*time.Minute || jwt.Audiences[0] != "openedx" || jwt.Issuers[0] != "https://lms.example/oauth2" ||
+		jwt.ServiceUser != "driver" ||
 		jwt.MaxLifetime != 2*time.Hour || jwt.Rate != (auth.Rate{PerSecond: 3, Burst: 4}) {
 		t.Errorf("got %+v, want the section jwt", jwt)
 	}

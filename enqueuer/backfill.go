@@ -88,7 +88,8 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 	f.StringVar(&o.users, "users", "", "the users that `FILE` lists; - for standard input")
 	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by their ids: `ID,...`")
 	f.BoolVar(&o.fromDatabase, "args-from-database", false, "the certificates in the LMS's table of arguments")
-	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, or RFC 3339)")
+	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, "+
+		"or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
 	f.Float64Var(&o.rate, "rate", 0, "`USERS` a second at most; 0: as fast as it goes")
@@ -114,7 +115,8 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 		if len(sources) > 1 {
 			given = strings.Join(sources, " and ") + " were given"
 		}
-		return cli.Usage("expected exactly one of --retired, --users FILE, --certificate-ids ID,... and --args-from-database, but %s (see enqueuer backfill --help)", given)
+		return cli.Usage("expected exactly one of --retired, --users FILE, --certificate-ids ID,... and "+
+			"--args-from-database, but %s (see enqueuer backfill --help)", given)
 	}
 	var err error
 	if o.sinceTime, o.untilTime, err = parsePeriod(o.since, o.until); err != nil {

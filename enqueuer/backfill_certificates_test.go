@@ -20,7 +20,10 @@ func (c *console) addCertificates(n int) (user int, ids []string) {
 	c.t.Helper()
 	user = c.db.AddRetiringUser(c.t, fmt.Sprintf("holder%d", n), "COMPLETE")
 	for i := range n {
-		id := c.db.AddCertificate(c.t, sandboxtest.Certificate{UserID: user, CourseID: fmt.Sprintf("course-v1:%d", i), DownloadUUID: purgetest.DownloadID, VerifyUUID: purgetest.VerifyID})
+		id := c.db.AddCertificate(c.t, sandboxtest.Certificate{
+			UserID: user, CourseID: fmt.Sprintf("course-v1:%d", i),
+			DownloadUUID: purgetest.DownloadID, VerifyUUID: purgetest.VerifyID,
+		})
 		ids = append(ids, strconv.Itoa(id))
 	}
 	return user, ids
@@ -43,7 +46,10 @@ func TestBackfillOfCertificates(t *testing.T) {
 	two := ids[2] + ", " + ids[0] + "," + ids[0]
 	before := c.dump()
 	out, _ := c.run(cli.ExitOK, "backfill", "--certificate-ids", two)
-	for _, want := range []string{"single certificates of", "certificates   2 would be asked for: 2 new", "2 certificates, with up to 8 files", "1 ids were listed more than once", "dry run"} {
+	for _, want := range []string{
+		"single certificates of", "certificates   2 would be asked for: 2 new",
+		"2 certificates, with up to 8 files", "1 ids were listed more than once", "dry run",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it says\n%s\nwant %q", out, want)
 		}
@@ -62,7 +68,8 @@ func TestBackfillOfCertificates(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, args...); out != "2 certificates were asked for by earlier runs; nothing is left\n" {
 		t.Errorf("the third: it says %s", out)
 	}
-	if _, said := c.run(cli.ExitUsage, "backfill", "--certificate-ids", ids[1], "--execute", "--checkpoint", checkpoint); !strings.Contains(said, "another backfill") {
+	if _, said := c.run(cli.ExitUsage, "backfill", "--certificate-ids", ids[1], "--execute", "--checkpoint",
+		checkpoint); !strings.Contains(said, "another backfill") {
 		t.Errorf("another certificate, same checkpoint: it says %s", said)
 	}
 	if got, want := c.asked(), fmt.Sprintf("%d:%s %d:%s", user, ids[0], user, ids[2]); got != want {
@@ -76,7 +83,8 @@ func TestBackfillOfCertificates(t *testing.T) {
 		t.Errorf("status says %s", out)
 	}
 	// The whole user is still to be asked for, and is one request more.
-	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute"); !strings.Contains(out, "1 users asked for") || !strings.Contains(out, "1 new") {
+	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute"); !strings.Contains(out, "1 users asked for") ||
+		!strings.Contains(out, "1 new") {
 		t.Errorf("the whole user: it says %s", out)
 	}
 	if got := c.backfillDepth(); got != 3 {
@@ -93,7 +101,8 @@ func TestBackfillOfStoredArguments(t *testing.T) {
 		t.Helper()
 		c.db.AddPurgeArguments(t, arguments, enabled)
 		_, said := c.run(cli.ExitUsage, append([]string{"backfill", "--args-from-database"}, args...)...)
-		if !strings.Contains(said, want) || !strings.Contains(said, "nothing was enqueued") || strings.Count(strings.TrimSpace(said), "\n") > 0 {
+		if !strings.Contains(said, want) || !strings.Contains(said, "nothing was enqueued") ||
+			strings.Count(strings.TrimSpace(said), "\n") > 0 {
 			t.Errorf("%s: it says %s; want one sentence with %q", arguments, said, want)
 		}
 	}
@@ -115,7 +124,8 @@ func TestBackfillOfStoredArguments(t *testing.T) {
 	c.db.AddPurgeArguments(t, "--certificate_ids '"+ids[1]+"'", true)
 	out, _ := c.run(cli.ExitOK, "backfill", "--args-from-database", "--execute", "-o", "json")
 	var got backfilled
-	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Users != 1 || got.Unit != "certificates" || !got.Complete {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Users != 1 || got.Unit != "certificates" ||
+		!got.Complete {
 		t.Errorf("got %s, %v", out, err)
 	}
 	if got, want := c.asked(), fmt.Sprintf("%d:%s", user, ids[1]); got != want {
@@ -128,8 +138,14 @@ func TestBackfillOfBadCertificates(t *testing.T) {
 	c := newConsole(t)
 	_, ids := c.addCertificates(1)
 	for _, tc := range [][]string{
-		{"two sources", "--certificate-ids and --args-from-database were given", "--certificate-ids", ids[0], "--args-from-database"},
-		{"three sources", "--retired and --certificate-ids and --args-from-database were given", "--certificate-ids", ids[0], "--args-from-database", "--retired"},
+		{
+			"two sources", "--certificate-ids and --args-from-database were given", "--certificate-ids", ids[0],
+			"--args-from-database",
+		},
+		{
+			"three sources", "--retired and --certificate-ids and --args-from-database were given", "--certificate-ids", ids[0],
+			"--args-from-database", "--retired",
+		},
 		{"no id", "at least one id", "--certificate-ids", ""},
 		{"a name", "is not a certificate id", "--certificate-ids", ids[0] + ",alice"},
 		{"a gap", "is not a certificate id", "--certificate-ids", ids[0] + ",,2"},

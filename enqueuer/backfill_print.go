@@ -53,7 +53,8 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 		a.printf("%s %s were asked for by earlier runs; nothing is left\n", numbers.Sprint(b.Earlier), b.Unit)
 		return nil
 	}
-	a.printf("%s %s asked for in %v%s\n", numbers.Sprint(b.Users), b.Unit, time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
+	a.printf("%s %s asked for in %v%s\n", numbers.Sprint(b.Users), b.Unit,
+		time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
 	if b.Earlier > 0 {
 		a.printf("%s were asked for by earlier runs\n", numbers.Sprint(b.Earlier))
 	}
@@ -67,7 +68,8 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 
 func (a *app) printPassed(p *backfill.Passed, duplicates int) {
 	if p != nil && p.Requests > 0 {
-		a.printf("of %s retirement requests: %s not eligible, %s of other dates, %s without references\n", numbers.Sprint(p.Requests),
+		a.printf("of %s retirement requests: %s not eligible, %s of other dates, %s without references\n",
+			numbers.Sprint(p.Requests),
 			numbers.Sprint(p.NotEligible), numbers.Sprint(p.OtherDates), numbers.Sprint(p.NoReference))
 	}
 	if duplicates > 0 {
@@ -78,7 +80,10 @@ func (a *app) printPassed(p *backfill.Passed, duplicates int) {
 // met says what wishes met, as far as that is worth a word.
 func met(found map[purge.Found]int, closed int) string {
 	var parts []string
-	for _, state := range []purge.Found{purge.FoundNew, purge.Found(purge.Queued), purge.Found(purge.Running), purge.Found(purge.Refused), purge.Found(purge.Failed)} {
+	for _, state := range []purge.Found{
+		purge.FoundNew, purge.Found(purge.Queued), purge.Found(purge.Running),
+		purge.Found(purge.Refused), purge.Found(purge.Failed),
+	} {
 		if n := found[state]; n > 0 {
 			parts = append(parts, numbers.Sprintf("%d %s", n, map[purge.Found]string{
 				purge.FoundNew: "new", purge.Found(purge.Queued): "queued already", purge.Found(purge.Running): "running already",

@@ -72,8 +72,8 @@ const (
 	wideBar   = 20
 )
 
-// line says how far things are, in at most width characters; 0 means any number, and no bar. What matters least is left out
-// first.
+// line says how far things are, in at most width characters; 0 means any number, and no bar. What matters least is left
+// out first.
 func line(s backfill.Snapshot, width int) string {
 	var parts []string
 	if s.Standing {
@@ -84,7 +84,8 @@ func line(s backfill.Snapshot, width int) string {
 		if s.Ended.Missing > 0 {
 			parts = append(parts, numbers.Sprintf("%d with files missing", s.Ended.Missing))
 		}
-		parts = append(parts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused), numbers.Sprintf("%d failed", s.Ended.Failed))
+		parts = append(parts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused),
+			numbers.Sprintf("%d failed", s.Ended.Failed))
 	}
 	if s.Held {
 		parts = append(parts, "queue full")

@@ -67,7 +67,10 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	runner.Intake = purge.Intake{
 		By:       "backfill, " + cli.Operator(),
 		Requests: store,
-		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}),
+		Tasks: queue.NewClient(rdb, queue.ClientConfig{
+			Queue: o.queue, Timeout: cfg.Tasks.Timeout,
+			Retention: cfg.Tasks.Retention,
+		}),
 	}
 	show.standstill = func(ctx context.Context, changed func(string)) (stop func()) {
 		return followStandstill(ctx, rdb, o.queue, changed)
@@ -77,12 +80,14 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	return a.execute(ctx, runner, store, users, o, show)
 }
 
-// backfillBatch is several of the intake's batches, so that one is written into the ledger while the tasks of another go
-// into the queue.
+// backfillBatch is several of the intake's batches, so that one is written into the ledger while the tasks of another
+// go into the queue.
 const backfillBatch = 4 * purge.MaxBatch
 
 // execute runs, follows if asked to, prints the summary in any case, and judges.
-func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql.Store, users *list, o backfillOptions, show *progress) error {
+func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql.Store, users *list, o backfillOptions,
+	show *progress,
+) error {
 	begun := time.Now()
 	stop := show.start(ctx, runner.Status)
 	follow := func(error) (backfill.Ended, error) { return backfill.Ended{}, nil }
@@ -94,7 +99,8 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 	stop()
 	capped := errors.Is(err, backfill.ErrCapped)
 	result := backfilled{
-		Executed: true, Source: runner.Source.Fingerprint(), Summary: sum, Capped: capped, Seconds: time.Since(begun).Seconds(),
+		Executed: true, Source: runner.Source.Fingerprint(), Summary: sum, Capped: capped,
+		Seconds: time.Since(begun).Seconds(),
 	}
 	result.describe(runner.Source)
 	if o.wait {
@@ -119,16 +125,18 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		if capped {
 			more = fmt.Sprintf("; and %v; to go on, %s", err, o.again())
 		}
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s", notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s",
+			notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
 	case capped:
 		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to go on, %s", err, o.again())}
 	}
 	return nil
 }
 
-// followAlong follows the runner's requests while it runs; the function that it returns waits for their ends, unless the
-// run failed.
-func followAlong(ctx context.Context, runner *backfill.Runner, store *mysql.Store) func(runErr error) (backfill.Ended, error) {
+// followAlong follows the runner's requests while it runs; the function that it returns waits for their ends, unless
+// the run failed.
+func followAlong(ctx context.Context, runner *backfill.Runner, store *mysql.Store) func(runErr error) (backfill.Ended,
+	error) {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &backfill.Follower{Fates: fates(store), Status: runner.Status, Now: time.Now}
 	f.Begin()

@@ -40,13 +40,16 @@ func (a *app) openList(name string) (*list, error) {
 	case err != nil:
 		return nil, errors.Join(cli.Usage("--users: %w; nothing was enqueued", err), f.Close())
 	case info.IsDir():
-		return nil, errors.Join(cli.Usage("--users: %s is a directory, expected a file; nothing was enqueued", name), f.Close())
+		return nil, errors.Join(cli.Usage("--users: %s is a directory, expected a file; nothing was enqueued", name),
+			f.Close())
 	}
 	return &list{ReadCloser: f, name: name, file: info.Mode().IsRegular()}, nil
 }
 
 // openSource makes the source that the flags choose. A file is checked whole.
-func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, store *mysql.Store, users *list) (backfill.Source, error) {
+func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, store *mysql.Store,
+	users *list,
+) (backfill.Source, error) {
 	if o.retired {
 		s := &backfill.Retired{
 			LMS: store, Database: cfg.LMS.Database, Since: o.sinceTime, Until: o.untilTime,
@@ -73,7 +76,9 @@ func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, s
 }
 
 // openCertificates makes the source of single certificates.
-func (o *backfillOptions) openCertificates(ctx context.Context, cfg config.Enqueuer, store *mysql.Store) (backfill.Source, error) {
+func (o *backfillOptions) openCertificates(ctx context.Context, cfg config.Enqueuer,
+	store *mysql.Store,
+) (backfill.Source, error) {
 	from := "--certificate-ids"
 	ids, err := backfill.ParseCertificates(o.certificates)
 	if o.fromDatabase {
@@ -98,7 +103,8 @@ func (o *backfillOptions) storedArguments(ctx context.Context, store *mysql.Stor
 	}
 	ids, dryRun, err := backfill.ParseArguments(text)
 	if err == nil && dryRun && o.execute {
-		return nil, cli.Usage("--args-from-database: the arguments in the database say --dry-run, so --execute is refused; nothing was enqueued")
+		return nil, cli.Usage("--args-from-database: the arguments in the database say --dry-run, so --execute is refused; " +
+			"nothing was enqueued")
 	}
 	return ids, err
 }
@@ -108,5 +114,6 @@ func badList(err error, users *list, sum backfill.Summary) error {
 	if sum.Users == 0 {
 		return cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)
 	}
-	return &cli.Error{Code: cli.ExitFailure, Err: fmt.Errorf("--users %s: %w; the %d users before it were asked for", users.name, err, sum.Users)}
+	return &cli.Error{Code: cli.ExitFailure, Err: fmt.Errorf("--users %s: %w; the %d users before it were asked for",
+		users.name, err, sum.Users)}
 }

@@ -31,7 +31,8 @@ func (c *console) dump() map[string]any {
 	c.t.Helper()
 	all := map[string]any{}
 	for _, table := range []string{
-		lms.Users, lms.RetirementStatus, lms.RetirementRequest, lms.Certificates, lms.History, c.db.Ledger + ".requests", c.db.Ledger + ".evidence",
+		lms.Users, lms.RetirementStatus, lms.RetirementRequest, lms.Certificates, lms.History, c.db.Ledger + ".requests",
+		c.db.Ledger + ".evidence",
 	} {
 		all[table] = c.db.DumpTable(c.t, table)
 	}
@@ -83,7 +84,10 @@ func (c *console) cast() (due []int, others map[string]int) {
 	reference(others["bystander"])
 	history := c.db.AddUser(c.t, "history")
 	c.db.AddRetirementRequest(c.t, history)
-	c.db.AddHistory(c.t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: history, DownloadUUID: "odd"}, CertificateID: 9999})
+	c.db.AddHistory(c.t, sandboxtest.HistoryRow{
+		Certificate:   sandboxtest.Certificate{UserID: history, DownloadUUID: "odd"},
+		CertificateID: 9999,
+	})
 	return append(due, history), others
 }
 
@@ -97,18 +101,22 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--rate", "2")
 	for _, want := range []string{
-		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files", "at least 1 references from which no file",
-		fmt.Sprintf("%d, %d, %d", due[0], due[1], due[2]), "2s at --rate 2", "of 6 retirement requests: 1 not eligible, 0 of other dates, 1 without references",
+		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files",
+		"at least 1 references from which no file",
+		fmt.Sprintf("%d, %d, %d", due[0], due[1], due[2]), "2s at --rate 2",
+		"of 6 retirement requests: 1 not eligible, 0 of other dates, 1 without references",
 		"nothing was changed (use --execute)",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("retired: it says\n%s\nwant %q", out, want)
 		}
 	}
-	list := c.file("users.csv", fmt.Sprintf("user_id\n%d\n%d\n%d\n%d\n%d\n", due[0], others["pending"], others["bystander"], others["web"], due[0]))
+	list := c.file("users.csv", fmt.Sprintf("user_id\n%d\n%d\n%d\n%d\n%d\n", due[0], others["pending"],
+		others["bystander"], others["web"], due[0]))
 	out, _ = c.run(cli.ExitOK, "backfill", "--users", list)
 	for _, want := range []string{
-		"4 would be asked for: 4 new", "2 as not_retiring, such as " + fmt.Sprintf("%d, %d", others["pending"], others["bystander"]), "nothing to purge  1",
+		"4 would be asked for: 4 new", "2 as not_retiring, such as " +
+			fmt.Sprintf("%d, %d", others["pending"], others["bystander"]), "nothing to purge  1",
 		"1 certificates, with up to 4 files", "1 ids were listed more than once",
 	} {
 		if !strings.Contains(out, want) {
@@ -117,7 +125,8 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 	}
 	out, _ = c.run(cli.ExitOK, "backfill", "--retired", "--max-users", "2", "-o", "json")
 	var plan planned
-	if err := json.Unmarshal([]byte(out), &plan); err != nil || plan.Executed || plan.Users != 2 || !plan.Capped || plan.Certificates != 2 {
+	if err := json.Unmarshal([]byte(out), &plan); err != nil || plan.Executed || plan.Users != 2 || !plan.Capped ||
+		plan.Certificates != 2 {
 		t.Errorf("json: got %+v, %v", plan, err)
 	}
 	if diff := cmp.Diff(before, c.dump()); diff != "" {
@@ -141,10 +150,12 @@ func TestBackfillAsksForAllRetired(t *testing.T) {
 	if live, bulk := c.depth().Pending, c.backfillDepth(); live != 0 || bulk != 4 || c.perUser() != 4 {
 		t.Errorf("got %d tasks in the queue of live requests and %d in that of backfills", live, bulk)
 	}
-	c.db.Exec(t, "UPDATE "+c.db.LMS+"."+lms.RetirementStatus+" SET created = '2024-05-01' WHERE user_id = ?", others["pending"])
+	c.db.Exec(t, "UPDATE "+c.db.LMS+"."+lms.RetirementStatus+" SET created = '2024-05-01' WHERE user_id = ?",
+		others["pending"])
 	c.db.MoveTo(t, others["pending"], "COMPLETE")
 	for since, want := range map[string]string{"2024-05-02": "0 users", "2024-05-01T00:00:00Z": "1 users"} {
-		if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--since", since, "--execute", "--queue", "purge"); !strings.Contains(out, want) {
+		if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--since", since, "--execute", "--queue",
+			"purge"); !strings.Contains(out, want) {
 			t.Errorf("since %s: got %q", since, out)
 		}
 	}
@@ -153,7 +164,8 @@ func TestBackfillAsksForAllRetired(t *testing.T) {
 	}
 	out, _ = c.run(cli.ExitOK, "backfill", "--retired", "--execute", "-o", "json")
 	var done backfilled
-	if err := json.Unmarshal([]byte(out), &done); err != nil || !done.Executed || !done.Complete || done.Users != 5 || done.Found[purge.Found(purge.Queued)] != 5 {
+	if err := json.Unmarshal([]byte(out), &done); err != nil || !done.Executed || !done.Complete || done.Users != 5 ||
+		done.Found[purge.Found(purge.Queued)] != 5 {
 		t.Errorf("again: got %+v, %v", done, err)
 	}
 }
@@ -168,31 +180,61 @@ func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 		args []string
 		want []string
 	}{
-		"no source":                 {nil, []string{"exactly one of", "none was given"}},
-		"two sources":               {[]string{"--retired", "--users", good}, []string{"exactly one of", "--retired and --users were given"}},
-		"retired=false":             {[]string{"--retired=false"}, []string{"exactly one of"}},
-		"an argument":               {[]string{a}, []string{"unknown command"}},
-		"no file name":              {[]string{"--users", ""}, []string{"--users", "name of a file"}},
-		"no such file":              {[]string{"--users", good + "x"}, []string{"--users", "no such file", "nothing was enqueued"}},
-		"a directory":               {[]string{"--users", filepath.Dir(good)}, []string{"is a directory, expected a file"}},
-		"an empty file":             {[]string{"--users", c.file("empty", "")}, []string{"it holds no user id", "nothing was enqueued"}},
-		"a binary file":             {[]string{"--users", c.file("binary", a+"\n\x00\x01\n")}, []string{"line 2 is not text"}},
-		"id 0 at the end":           {[]string{"--users", c.file("zero", a+"\n0\n")}, []string{`line 2: "0" is not a user id`, "nothing was enqueued"}},
-		"2^31":                      {[]string{"--users", c.file("large", "2147483648\n")}, []string{`"2147483648" is not a user id`}},
-		"a user that is not there":  {[]string{"--users", c.file("unknown", a+"\n999999\n")}, []string{"line 2: the LMS has no user 999999"}},
-		"no header":                 {[]string{"--users", c.file("header", a+",x\n")}, []string{"line 1: expected a user id, a CSV header"}},
-		"dates of a list":           {[]string{"--users", good, "--since", "2024-01-01"}, []string{"belong to --retired"}},
-		"no date":                   {[]string{"--retired", "--since", "soon"}, []string{`--since: "soon"`}},
-		"dates the wrong way round": {[]string{"--retired", "--since", "2024-01-02", "--until", "2024-01-02"}, []string{"--since must be before --until"}},
-		"negative rate":             {[]string{"--retired", "--rate", "-1"}, []string{"--rate"}},
-		"no rate":                   {[]string{"--retired", "--rate", "fast"}, []string{"--rate"}},
-		"cap of 0":                  {[]string{"--retired", "--max-users", "0"}, []string{"--max-users"}},
-		"high water of 0":           {[]string{"--retired", "--high-water", "0"}, []string{"--high-water"}},
-		"unknown queue":             {[]string{"--retired", "--queue", "fast"}, []string{`"fast"`, "purge or backfill"}},
-		"other file as checkpoint":  {[]string{"--retired", "--checkpoint", other}, []string{"is no checkpoint of this program"}},
-		"directory as checkpoint":   {[]string{"--retired", "--checkpoint", filepath.Dir(other)}, []string{"is no checkpoint"}},
-		"empty checkpoint name":     {[]string{"--retired", "--checkpoint", ""}, []string{"--checkpoint"}},
-		"unknown format":            {[]string{"--retired", "-o", "xml"}, []string{"text or json"}},
+		"no source": {nil, []string{"exactly one of", "none was given"}},
+		"two sources": {
+			[]string{"--retired", "--users", good},
+			[]string{"exactly one of", "--retired and --users were given"},
+		},
+		"retired=false": {[]string{"--retired=false"}, []string{"exactly one of"}},
+		"an argument":   {[]string{a}, []string{"unknown command"}},
+		"no file name":  {[]string{"--users", ""}, []string{"--users", "name of a file"}},
+		"no such file": {
+			[]string{"--users", good + "x"},
+			[]string{"--users", "no such file", "nothing was enqueued"},
+		},
+		"a directory": {[]string{"--users", filepath.Dir(good)}, []string{"is a directory, expected a file"}},
+		"an empty file": {
+			[]string{"--users", c.file("empty", "")},
+			[]string{"it holds no user id", "nothing was enqueued"},
+		},
+		"a binary file": {
+			[]string{"--users", c.file("binary", a+"\n\x00\x01\n")},
+			[]string{"line 2 is not text"},
+		},
+		"id 0 at the end": {
+			[]string{"--users", c.file("zero", a+"\n0\n")},
+			[]string{`line 2: "0" is not a user id`, "nothing was enqueued"},
+		},
+		"2^31": {
+			[]string{"--users", c.file("large", "2147483648\n")},
+			[]string{`"2147483648" is not a user id`},
+		},
+		"a user that is not there": {
+			[]string{"--users", c.file("unknown", a+"\n999999\n")},
+			[]string{"line 2: the LMS has no user 999999"},
+		},
+		"no header": {
+			[]string{"--users", c.file("header", a+",x\n")},
+			[]string{"line 1: expected a user id, a CSV header"},
+		},
+		"dates of a list": {[]string{"--users", good, "--since", "2024-01-01"}, []string{"belong to --retired"}},
+		"no date":         {[]string{"--retired", "--since", "soon"}, []string{`--since: "soon"`}},
+		"dates the wrong way round": {
+			[]string{"--retired", "--since", "2024-01-02", "--until", "2024-01-02"},
+			[]string{"--since must be before --until"},
+		},
+		"negative rate":   {[]string{"--retired", "--rate", "-1"}, []string{"--rate"}},
+		"no rate":         {[]string{"--retired", "--rate", "fast"}, []string{"--rate"}},
+		"cap of 0":        {[]string{"--retired", "--max-users", "0"}, []string{"--max-users"}},
+		"high water of 0": {[]string{"--retired", "--high-water", "0"}, []string{"--high-water"}},
+		"unknown queue":   {[]string{"--retired", "--queue", "fast"}, []string{`"fast"`, "purge or backfill"}},
+		"other file as checkpoint": {
+			[]string{"--retired", "--checkpoint", other},
+			[]string{"is no checkpoint of this program"},
+		},
+		"directory as checkpoint": {[]string{"--retired", "--checkpoint", filepath.Dir(other)}, []string{"is no checkpoint"}},
+		"empty checkpoint name":   {[]string{"--retired", "--checkpoint", ""}, []string{"--checkpoint"}},
+		"unknown format":          {[]string{"--retired", "-o", "xml"}, []string{"text or json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -240,24 +282,28 @@ func TestBackfillOfAPipe(t *testing.T) {
 	if out, _ := c.pipe(cli.ExitOK, list); !strings.Contains(out, "3 would be asked for") {
 		t.Errorf("dry run: got %q", out)
 	}
-	if _, said := c.pipe(cli.ExitUsage, list, "--execute", "--checkpoint", filepath.Join(t.TempDir(), "c")); !strings.Contains(said, "--checkpoint needs a file") {
+	if _, said := c.pipe(cli.ExitUsage, list, "--execute", "--checkpoint",
+		filepath.Join(t.TempDir(), "c")); !strings.Contains(said, "--checkpoint needs a file") {
 		t.Errorf("with a checkpoint: got %q", said)
 	}
-	if _, said := c.pipe(cli.ExitUsage, "0\n"+list, "--execute"); !strings.Contains(said, "line 1") || !strings.Contains(said, "nothing was enqueued") {
+	if _, said := c.pipe(cli.ExitUsage, "0\n"+list, "--execute"); !strings.Contains(said, "line 1") ||
+		!strings.Contains(said, "nothing was enqueued") {
 		t.Errorf("bad from the start: got %q", said)
 	}
 	if _, said := c.pipe(cli.ExitUsage, "", "--execute"); !strings.Contains(said, "it holds no user id") {
 		t.Errorf("nothing: got %q", said)
 	}
 	out, said := c.pipe(cli.ExitFailure, list+"bob\n"+strconv.Itoa(users[3])+"\n", "--execute")
-	if !strings.Contains(said, "standard input: ") || !strings.Contains(said, "line 4: ") || !strings.Contains(said, "the 3 users before it were asked for") || strings.Contains(said, "bob") ||
+	if !strings.Contains(said, "standard input: ") || !strings.Contains(said, "line 4: ") ||
+		!strings.Contains(said, "the 3 users before it were asked for") || strings.Contains(said, "bob") ||
 		!strings.Contains(out, "3 users asked for") {
 		t.Errorf("bad in the middle: got %q and %q", out, said)
 	}
 	if got := c.perUser(); got != 3 {
 		t.Errorf("got %d requests", got)
 	}
-	if out, _ := c.pipe(cli.ExitOK, list+strconv.Itoa(users[3]), "--execute"); !strings.Contains(out, "1 new, 3 queued already") {
+	if out, _ := c.pipe(cli.ExitOK, list+strconv.Itoa(users[3]), "--execute"); !strings.Contains(out,
+		"1 new, 3 queued already") {
 		t.Errorf("mended: got %q", out)
 	}
 }
@@ -268,25 +314,31 @@ func TestBackfillInSlices(t *testing.T) {
 	c.addMany(1300)
 	checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
 	args := []string{"backfill", "--retired", "--execute", "--max-users", "600", "--checkpoint", checkpoint}
-	if _, said := c.run(cli.ExitCapped, args[:5]...); !strings.Contains(said, "with --checkpoint FILE; without one, each run begins at the start") {
+	if _, said := c.run(cli.ExitCapped, args[:5]...); !strings.Contains(said,
+		"with --checkpoint FILE; without one, each run begins at the start") {
 		t.Errorf("without a checkpoint it says %q", said)
 	}
 	for n, want := range []int{600, 1200} {
 		_, said := c.run(cli.ExitCapped, args...)
-		if got := c.perUser(); got != want || !strings.Contains(said, "there are more") || !strings.Contains(said, "--checkpoint "+checkpoint) {
+		if got := c.perUser(); got != want || !strings.Contains(said, "there are more") ||
+			!strings.Contains(said, "--checkpoint "+checkpoint) {
 			t.Errorf("night %d: got %d requests, it says %q", n+1, got, said)
 		}
 	}
-	if _, said := c.run(cli.ExitUsage, "backfill", "--retired", "--until", "2020-01-01", "--execute", "--checkpoint", checkpoint); !strings.Contains(said, "another backfill") {
+	if _, said := c.run(cli.ExitUsage, "backfill", "--retired", "--until", "2020-01-01", "--execute", "--checkpoint",
+		checkpoint); !strings.Contains(said, "another backfill") {
 		t.Errorf("with other dates: got %q", said)
 	}
-	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--checkpoint", checkpoint); !strings.Contains(out, "100 would be asked for") {
+	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--checkpoint", checkpoint); !strings.Contains(out,
+		"100 would be asked for") {
 		t.Errorf("a dry run of the rest: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "100 users asked for") || !strings.Contains(out, "1,200 were asked for by earlier runs") {
+	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "100 users asked for") ||
+		!strings.Contains(out, "1,200 were asked for by earlier runs") {
 		t.Errorf("the last night: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); out != "1,300 users were asked for by earlier runs; nothing is left\n" || c.perUser() != 1300 {
+	if out, _ := c.run(cli.ExitOK, args...); out != "1,300 users were asked for by earlier runs; nothing is left\n" ||
+		c.perUser() != 1300 {
 		t.Errorf("the night after: got %q", out)
 	}
 }
@@ -308,7 +360,10 @@ func (c *console) process(args ...string) (cmd *exec.Cmd, said *sandboxtest.Buff
 func TestAKilledBackfillGoesOn(t *testing.T) {
 	t.Parallel()
 	const users = 6600
-	for name, blocked := range map[string]func(n int) int{"retired": func(n int) int { return n }, "users": func(n int) int { return users + 1 - n }} {
+	for name, blocked := range map[string]func(n int) int{
+		"retired": func(n int) int { return n },
+		"users":   func(n int) int { return users + 1 - n },
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newConsole(t)
@@ -368,7 +423,8 @@ func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != cli.ExitInterrupted {
 		t.Errorf("got %v", err)
 	}
-	if got := said.String(); !strings.Contains(got, "1,200 users asked for") || !strings.Contains(got, "to go on, repeat the command with --checkpoint "+checkpoint) {
+	if got := said.String(); !strings.Contains(got, "1,200 users asked for") ||
+		!strings.Contains(got, "to go on, repeat the command with --checkpoint "+checkpoint) {
 		t.Errorf("got %q", got)
 	}
 }
@@ -380,7 +436,8 @@ func TestAFullDiskStopsTheBackfill(t *testing.T) {
 	c.addMany(10)
 	binary, _ := sandboxtest.Binaries(t)
 	var said bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 0; exec "$@"`, "sh", binary, "backfill", "--retired", "--execute", //nolint:gosec // our own binary
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 0; exec "$@"`, "sh", binary, "backfill", "--retired",
+		"--execute", //nolint:gosec // our own binary
 		"--checkpoint", filepath.Join(t.TempDir(), "checkpoint.json"))
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.environ, &said, &said
 	err := cmd.Run()
@@ -420,7 +477,8 @@ func TestBackfillWaitsForTheEnds(t *testing.T) {
 			}
 		}
 	})
-	if _, said := c.run(cli.ExitNotDone, "backfill", "--retired", "--execute", "--wait", "--max-users", "1"); !strings.Contains(said, "there are more") {
+	if _, said := c.run(cli.ExitNotDone, "backfill", "--retired", "--execute", "--wait", "--max-users",
+		"1"); !strings.Contains(said, "there are more") {
 		t.Errorf("capped, and one has failed: it says %q", said)
 	}
 	out, said := c.run(cli.ExitNotDone, "backfill", "--retired", "--execute", "--wait", "-o", "json")
@@ -428,7 +486,8 @@ func TestBackfillWaitsForTheEnds(t *testing.T) {
 	worker.Wait()
 	var got backfilled
 	want := backfill.Ended{Refused: 1, Failed: 2, Waiting: 1}
-	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Ended == nil || *got.Ended != want || !strings.Contains(said, "not done: 4 of 4") {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Ended == nil || *got.Ended != want ||
+		!strings.Contains(said, "not done: 4 of 4") {
 		t.Errorf("got %s, %v and %q; want %+v", out, err, said, want)
 	}
 }
@@ -437,7 +496,10 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	at := func(s backfill.Snapshot) backfill.Snapshot { s.Elapsed = 100 * time.Second; return s }
 	asking := at(backfill.Snapshot{Users: 12_345, Share: 0.25})
-	following := at(backfill.Snapshot{Users: 12_345, Share: 0.5, Followed: true, Held: true, Ended: backfill.Ended{Done: 6000, Refused: 3, Failed: 1, Waiting: 2}})
+	following := at(backfill.Snapshot{
+		Users: 12_345, Share: 0.5, Followed: true, Held: true,
+		Ended: backfill.Ended{Done: 6000, Refused: 3, Failed: 1, Waiting: 2},
+	})
 	standing, onlyAsking := following, asking
 	standing.Standing, onlyAsking.Standing = true, true
 	for name, tc := range map[string]struct {
@@ -445,15 +507,18 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		width int
 		want  string
 	}{
-		"a line in a log":       {asking, 0, "12,345 asked, 25%, 5m0s left, 123/s"},
-		"a wide terminal":       {asking, 99, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
-		"60 columns":            {asking, 59, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
-		"30 columns":            {asking, 29, "12,345 asked, 25%, 5m0s left"},
-		"following, wide":       {following, 129, "████░░░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
-		"following, 120":        {following, 119, "████░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
+		"a line in a log": {asking, 0, "12,345 asked, 25%, 5m0s left, 123/s"},
+		"a wide terminal": {asking, 99, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
+		"60 columns":      {asking, 59, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
+		"30 columns":      {asking, 29, "12,345 asked, 25%, 5m0s left"},
+		"following, wide": {following, 129, "████░░░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, " +
+			"queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
+		"following, 120": {following, 119, "████░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue " +
+			"full, 24%, 5m11s left, 123/s, 2 wait for a date"},
 		"following, 60 columns": {following, 59, "12,345 asked, 6,000 done, 3 refused, 1 failed, queue full"},
 		"standing":              {standing, 59, "no task is taken, 12,345 asked, 6,000 done, 3 refused"},
-		"standing, in a log":    {standing, 0, "no task is taken, 12,345 asked, 6,000 done, 3 refused, 1 failed, queue full, 24%, 123/s, 2 wait for a date"},
+		"standing, in a log": {standing, 0, "no task is taken, 12,345 asked, 6,000 done, 3 refused, 1 failed, queue " +
+			"full, 24%, 123/s, 2 wait for a date"},
 		"standing, only asking": {onlyAsking, 0, "no task is taken, 12,345 asked, 25%, 5m0s left, 123/s"},
 		"hardly any":            {following, 5, "12,34"},
 		"nobody knows":          {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 asked, 0/s"},

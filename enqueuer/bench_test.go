@@ -15,8 +15,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkBackfill runs the real command on many users, while somebody takes their tasks away as workers would, and reports
-// the process's peak of memory and the most tasks that waited.
+// BenchmarkBackfill runs the real command on many users, while somebody takes their tasks away as workers would, and
+// reports the process's peak of memory and the most tasks that waited.
 func BenchmarkBackfill(b *testing.B) {
 	binary, _ := sandboxtest.Binaries(b)
 	numbers := []int{10_000, 100_000}
@@ -44,7 +44,8 @@ func BenchmarkBackfill(b *testing.B) {
 				}
 				var requests, users int
 				query := "SELECT COUNT(*), COUNT(DISTINCT user_id) FROM " + c.db.Ledger + ".requests"
-				if err := c.db.Root.QueryRowContext(b.Context(), query).Scan(&requests, &users); err != nil || requests != n || users != n {
+				if err := c.db.Root.QueryRowContext(b.Context(), query).Scan(&requests, &users); err != nil || requests != n ||
+					users != n {
 					b.Fatalf("got %d requests of %d users, %v", requests, users, err)
 				}
 				if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {

@@ -62,7 +62,8 @@ func binaries() (enqueuer, worker string, err error) {
 	}
 	worker = filepath.Join(filepath.Dir(enqueuer), "worker")
 	if _, err := os.Stat(worker); err != nil {
-		return "", "", cli.Usage("the demo needs the worker beside the enqueuer, but there is no %s: build both with make build", worker)
+		return "", "", cli.Usage("the demo needs the worker beside the enqueuer, but there is no %s: build both "+
+			"with make build", worker)
 	}
 	return enqueuer, worker, nil
 }

@@ -26,7 +26,8 @@ It wants a server without databases openedx and certpurge, and ends with exit co
 run cannot go on with what a first one has made, since the files are gone with it: remove the server's data, too.
 
 ` + cli.ExitHelp,
-		Example: "  enqueuer demo site --listen :9023 --root-dsn-file root --enqueuer-dsn-file enqueuer --worker-dsn-file worker \\\n" +
+		Example: "  enqueuer demo site --listen :9023 --root-dsn-file root --enqueuer-dsn-file enqueuer --worker-dsn-file " +
+			"worker \\\n" +
 			"    --migrate-dsn-file migrate",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,7 +35,8 @@ run cannot go on with what a first one has made, since the files are gone with i
 				return cli.Usage("--users: expected at least 1, is %d", o.Users)
 			}
 			for flag, target := range map[string]*string{
-				"root-dsn-file": &o.RootDSN, "enqueuer-dsn-file": &o.EnqueuerDSN, "worker-dsn-file": &o.WorkerDSN, "migrate-dsn-file": &o.MigrateDSN,
+				"root-dsn-file": &o.RootDSN, "enqueuer-dsn-file": &o.EnqueuerDSN, "worker-dsn-file": &o.WorkerDSN,
+				"migrate-dsn-file": &o.MigrateDSN,
 			} {
 				text, err := os.ReadFile(*files[flag])
 				if err != nil {
@@ -53,9 +55,11 @@ run cannot go on with what a first one has made, since the files are gone with i
 	f := cmd.Flags()
 	f.IntVar(&o.Users, "users", 1000, "`NUMBER` of retiring users to invent, beside the awkward ones")
 	f.Uint64Var(&o.Seed, "seed", 1, "seed of the invented site: the same one makes the same site")
-	f.StringVar(&o.Listen, "listen", "127.0.0.1:9023", "`ADDRESS` of the emulator; gcs.endpoint is http://ADDRESS/storage/v1/ then")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:9023", "`ADDRESS` of the emulator; gcs.endpoint is "+
+		"http://ADDRESS/storage/v1/ then")
 	for flag, what := range map[string]string{
-		"root-dsn-file": "the administrator's DSN", "enqueuer-dsn-file": "the DSN of the enqueuer", "worker-dsn-file": "the DSN of the worker",
+		"root-dsn-file": "the administrator's DSN", "enqueuer-dsn-file": "the DSN of the enqueuer",
+		"worker-dsn-file":  "the DSN of the worker",
 		"migrate-dsn-file": "the DSN of the migration",
 	} {
 		files[flag] = f.String(flag, "", "`FILE` that holds "+what)

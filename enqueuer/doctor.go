@@ -78,7 +78,8 @@ cannot be reached, 5, that one does not let this account in.
 	f.BoolVar(&fix, "fix", false, "mend what is safe to mend; without it, nothing is changed")
 	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
 	f.DurationVar(&settle, "settle", 2*time.Second, "time between the two looks at a task that seems broken")
-	f.BoolVar(&d.AllEvidence, "all-evidence", false, "compare all rows of evidence with their keys, not the latest 100,000 only")
+	f.BoolVar(&d.AllEvidence, "all-evidence", false, "compare all rows of evidence with their keys, not the latest "+
+		"100,000 only")
 	out = cli.FormatFlag(cmd)
 	return cmd
 }

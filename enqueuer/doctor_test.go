@@ -176,9 +176,12 @@ func TestDoctor(t *testing.T) {
 		after    string // what --fix brings to light
 		beside   int    // findings that the dry run shows after it, because one follows from the other
 	}{
-		"task_in_no_list": {spoil: func(p *patient, user purge.UserID) {
-			p.do("LREM", key("pending"), 0, queue.TaskID(purge.Task{User: user}))
-		}, severity: doctor.Severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true, after: "request_without_task"},
+		"task_in_no_list": {
+			spoil: func(p *patient, user purge.UserID) {
+				p.do("LREM", key("pending"), 0, queue.TaskID(purge.Task{User: user}))
+			}, severity: doctor.Severe, says: []string{"queue purge, user USER", "never runs"}, fixes: true,
+			after: "request_without_task",
+		},
 		"active_without_lease": {spoil: func(p *patient, user purge.UserID) {
 			p.activate(user)
 			p.do("ZREM", key("lease"), queue.TaskID(purge.Task{User: user}))
@@ -229,8 +232,14 @@ func TestDoctor(t *testing.T) {
 			}
 			dir := purge.Directory{Bucket: "certs", Prefix: "cert/Größe/"}
 			_, err = p.store.Record(p.t.Context(), attempt, purge.Report{State: purge.Queued, Evidence: []purge.Evidence{
-				{CertificateID: 1, Table: purge.Live, Outcome: purge.Erased, Generation: purge.Generation{Directory: dir, Name: "cert/Größe/a.pdf", Number: 17}},
-				{CertificateID: 1, Table: purge.Live, Outcome: purge.Erased, Generation: purge.Generation{Directory: dir, Name: "cert/Größe/b.pdf", Number: 18}},
+				{
+					CertificateID: 1, Table: purge.Live, Outcome: purge.Erased,
+					Generation: purge.Generation{Directory: dir, Name: "cert/Größe/a.pdf", Number: 17},
+				},
+				{
+					CertificateID: 1, Table: purge.Live, Outcome: purge.Erased,
+					Generation: purge.Generation{Directory: dir, Name: "cert/Größe/b.pdf", Number: 18},
+				},
 			}})
 			if err != nil {
 				p.t.Fatal(err)
@@ -238,14 +247,20 @@ func TestDoctor(t *testing.T) {
 			p.doctor(cli.ExitOK, "--grace", "0s")
 			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".evidence_objects SET name = 'cert/Größe/c.pdf' WHERE generation = 18")
 		}, severity: doctor.Severe, says: []string{"do not name the objects"}},
-		"no_worker": {spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe, says: []string{"no worker is running", "redis.url"}},
+		"no_worker": {
+			spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe,
+			says: []string{"no worker is running", "redis.url"},
+		},
 		"worker_paused": {spoil: func(p *patient, _ purge.UserID) {
 			p.worker.Set(queue.Paused, "MySQL is read-only")
 			p.awaitWorker(queue.Paused)
 		}, severity: doctor.Warn, says: []string{"is paused since 20", "MySQL is read-only"}, beside: 1},
-		"key_of_wrong_type": {spoil: func(p *patient, _ purge.UserID) { // that neither asynq nor the other checks can read
-			p.script(`redis.call("DEL", "asynq:{purge}:pending") redis.call("SET", "asynq:{purge}:pending", "x")`)
-		}, severity: doctor.Severe, says: []string{"asynq:{purge}:pending is a string, expected a list"}, fixes: true, after: "task_in_no_list request_without_task"},
+		"key_of_wrong_type": {
+			spoil: func(p *patient, _ purge.UserID) { // that neither asynq nor the other checks can read
+				p.script(`redis.call("DEL", "asynq:{purge}:pending") redis.call("SET", "asynq:{purge}:pending", "x")`)
+			}, severity: doctor.Severe, says: []string{"asynq:{purge}:pending is a string, expected a list"}, fixes: true,
+			after: "task_in_no_list request_without_task",
+		},
 		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what only the check of the evidence reads
 			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".evidence_objects CHANGE id old_id BIGINT NOT NULL AUTO_INCREMENT")
 		}, severity: doctor.Severe, says: []string{"could not be looked at", "1054"}},
@@ -261,11 +276,13 @@ func TestDoctor(t *testing.T) {
 				want = cli.ExitOK
 			}
 			_, text, said := p.doctor(want, "--grace", "0s")
-			if (want == cli.ExitOK) != (said == "") || strings.Contains(text, "fixed:") || strings.Contains(text, "--fix would") != tc.fixes {
+			if (want == cli.ExitOK) != (said == "") || strings.Contains(text, "fixed:") ||
+				strings.Contains(text, "--fix would") != tc.fixes {
 				t.Errorf("it says %q and\n%s", said, text)
 			}
 			findings, _, _ := p.doctor(want, "--grace", "0s", "-o", "json")
-			if len(findings) != 1+tc.beside || findings[0].Kind != name || findings[0].Severity != tc.severity || findings[0].Fixed || (findings[0].Fix != "") != tc.fixes {
+			if len(findings) != 1+tc.beside || findings[0].Kind != name || findings[0].Severity != tc.severity ||
+				findings[0].Fixed || (findings[0].Fix != "") != tc.fixes {
 				t.Fatalf("got %+v, want %s, and only it", findings, name)
 			}
 			for _, part := range tc.says {
@@ -311,7 +328,10 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 	done, refused, retained := p.retiring("done"), p.retiring("refused"), p.retiring("retained")
 	p.end(int(done), purge.Report{State: purge.Done})
 	p.end(int(refused), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	p.end(int(retained), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
+	p.end(int(retained), purge.Report{
+		State: purge.Queued, Reason: purge.ReasonRetained,
+		NotBefore: time.Now().Add(time.Hour),
+	})
 	started, release := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.DiscardHandler)
@@ -348,7 +368,10 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 	p.begin(active)
 	p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(active)), "--queue", "purge", "--idempotency-key", "again")
 	p.retiring("pending")
-	if got, want := p.depth(), (queue.Depth{Queue: queue.Live, Pending: 1, Active: 1, Retry: 1, Scheduled: 1, Completed: 1, Archived: 1}); got != want {
+	if got, want := p.depth(), (queue.Depth{
+		Queue: queue.Live, Pending: 1, Active: 1, Retry: 1, Scheduled: 1, Completed: 1,
+		Archived: 1,
+	}); got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}
 	if findings, _, _ := p.doctor(cli.ExitOK, "--grace", "0s", "-o", "json"); len(findings) != 0 {
@@ -393,11 +416,15 @@ func TestDoctorLooksTwice(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	ended, waits, needless := p.retiring("ended"), p.retiring("waits"), p.retiring("needless")
-	d := &doctor.Doctor{Store: p.store, Role: mysql.RoleEnqueuer, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb}, Now: time.Now}
+	d := &doctor.Doctor{
+		Store: p.store, Role: mysql.RoleEnqueuer, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb},
+		Now: time.Now,
+	}
 	d.Keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	d.Wait = func(context.Context) error { // somebody asks again
-		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue", "purge") //nolint:contextcheck // as a process of its own
+		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue",
+			"purge") //nolint:contextcheck // as a process of its own
 		return nil
 	}
 	if findings, err := d.Needless(t.Context()); err != nil || len(findings) != 0 {
@@ -406,9 +433,16 @@ func TestDoctorLooksTwice(t *testing.T) {
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	p.lose()
 	d.Wait = func(context.Context) error { // as a worker would whose task was not flushed
-		p.end(int(ended), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})                                   //nolint:contextcheck // as a process of its own
-		p.end(int(waits), purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)}) //nolint:contextcheck // as a process of its own
-		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 1 MINUTE")                          //nolint:contextcheck // as a process of its own
+		p.end(int(ended), purge.Report{
+			State:  purge.Refused,
+			Reason: purge.ReasonNotRetiring,
+		}) //nolint:contextcheck // as a process of its own
+		p.end(int(waits), purge.Report{
+			State: purge.Queued, Reason: purge.ReasonRetained,
+			NotBefore: time.Now().Add(time.Hour),
+		}) //nolint:contextcheck // as a process of its own
+		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - "+
+			"INTERVAL 1 MINUTE") //nolint:contextcheck // as a process of its own
 		return nil
 	}
 	if findings, err := d.Lost(t.Context()); err != nil || len(findings) != 0 {
@@ -438,7 +472,8 @@ func TestDoctorBeforeTheLedgerIsMigrated(t *testing.T) {
 	p := newPatient(t)
 	p.db.Exec(t, "DROP TABLE "+p.db.Ledger+".goose_db_version")
 	findings, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(findings) != 1 || findings[0].Kind != doctor.KindDatabase || !strings.Contains(findings[0].Text, "enqueuer migrate") {
+	if len(findings) != 1 || findings[0].Kind != doctor.KindDatabase ||
+		!strings.Contains(findings[0].Text, "enqueuer migrate") {
 		t.Errorf("got %+v, want it to say how to migrate", findings)
 	}
 }
@@ -452,10 +487,12 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	findings, _, _ := p.doctor(cli.ExitNotDone, "-o", "json")
-	if len(findings) != 1 || findings[0].Kind != "eviction_policy" || findings[0].Severity != doctor.Warn || !strings.Contains(findings[0].Text, "allkeys-lru") {
+	if len(findings) != 1 || findings[0].Kind != "eviction_policy" || findings[0].Severity != doctor.Warn ||
+		!strings.Contains(findings[0].Text, "allkeys-lru") {
 		t.Errorf("got %+v, want the eviction policy", findings)
 	}
-	if err := p.rdb.Do(t.Context(), "ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config", "-info").Err(); err != nil {
+	if err := p.rdb.Do(t.Context(), "ACL", "SETUSER", "guest", "on", ">pw", "~*", "&*", "+@all", "-config",
+		"-info").Err(); err != nil {
 		t.Fatal(err)
 	}
 	p.useRedis("redis://guest:pw@" + servers.Redis.Addr + "/0")
@@ -463,7 +500,8 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 	if len(findings) != 1 || findings[0].Kind != "eviction_policy_unknown" || findings[0].Severity != doctor.Note {
 		t.Errorf("got %+v, want a note", findings)
 	}
-	if findings := doctor.Settings("6.0.16", "noeviction"); len(findings) != 1 || findings[0].Kind != "redis_version" || findings[0].Severity != doctor.Severe {
+	if findings := doctor.Settings("6.0.16", "noeviction"); len(findings) != 1 || findings[0].Kind != "redis_version" ||
+		findings[0].Severity != doctor.Severe {
 		t.Errorf("got %+v, want the version", findings)
 	}
 	if findings := doctor.Settings("7.0.15", "noeviction"); len(findings) != 0 {
@@ -475,7 +513,8 @@ func TestDoctorLooksAtRedisSettings(t *testing.T) {
 	}
 }
 
-// TestDoctorGoesOnWithoutAServer takes one server away, or lets it refuse to work, while something is wrong with the other.
+// TestDoctorGoesOnWithoutAServer takes one server away, or lets it refuse to work, while something is wrong with the
+// other.
 func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 	t.Parallel()
 	type place struct {
@@ -529,7 +568,10 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			servers := sandboxtest.OwnServers(t)
-			p := place{newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))), servers}
+			p := place{
+				newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))),
+				servers,
+			}
 			p.doctor(cli.ExitOK)
 			tc.spoil(p)
 			t.Cleanup(func() { _ = servers.MySQL.Start(context.WithoutCancel(t.Context())) }) // those that clean up need it
@@ -558,7 +600,10 @@ func TestDoctorComparesClocks(t *testing.T) {
 	}
 	defer store.Close()
 	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
-		d := &doctor.Doctor{Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))}, Now: func() time.Time { return time.Now().Add(offset) }}
+		d := &doctor.Doctor{
+			Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))},
+			Now: func() time.Time { return time.Now().Add(offset) },
+		}
 		findings, err := d.Clocks(t.Context(), "MySQL", "Redis")
 		if err != nil || want == "" && len(findings) != 0 {
 			t.Fatalf("%v: got %+v, %v", offset, findings, err)

@@ -57,11 +57,14 @@ after you have checked that the files in it are this user's: they are erased the
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enqueue(cmd, args, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline knows it (compared exactly)")
+	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline knows it "+
+		"(compared exactly)")
 	f.StringVar(&o.key, "idempotency-key", "", "`KEY` of the request, for one user (default user:<id>)")
 	f.StringVar(&o.queue, "queue", queue.Live, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
-	f.BoolVar(&o.accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
-	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
+	f.BoolVar(&o.accept, "accept-missing", false, "clear links also where expected files were never found; the evidence "+
+		"says who accepted it")
+	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories that a row of another user names, too; the "+
+		"evidence says who accepted it")
 	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
 	o.output = cli.FormatFlag(cmd)
@@ -99,7 +102,8 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	submissions := make([]purge.Submission, len(users))
 	for i, user := range users {
 		submissions[i] = purge.Submission{
-			User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept), AcceptShared: accepter(o.acceptShared),
+			User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept),
+			AcceptShared: accepter(o.acceptShared),
 		}
 		if o.key != "" {
 			submissions[i].Key = o.key
@@ -113,14 +117,18 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	intake := tracing.Follow(purge.Intake{
 		By:       "cli, " + cli.Operator(),
 		Requests: tracing.Requests(store),
-		Tasks:    tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{Queue: o.queue, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})),
+		Tasks: tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{
+			Queue: o.queue, Timeout: cfg.Tasks.Timeout,
+			Retention: cfg.Tasks.Retention,
+		})),
 	})
 	accepted, err := intake.Accept(ctx, submissions)
 	if errors.Is(err, purge.ErrKeyTaken) {
 		return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
 	}
 	if errors.Is(err, purge.ErrNotQueued) {
-		return cli.Unavailable(fmt.Errorf("%w (the %d requests are safe in the ledger: repeat the command)", err, len(accepted)))
+		return cli.Unavailable(fmt.Errorf("%w (the %d requests are safe in the ledger: repeat the command)", err,
+			len(accepted)))
 	}
 	if err != nil {
 		return cli.Unavailable(err)
@@ -153,7 +161,8 @@ func parseUsers(args []string, o enqueueOptions) ([]purge.UserID, error) {
 		return nil, cli.Usage("expected user ids or --username, one of the two (see enqueuer enqueue --help)")
 	}
 	if o.key != "" && len(users) > 1 {
-		return nil, cli.Usage("--idempotency-key belongs to one request, but %d users were given; nothing was enqueued", len(users))
+		return nil, cli.Usage("--idempotency-key belongs to one request, but %d users were given; nothing was enqueued",
+			len(users))
 	}
 	return users, nil
 }

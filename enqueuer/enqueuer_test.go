@@ -40,7 +40,8 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 	tb.Helper()
 	c := &console{t: tb, db: db, accounts: db.Grant(tb)}
 	c.environ = []string{
-		"CERTPURGE_MYSQL_DSN=" + db.LedgerDSN(c.accounts.Migrate), "CERTPURGE_LMS_DATABASE=" + db.LMS, "CERTPURGE_REDIS_URL=" + redisURL,
+		"CERTPURGE_MYSQL_DSN=" + db.LedgerDSN(c.accounts.Migrate), "CERTPURGE_LMS_DATABASE=" + db.LMS,
+		"CERTPURGE_REDIS_URL=" + redisURL,
 	}
 	var err error
 	c.store, err = mysql.Open(mysql.Config{
@@ -51,7 +52,8 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = c.store.Close() })
-	out, _ := c.run(cli.ExitOK, "migrate", "--enqueuer-account", c.accounts.Enqueuer.String(), "--worker-account", c.accounts.Worker.String())
+	out, _ := c.run(cli.ExitOK, "migrate", "--enqueuer-account", c.accounts.Enqueuer.String(), "--worker-account",
+		c.accounts.Worker.String())
 	if !strings.Contains(out, "00001_ledger.sql") {
 		tb.Fatalf("migrate says %q", out)
 	}
@@ -67,7 +69,8 @@ func (c *console) run(want int, args ...string) (stdout, stderr string) {
 	root.SetOut(&out)
 	root.SetErr(&errOut)
 	if got := cli.Run(c.t.Context(), root, args, &errOut); got != want {
-		c.t.Errorf("enqueuer %s: got exit code %d, want %d; it says:\n%s%s", strings.Join(args, " "), got, want, out.String(), errOut.String())
+		c.t.Errorf("enqueuer %s: got exit code %d, want %d; it says:\n%s%s", strings.Join(args, " "), got, want, out.String(),
+			errOut.String())
 	}
 	return out.String(), errOut.String()
 }
@@ -124,17 +127,23 @@ func TestEnqueue(t *testing.T) {
 	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
 	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
 
-	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, a); out != "user "+a+": request 1 queued\nuser "+b+": request 2 queued\n" {
+	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, a); out != "user "+a+": request 1 queued\nuser "+b+
+		": request 2 queued\n" {
 		t.Errorf("new: got %q", out)
 	}
 	if got := c.depth(); got.Pending != 2 {
 		t.Errorf("got %+v, want two tasks", got)
 	}
-	if out, _ := c.run(cli.ExitOK, "enqueue", "--username", "Alice"); out != "user "+a+": request 1 is queued already; it is tried now\n" {
+	if out, _ := c.run(cli.ExitOK, "enqueue", "--username", "Alice"); out != "user "+a+
+		": request 1 is queued already; it is tried now\n" {
 		t.Errorf("by name: got %q", out)
 	}
-	c.end(alice, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Detail: "a hold protects a file of certificate 7"})
-	if out, _ := c.run(cli.ExitOK, "status", a); !strings.Contains(out, "failed (held)") || !strings.Contains(out, "a hold protects") {
+	c.end(alice, purge.Report{
+		State: purge.Failed, Reason: purge.ReasonHeld,
+		Detail: "a hold protects a file of certificate 7",
+	})
+	if out, _ := c.run(cli.ExitOK, "status", a); !strings.Contains(out, "failed (held)") ||
+		!strings.Contains(out, "a hold protects") {
 		t.Errorf("status: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "enqueue", a); out != "user "+a+": request 1 was failed, queued again\n" {
@@ -146,10 +155,12 @@ func TestEnqueue(t *testing.T) {
 	}
 	out, _ := c.run(cli.ExitOK, "enqueue", b, "--idempotency-key", "ticket-1", "-o", "json")
 	var answer struct{ Requests []purge.Accepted }
-	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 || answer.Requests[0].Found != "queued" || answer.Requests[0].Request != 2 {
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || len(answer.Requests) != 1 ||
+		answer.Requests[0].Found != "queued" || answer.Requests[0].Request != 2 {
 		t.Errorf("with a key, while a request is open: got %q, %v", out, err)
 	}
-	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out, "user "+b+": request 2 queued") {
+	if out, _ := c.run(cli.ExitOK, "status", "--idempotency-key", "ticket-1"); !strings.Contains(out,
+		"user "+b+": request 2 queued") {
 		t.Errorf("status of a key: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "status", b, "-o", "json"); !strings.Contains(out, `"requested_by":"cli, `) {
@@ -160,10 +171,12 @@ func TestEnqueue(t *testing.T) {
 		t.Errorf("status of an unknown key: got %q and %q", out, said)
 	}
 	c.run(cli.ExitUsage, "status", a, "--idempotency-key", "ticket-1")
-	if _, err := c.run(cli.ExitUsage, "enqueue", a, "--idempotency-key", "ticket-1"); !strings.Contains(err, "another user") {
+	if _, err := c.run(cli.ExitUsage, "enqueue", a, "--idempotency-key", "ticket-1"); !strings.Contains(err,
+		"another user") {
 		t.Errorf("key of another user: got %q", err)
 	}
-	if out, _ := c.run(cli.ExitOK, "status"); !strings.Contains(out, "queued") || !strings.Contains(out, "purge") || !strings.Contains(out, "backfill") {
+	if out, _ := c.run(cli.ExitOK, "status"); !strings.Contains(out, "queued") || !strings.Contains(out, "purge") ||
+		!strings.Contains(out, "backfill") {
 		t.Errorf("status: got %q", out)
 	}
 	out, _ = c.run(cli.ExitOK, "status", "-o", "json")
@@ -185,24 +198,51 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 		want []string // parts of what it says
 		not  string
 	}{
-		"no id":               {args: []string{"enqueue"}, want: []string{"user ids or --username"}},
-		"not a number":        {args: []string{"enqueue", user, "alice"}, want: []string{"argument 2", "numeric id"}, not: "alice"},
-		"every wrong one":     {args: []string{"enqueue", "007", user, "+1"}, want: []string{`argument 1: "007"`, `argument 3: "+1"`}},
-		"unknown user":        {args: []string{"enqueue", user, "999999"}, want: []string{"no user 999999", "nothing was enqueued"}},
-		"unknown name":        {args: []string{"enqueue", "--username", "mallory"}, want: []string{"--username", "compared exactly"}, not: "mallory"},
-		"name in other case":  {args: []string{"enqueue", "--username", "alice"}, want: []string{"--username"}},
-		"ids and a name":      {args: []string{"enqueue", user, "--username", "Alice"}, want: []string{"one of the two"}},
-		"unknown queue":       {args: []string{"enqueue", user, "--queue", "fast"}, want: []string{`"fast"`, "purge or backfill"}},
-		"key for two":         {args: []string{"enqueue", user, "43", "--idempotency-key", "k"}, want: []string{"--idempotency-key"}},
-		"odd key":             {args: []string{"enqueue", user, "--idempotency-key", "a b"}, want: []string{"--idempotency-key", "ASCII"}},
-		"empty key":           {args: []string{"enqueue", user, "--idempotency-key", ""}, want: []string{"--idempotency-key"}},
+		"no id": {args: []string{"enqueue"}, want: []string{"user ids or --username"}},
+		"not a number": {
+			args: []string{"enqueue", user, "alice"}, want: []string{"argument 2", "numeric id"},
+			not: "alice",
+		},
+		"every wrong one": {
+			args: []string{"enqueue", "007", user, "+1"},
+			want: []string{`argument 1: "007"`, `argument 3: "+1"`},
+		},
+		"unknown user": {
+			args: []string{"enqueue", user, "999999"},
+			want: []string{"no user 999999", "nothing was enqueued"},
+		},
+		"unknown name": {
+			args: []string{"enqueue", "--username", "mallory"},
+			want: []string{"--username", "compared exactly"}, not: "mallory",
+		},
+		"name in other case": {args: []string{"enqueue", "--username", "alice"}, want: []string{"--username"}},
+		"ids and a name":     {args: []string{"enqueue", user, "--username", "Alice"}, want: []string{"one of the two"}},
+		"unknown queue": {
+			args: []string{"enqueue", user, "--queue", "fast"},
+			want: []string{`"fast"`, "purge or backfill"},
+		},
+		"key for two": {
+			args: []string{"enqueue", user, "43", "--idempotency-key", "k"},
+			want: []string{"--idempotency-key"},
+		},
+		"odd key": {
+			args: []string{"enqueue", user, "--idempotency-key", "a b"},
+			want: []string{"--idempotency-key", "ASCII"},
+		},
+		"empty key": {
+			args: []string{"enqueue", user, "--idempotency-key", ""},
+			want: []string{"--idempotency-key"},
+		},
 		"timeout for nothing": {args: []string{"enqueue", user, "--timeout", "1s"}, want: []string{"--wait"}},
 		"unknown format":      {args: []string{"enqueue", user, "-o", "xml"}, want: []string{"text or json"}},
 		"unknown flag":        {args: []string{"enqueue", "--fast"}, want: []string{"--fast", "--help"}},
 		"unknown command":     {args: []string{"frobnicate"}, want: []string{"frobnicate"}},
 		"status of no id":     {args: []string{"status", "alice"}, want: []string{"is not a user id"}, not: "alice"},
 		"status of two":       {args: []string{"status", "1", "2"}, want: []string{"at most 1"}},
-		"configuration is no": {args: []string{"status", "--config", "no-such-file.yaml"}, want: []string{"no-such-file.yaml"}},
+		"configuration is no": {
+			args: []string{"status", "--config", "no-such-file.yaml"},
+			want: []string{"no-such-file.yaml"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -235,19 +275,23 @@ func TestServersThatAreAway(t *testing.T) {
 	redisURL := c.environ[2]
 
 	c.environ[2] = "CERTPURGE_REDIS_URL=redis://127.0.0.1:1/0"
-	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "Redis") || !strings.Contains(said, "127.0.0.1:1") {
+	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "Redis") ||
+		!strings.Contains(said, "127.0.0.1:1") {
 		t.Errorf("without Redis: got %q", said)
 	}
-	if out, said := c.run(cli.ExitUnavailable, "status"); !strings.Contains(out, "STATE") || !strings.Contains(said, "Redis") {
+	if out, said := c.run(cli.ExitUnavailable, "status"); !strings.Contains(out, "STATE") ||
+		!strings.Contains(said, "Redis") {
 		t.Errorf("status without Redis: got %q and %q", out, said)
 	}
 	c.environ[2] = redisURL
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=certpurge:s3cret@tcp(127.0.0.1:1)/certpurge"
-	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "MySQL") && !strings.Contains(said, "127.0.0.1:1") || strings.Contains(said, "s3cret") {
+	if _, said := c.run(cli.ExitUnavailable, "enqueue", user); !strings.Contains(said, "MySQL") &&
+		!strings.Contains(said, "127.0.0.1:1") || strings.Contains(said, "s3cret") {
 		t.Errorf("without MySQL: got %q", said)
 	}
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=s3cret"
-	if _, said := c.run(cli.ExitConfiguration, "status"); !strings.Contains(said, "mysql.dsn") || strings.Contains(said, "s3cret") {
+	if _, said := c.run(cli.ExitConfiguration, "status"); !strings.Contains(said, "mysql.dsn") ||
+		strings.Contains(said, "s3cret") {
 		t.Errorf("bad DSN: got %q", said)
 	}
 }
@@ -271,13 +315,15 @@ func TestReconcile(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "reconcile"); !strings.Contains(out, "0 open requests looked at") {
 		t.Errorf("within the grace: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s", "-o", "json"); out != `{"led":true,"looked":3,"restored":3,"swept":0,"full":false}`+"\n" {
+	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s", "-o",
+		"json"); out != `{"led":true,"looked":3,"restored":3,"swept":0,"full":false}`+"\n" {
 		t.Errorf("after it: got %q", out)
 	}
 	if got := c.depth(); got.Pending != 3 {
 		t.Errorf("got %+v, want three tasks", got)
 	}
-	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s"); !strings.Contains(out, "3 open requests looked at, 0 tasks put back") {
+	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s"); !strings.Contains(out,
+		"3 open requests looked at, 0 tasks put back") {
 		t.Errorf("again: got %q", out)
 	}
 	release, leading, err := c.store.Lead(t.Context())
@@ -299,12 +345,14 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	c := newConsole(t)
 	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
 	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
-	if _, said := c.run(cli.ExitTimeout, "enqueue", a, b, "--wait", "--timeout", "300ms"); !strings.Contains(said, "--timeout") {
+	if _, said := c.run(cli.ExitTimeout, "enqueue", a, b, "--wait", "--timeout", "300ms"); !strings.Contains(said,
+		"--timeout") {
 		t.Errorf("got %q", said)
 	}
 	c.end(alice, purge.Report{State: purge.Done})
 	c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
-	if _, said := c.run(cli.ExitTimeout, "enqueue", b, "--wait", "--timeout", "300ms"); !strings.Contains(said, "--timeout") {
+	if _, said := c.run(cli.ExitTimeout, "enqueue", b, "--wait", "--timeout", "300ms"); !strings.Contains(said,
+		"--timeout") {
 		t.Errorf("before it was looked at again: got %q", said)
 	}
 	stop := make(chan struct{})
@@ -324,15 +372,18 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	out, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait", "--timeout", "10m")
 	close(stop)
 	worker.Wait()
-	if !strings.Contains(said, "not done: 1 of 2") || !strings.Contains(out, "retained") || !strings.Contains(out, "next attempt after") {
+	if !strings.Contains(said, "not done: 1 of 2") || !strings.Contains(out, "retained") ||
+		!strings.Contains(out, "next attempt after") {
 		t.Errorf("got %q and %q", out, said)
 	}
 	c.end(bob, purge.Report{State: purge.Done})
 	if out, _ := c.run(cli.ExitOK, "enqueue", a, b, "--wait"); strings.Count(out, "done") != 2 {
 		t.Errorf("got %q", out)
 	}
-	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET reason = 'files_missing', ended_as = 'done:files_missing' WHERE user_id = ?", bob)
-	if _, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait"); !strings.Contains(said, "done with files missing: 1 of 2") {
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET reason = 'files_missing', ended_as = 'done:files_missing' WHERE "+
+		"user_id = ?", bob)
+	if _, said := c.run(cli.ExitNotDone, "enqueue", a, b, "--wait"); !strings.Contains(said,
+		"done with files missing: 1 of 2") {
 		t.Errorf("what is done with files missing is not told apart: %q", said)
 	}
 	if out, _ := c.run(cli.ExitNotDone, "enqueue", b); !strings.Contains(out, "already done with files missing") {
@@ -343,7 +394,8 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 func TestConfigAndVersion(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
-	if out, _ := c.run(cli.ExitOK, "config", "print"); !strings.Contains(out, "REDACTED") || strings.Contains(out, "root") || !strings.Contains(out, c.db.LMS) {
+	if out, _ := c.run(cli.ExitOK, "config", "print"); !strings.Contains(out, "REDACTED") ||
+		strings.Contains(out, "root") || !strings.Contains(out, c.db.LMS) {
 		t.Errorf("print: got %q", out)
 	}
 	c.run(cli.ExitOK, "config", "validate")
@@ -351,24 +403,28 @@ func TestConfigAndVersion(t *testing.T) {
 		t.Errorf("version: got %q", out)
 	}
 	migrate := []string{"migrate", "--enqueuer-account", c.accounts.Enqueuer.String(), "--worker-account"}
-	if _, said := c.run(cli.ExitConfiguration, append(migrate, c.accounts.Worker.String())...); !strings.Contains(said, "--no-grants") {
+	if _, said := c.run(cli.ExitConfiguration, append(migrate, c.accounts.Worker.String())...); !strings.Contains(said,
+		"--no-grants") {
 		t.Errorf("migrate again, by an account that may not grant: got %q", said)
 	}
 	if out, _ := c.run(cli.ExitOK, "migrate", "--no-grants"); out != "the ledger is up to date\n" {
 		t.Errorf("migrate again: got %q", out)
 	}
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=" + c.db.LedgerDSN(c.accounts.Migrate)
-	if _, said := c.run(cli.ExitConfiguration, append(migrate, "nobody_here@%")...); !strings.Contains(said, "there is no account nobody_here@%") {
+	if _, said := c.run(cli.ExitConfiguration, append(migrate, "nobody_here@%")...); !strings.Contains(said,
+		"there is no account nobody_here@%") {
 		t.Errorf("an account that is not there: got %q", said)
 	}
 	if _, said := c.run(cli.ExitUsage, append(migrate, "x'@y")...); !strings.Contains(said, "NAME@HOST") {
 		t.Errorf("no account: got %q", said)
 	}
-	if out, _ := c.run(cli.ExitOK, append(migrate, "w@10.0.%", "--print-grants")...); !strings.Contains(out, ".`evidence_objects` TO 'w'@'10.0.%';\n") {
+	if out, _ := c.run(cli.ExitOK, append(migrate, "w@10.0.%", "--print-grants")...); !strings.Contains(out,
+		".`evidence_objects` TO 'w'@'10.0.%';\n") {
 		t.Errorf("the statements: got %q", out)
 	}
 	c.environ = append(c.environ, "CERTPURGE_LOG_LEVEL=loud", "CERTPURGE_MYSQL_QUERY_TIMEOUT=fast")
-	if _, said := c.run(cli.ExitConfiguration, "config", "validate"); !strings.Contains(said, "log.level") || !strings.Contains(said, "mysql.query_timeout") {
+	if _, said := c.run(cli.ExitConfiguration, "config", "validate"); !strings.Contains(said, "log.level") ||
+		!strings.Contains(said, "mysql.query_timeout") {
 		t.Errorf("validate: got %q, want both broken rules", said)
 	}
 }
@@ -376,8 +432,12 @@ func TestConfigAndVersion(t *testing.T) {
 func TestHelpNamesExitCodes(t *testing.T) {
 	t.Parallel()
 	c := &console{t: t}
-	for _, command := range []string{"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue", "coverage", "report", "doctor", "watch", "backfill"} {
-		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") || !strings.Contains(out, "Examples:") {
+	for _, command := range []string{
+		"enqueue", "status", "migrate", "reconcile", "demo", "failures", "requeue",
+		"coverage", "report", "doctor", "watch", "backfill",
+	} {
+		if out, _ := c.run(cli.ExitOK, command, "--help"); !strings.Contains(out, "Exit codes:") ||
+			!strings.Contains(out, "Examples:") {
 			t.Errorf("%s --help says\n%s", command, out)
 		}
 	}

@@ -21,7 +21,8 @@ type failureFlags struct {
 }
 
 func (f *failureFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.reason, "reason", "", "only requests that failed for this `REASON` (see failures --by-reason)")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "only requests that failed for this `REASON` (see failures "+
+		"--by-reason)")
 	cmd.Flags().StringVar(&f.user, "user", "", "only requests of this `USER_ID`")
 	cmd.Flags().DurationVar(&f.older, "older-than", 0, "only requests that ended longer ago than this")
 	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons(), cobra.ShellCompDirectiveNoFileComp))
@@ -29,7 +30,8 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 
 // failureReasons are the reasons for which requests fail or are refused.
 var failureReasons = []purge.Reason{
-	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany, purge.ReasonFilesMissing,
+	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany,
+	purge.ReasonFilesMissing,
 	purge.ReasonGaveUp,
 	purge.ReasonNotRetiring, purge.ReasonUnknownUser, purge.ReasonNotOrphan,
 }
@@ -80,8 +82,9 @@ means and what mends it: README.md. After mending, enqueuer requeue makes them r
 code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
 
 ` + cli.ExitHelp,
-		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer failures --user 42 -o json",
-		Args:    cobra.NoArgs,
+		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer " +
+			"failures --user 42 -o json",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := flags.filter(purge.Failed)
 			if err != nil {
@@ -175,12 +178,17 @@ func (a *app) listFailures(
 		return found, err
 	}
 	w := cli.NewCSV(a.streams.Out)
-	_ = w.Write([]string{"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail", "certificate_id"}) // Error tells
+	// Error tells
+	_ = w.Write([]string{
+		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
+		"certificate_id",
+	})
 	err = each(func(rows []mysql.Request) error {
 		for _, r := range rows {
 			_ = w.Write([]string{
 				number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
-				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail, number(r.CertificateID),
+				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
+				number(r.CertificateID),
 			}) // Error tells
 		}
 		return w.Error()

@@ -15,7 +15,10 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 	const many, popular = 1000, purge.UserID(5000)
 	c := newConsole(t)
 	rdb := c.redis()
-	g := purge.NewGather(purge.Intake{Requests: c.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live})})
+	g := purge.NewGather(purge.Intake{
+		Requests: c.store,
+		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live}),
+	})
 	answers := make([]purge.Accepted, 2*many)
 	start := make(chan struct{})
 	var wg sync.WaitGroup
@@ -26,7 +29,10 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 		}
 		wg.Go(func() {
 			<-start
-			accepted, err := g.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}})
+			accepted, err := g.Accept(t.Context(), []purge.Submission{{
+				User: user, Key: purge.DefaultKey(user),
+				Source: purge.SourceAPI,
+			}})
 			if err != nil || len(accepted) != 1 || accepted[0].User != user {
 				t.Errorf("user %d: got %v, %v", user, accepted, err)
 				return
@@ -44,10 +50,12 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 		}
 	}
 	if len(fresh) != many+1 || found[purge.FoundNew] != many+1 || found["queued"] != many-1 {
-		t.Errorf("got %d users new to somebody, and the answers %v; want %d, each once, and the others queued", len(fresh), found, many+1)
+		t.Errorf("got %d users new to somebody, and the answers %v; want %d, each once, and the others queued", len(fresh),
+			found, many+1)
 	}
 	rows := 0
-	if err := c.store.EachRequest(t.Context(), mysql.Filter{}, func(page []mysql.Request) error { rows += len(page); return nil }); err != nil || rows != many+1 {
+	if err := c.store.EachRequest(t.Context(), mysql.Filter{},
+		func(page []mysql.Request) error { rows += len(page); return nil }); err != nil || rows != many+1 {
 		t.Errorf("got %d requests in the ledger, %v; want %d", rows, err, many+1)
 	}
 	if d := c.depth(); d.Pending != many+1 {

@@ -17,7 +17,10 @@ import (
 func benchIntake(b *testing.B) purge.Intake {
 	b.Helper()
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
-	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, MaxOpenConnections: 16, ConnectTimeout: time.Minute})
+	store, err := mysql.Open(mysql.Config{
+		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, MaxOpenConnections: 16,
+		ConnectTimeout: time.Minute,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,7 +33,8 @@ func benchIntake(b *testing.B) purge.Intake {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = rdb.Close() })
-	return purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Backfill, Timeout: time.Minute})}
+	return purge.Intake{Requests: store, Tasks: queue.NewClient(rdb,
+		queue.ClientConfig{Queue: queue.Backfill, Timeout: time.Minute})}
 }
 
 // BenchmarkIntake takes new users into ledger and queue; an operation is one user.

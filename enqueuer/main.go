@@ -27,10 +27,13 @@ Everything may be repeated: the same user is one request, whoever asks, and one 
 		return cfg.Admin, err
 	}
 	root.AddCommand(
-		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a), newCoverageCommand(a), newReportCommand(a),
-		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a), newMigrateCommand(a),
+		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a),
+		newCoverageCommand(a), newReportCommand(a),
+		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a),
+		newMigrateCommand(a),
 		newPasswordCommand(a), newDemoCommand(a),
-		cli.ConfigCommand(s.Out, load), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
+		cli.ConfigCommand(s.Out, load), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out),
+		cli.ManCommand(s.Environ),
 	)
 	return root
 }

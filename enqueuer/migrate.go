@@ -34,8 +34,10 @@ Where an account may not grant rights, use --no-grants, and have an administrato
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(o.accounts[mysql.RoleEnqueuer], "enqueuer-account", "certpurge_enqueuer@%", "`ACCOUNT` of the enqueuer, as NAME@HOST")
-	f.StringVar(o.accounts[mysql.RoleWorker], "worker-account", "certpurge_worker@%", "`ACCOUNT` of the worker, as NAME@HOST")
+	f.StringVar(o.accounts[mysql.RoleEnqueuer], "enqueuer-account", "certpurge_enqueuer@%",
+		"`ACCOUNT` of the enqueuer, as NAME@HOST")
+	f.StringVar(o.accounts[mysql.RoleWorker], "worker-account", "certpurge_worker@%",
+		"`ACCOUNT` of the worker, as NAME@HOST")
 	f.BoolVar(&o.noGrants, "no-grants", false, "grant nothing: an administrator does it")
 	f.BoolVar(&o.show, "print-grants", false, "print the statements that grant the rights, and do nothing")
 	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants")

@@ -43,10 +43,12 @@ func TestFailures(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason", "-o", "csv"); out != "reason,requests\nheld,2\ngave_up,1\n" {
 		t.Errorf("by reason, csv: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "failures"); strings.Count(out, "failed (held)") != 2 || strings.Count(out, "failed (gave_up)") != 1 || strings.Contains(out, "refused") {
+	if out, _ := c.run(cli.ExitOK, "failures"); strings.Count(out, "failed (held)") != 2 ||
+		strings.Count(out, "failed (gave_up)") != 1 || strings.Contains(out, "refused") {
 		t.Errorf("list: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "failures", "--user", gaveUp[0]); strings.Count(out, "request") != 1 || !strings.Contains(out, "gave_up") {
+	if out, _ := c.run(cli.ExitOK, "failures", "--user", gaveUp[0]); strings.Count(out, "request") != 1 ||
+		!strings.Contains(out, "gave_up") {
 		t.Errorf("of a user: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "failures", "--older-than", "1h"); out != "" {
@@ -71,7 +73,8 @@ func TestRequeue(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
 	held, gaveUp := c.failed(purge.ReasonHeld, 3), c.failed(purge.ReasonGaveUp, 1)
-	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held"); !strings.Contains(out, "3 requests would be queued again") {
+	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held"); !strings.Contains(out,
+		"3 requests would be queued again") {
 		t.Errorf("dry run: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); !strings.Contains(out, "held\t3") {
@@ -91,7 +94,8 @@ func TestRequeue(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := c.requestsOf(user)
-	if out, _ := c.run(cli.ExitOK, "requeue", strconv.FormatInt(int64(rows[0].ID), 10), "--execute", "-o", "json"); out != `{"executed":true,"found":1,"requeued":1}`+"\n" {
+	if out, _ := c.run(cli.ExitOK, "requeue", strconv.FormatInt(int64(rows[0].ID), 10), "--execute", "-o",
+		"json"); out != `{"executed":true,"found":1,"requeued":1}`+"\n" {
 		t.Errorf("by id: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "requeue", "--all", "--execute"); out != "0 requests queued again\n" {
@@ -133,7 +137,8 @@ func TestAcceptMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	by := accepters(missing[0], missing[1], held[0])
-	if account, at, found := strings.Cut(by[0], "@"); !found || account == "" || at != host || by[1] != by[0] || by[2] != "" {
+	if account, at, found := strings.Cut(by[0], "@"); !found || account == "" || at != host || by[1] != by[0] ||
+		by[2] != "" {
 		t.Errorf("got %q, want account@%s for those that missed files only", by, host)
 	}
 	c.run(cli.ExitOK, "enqueue", held[0], "--accept-missing")
@@ -149,12 +154,14 @@ func TestAcceptMissing(t *testing.T) {
 		CertificateID: 7, Table: purge.Live, Outcome: purge.MissingAccepted, AcceptedBy: "alice@ops",
 		Generation: purge.Generation{Directory: purge.Directory{Bucket: "certs", Prefix: "cert/x/"}, Name: "cert/x/"},
 	}}})
-	if out, _ := c.run(cli.ExitOK, "status", missing[0]); !strings.Contains(out, "done (files_missing)") || !strings.Contains(out, "directories with files missing 1") {
+	if out, _ := c.run(cli.ExitOK, "status", missing[0]); !strings.Contains(out, "done (files_missing)") ||
+		!strings.Contains(out, "directories with files missing 1") {
 		t.Errorf("status: got %q", out)
 	}
 	out, _ := c.run(cli.ExitOK, "report", "--user", missing[0])
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
-	if err != nil || len(rows) != 2 || rows[1][2] != "missing_accepted" || rows[0][16] != "accepted_by" || rows[1][16] != "alice@ops" {
+	if err != nil || len(rows) != 2 || rows[1][2] != "missing_accepted" || rows[0][16] != "accepted_by" ||
+		rows[1][16] != "alice@ops" {
 		t.Errorf("report: got %q, %v", rows, err)
 	}
 }
@@ -177,7 +184,10 @@ func TestCoverage(t *testing.T) {
 	done := add("done", "COMPLETE", "")
 	historyOnly := c.db.AddUser(t, "history")
 	c.db.AddRetirementRequest(t, historyOnly) // its status row is cleaned up
-	c.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: historyOnly, DownloadUUID: id}, CertificateID: 99})
+	c.db.AddHistory(t, sandboxtest.HistoryRow{
+		Certificate:   sandboxtest.Certificate{UserID: historyOnly, DownloadUUID: id},
+		CertificateID: 99,
+	})
 	bystander := c.db.AddUser(t, "bystander")
 	c.db.AddCertificate(t, sandboxtest.Certificate{UserID: bystander, DownloadUUID: id})
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(failed), strconv.Itoa(done))
@@ -190,7 +200,10 @@ func TestCoverage(t *testing.T) {
 		t.Errorf("got %s and %q, want %s", out, said, want)
 	}
 	out, _ = c.run(cli.ExitNotDone, "coverage", "--list")
-	for _, line := range []string{fmt.Sprintf("%d\tnever_requested", never), fmt.Sprintf("%d\tnever_requested", historyOnly), fmt.Sprintf("%d\tfailed\theld", failed)} {
+	for _, line := range []string{
+		fmt.Sprintf("%d\tnever_requested", never),
+		fmt.Sprintf("%d\tnever_requested", historyOnly), fmt.Sprintf("%d\tfailed\theld", failed),
+	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("list: got %q, want a line %q", out, line)
 		}
@@ -218,17 +231,22 @@ func TestReport(t *testing.T) {
 			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "Certificate.pdf", Number: 123, Size: 456},
 		}},
 	})
-	for _, args := range [][]string{{"--user", strconv.Itoa(user)}, {"--since", time.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)}} {
+	for _, args := range [][]string{
+		{"--user", strconv.Itoa(user)},
+		{"--since", time.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)},
+	} {
 		out, _ := c.run(cli.ExitOK, append([]string{"report"}, args...)...)
 		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 		if err != nil || len(rows) != 3 {
 			t.Fatalf("%v: got %q, %v", args, out, err)
 		}
 		object, links := rows[1], rows[2]
-		if object[0] != "object" || object[2] != "erased" || object[9] != dir.Prefix+"Certificate.pdf" || object[10] != "123" || object[11] != "456" {
+		if object[0] != "object" || object[2] != "erased" || object[9] != dir.Prefix+"Certificate.pdf" ||
+			object[10] != "123" || object[11] != "456" {
 			t.Errorf("%v: object: got %q", args, object)
 		}
-		if links[0] != "links" || links[2] != "cleared" || links[4] != strconv.Itoa(int(certificate)) || links[14] != "1" || links[1] == "" {
+		if links[0] != "links" || links[2] != "cleared" || links[4] != strconv.Itoa(int(certificate)) || links[14] != "1" ||
+			links[1] == "" {
 			t.Errorf("%v: links: got %q", args, links)
 		}
 		if strings.Contains(out, "alice") {
@@ -342,7 +360,8 @@ func (c *console) exec(statement string, args ...any) {
 	}
 }
 
-// TestStatusWhileATaskIsBroken takes away a task's hash, at which asynq's own statistics die. Status is what one looks at then.
+// TestStatusWhileATaskIsBroken takes away a task's hash, at which asynq's own statistics die. Status is what one looks
+// at then.
 func TestStatusWhileATaskIsBroken(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)

@@ -181,10 +181,13 @@ func TestJSONIsSafeOnATerminal(t *testing.T) {
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
 	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/"}
-	c.end(user, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Detail: "\u009b2J", Evidence: []purge.Evidence{{
-		CertificateID: 1, Table: purge.Live, Outcome: purge.HeldBack,
-		Generation: purge.Generation{Directory: dir, Name: "downloads/\u202efdp.exe", Number: 1, Size: 2},
-	}}})
+	c.end(
+		user,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Detail: "\u009b2J", Evidence: []purge.Evidence{{
+			CertificateID: 1, Table: purge.Live, Outcome: purge.HeldBack,
+			Generation: purge.Generation{Directory: dir, Name: "downloads/\u202efdp.exe", Number: 1, Size: 2},
+		}}},
+	)
 	for _, args := range [][]string{{"report", "--user", strconv.Itoa(user)}, {"failures"}, {"status", strconv.Itoa(user)}} {
 		out, _ := c.run(cli.ExitOK, append(args, "-o", "json")...)
 		if strings.ContainsAny(out, "\u009b\u202e") || !strings.Contains(out, `\u009b`) && !strings.Contains(out, `\u202e`) {

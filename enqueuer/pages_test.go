@@ -26,7 +26,8 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 	if found := sandboxtest.CheckCommands(t, build, runbooks...); found < 40 {
 		t.Errorf("got %d commands in %d runbooks", found, len(runbooks))
 	}
-	if found := sandboxtest.CheckCommands(t, build, append(pages(t), "../configs/prometheus/certpurge.rules.yml")...); found < 20 {
+	if found := sandboxtest.CheckCommands(t, build,
+		append(pages(t), "../configs/prometheus/certpurge.rules.yml")...); found < 20 {
 		t.Errorf("got %d commands in the other pages", found)
 	}
 }
@@ -96,8 +97,9 @@ func TestLinksThatLeadNowhereAreFound(t *testing.T) {
 	dir := t.TempDir()
 	page := filepath.Join(dir, "page.md")
 	for text, ok := range map[string]bool{
-		"[it](page.md)": true, "[it](#races-told-step-by-step)": true, "[it](page.md#races-told-step-by-step)": true, "[it](https://example.org/nowhere)": true,
-		"[it](pages.md)": false, "[it](#races)": false, "[it](../page.md)": false,
+		"[it](page.md)": true, "[it](#races-told-step-by-step)": true, "[it](page.md#races-told-step-by-step)": true,
+		"[it](https://example.org/nowhere)": true,
+		"[it](pages.md)":                    false, "[it](#races)": false, "[it](../page.md)": false,
 	} {
 		if err := os.WriteFile(page, []byte("# Races, told step by step\n\n"+text+"\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -112,9 +114,12 @@ func TestLinksThatLeadNowhereAreFound(t *testing.T) {
 func TestPagesWithMistakesAreFound(t *testing.T) {
 	t.Parallel()
 	for line, ok := range map[string]bool{
-		"enqueuer": true, "enqueuer requeue --reason held --execute": true, "enqueuer report --since 2026-01-31 > january.csv": true,
-		"enqueuer coverage --list | awk '{print $1}'": true, "enqueuer -c enqueuer.yaml status 42  # a comment": true, "enqueuer --help": true, "enqueuer help watch": true,
-		"enqueuer requeu --all": false, "enqueuer requeue --resaon held": false, "enqueuer status 42 43": false, "enqueuer doctor --settle soon": false,
+		"enqueuer": true, "enqueuer requeue --reason held --execute": true,
+		"enqueuer report --since 2026-01-31 > january.csv": true,
+		"enqueuer coverage --list | awk '{print $1}'":      true, "enqueuer -c enqueuer.yaml status 42  # a comment": true,
+		"enqueuer --help": true, "enqueuer help watch": true,
+		"enqueuer requeu --all": false, "enqueuer requeue --resaon held": false, "enqueuer status 42 43": false,
+		"enqueuer doctor --settle soon": false,
 	} {
 		page := filepath.Join(t.TempDir(), "page.md")
 		if err := os.WriteFile(page, []byte("Run this:\n\n```console\n$ "+line+"\n```\n"), 0o600); err != nil {

@@ -45,7 +45,8 @@ A password has at least 12 characters and at most 72 bytes.
 		},
 	}
 	cmd.Flags().Var(&right, "right", "what the user may do: view, or operate, which includes changing queues and tasks")
-	_ = cmd.RegisterFlagCompletionFunc("right", cobra.FixedCompletions([]string{"view", "operate"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("right", cobra.FixedCompletions([]string{"view", "operate"},
+		cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

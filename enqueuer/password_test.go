@@ -29,7 +29,8 @@ func TestPasswordMakesAnEntry(t *testing.T) {
 			root := newCommand(cli.Streams{Out: &out, Err: &errOut})
 			root.SetIn(strings.NewReader(tc.input))
 			code := cli.Run(t.Context(), root, append([]string{"password"}, tc.args...), &errOut)
-			if code != tc.code || !strings.Contains(out.String()+errOut.String(), tc.want) || strings.Contains(out.String()+errOut.String(), strings.TrimSpace(tc.input)) {
+			if code != tc.code || !strings.Contains(out.String()+errOut.String(), tc.want) ||
+				strings.Contains(out.String()+errOut.String(), strings.TrimSpace(tc.input)) {
 				t.Errorf("got %d, %q, %q, want %d and %s", code, &out, &errOut, tc.code, tc.want)
 			}
 			if _, err := login.ParseUsers(out.String()); code == cli.ExitOK && err != nil {

@@ -25,7 +25,8 @@ func TestPromtoolLikesTheMetrics(t *testing.T) {
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(text), "certpurge_wishes_accepted_total") {
+	if err != nil || response.StatusCode != http.StatusOK ||
+		!strings.Contains(string(text), "certpurge_wishes_accepted_total") {
 		t.Fatalf("got %d, %v\n%s", response.StatusCode, err, text)
 	}
 	sandboxtest.Promtool(t, "", strings.NewReader(string(text)), "check", "metrics")

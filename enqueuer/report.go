@@ -125,7 +125,8 @@ func (a *app) reportJSON(each evidence) error {
 func (a *app) reportCSV(each evidence) error {
 	w := cli.NewCSV(a.streams.Out)
 	_ = w.Write([]string{
-		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object", "generation",
+		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object",
+		"generation",
 		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by",
 	}) // Error tells
 	err := each(func(r mysql.EvidenceRecord) error {

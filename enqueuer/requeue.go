@@ -37,7 +37,8 @@ left alone, and the exit code is then 9. For --user it is 2 if the LMS does not 
 ever made.
 
 ` + cli.ExitHelp,
-		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 --execute\n" +
+		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 " +
+			"--execute\n" +
 			"  enqueuer requeue --reason files_missing --accept-missing --execute",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := requeueFilter(args, flags, all)
@@ -45,18 +46,25 @@ ever made.
 				return err
 			}
 			if shared && filter.Reason != purge.ReasonShared && len(filter.IDs) == 0 {
-				return cli.Usage("--accept-shared needs request ids or --reason %s: it is a decision about each of them", purge.ReasonShared)
+				return cli.Usage("--accept-shared needs request ids or --reason %s: it is a decision about each of them",
+					purge.ReasonShared)
 			}
 			if accept && filter.Reason != purge.ReasonFilesMissing && len(filter.IDs) == 0 {
-				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them", purge.ReasonFilesMissing)
+				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them",
+					purge.ReasonFilesMissing)
 			}
-			return a.requeue(cmd, filter, purge.Reopening{By: "cli, " + cli.Operator(), AcceptMissing: accepter(accept), AcceptShared: accepter(shared)}, execute, out)
+			return a.requeue(cmd, filter, purge.Reopening{
+				By: "cli, " + cli.Operator(), AcceptMissing: accepter(accept),
+				AcceptShared: accepter(shared),
+			}, execute, out)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every failed request")
-	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the evidence says who accepted it")
-	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories that a row of another user names, too; the evidence says who accepted it")
+	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the "+
+		"evidence says who accepted it")
+	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories that a row of another user names, too; the "+
+		"evidence says who accepted it")
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
 	out = cli.FormatFlag(cmd)
 	return cmd
@@ -71,7 +79,8 @@ func requeueFilter(args []string, flags failureFlags, all bool) (mysql.Filter, e
 		}
 	}
 	if ways != 1 {
-		return mysql.Filter{}, cli.Usage("expected request ids, --reason or --user, or --all: one of the three (see enqueuer requeue --help)")
+		return mysql.Filter{}, cli.Usage("expected request ids, --reason or --user, or --all: one of the three (see " +
+			"enqueuer requeue --help)")
 	}
 	states := []purge.State{purge.Failed}
 	if !all {
@@ -123,7 +132,8 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening
 		return s.keeper.Restore(cmd.Context(), open) // if this fails, the reconciler does it
 	})
 	if err != nil {
-		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err, sum.Requeued))
+		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err,
+			sum.Requeued))
 	}
 	switch {
 	case *out == "json":

@@ -107,7 +107,8 @@ func (s *service) run(ctx context.Context) (err error) {
 		ReadTimeout: s.cfg.Serve.ReadTimeout, Hold: s.cfg.Serve.Hold, Drain: s.cfg.Serve.DrainTimeout, Log: s.log,
 	}
 	started := func(address net.Addr) {
-		s.log.InfoContext(ctx, "serving", slog.String("address", address.String()), slog.Bool("tls", listen.CertificateFile != ""),
+		s.log.InfoContext(ctx, "serving", slog.String("address", address.String()),
+			slog.Bool("tls", listen.CertificateFile != ""),
 			slog.String("path_prefix", s.cfg.Serve.PathPrefix))
 	}
 	stopping := func() {
@@ -160,13 +161,15 @@ func (s *service) forgetKeys(ctx context.Context) {
 func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Limiter) *httpapi.Server {
 	intake := func(name string) httpapi.Intake {
 		return s.tracing.Follow(purge.NewGather(purge.Intake{
-			Requests: s.tracing.Requests(counted{s.store, s.accepted}), Tasks: s.tracing.Tasks(queue.NewClient(s.redis, s.clientConfig(name))),
+			Requests: s.tracing.Requests(counted{s.store, s.accepted}),
+			Tasks:    s.tracing.Tasks(queue.NewClient(s.redis, s.clientConfig(name))),
 		}))
 	}
 	return &httpapi.Server{
 		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
 		Queue: queue.NewKeeper(s.redis, s.clientConfig("")), Auth: authenticator, Limiter: limiter, Log: s.log,
-		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody), PathPrefix: s.cfg.Serve.PathPrefix,
+		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody),
+		PathPrefix: s.cfg.Serve.PathPrefix,
 	}
 }
 

@@ -36,8 +36,8 @@ func (everybody) Take(auth.Caller) time.Duration { return 0 }
 // benchUsers is how many users the LMS has; each is asked for once in a round.
 const benchUsers = 100_000
 
-// BenchmarkServe is how many single requests over HTTP the server takes, each durable in the ledger and in the
-// queue before it is answered. "gathered" is the server as it is; "one by one" accepts each call by itself. Compare the two
+// BenchmarkServe is how many single requests over HTTP the server takes, each durable in the ledger and in the queue
+// before it is answered. "gathered" is the server as it is; "one by one" accepts each call by itself. Compare the two
 // of one run. Client, server, MariaDB and Redis share the machine.
 func BenchmarkServe(b *testing.B) {
 	for _, callers := range []int{1, 64, 256} {
@@ -102,10 +102,14 @@ func ask(ctx context.Context, client *http.Client, url string, n int64) error {
 func benchServer(b *testing.B, gathered bool) (url string) {
 	b.Helper()
 	db := sandboxtest.MySQL(b, lms.Mixed)
-	db.Exec(b, "INSERT INTO "+db.LMS+"."+lms.Users+" (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)"+
+	db.Exec(b, "INSERT INTO "+db.LMS+"."+lms.Users+" (password, is_superuser, username, first_name, last_name, email, "+
+		"is_staff, is_active, date_joined)"+
 		" SELECT '!', 0, CONCAT('learner', seq), '', '', CONCAT('learner', seq, '@example.com'), 0, 1, '2015-01-01' FROM "+
 		sandboxtest.Numbers(benchUsers))
-	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true, MaxOpenConnections: 32, ConnectTimeout: time.Second})
+	store, err := mysql.Open(mysql.Config{
+		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true,
+		MaxOpenConnections: 32, ConnectTimeout: time.Second,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -131,7 +135,10 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	ctx, cancel := context.WithCancel(b.Context())
 	started, done := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		done <- httpapi.Serve(ctx, httpapi.ListenConfig{Address: "127.0.0.1:0", ReadTimeout: time.Minute, Drain: time.Second, Log: log}, handler,
+		done <- httpapi.Serve(ctx, httpapi.ListenConfig{
+			Address: "127.0.0.1:0", ReadTimeout: time.Minute, Drain: time.Second,
+			Log: log,
+		}, handler,
 			func(a net.Addr) { started <- a }, api.Stop)
 	}()
 	b.Cleanup(func() {

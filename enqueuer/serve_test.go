@@ -50,7 +50,10 @@ tokens:
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
-	s := &served{console: c, log: &sandboxtest.Buffer{}, stop: cancel, code: make(chan int, 1), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	s := &served{
+		console: c, log: &sandboxtest.Buffer{}, stop: cancel, code: make(chan int, 1),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+	}
 	root := newCommand(cli.Streams{Out: io.Discard, Err: s.log, Environ: c.environ})
 	go func() { s.code <- cli.Run(ctx, root, []string{"--config", file, "serve"}, s.log) }()
 	c.t.Cleanup(func() {
@@ -93,7 +96,8 @@ func (s *served) call(method, path, body string) (int, string, error) {
 func TestServeNeedsSomebodyToServe(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
-	if _, err := c.run(cli.ExitConfiguration, "serve"); !strings.Contains(err, "tokens") || !strings.Contains(err, "jwt.") {
+	if _, err := c.run(cli.ExitConfiguration, "serve"); !strings.Contains(err, "tokens") ||
+		!strings.Contains(err, "jwt.") {
 		t.Errorf("it says %q, want the keys that let somebody in", err)
 	}
 }
@@ -117,7 +121,8 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 		"/v1/docs":                      "swagger-ui",
 		"/v1/docs/swagger-ui-bundle.js": "",
 	} {
-		if status, body, err := s.call(http.MethodGet, path, ""); err != nil || status != http.StatusOK || !strings.Contains(body, want) {
+		if status, body, err := s.call(http.MethodGet, path, ""); err != nil || status != http.StatusOK ||
+			!strings.Contains(body, want) {
 			t.Errorf("%s: got %d %.300s, %v, want %s", path, status, body, err, want)
 		}
 	}
@@ -140,18 +145,21 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 	if code := sandboxtest.Receive(t, "the server's exit code", s.code); code != cli.ExitOK {
 		t.Errorf("got exit code %d:\n%s", code, s.log)
 	}
-	if log := s.log.String(); !strings.Contains(log, `"msg":"server stopped"`) || strings.Contains(log, someToken) || strings.Contains(log, "Ada") {
+	if log := s.log.String(); !strings.Contains(log, `"msg":"server stopped"`) || strings.Contains(log, someToken) ||
+		strings.Contains(log, "Ada") {
 		t.Errorf("the log says\n%s", log)
 	}
 }
 
-// A key belongs to the caller that gave it: operators find its request under the caller's name in the log and the ledger.
+// A key belongs to the caller that gave it: operators find its request under the caller's name in the log and the
+// ledger.
 func TestStatusFindsTheKeyOfACaller(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	s := c.serve()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/requests", strings.NewReader(fmt.Sprintf(`{"user_id": %d}`, user)))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/requests",
+		strings.NewReader(fmt.Sprintf(`{"user_id": %d}`, user)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +189,8 @@ func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=nobody@tcp(127.0.0.1:1)/certpurge"
 	s := c.serve()
 	for _, body := range []string{`{"lms_user_id": 1}`, `{"username": "Ada"}`} {
-		if status, answer, err := s.call(http.MethodPost, "/api/v1/retire_user/", body); err != nil || status != http.StatusServiceUnavailable {
+		if status, answer, err := s.call(http.MethodPost, "/api/v1/retire_user/", body); err != nil ||
+			status != http.StatusServiceUnavailable {
 			t.Errorf("got %d %s, %v, want a 503 that the driver asks again after", status, answer, err)
 		}
 	}
@@ -206,7 +215,8 @@ func TestAThousandAtOnce(t *testing.T) {
 		for _, user := range []int{first, first + n} {
 			wg.Go(func() {
 				<-begin
-				if status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user)); err != nil || status != http.StatusAccepted {
+				if status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user)); err != nil ||
+					status != http.StatusAccepted {
 					t.Errorf("got %d %s, %v", status, body, err)
 				}
 			})

@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	// standstillInterval is how often a command that waits asks what the workers do, and standstillTime how long that may take.
+	// standstillInterval is how often a command that waits asks what the workers do, and standstillTime how long that may
+	// take.
 	standstillInterval = 2 * time.Second
 	standstillTime     = 5 * time.Second
 )
 
-// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks are taken
-// again. It does so until stop is called, which waits for its end.
+// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks
+// are taken again. It does so until stop is called, which waits for its end.
 func followStandstill(
 	ctx context.Context, rdb redis.UniversalClient, queueName string, changed func(why string),
 ) (stop func()) {

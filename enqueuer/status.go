@@ -55,7 +55,8 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 		},
 	}
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
-	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token portal\"; without it, the key is a command's")
+	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token "+
+		"portal\"; without it, the key is a command's")
 	out = cli.FormatFlag(cmd)
 	return cmd
 }
@@ -110,7 +111,8 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	}
 	if *out == "json" {
 		if err := a.printJSON(map[string]any{
-			"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers), "worker_states": orEmpty(workers),
+			"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers),
+			"worker_states": orEmpty(workers),
 		}); err != nil {
 			return err
 		}
@@ -127,7 +129,8 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	if redisErr == nil {
 		fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
 		for _, d := range depths {
-			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed, d.Archived, d.Paused)
+			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed,
+				d.Archived, d.Paused)
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -166,7 +169,8 @@ func (a *app) printRequests(rows []mysql.Request, out *cli.Format) error {
 		if r.Reason != "" {
 			a.printf(" (%s)", r.Reason)
 		}
-		a.printf(", attempts %d, certificates %d, objects erased %d, links cleared %d", r.Attempts, r.Certificates, r.ObjectsErased, r.ReferencesCleared)
+		a.printf(", attempts %d, certificates %d, objects erased %d, links cleared %d", r.Attempts, r.Certificates,
+			r.ObjectsErased, r.ReferencesCleared)
 		if r.DirectoriesMissing > 0 {
 			a.printf(", directories with files missing %d", r.DirectoriesMissing)
 		}

@@ -70,7 +70,8 @@ tokens:
 	cmd.Flags().StringSliceVar(&entry.Rights, "rights", nil, "what the caller may do: some of enqueue, read and requeue")
 	cmd.Flags().IntVar(&entry.Rate, "rate", entry.Rate, "`REQUESTS` a second in the long run")
 	cmd.Flags().IntVar(&entry.Burst, "burst", entry.Burst, "`REQUESTS` at once after a pause")
-	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]string{"enqueue", "read", "requeue"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]string{"enqueue", "read", "requeue"},
+		cobra.ShellCompDirectiveNoFileComp))
 	out = cli.FormatFlag(cmd)
 	return cmd
 }

@@ -20,7 +20,8 @@ func runAlone(t *testing.T, want int, args ...string) (stdout, stderr string) {
 	var out, errOut bytes.Buffer
 	root := newCommand(cli.Streams{Out: &out, Err: &errOut})
 	if got := cli.Run(t.Context(), root, args, &errOut); got != want {
-		t.Errorf("enqueuer %s: got exit code %d, want %d; it says:\n%s%s", strings.Join(args, " "), got, want, out.String(), errOut.String())
+		t.Errorf("enqueuer %s: got exit code %d, want %d; it says:\n%s%s", strings.Join(args, " "), got, want, out.String(),
+			errOut.String())
 	}
 	return out.String(), errOut.String()
 }
@@ -73,7 +74,8 @@ func TestTokenAsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if len(got.Token) != 43 || got.Entry["name"] != "ci" || got.Entry["rate"] != 100.0 || len(got.Entry["sha256"].(string)) != 64 { //nolint:errcheck,forcetypeassert // A panic is a failure.
+	if len(got.Token) != 43 || got.Entry["name"] != "ci" || got.Entry["rate"] != 100.0 ||
+		len(got.Entry["sha256"].(string)) != 64 { //nolint:errcheck,forcetypeassert // A panic is a failure.
 		t.Errorf("got %s", out)
 	}
 }

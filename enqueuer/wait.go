@@ -21,9 +21,11 @@ const pollInterval = 250 * time.Millisecond
 // errWaited is the end of --timeout.
 var errWaited = errors.New("--timeout was over before all requests had ended; they go on")
 
-// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges. Meanwhile it says why no
-// task is taken, if none is.
-func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalClient, accepted []purge.Accepted, o enqueueOptions) error {
+// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges. Meanwhile it
+// says why no task is taken, if none is.
+func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalClient, accepted []purge.Accepted,
+	o enqueueOptions,
+) error {
 	ids, before := make([]purge.RequestID, len(accepted)), map[purge.RequestID]int{}
 	for i, r := range accepted {
 		ids[i], before[r.Request] = r.Request, r.Attempts
@@ -34,7 +36,10 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 	defer ticker.Stop()
 	var rows []mysql.Request
 	begin := sync.OnceValue(func() func() {
-		return followStandstill(ctx, rdb, o.queue, func(why string) { _, _ = fmt.Fprintln(a.streams.Err, standstillNotice(why)) })
+		return followStandstill(ctx, rdb, o.queue, func(why string) {
+			_,
+				_ = fmt.Fprintln(a.streams.Err, standstillNotice(why))
+		})
 	})
 	silence := func() {} // before anything else is said
 	defer func() { silence() }()

@@ -90,9 +90,12 @@ func (a *app) newWatcher() (*watcher, error) {
 	}
 	return &watcher{cfg: cfg, store: store, redis: rdb, registry: registry, Watcher: &watch.Watcher{
 		Ledger: store,
-		Intake: purge.Intake{By: "watch, " + cli.Operator(), Requests: counted{store, intake}, Tasks: queue.NewClient(rdb, queue.ClientConfig{
-			Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
-		})},
+		Intake: purge.Intake{
+			By: "watch, " + cli.Operator(), Requests: counted{store, intake},
+			Tasks: queue.NewClient(rdb, queue.ClientConfig{
+				Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
+			}),
+		},
 		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
 		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
 		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
@@ -167,8 +170,10 @@ func (a *app) watchOnce(ctx context.Context, w *watcher, out *cli.Format) error 
 		a.printf("another watcher is at work; nothing to do here\n")
 		return nil
 	}
-	a.printf("%d retirement requests looked at, %d eligible, %d still cooling off, %d with references\n", sum.Requests, sum.Eligible, sum.CoolingOff, sum.WithReferences)
-	a.printf("%d users asked for (%d of them again); %d at work already, %d failed before and are left to you, %d ended only just now\n", sum.Asked, sum.Again, sum.Open, sum.Failed, sum.TooSoon)
+	a.printf("%d retirement requests looked at, %d eligible, %d still cooling off, %d with references\n", sum.Requests,
+		sum.Eligible, sum.CoolingOff, sum.WithReferences)
+	a.printf("%d users asked for (%d of them again); %d at work already, %d failed before and are left to you, %d ended "+
+		"only just now\n", sum.Asked, sum.Again, sum.Open, sum.Failed, sum.TooSoon)
 	switch {
 	case sum.Capped:
 		a.printf("stopped at watch.max_users_per_round; the next round goes on from there\n")

@@ -30,7 +30,10 @@ func (c *console) addDue(n int) (users []int) {
 	c.t.Helper()
 	for i := range n {
 		user := c.db.AddRetiringUser(c.t, fmt.Sprintf("due%d_%d", i, n), "COMPLETE")
-		c.db.AddCertificate(c.t, sandboxtest.Certificate{UserID: user, DownloadUUID: purgetest.DownloadID, VerifyUUID: purgetest.VerifyID})
+		c.db.AddCertificate(c.t, sandboxtest.Certificate{
+			UserID: user, DownloadUUID: purgetest.DownloadID,
+			VerifyUUID: purgetest.VerifyID,
+		})
 		users = append(users, user)
 	}
 	return users
@@ -40,11 +43,15 @@ func (c *console) addDue(n int) (users []int) {
 func (c *console) addMany(n int) {
 	c.t.Helper()
 	rows := " FROM " + sandboxtest.Numbers(n)
-	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Users+" (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)"+
+	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Users+" (id, password, is_superuser, username, first_name, "+
+		"last_name, email, is_staff, is_active, date_joined)"+
 		" SELECT seq, '!', 0, CONCAT('u', seq), '', '', CONCAT('u', seq, '@example.com'), 0, 1, '2015-01-01'"+rows)
-	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.RetirementRequest+" (created, modified, user_id) SELECT '2015-01-01', '2015-01-01', seq"+rows)
-	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Certificates+" (course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name,"+
-		" created_date, modified_date, error_reason, user_id) SELECT 'c', '', LEFT(SHA2(seq, 256), 32), '', '', '', 0, '', '', '', '2015-01-01', '2015-01-01', '', seq"+rows)
+	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.RetirementRequest+
+		" (created, modified, user_id) SELECT '2015-01-01', '2015-01-01', seq"+rows)
+	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Certificates+
+		" (course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name,"+
+		" created_date, modified_date, error_reason, user_id) SELECT 'c', '', LEFT(SHA2(seq, 256), 32), '', '', '', 0, '', "+
+		"'', '', '2015-01-01', '2015-01-01', '', seq"+rows)
 }
 
 // perUser counts requests, and fails if a user has more than one.
@@ -81,14 +88,18 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 	cooling := c.db.AddRetiringUser(t, "cooling", "COMPLETE")
 	history := c.db.AddUser(t, "history")
 	c.db.AddRetirementRequest(t, history) // its status row is cleaned up
-	c.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: history, DownloadUUID: purgetest.DownloadID}, CertificateID: 99})
+	c.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{
+		UserID:       history,
+		DownloadUUID: purgetest.DownloadID,
+	}, CertificateID: 99})
 	c.db.AddRetiringUser(t, "web", "COMPLETE")
 	bystander := c.db.AddUser(t, "bystander")
 	for _, user := range []int{pending, cooling, bystander} {
 		c.db.AddCertificate(t, sandboxtest.Certificate{UserID: user, DownloadUUID: purgetest.DownloadID})
 	}
 	created := func(user, days int, seconds string) {
-		c.db.Exec(t, "UPDATE "+c.db.LMS+"."+lms.RetirementStatus+" SET created = UTC_TIMESTAMP(6) - INTERVAL ? DAY + INTERVAL "+seconds+" SECOND WHERE user_id = ?", days, user)
+		c.db.Exec(t, "UPDATE "+c.db.LMS+"."+lms.RetirementStatus+" SET created = UTC_TIMESTAMP(6) - INTERVAL ? DAY "+
+			"+ INTERVAL "+seconds+" SECOND WHERE user_id = ?", days, user)
 	}
 	created(cooling, 7, "60")
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(due[0]), strconv.Itoa(due[1]))
@@ -96,12 +107,16 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 
 	out, _ := c.run(cli.ExitOK, "watch", "--once", "-o", "json")
 	var got watch.Summary
-	want := watch.Summary{Led: true, Requests: 7, Eligible: 6, CoolingOff: 1, WithReferences: 4, Open: 1, Failed: 1, Asked: 2}
+	want := watch.Summary{
+		Led: true, Requests: 7, Eligible: 6, CoolingOff: 1, WithReferences: 4, Open: 1, Failed: 1,
+		Asked: 2,
+	}
 	if err := json.Unmarshal([]byte(out), &got); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
 	for _, user := range []int{due[2], history} {
-		if rows := c.requestsOf(user); len(rows) != 1 || rows[0].Source != purge.SourceWatch || rows[0].State != purge.Queued {
+		if rows := c.requestsOf(user); len(rows) != 1 || rows[0].Source != purge.SourceWatch ||
+			rows[0].State != purge.Queued {
 			t.Errorf("user %d: got %+v", user, rows)
 		}
 	}
@@ -110,11 +125,13 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 	}
 	created(cooling, 7, "-1")
 	c.db.MoveTo(t, pending, "LOCKING_COMPLETE") // long after it asked
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "2 users asked for (0 of them again); 3 at work already, 1 failed before") {
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out,
+		"2 users asked for (0 of them again); 3 at work already, 1 failed before") {
 		t.Errorf("got %q", out)
 	}
 	c.end(history, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "0 users asked for") || !strings.Contains(out, "1 ended only just now") {
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "0 users asked for") ||
+		!strings.Contains(out, "1 ended only just now") {
 		t.Errorf("just refused: got %q", out)
 	}
 	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET finished_at = finished_at - INTERVAL 2 HOUR")
@@ -126,7 +143,8 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 	}
 	c.environ = append(c.environ, "CERTPURGE_WATCH_MAX_USERS_PER_ROUND=2")
 	c.addDue(5)
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "2 users asked for") || !strings.Contains(out, "watch.max_users_per_round") {
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "2 users asked for") ||
+		!strings.Contains(out, "watch.max_users_per_round") {
 		t.Errorf("capped: got %q", out)
 	}
 	if _, said := c.run(cli.ExitUsage, "watch", "-o", "json"); !strings.Contains(said, "--once") {
@@ -253,7 +271,8 @@ func (c *console) block(key string) (release func()) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	_, err = tx.ExecContext(c.t.Context(), "INSERT INTO "+c.db.Ledger+".requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at)"+
+	_, err = tx.ExecContext(c.t.Context(), "INSERT INTO "+c.db.Ledger+
+		".requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at)"+
 		" VALUES (?, 2000000000, 'cli', 'queued', UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP())", key)
 	if err != nil {
 		c.t.Fatal(err)
@@ -297,7 +316,8 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 		}
 	}
 	ready := func(status int, why string) func() bool { return shows("/readyz", status, why) }
-	sandboxtest.Eventually(t, "it says that MySQL is away", ready(http.StatusServiceUnavailable, "paused: MySQL cannot be reached"))
+	sandboxtest.Eventually(t, "it says that MySQL is away",
+		ready(http.StatusServiceUnavailable, "paused: MySQL cannot be reached"))
 	if got := strings.Count(log.String(), "watcher paused"); got != 1 {
 		t.Errorf("it said so %d times:\n%s", got, log.String())
 	}
@@ -317,7 +337,10 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	sandboxtest.Eventually(t, "the others are asked for", func() bool { return c.perUser() == 3 })
 	metrics := func(want string) func() bool { return shows("/metrics", http.StatusOK, want) }
 	sandboxtest.Eventually(t, "its metrics say so", metrics("certpurge_ready 1\n"))
-	for _, unwanted := range []string{`certpurge_watch_rounds_total{result="led"} 0`, `certpurge_watch_rounds_total{result="failed"} 0`, "certpurge_watch_last_round_timestamp_seconds 0\n"} {
+	for _, unwanted := range []string{
+		`certpurge_watch_rounds_total{result="led"} 0`,
+		`certpurge_watch_rounds_total{result="failed"} 0`, "certpurge_watch_last_round_timestamp_seconds 0\n",
+	} {
 		if metrics(unwanted)() {
 			t.Errorf("its metrics say %q", unwanted)
 		}

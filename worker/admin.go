@@ -17,7 +17,8 @@ import (
 // serveAdmin shows how the worker is until stop is called. The worker gives up if it cannot be probed.
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
-	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, purge.Policy{ExcludedStates: w.cfg.LMS.ExcludedStates}.Eligible, w.newClientConfig())
+	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems,
+		purge.Policy{ExcludedStates: w.cfg.LMS.ExcludedStates}.Eligible, w.newClientConfig())
 	sources.Buckets = w.buckets
 	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := page.Servers()
@@ -69,7 +70,8 @@ func (w *worker) rates() []telemetry.BucketFigures {
 	for _, b := range w.objects.Stats() {
 		for kind, p := range map[string]gcs.PaceStats{"delete": b.Deletes, "read": b.Reads} {
 			all = append(all, telemetry.BucketFigures{
-				Bucket: b.Bucket, Kind: kind, Rate: p.Rate, Ceiling: p.Ceiling, Waiting: p.Waiting, Throttled: p.Throttled, Halved: p.Halved, Waited: p.Waited,
+				Bucket: b.Bucket, Kind: kind, Rate: p.Rate, Ceiling: p.Ceiling, Waiting: p.Waiting, Throttled: p.Throttled,
+				Halved: p.Halved, Waited: p.Waited,
 				InFlight: b.InFlight, MaxInFlight: b.MaxInFlight,
 			})
 		}

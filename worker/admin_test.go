@@ -86,7 +86,8 @@ func TestWorkersPagesAreBehindALogin(t *testing.T) {
 		{http.MethodGet, "/debug/pprof/cmdline", "viewer", 403, ""},
 		{http.MethodGet, "/debug/pprof/cmdline", "operator", 200, "worker.test"},
 	} {
-		if status, body := visit(t, tc.method, base+tc.path, tc.user); status != tc.status || !strings.Contains(body, tc.body) {
+		if status, body := visit(t, tc.method, base+tc.path, tc.user); status != tc.status ||
+			!strings.Contains(body, tc.body) {
 			t.Errorf("%s %s as %q: got %d %.200s, want %d %s", tc.method, tc.path, tc.user, status, body, tc.status, tc.body)
 		}
 	}
@@ -139,10 +140,14 @@ func TestWorkersMetrics(t *testing.T) {
 	want := []string{
 		`certpurge_attempts_total{reason="none",state="done"} 1`, "certpurge_attempt_duration_seconds_count 1",
 		`certpurge_objects_total{outcome="erased"} 8`, "certpurge_references_cleared_total 2",
-		`certpurge_gcs_requests_total{code="204",kind="delete"} 8`, `certpurge_gcs_request_duration_seconds_count{kind="list"} 8`,
-		`certpurge_ledger_up 1`, `certpurge_ledger_requests{reason="none",state="done"} 1`, `certpurge_queue_up 1`, "certpurge_queue_workers 1",
-		`certpurge_queue_tasks{queue="purge",state="pending"} 0`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`, "certpurge_build_info{",
-		"certpurge_ready 1", "certpurge_queue_noeviction 1", "certpurge_queue_statistics_up 1", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`,
+		`certpurge_gcs_requests_total{code="204",kind="delete"} 8`,
+		`certpurge_gcs_request_duration_seconds_count{kind="list"} 8`,
+		`certpurge_ledger_up 1`, `certpurge_ledger_requests{reason="none",state="done"} 1`, `certpurge_queue_up 1`,
+		"certpurge_queue_workers 1",
+		`certpurge_queue_tasks{queue="purge",state="pending"} 0`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`,
+		"certpurge_build_info{",
+		"certpurge_ready 1", "certpurge_queue_noeviction 1", "certpurge_queue_statistics_up 1",
+		`certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`,
 	}
 	for _, step := range purge.Steps() {
 		want = append(want, fmt.Sprintf(`certpurge_step_duration_seconds_count{step=%q} 1`, step))
@@ -163,15 +168,16 @@ func TestWorkersMetrics(t *testing.T) {
 	})
 }
 
-// TestABrokenTaskIsSaidOnThePages takes away the hash of one task of a paused queue. asynq's statistics die of it; the pages stay, and
-// say what is wrong and what mends it.
+// TestABrokenTaskIsSaidOnThePages takes away the hash of one task of a paused queue. asynq's statistics die of it; the
+// pages stay, and say what is wrong and what mends it.
 func TestABrokenTaskIsSaidOnThePages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.withLogins()
 	s.cfg.Reconciler.Interval = time.Hour // it would mend it
 	base := s.start().base(t)
-	if status, body := visit(t, http.MethodPost, base+"/monitoring/api/queues/purge:pause", "operator"); status != http.StatusNoContent {
+	if status, body := visit(t, http.MethodPost, base+"/monitoring/api/queues/purge:pause",
+		"operator"); status != http.StatusNoContent {
 		t.Fatalf("pausing: got %d %s", status, body)
 	}
 	broken := s.addUser()
@@ -184,12 +190,16 @@ func TestABrokenTaskIsSaidOnThePages(t *testing.T) {
 		_, overview := visit(t, http.MethodGet, base+"/", "viewer")
 		_, metrics := visit(t, http.MethodGet, base+"/metrics", "viewer")
 		_, queues := visit(t, http.MethodGet, base+"/monitoring/api/queues", "viewer")
-		return strings.Contains(overview, "asynq&#39;s own statistics fail") && strings.Contains(overview, "A list of the queue names a task that is gone.") &&
-			strings.Contains(overview, fmt.Sprintf("queue purge, user %d", broken)) && strings.Contains(overview, "Queue purge is paused: 2 tasks wait") &&
-			strings.Contains(metrics, "certpurge_queue_statistics_up 0\n") && strings.Contains(metrics, `certpurge_queue_tasks{queue="purge",state="pending"} 2`) &&
+		return strings.Contains(overview, "asynq&#39;s own statistics fail") &&
+			strings.Contains(overview, "A list of the queue names a task that is gone.") &&
+			strings.Contains(overview, fmt.Sprintf("queue purge, user %d", broken)) &&
+			strings.Contains(overview, "Queue purge is paused: 2 tasks wait") &&
+			strings.Contains(metrics, "certpurge_queue_statistics_up 0\n") &&
+			strings.Contains(metrics, `certpurge_queue_tasks{queue="purge",state="pending"} 2`) &&
 			strings.Contains(queues, `"queue":"purge"`)
 	})
-	if status, page := visit(t, http.MethodGet, base+"/monitoring/", "viewer"); status != http.StatusOK || !strings.Contains(page, "<div id=\"root\">") {
+	if status, page := visit(t, http.MethodGet, base+"/monitoring/", "viewer"); status != http.StatusOK ||
+		!strings.Contains(page, "<div id=\"root\">") {
 		t.Errorf("the dashboard: got %d %.200s", status, page)
 	}
 }

@@ -64,7 +64,8 @@ func everyState(t *testing.T) (base string) {
 		t.Fatal(err)
 	}
 	s.enqueue(retained)
-	sandboxtest.Eventually(t, "one waits for a date", func() bool { return strings.Contains(worker.log.String(), "reason=retained") })
+	sandboxtest.Eventually(t, "one waits for a date",
+		func() bool { return strings.Contains(worker.log.String(), "reason=retained") })
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: time.Hour})
 	s.enqueue(s.addUser(), s.addUser(), s.addUser(), s.addUser(), s.addUser())
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
@@ -74,7 +75,8 @@ func everyState(t *testing.T) (base string) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	sandboxtest.Eventually(t, "tasks are in their states", func() bool {
 		depths, err := queue.Backlog(context.Background(), rdb)
-		return err == nil && depths[0].Active == 2 && depths[0].Pending == 3 && depths[0].Completed > 2 && depths[0].Retry == 1
+		return err == nil && depths[0].Active == 2 && depths[0].Pending == 3 && depths[0].Completed > 2 &&
+			depths[0].Retry == 1
 	})
 	// Two of the finished tasks move into the states that ours never stay in for long.
 	finished, err := rdb.ZRange(context.Background(), "asynq:{purge}:completed", 0, 1).Result()
@@ -104,7 +106,8 @@ func TestBrowserOverview(t *testing.T) {
 		v.Look(look)
 		v.Do("opening the overview", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
 		v.Screenshot("overview-" + look.Name)
-		if wide := browser.Ask(v, "measuring", chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
+		if wide := browser.Ask(v, "measuring",
+			chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 			t.Errorf("%s: the page is %d wide, the screen %d", look.Name, wide, look.Width)
 		}
 	}
@@ -122,7 +125,8 @@ func TestBrowserOverview(t *testing.T) {
 	v.Screenshot("overview-later")
 	// With the keyboard: the first stop is the way around the navigation.
 	v.Do("pressing tab", chromedp.Navigate(base+"/?refresh=off"), chromedp.KeyEvent("\t"))
-	if first := browser.Ask(v, "asking for the focus", chromedp.Evaluate[string]("document.activeElement.getAttribute('href')")); first != "#main" {
+	if first := browser.Ask(v, "asking for the focus",
+		chromedp.Evaluate[string]("document.activeElement.getAttribute('href')")); first != "#main" {
 		t.Errorf("the first tab leads to %q", first)
 	}
 	clean(t, v, base)
@@ -145,10 +149,12 @@ func TestBrowserOverviewInTrouble(t *testing.T) {
 		sandboxtest.Eventually(t, "the page says what is wrong", func() bool {
 			v.Do("looking again", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
 			text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main")))
-			return strings.Contains(text, "This process is not ready: paused") && strings.Contains(text, `there is no such bucket`)
+			return strings.Contains(text, "This process is not ready: paused") &&
+				strings.Contains(text, `there is no such bucket`)
 		})
 		v.Screenshot("trouble-" + look.Name)
-		if wide := browser.Ask(v, "measuring", chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
+		if wide := browser.Ask(v, "measuring",
+			chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 			t.Errorf("%s: the page is %d wide, the screen %d", look.Name, wide, look.Width)
 		}
 	}
@@ -166,15 +172,18 @@ func TestBrowserDashboard(t *testing.T) {
 				v = browser.New(t, name, name)
 			}
 			v.Look(look)
-			v.Do("opening the dashboard", chromedp.Navigate(base+"/monitoring/"), chromedp.WaitVisible(chromedp.Search(`//*[text()="purge"]`)))
+			v.Do("opening the dashboard", chromedp.Navigate(base+"/monitoring/"),
+				chromedp.WaitVisible(chromedp.Search(`//*[text()="purge"]`)))
 			v.Screenshot("dashboard-" + name + "-" + look.Name)
-			if wide := browser.Ask(v, "measuring", chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
+			if wide := browser.Ask(v, "measuring",
+				chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 				t.Errorf("%s: the dashboard is %d wide, the screen %d", look.Name, wide, look.Width)
 			}
 		}
 		v.Look(browser.Looks()[0])
 		for _, state := range []string{"active", "pending", "scheduled", "retry", "archived", "completed"} {
-			v.Do("opening "+state, chromedp.Navigate(base+"/monitoring/queues/purge?status="+state), chromedp.WaitVisible(chromedp.Search(`//*[contains(text(), "purge:")]`)))
+			v.Do("opening "+state, chromedp.Navigate(base+"/monitoring/queues/purge?status="+state),
+				chromedp.WaitVisible(chromedp.Search(`//*[contains(text(), "purge:")]`)))
 			v.Screenshot("dashboard-" + name + "-" + state)
 		}
 		clean(t, v, base, chartWarning)
@@ -189,18 +198,21 @@ func TestBrowserLoggedOut(t *testing.T) {
 	base := s.start().base(t)
 	v := browser.New(t, "", "")
 	for _, path := range []string{"/", "/monitoring/", "/metrics"} {
-		status := browser.Ask(v, "asking for "+path, chromedp.Evaluate[string](fmt.Sprintf("fetch(%q, {mode: 'no-cors'}).then(r => r.type + r.status, e => 'refused')", base+path), chromedp.EvalAwaitPromise))
+		status := browser.Ask(v, "asking for "+path, chromedp.Evaluate[string](fmt.Sprintf(
+			"fetch(%q, {mode: 'no-cors'}).then(r => r.type + r.status, e => 'refused')", base+path), chromedp.EvalAwaitPromise))
 		if strings.Contains(status, "200") {
 			t.Errorf("%s: got %s", path, status)
 		}
 		v.Do("opening "+path, chromedp.Navigate(base+path), chromedp.WaitVisible(chromedp.CSS("body")))
-		if text := browser.Ask(v, "reading", chromedp.Evaluate[string]("document.body.innerText")); strings.TrimSpace(text) != "Log in with a user of admin.users." {
+		if text := browser.Ask(v, "reading", chromedp.Evaluate[string]("document.body.innerText")); strings.TrimSpace(
+			text) != "Log in with a user of admin.users." {
 			t.Errorf("%s: it shows %q", path, text)
 		}
 	}
 	v.Screenshot("logged-out")
 	v.Do("opening a probe", chromedp.Navigate(base+"/livez"))
-	if text := browser.Ask(v, "reading", chromedp.Evaluate[string]("document.body.innerText")); strings.TrimSpace(text) != "ok" {
+	if text := browser.Ask(v, "reading", chromedp.Evaluate[string]("document.body.innerText")); strings.TrimSpace(
+		text) != "ok" {
 		t.Errorf("the probe says %q", text)
 	}
 }
@@ -222,7 +234,11 @@ func TestBrowserRefusesOtherSites(t *testing.T) {
 	}
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprintf(w, `<body onload="document.forms[0].submit()"><form method="post" action="%s/monitoring/api/queues/purge:pause"></form>`, base)
+		_, _ = fmt.Fprintf(
+			w,
+			`<body onload="document.forms[0].submit()"><form method="post" action="%s/monitoring/api/queues/purge:pause"></form>`,
+			base,
+		)
 	}))
 	t.Cleanup(evil.Close)
 	v := browser.New(t, "operator", "operator")
@@ -237,7 +253,9 @@ func TestBrowserRefusesOtherSites(t *testing.T) {
 		t.Error("the queue is paused")
 	}
 	v.Do("going back", chromedp.Navigate(base+"/monitoring/"), chromedp.WaitVisible(chromedp.CSS("#root div")))
-	if status := browser.Ask(v, "pausing it from the page itself", chromedp.Evaluate[int]("fetch('/monitoring/api/queues/purge:pause', {method: 'POST'}).then(r => r.status)", chromedp.EvalAwaitPromise)); status != http.StatusNoContent || !paused() {
+	if status := browser.Ask(v, "pausing it from the page itself",
+		chromedp.Evaluate[int]("fetch('/monitoring/api/queues/purge:pause', {method: 'POST'}).then(r => r.status)",
+			chromedp.EvalAwaitPromise)); status != http.StatusNoContent || !paused() {
 		t.Errorf("from the page itself: got %d, paused %v", status, paused())
 	}
 }

@@ -83,10 +83,14 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 		lines = configurationLines(err)
 		// Only locations are missing: all else can be looked at, and it is needed to find them.
 		if c.cfg, c.locations, err = loadForSurvey(path, s.Environ); err != nil {
-			return lines, &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("the configuration is wrong, so nothing else was looked at")}
+			return lines, &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("the configuration is wrong, so nothing " +
+				"else was looked at")}
 		}
 	} else {
-		lines = append(lines, line{Check: "configuration", State: lineOK, Text: cmp.Or(path, "defaults and environment variables")})
+		lines = append(lines, line{
+			Check: "configuration", State: lineOK,
+			Text: cmp.Or(path, "defaults and environment variables"),
+		})
 	}
 	if c.store, err = cli.OpenStore(c.cfg.MySQL, c.cfg.LMS); err != nil {
 		return append(lines, wrongLine("MySQL", err)), failure(err)
@@ -97,7 +101,8 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 	}
 	defer c.redis.Close()
 	failed := map[string]error{} // by group
-	if c.objects, err = gcs.Open(ctx, newGCSConfig(c.cfg, c.locations, s.Environ, slog.New(slog.DiscardHandler))); err != nil {
+	if c.objects, err = gcs.Open(ctx, newGCSConfig(c.cfg, c.locations, s.Environ,
+		slog.New(slog.DiscardHandler))); err != nil {
 		failed[groupAccount] = err
 	} else {
 		defer c.objects.Close()
@@ -211,7 +216,8 @@ func printLines(s cli.Streams, lines []line) {
 			_, _ = fmt.Fprintln(s.Out, strings.TrimRight(head+part, " "))
 		}
 		if l.Next != "" {
-			_, _ = fmt.Fprintln(s.Out, strings.Repeat(" ", len(lineWarning)+2)+"next: "+cli.Escape(l.Next)) // whole, to be copied
+			// whole, to be copied
+			_, _ = fmt.Fprintln(s.Out, strings.Repeat(" ", len(lineWarning)+2)+"next: "+cli.Escape(l.Next))
 		}
 	}
 }

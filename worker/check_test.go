@@ -63,13 +63,15 @@ func TestCheckOfASiteThatIsReady(t *testing.T) {
 	}
 	for _, table := range []string{"owner_walks", "requests", "evidence_objects", "directory_owners"} {
 		var n int
-		if err := s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {
+		if err := s.db.Root.QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%s: got %d rows, %v", table, n, err)
 		}
 	}
 }
 
-// TestCheckAndWorkerAgree: what worker check calls wrong ends a worker at its start, for the same reason, or makes it wait.
+// TestCheckAndWorkerAgree: what worker check calls wrong ends a worker at its start, for the same reason, or makes it
+// wait.
 func TestCheckAndWorkerAgree(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -81,7 +83,8 @@ func TestCheckAndWorkerAgree(t *testing.T) {
 	}{
 		"a wrong password": {
 			change: func(s *site) {
-				s.cfg.MySQL.DSN = config.NewSecret(strings.Replace(s.cfg.MySQL.DSN.Reveal(), s.accounts.Worker.Password, "wrong", 1))
+				s.cfg.MySQL.DSN = config.NewSecret(strings.Replace(s.cfg.MySQL.DSN.Reveal(), s.accounts.Worker.Password, "wrong",
+					1))
 			}, code: cli.ExitConfiguration, check: "MySQL", next: "grants.sql", after: "ledger version",
 		},
 		"an old ledger": {
@@ -91,36 +94,43 @@ func TestCheckAndWorkerAgree(t *testing.T) {
 		},
 		"a right that is missing": {
 			change: func(s *site) {
-				s.db.Exec(s.t, "REVOKE UPDATE (download_uuid, download_url) ON "+s.db.LMS+".certificates_generatedcertificate FROM '"+
+				s.db.Exec(s.t, "REVOKE UPDATE (download_uuid, download_url) ON "+s.db.LMS+
+					".certificates_generatedcertificate FROM '"+
 					s.accounts.Worker.Name+"'@'%'")
 			}, code: cli.ExitConfiguration, check: "clearing links", next: "grants.sql",
 		},
 		"no MySQL": {
-			change: func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge") }, code: cli.ExitUnavailable,
-			check: "MySQL", next: "mysql -h",
+			change: func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge") },
+			code:   cli.ExitUnavailable,
+			check:  "MySQL", next: "mysql -h",
 		},
 		"no Redis": {
-			change: func(s *site) { s.cfg.Redis.URL = config.NewSecret("redis://127.0.0.1:1/0") }, code: cli.ExitUnavailable, check: "Redis",
-			next: "redis-cli",
+			change: func(s *site) { s.cfg.Redis.URL = config.NewSecret("redis://127.0.0.1:1/0") }, code: cli.ExitUnavailable,
+			check: "Redis",
+			next:  "redis-cli",
 		},
 		"no bucket": {
 			change: func(s *site) { s.bucket.DeleteBucket("certs") }, code: cli.ExitConfiguration, check: "bucket certs",
 			next: "gcloud storage buckets describe gs://certs", after: "location main",
 		},
 		"a permission that is missing": {
-			change: func(s *site) { s.bucket.Deny("certs", "storage.objects.delete") }, code: cli.ExitConfiguration, check: "bucket certs",
-			next: "gcloud storage buckets add-iam-policy-binding gs://certs",
+			change: func(s *site) { s.bucket.Deny("certs", "storage.objects.delete") }, code: cli.ExitConfiguration,
+			check: "bucket certs",
+			next:  "gcloud storage buckets add-iam-policy-binding gs://certs",
 		},
 		"soft delete": {
 			change: func(s *site) {
-				if err := s.bucket.UpdateBucket("certs", func(c *gcstest.BucketConfig) { c.SoftDelete = 7 * 24 * time.Hour }); err != nil {
+				if err := s.bucket.UpdateBucket("certs",
+					func(c *gcstest.BucketConfig) { c.SoftDelete = 7 * 24 * time.Hour }); err != nil {
 					s.t.Fatal(err)
 				}
-			}, code: cli.ExitConfiguration, check: "bucket certs", next: "gcloud storage buckets update gs://certs --clear-soft-delete",
+			}, code: cli.ExitConfiguration, check: "bucket certs", next: "gcloud storage buckets update gs://certs " +
+				"--clear-soft-delete",
 		},
 		"an empty location": {
-			change: func(s *site) { s.cfg.Locations[0].VerifyDir = "certs" }, code: cli.ExitConfiguration, check: "location main",
-			next: " locations",
+			change: func(s *site) { s.cfg.Locations[0].VerifyDir = "certs" }, code: cli.ExitConfiguration,
+			check: "location main",
+			next:  " locations",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +155,10 @@ func TestCheckAndWorkerAgree(t *testing.T) {
 				})
 				return
 			}
-			sandboxtest.Eventually(t, "the worker ends", func() bool { return strings.Contains(worker.log.String(), "listening") })
+			sandboxtest.Eventually(t, "the worker ends", func() bool {
+				return strings.Contains(worker.log.String(),
+					"listening")
+			})
 			err := worker.ended()
 			if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(lines[i].Text, err.Error()) {
 				t.Errorf("the worker ends with %v, and worker check says %q", err, lines[i].Text)
@@ -160,7 +173,8 @@ func TestCheckOfAConfigurationThatIsWrong(t *testing.T) {
 	s.addUser()
 	s.cfg.Locations = nil
 	code, lines := s.check()
-	if code != cli.ExitConfiguration || lines[0].State != lineWrong || !strings.HasPrefix(lines[0].Next, "worker locations --suggest") {
+	if code != cli.ExitConfiguration || lines[0].State != lineWrong ||
+		!strings.HasPrefix(lines[0].Next, "worker locations --suggest") {
 		t.Errorf("without locations: got exit code %d, %+v", code, lines)
 	}
 	if len(lines) < 10 || lines[1].Check != "MySQL" || lines[1].State != lineOK {

@@ -19,8 +19,8 @@ import (
 	"github.com/certpurge/certpurge/internal/survey"
 )
 
-// checker asks for everything that purges need. The worker asks when it starts and while it runs; worker check prints the
-// same list.
+// checker asks for everything that purges need. The worker asks when it starts and while it runs; worker check prints
+// the same list.
 type checker struct {
 	path      string // of the configuration
 	cfg       config.Worker
@@ -77,7 +77,10 @@ func (c *checker) all() []check {
 	for _, name := range c.locations.Buckets() {
 		list = append(list, c.bucket(name))
 	}
-	list = append(list, check{name: "Storage clock", group: groupBuckets, needs: []string{groupAccount}, ask: c.serviceClock})
+	list = append(list, check{
+		name: "Storage clock", group: groupBuckets, needs: []string{groupAccount},
+		ask: c.serviceClock,
+	})
 	for _, l := range c.cfg.Locations {
 		list = append(list, check{
 			name: "location " + l.Name, group: groupLocations, needs: []string{groupAccount, groupBuckets}, independent: true,
@@ -164,10 +167,17 @@ func (c *checker) redisSettings(ctx context.Context) (answer, error) {
 	policy, persistence := queue.EvictionPolicy(ctx, c.redis), queue.Persistence(ctx, c.redis)
 	var a answer
 	for _, find := range doctor.Settings(version, policy) {
-		a.warnings = append(a.warnings, warning{find.Text, `redis-cli -u "$CERTPURGE_REDIS_URL" config set maxmemory-policy noeviction`})
+		a.warnings = append(a.warnings, warning{
+			find.Text,
+			`redis-cli -u "$CERTPURGE_REDIS_URL" config set maxmemory-policy noeviction`,
+		})
 	}
 	var facts []string
-	for _, fact := range []struct{ name, value string }{{"version", version}, {"eviction", policy}, {"persistence", persistence}} {
+	for _, fact := range []struct{ name, value string }{
+		{"version", version},
+		{"eviction", policy},
+		{"persistence", persistence},
+	} {
 		if fact.value != "" {
 			facts = append(facts, fact.name+" "+fact.value)
 		}
@@ -301,11 +311,13 @@ func (c *checker) sample(ctx context.Context) (answer, error) {
 	}
 	next := c.locationsCommand()
 	if err != nil {
-		return answer{warnings: []warning{{"no sample could be looked for: " + err.Error(), next}}}, nil //nolint:nilerr // a warning
+		return answer{warnings: []warning{{"no sample could be looked for: " + err.Error(), next}}},
+			nil //nolint:nilerr // a warning
 	}
 	a := answer{facts: survey.Count(links, "link") + " sampled"}
 	if foreign > 0 {
-		a.warnings = append(a.warnings, warning{fmt.Sprintf("no location takes %d of %s that were sampled: requests of their users fail",
+		a.warnings = append(a.warnings, warning{fmt.Sprintf("no location takes %d of %s that were sampled: requests of "+
+			"their users fail",
 			foreign, survey.Count(links, "link")), next})
 	}
 	for _, l := range c.cfg.Locations {
@@ -326,7 +338,8 @@ func (c *checker) sample(ctx context.Context) (answer, error) {
 	return a, nil
 }
 
-// first asks the checks until one fails, as the worker does. With again it asks only those that may change while it runs.
+// first asks the checks until one fails, as the worker does. With again it asks only those that may change while it
+// runs.
 func (c *checker) first(ctx context.Context, again bool, warn func(name string, w warning)) error {
 	var errs []error
 	failed := ""
@@ -377,7 +390,8 @@ func (c *checker) nextMySQL(err error) string {
 func serverOf(dsn string) string { return dsn[strings.LastIndexByte(dsn, '@')+1:] }
 
 func nextCredentials(error) string {
-	return "gcloud iam service-accounts list, then README.md, step 4; for a first look, gcloud auth application-default login"
+	return "gcloud iam service-accounts list, then README.md, step 4; for a first look, gcloud auth " +
+		"application-default login"
 }
 
 // nextBucket is what to do about a bucket.

@@ -66,8 +66,16 @@ func TestCommandsRefuseBadInput(t *testing.T) {
 		{[]string{"plan", "learner1"}, cli.ExitUsage, "is not a user id"},
 		{[]string{"plan", "999999"}, cli.ExitUsage, "the LMS has no user 999999"},
 		{[]string{"plan", "--certificate", "999999"}, cli.ExitUsage, "the LMS does not have it"},
-		{[]string{"plan", strconv.Itoa(int(user)), "--certificate", foreign}, cli.ExitUsage, fmt.Sprintf("belongs to user %d, not to user %d", other, user)},
-		{[]string{"plan", strconv.Itoa(int(user)), strconv.Itoa(int(other)), "--certificate", foreign}, cli.ExitUsage, "expected one user"},
+		{
+			[]string{"plan", strconv.Itoa(int(user)), "--certificate", foreign},
+			cli.ExitUsage,
+			fmt.Sprintf("belongs to user %d, not to user %d", other, user),
+		},
+		{
+			[]string{"plan", strconv.Itoa(int(user)), strconv.Itoa(int(other)), "--certificate", foreign},
+			cli.ExitUsage,
+			"expected one user",
+		},
 		{[]string{"inventory", "--list", "ghost"}, cli.ExitUsage, "expected one of live, due"},
 		{[]string{"inventory", "--min-age", "-1h"}, cli.ExitUsage, "--min-age"},
 		{[]string{"inventory", "--checkpoint", "commands_test.go"}, cli.ExitUsage, "was not written by this command"},

@@ -82,8 +82,8 @@ func deadlocks(t *testing.T, db *sql.DB) (n int64) {
 }
 
 // TestAFloodOfKeysHoldsUpNoOtherUser sends 10,000 keys for one user, whose request stays open because a file is
-// retained, and keys for a second one, whose requests end, while two workers are at work. A third user's request must end
-// during the floods, at its first attempt. The servers are the test's own, and so are their counters.
+// retained, and keys for a second one, whose requests end, while two workers are at work. A third user's request must
+// end during the floods, at its first attempt. The servers are the test's own, and so are their counters.
 func TestAFloodOfKeysHoldsUpNoOtherUser(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)

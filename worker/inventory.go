@@ -51,7 +51,8 @@ the enqueuer's DSN is needed.
 ` + cli.ExitHelp + `
 The code is 0 if it can be stated that no file of a retired user is left, and 3 if not; with --erase-orphans, 3 if a
 directory would be, or was, left.`,
-		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > orphans.csv\n" +
+		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > " +
+			"orphans.csv\n" +
 			"  worker inventory --erase-orphans orphans.csv\n  worker inventory --erase-orphans orphans.csv --execute --wait",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,13 +63,17 @@ directory would be, or was, left.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to standard error; may be repeated")
+	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to "+
+		"standard error; may be repeated")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` to go on from after an interruption")
 	f.DurationVar(&o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
-	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; only with --execute")
+	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; "+
+		"only with --execute")
 	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: hand them to the workers")
-	f.DurationVar(&o.erase.olderThan, "older-than", 30*24*time.Hour, "with --erase-orphans: leave a directory that holds something younger")
-	f.StringVar(&o.erase.dsnFile, "enqueuer-dsn-file", "", "with --execute: `FILE` with the DSN of the enqueuer's account, which makes the requests ($CERTPURGE_ENQUEUER_MYSQL_DSN)")
+	f.DurationVar(&o.erase.olderThan, "older-than", 30*24*time.Hour,
+		"with --erase-orphans: leave a directory that holds something younger")
+	f.StringVar(&o.erase.dsnFile, "enqueuer-dsn-file", "", "with --execute: `FILE` with the DSN of the enqueuer's "+
+		"account, which makes the requests ($CERTPURGE_ENQUEUER_MYSQL_DSN)")
 	f.BoolVar(&o.erase.wait, "wait", false, "with --execute: wait until the requests have ended")
 	o.format = cli.FormatFlag(cmd, "text", "json", "csv")
 	names := []string{}
@@ -109,7 +114,8 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	defer r.close()
 	progress := cli.NewProgress(s)
 	v := &inventory.Inventory{
-		Bucket: r.objects, Database: r.store, Locations: r.purger.Locations, Eligible: r.purger.Policy.Eligible, Site: r.cfg.LMS.Database,
+		Bucket: r.objects, Database: r.store, Locations: r.purger.Locations, Eligible: r.purger.Policy.Eligible,
+		Site:       r.cfg.LMS.Database,
 		Checkpoint: o.checkpoint, MinAge: o.minAge, Now: time.Now,
 	}
 	v.Progress, v.Phase = showInventory(progress)
@@ -127,7 +133,8 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	case errors.Is(err, inventory.ErrCheckpoint):
 		return &cli.Error{Code: cli.ExitUsage, Err: err}
 	case err != nil && o.checkpoint != "":
-		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to go on", err, o.checkpoint))
+		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to go on",
+			err, o.checkpoint))
 	case err != nil:
 		return cli.Unavailable(fmt.Errorf("%w; nothing can be said", err))
 	}
@@ -136,7 +143,8 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 		return err
 	}
 	if len(doubts) > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("it cannot be stated that no file of a retired user is left")}
+		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("it cannot be stated that no file of a retired " +
+			"user is left")}
 	}
 	return nil
 }
@@ -180,7 +188,8 @@ func showInventory(progress *cli.Progress) (listing func(inventory.Progress), re
 		})
 	}
 	listing = func(p inventory.Progress) {
-		text := fmt.Sprintf("listed %s objects in %s directories, %.0f%%", humanize.Comma(p.Objects), humanize.Comma(int64(p.Directories)), 100*p.Part)
+		text := fmt.Sprintf("listed %s objects in %s directories, %.0f%%", humanize.Comma(p.Objects),
+			humanize.Comma(int64(p.Directories)), 100*p.Part)
 		if p.Part > 0.01 {
 			left := time.Duration(float64(time.Since(begun)) * (1 - p.Part) / p.Part)
 			text += ", " + left.Round(time.Second).String() + " left"
@@ -287,7 +296,8 @@ func inventoryCSV(w io.Writer, r inventory.Report) error {
 			oldest, newest = sum.Oldest.Format(time.RFC3339), sum.Newest.Format(time.RFC3339)
 		}
 		_ = out.Write([]string{
-			string(sum.Class), strconv.FormatInt(sum.Directories, 10), strconv.FormatInt(sum.Objects, 10), strconv.FormatInt(sum.Bytes, 10),
+			string(sum.Class), strconv.FormatInt(sum.Directories, 10), strconv.FormatInt(sum.Objects, 10),
+			strconv.FormatInt(sum.Bytes, 10),
 			oldest, newest,
 		}) // Error tells
 	}

@@ -48,7 +48,8 @@ func (s *site) put(name string) {
 func (s *site) unlink(user purge.UserID) {
 	s.t.Helper()
 	for _, table := range []string{"certificates_generatedcertificate", "certificates_historicalgeneratedcertificate"} {
-		s.db.Exec(s.t, fmt.Sprintf("UPDATE %s.%s SET download_uuid = '', download_url = '' WHERE user_id = %d", s.db.LMS, table, user))
+		s.db.Exec(s.t, fmt.Sprintf("UPDATE %s.%s SET download_uuid = '', download_url = '' WHERE user_id = %d", s.db.LMS,
+			table, user))
 	}
 }
 
@@ -64,16 +65,21 @@ func TestInventoryPutsEveryDirectoryIntoItsClass(t *testing.T) {
 		t.Errorf("an empty bucket: got exit code %d and %v", code, classes)
 	}
 	s.put("downloads/" + s.id(int(back)*10) + "/Certificate.pdf") // a backup is restored
-	s.put("cert/" + s.id(int(back)*10) + "/Certificate.pdf")      // what was erased had this id, but was not there: an orphan
+	// what was erased had this id, but was not there: an orphan
+	s.put("cert/" + s.id(int(back)*10) + "/Certificate.pdf")
 
 	s.addUser() // due
 	live := s.db.AddUser(t, "bystander")
 	s.db.AddCertificate(t, sandboxtest.Certificate{UserID: live, DownloadUUID: s.id(77), VerifyUUID: s.id(78)})
 	s.put("downloads/" + s.id(77) + "/Certificate.pdf")
 	s.put("cert/" + s.id(78) + "/valid.html")
-	s.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: live, DownloadUUID: s.id(80), VerifyUUID: s.id(81)}}) // files are gone
-	s.unlink(s.addUser())                                                                                                                        // orphans: four directories, eight files
-	s.put("downloads/" + s.id(90))                                                                                                               // an object beside the directories
+	// files are gone
+	s.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{
+		UserID: live, DownloadUUID: s.id(80),
+		VerifyUUID: s.id(81),
+	}})
+	s.unlink(s.addUser())          // orphans: four directories, eight files
+	s.put("downloads/" + s.id(90)) // an object beside the directories
 	s.put("downloads/" + s.id(90)[:31] + "A/Certificate.pdf")
 	s.put("downloads/notes/learner7.txt")
 	s.put("elsewhere/" + s.id(77) + "/Certificate.pdf") // below no location
@@ -82,17 +88,20 @@ func TestInventoryPutsEveryDirectoryIntoItsClass(t *testing.T) {
 
 	code, classes, r := s.inventory("--min-age", "1m")
 	want := map[inventory.Class]inventoried{
-		inventory.Live: {2, 2}, inventory.Due: {4, 8}, inventory.BackAgain: {1, 1}, inventory.Orphan: {5, 9}, inventory.Young: {1, 1}, inventory.Odd: {3, 3},
+		inventory.Live: {2, 2}, inventory.Due: {4, 8}, inventory.BackAgain: {1, 1}, inventory.Orphan: {5, 9},
+		inventory.Young: {1, 1}, inventory.Odd: {3, 3},
 	}
 	if diff := cmp.Diff(want, classes); diff != "" || code != cli.ExitNotDone {
 		t.Errorf("got exit code %d and\n%s", code, diff)
 	}
-	if r.References != 4 || r.MissingDownloads != 1 || r.MissingVerifications != 1 || r.NotUnderstood != 0 || r.Retiring != 3 {
+	if r.References != 4 || r.MissingDownloads != 1 || r.MissingVerifications != 1 || r.NotUnderstood != 0 ||
+		r.Retiring != 3 {
 		t.Errorf("got %+v", r)
 	}
 	code, out, said := s.command("inventory", "--min-age", "1m")
 	for _, text := range []string{
-		"It cannot be stated", "4 directories are due", "1 directory is back_again", "5 directories are orphan", "3 directories are odd",
+		"It cannot be stated", "4 directories are due", "1 directory is back_again", "5 directories are orphan",
+		"3 directories are odd",
 		"1 downloads and 1 verification directories that they name hold nothing", "4 rows of the LMS hold a link",
 	} {
 		if !strings.Contains(out, text) {
@@ -120,12 +129,14 @@ func TestInventoryListsTheDirectoriesOfAClass(t *testing.T) {
 	}
 	_, out, _ = s.command("inventory", "--min-age", "1m", "--list", "orphan", "-o", "json")
 	var first inventory.Directory
-	if err := json.Unmarshal([]byte(strings.SplitN(out, "\n", 2)[0]), &first); err != nil || first.Name != rows[1][2] || first.Bucket != "certs" {
+	if err := json.Unmarshal([]byte(strings.SplitN(out, "\n", 2)[0]), &first); err != nil || first.Name != rows[1][2] ||
+		first.Bucket != "certs" {
 		t.Errorf("got %q, %v", out, err)
 	}
 }
 
-// TestWhatChangesWhileTheInventoryRunsIsNoOrphan makes certificates and has a user purged when the first root has been listed.
+// TestWhatChangesWhileTheInventoryRunsIsNoOrphan makes certificates and has a user purged when the first root has been
+// listed.
 func TestWhatChangesWhileTheInventoryRunsIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -171,7 +182,8 @@ func TestAListingThatBreaksSaysNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "checkpoint")
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpList, Prefix: "downloads/", Skip: 1, Status: 503})
 	code, out, said := s.command("inventory", "--min-age", "1m", "--checkpoint", file)
-	if code == cli.ExitOK || code == cli.ExitNotDone || out != "" || !strings.Contains(said, "nothing can be said yet") || !strings.Contains(said, file) {
+	if code == cli.ExitOK || code == cli.ExitNotDone || out != "" || !strings.Contains(said, "nothing can be said yet") ||
+		!strings.Contains(said, file) {
 		t.Errorf("a broken listing: got exit code %d, %q and %q", code, out, said)
 	}
 	s.bucket.SetFaults(1)
@@ -194,7 +206,8 @@ func TestAListingThatBreaksSaysNothing(t *testing.T) {
 	}
 	must(t, os.WriteFile(file, text, 0o600))
 	s.cfg.Locations[0].VerifyDir = "other"
-	if code, _, said := s.command("inventory", "--checkpoint", file); code != cli.ExitUsage || !strings.Contains(said, "of another inventory") {
+	if code, _, said := s.command("inventory", "--checkpoint", file); code != cli.ExitUsage ||
+		!strings.Contains(said, "of another inventory") {
 		t.Errorf("another site's checkpoint: got exit code %d and %q", code, said)
 	}
 }

@@ -76,7 +76,8 @@ Exit code 5 means that a location is wrong or missing, 3 that only rows are odd,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&o.sample, "sample", 20, "look for `NUMBER` certificates of each group in the bucket; 0 for none, then no bucket is asked")
+	f.IntVar(&o.sample, "sample", 20, "look for `NUMBER` certificates of each group in the bucket; 0 for none, then no "+
+		"bucket is asked")
 	f.BoolVar(&o.suggest, "suggest", false, "print locations and external_prefixes that would fit, as YAML")
 	f.StringSliceVar(&o.buckets, "bucket", nil, "look into this `BUCKET`, too; may be repeated")
 	out = cli.FormatFlag(cmd, "text", "json", "csv")
@@ -177,7 +178,8 @@ func verdictOf(r *survey.Report) error {
 	switch {
 	case wrong > 0:
 		return &cli.Error{Code: cli.ExitConfiguration, Err: fmt.Errorf(
-			"the locations do not fit the links, in %s (worker locations --suggest prints some that would)", survey.Count(wrong, "point"))}
+			"the locations do not fit the links, in %s (worker locations --suggest prints some that would)",
+			survey.Count(wrong, "point"))}
 	case odd > 0:
 		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("the locations fit, but not all rows can be understood")}
 	}
@@ -202,7 +204,8 @@ func printSuggestion(w io.Writer, format cli.Format, r *survey.Report, suggestio
 		return fmt.Errorf("writing the suggestion: %w", err)
 	}
 	if n := len(suggestion.Undecided); n > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("left undecided, see the comments: %s", survey.Count(n, "point"))}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("left undecided, see the comments: %s",
+			survey.Count(n, "point"))}
 	}
 	return nil
 }
@@ -234,7 +237,8 @@ func printReport(w io.Writer, o locationsOptions, r *survey.Report) error {
 	cli.Printf(w, "\n%s of %s; %s retiring.\n",
 		survey.Count(r.Links, "link"), survey.Count(r.Users, "user"), numbers.Sprint(r.Retiring))
 	if o.sample > 0 {
-		cli.Printf(w, "PDF and VERIFY: directories that hold something, of those expected for %d certificates a group.\n", o.sample)
+		cli.Printf(w, "PDF and VERIFY: directories that hold something, of those expected for %d certificates a group.\n",
+			o.sample)
 	}
 	return nil
 }
@@ -256,7 +260,8 @@ func printGroups(w io.Writer, r *survey.Report) error {
 		}
 		cells := []string{g.Prefix, string(g.Taker), g.Location}
 		for _, n := range []int{
-			g.Links, g.Users, g.Retiring, g.Downloads.Expected, g.Downloads.Found, g.Verification.Expected, g.Verification.Found, odd,
+			g.Links, g.Users, g.Retiring, g.Downloads.Expected, g.Downloads.Found, g.Verification.Expected, g.Verification.Found,
+			odd,
 		} {
 			cells = append(cells, strconv.Itoa(n))
 		}

@@ -25,7 +25,8 @@ func (s *site) addCertificate(user, n int, e era, history bool) {
 	s.t.Helper()
 	download, verify := s.id(n), s.id(1_000_000+n)
 	c := sandboxtest.Certificate{
-		UserID: user, DownloadUUID: download, VerifyUUID: verify, DownloadURL: e.link + "downloads/" + download + "/Certificate.pdf",
+		UserID: user, DownloadUUID: download, VerifyUUID: verify,
+		DownloadURL: e.link + "downloads/" + download + "/Certificate.pdf",
 	}
 	if history {
 		s.db.AddHistory(s.t, sandboxtest.HistoryRow{Certificate: c, CertificateID: n})
@@ -34,7 +35,8 @@ func (s *site) addCertificate(user, n int, e era, history bool) {
 	}
 	names := []string{e.downloads + download + "/Certificate.pdf"}
 	if e.verify != "" {
-		names = append(names, e.verify+verify+"/valid.html", e.verify+verify+"/verify.html", e.verify+verify+"/Certificate.pdf.sig")
+		names = append(names, e.verify+verify+"/valid.html", e.verify+verify+"/verify.html",
+			e.verify+verify+"/Certificate.pdf.sig")
 	}
 	for _, name := range names {
 		if _, err := s.bucket.Put(e.bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
@@ -43,8 +45,8 @@ func (s *site) addCertificate(user, n int, e era, history bool) {
 	}
 }
 
-// TestSuggestedLocationsEraseEverything has every form of link that is known of Open edX sites, and no locations at all. What is
-// suggested is loaded and purged with.
+// TestSuggestedLocationsEraseEverything has every form of link that is known of Open edX sites, and no locations at
+// all. What is suggested is loaded and purged with.
 func TestSuggestedLocationsEraseEverything(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -129,7 +131,8 @@ func TestLocationsTellWhatIsWrongFirst(t *testing.T) {
 	}{
 		"nothing": {first: "LINKS"},
 		"a misspelt verify_dir": {
-			change: func(s *site) { s.cfg.Locations[0].VerifyDir = "certs" }, code: cli.ExitConfiguration, kind: survey.WrongVerifyDir,
+			change: func(s *site) { s.cfg.Locations[0].VerifyDir = "certs" }, code: cli.ExitConfiguration,
+			kind:  survey.WrongVerifyDir,
 			first: `wrong: location main: verify_dir "certs" is wrong: it holds none of 6 sampled certificates, "cert" holds 6`,
 			yaml:  "verify_dir: cert\n",
 		},
@@ -179,7 +182,10 @@ func TestLocationsTellWhatIsWrongFirst(t *testing.T) {
 			change: func(s *site) {
 				s.users++
 				user := s.db.AddRetiringUser(s.t, "missing", "RETIRING_LMS")
-				s.db.AddCertificate(s.t, sandboxtest.Certificate{UserID: user, DownloadUUID: s.id(5), DownloadURL: "gs://certs/downloads/" + s.id(5) + "/c.pdf"})
+				s.db.AddCertificate(s.t, sandboxtest.Certificate{
+					UserID: user, DownloadUUID: s.id(5),
+					DownloadURL: "gs://certs/downloads/" + s.id(5) + "/c.pdf",
+				})
 				s.addCertificate(user, 6, era{"gs://certs/", "certs", "downloads/", "cert/"}, false)
 			}, code: cli.ExitNotDone, kind: survey.FilesMissing,
 			first: `odd: location main: 1 of 8 sampled downloads directories are empty: requests of these users will fail as files_missing`,
@@ -258,7 +264,8 @@ func TestLocationsRefuseBadFlags(t *testing.T) {
 		{"--bucket", "gs://certs/downloads"},
 	} {
 		var out, errs bytes.Buffer
-		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, append([]string{"locations"}, args...))
+		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs},
+			append([]string{"locations"}, args...))
 		if code != cli.ExitUsage || out.Len() > 0 || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("%v: got exit code %d, %q", args, code, errs.String())
 		}
@@ -290,7 +297,8 @@ func TestLocationsWithoutServers(t *testing.T) {
 		t.Errorf("without a right: got exit code %d, %s", code, out)
 	}
 	s.cfg.MySQL.DSN = config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge")
-	if code, out, errs := s.command("locations"); code != cli.ExitUnavailable || out != "" || strings.Count(errs, "\n") != 1 {
+	if code, out, errs := s.command("locations"); code != cli.ExitUnavailable || out != "" ||
+		strings.Count(errs, "\n") != 1 {
 		t.Errorf("without MySQL: got exit code %d, %q, %q", code, out, errs)
 	}
 }
@@ -301,14 +309,20 @@ func TestLocationsWriteNothing(t *testing.T) {
 	s := newSite(t)
 	s.addUser()
 	before := s.bucket.Objects("certs", "")
-	for _, args := range [][]string{{"locations"}, {"locations", "--suggest"}, {"locations", "-o", "csv"}, {"locations", "--sample", "0"}} {
+	for _, args := range [][]string{
+		{"locations"},
+		{"locations", "--suggest"},
+		{"locations", "-o", "csv"},
+		{"locations", "--sample", "0"},
+	} {
 		if code, out, errs := s.command(args...); code != cli.ExitOK {
 			t.Errorf("%v: got exit code %d: %s\n%s", args, code, errs, out)
 		}
 	}
 	for _, table := range []string{"owner_walks", "directory_owners", "requests", "evidence_objects"} {
 		var n int
-		if err := s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {
+		if err := s.db.Root.QueryRowContext(t.Context(),
+			"SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%s: got %d rows, %v", table, n, err)
 		}
 	}

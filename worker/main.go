@@ -50,7 +50,8 @@ under tasks at work fails those, visibly: it might have been one object's.)
 	}
 	root.AddCommand(
 		newPlanCommand(s, &path), newInventoryCommand(s, &path),
-		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out), cli.ManCommand(s.Environ),
+		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out),
+		cli.ManCommand(s.Environ),
 	)
 	root.AddCommand(newCheckCommand(s, &path), newLocationsCommand(s, &path))
 	return root

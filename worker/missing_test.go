@@ -18,7 +18,8 @@ func TestWorkerKeepsLinksToFilesThatAreElsewhere(t *testing.T) {
 	users := []purge.UserID{s.addUser(), s.addUser()}
 	worker := s.start()
 	for i, r := range s.await(purge.Failed, s.enqueue(users...)...) {
-		if r.Reason != purge.ReasonFilesMissing || r.DirectoriesMissing != 2 || r.ObjectsErased != 2 || r.ReferencesCleared != 0 ||
+		if r.Reason != purge.ReasonFilesMissing || r.DirectoriesMissing != 2 || r.ObjectsErased != 2 ||
+			r.ReferencesCleared != 0 ||
 			!strings.Contains(r.Detail, `below "certs/"`) {
 			t.Errorf("got %+v, want failed: files_missing with the PDFs erased", r)
 		}
@@ -27,12 +28,14 @@ func TestWorkerKeepsLinksToFilesThatAreElsewhere(t *testing.T) {
 			t.Errorf("user %d: got %v, %v; want both references kept", users[i], user.References, err)
 		}
 	}
-	if log := worker.log.String(); strings.Count(log, "level=ERROR msg=\"task finished\"") != 2 || !strings.Contains(log, "directories_missing=2") {
+	if log := worker.log.String(); strings.Count(log, "level=ERROR msg=\"task finished\"") != 2 ||
+		!strings.Contains(log, "directories_missing=2") {
 		t.Error("the log does not tell it as an error")
 	}
 	accepted := s.accept(purge.Submission{User: users[1], AcceptMissing: "alice@ops"})
 	done := s.await(purge.Done, accepted[0])[0]
-	if done.Reason != purge.ReasonFilesMissing || done.ReferencesCleared != 2 || done.DirectoriesMissing != 2 || done.Attempts != 2 {
+	if done.Reason != purge.ReasonFilesMissing || done.ReferencesCleared != 2 || done.DirectoriesMissing != 2 ||
+		done.Attempts != 2 {
 		t.Errorf("accepted: got %+v, want done: files_missing", done)
 	}
 	var accepters []string
@@ -75,7 +78,8 @@ func TestWorkerPausesWhenTheFirstUsersFindNothing(t *testing.T) {
 	ids := s.enqueue(users...)
 	sandboxtest.Eventually(t, "the worker says that the location is wrong", func() bool {
 		status, body := worker.health()
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "location main: the first 10 users had no files")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "location main: the first 10 users "+
+			"had no files")
 	})
 	if err := worker.stop(); err != nil {
 		t.Fatal(err)

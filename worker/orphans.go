@@ -152,7 +152,9 @@ func readOrphans(file string, locations purge.Locations) (orphanList, error) {
 	return list, err
 }
 
-func readJSONOrphans(text []byte, bad func(int, string, ...any) error, add func(line int, class, bucket, name string) error) error {
+func readJSONOrphans(text []byte, bad func(int, string, ...any) error,
+	add func(line int, class, bucket, name string) error,
+) error {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		var d inventory.Directory
@@ -166,7 +168,9 @@ func readJSONOrphans(text []byte, bad func(int, string, ...any) error, add func(
 	return lines.Err()
 }
 
-func readCSVOrphans(text []byte, bad func(int, string, ...any) error, add func(line int, class, bucket, name string) error) error {
+func readCSVOrphans(text []byte, bad func(int, string, ...any) error,
+	add func(line int, class, bucket, name string) error,
+) error {
 	r := csv.NewReader(bytes.NewReader(text))
 	r.FieldsPerRecord = -1
 	for first := true; ; first = false {
@@ -194,7 +198,10 @@ const orphanReaders = 16
 
 // lookAtOrphans says what would become of a list, with the questions of the purge itself.
 func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before time.Time) (orphansFound, error) {
-	found := orphansFound{Directories: len(list.directories), Left: map[purge.Outcome]int{}, Fingerprint: list.fingerprint, Requests: []purge.RequestID{}}
+	found := orphansFound{
+		Directories: len(list.directories), Left: map[purge.Outcome]int{}, Fingerprint: list.fingerprint,
+		Requests: []purge.RequestID{},
+	}
 	ids := map[[16]byte]bool{}
 	idOf := func(dir purge.Directory) (id [16]byte) {
 		_, _ = hex.Decode(id[:], []byte(dir.Prefix[len(dir.Prefix)-33:len(dir.Prefix)-1])) // Owns has looked at it
@@ -250,12 +257,17 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 }
 
 func (f orphansFound) print(w io.Writer, o eraseOptions) {
-	cli.Printf(w, "%s: %s with %s (%s) to erase, %s empty\n", count(f.Directories, "orphan"), humanize.Comma(int64(f.Erased)),
-		count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)), humanize.Comma(int64(f.Empty))) //nolint:gosec // a sum of sizes
+	cli.Printf(w, "%s: %s with %s (%s) to erase, %s empty\n", count(f.Directories, "orphan"),
+		humanize.Comma(int64(f.Erased)),
+		count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)),
+		humanize.Comma(int64(f.Empty))) //nolint:gosec // a sum of sizes
 	for _, why := range []struct {
 		outcome purge.Outcome
 		text    string
-	}{{purge.Referenced, "left: a row of the LMS holds the id by now"}, {purge.TooYoung, "left: younger than --older-than " + o.olderThan.String()}} {
+	}{
+		{purge.Referenced, "left: a row of the LMS holds the id by now"},
+		{purge.TooYoung, "left: younger than --older-than " + o.olderThan.String()},
+	} {
 		if n := f.Left[why.outcome]; n > 0 {
 			cli.Printf(w, "  %s %s\n", humanize.Comma(int64(n)), why.text)
 		}
@@ -267,7 +279,8 @@ func (f orphansFound) print(w io.Writer, o eraseOptions) {
 	case 1:
 		cli.Printf(w, "request %d was made; workers look at each directory again before they erase it\n", f.Requests[0])
 	default:
-		cli.Printf(w, "requests %d to %d were made; workers look at each directory again before they erase it\n", f.Requests[0], f.Requests[n-1])
+		cli.Printf(w, "requests %d to %d were made; workers look at each directory again before they erase it\n",
+			f.Requests[0], f.Requests[n-1])
 	}
 }
 
@@ -289,7 +302,8 @@ func (r *reading) submitOrphans(
 		server.DSN = config.NewSecret(strings.TrimSuffix(string(dsn), "\n"))
 	}
 	if server.DSN.Reveal() == r.cfg.MySQL.DSN.Reveal() {
-		return nil, cli.Usage("--execute needs the DSN of the enqueuer's account: give --enqueuer-dsn-file, or set CERTPURGE_ENQUEUER_MYSQL_DSN")
+		return nil, cli.Usage("--execute needs the DSN of the enqueuer's account: give --enqueuer-dsn-file, or set " +
+			"CERTPURGE_ENQUEUER_MYSQL_DSN")
 	}
 	store, err := cli.OpenStore(server, r.cfg.LMS)
 	if err != nil {
@@ -304,9 +318,12 @@ func (r *reading) submitOrphans(
 	if err := queue.Check(ctx, rdb); err != nil {
 		return nil, cli.Unavailable(err)
 	}
-	intake := purge.Intake{Requests: store, By: "orphans, " + cli.Operator(), Tasks: queue.NewClient(rdb, queue.ClientConfig{
-		Queue: queue.Backfill, Timeout: r.cfg.Tasks.Timeout, Retention: r.cfg.Tasks.Retention,
-	})}
+	intake := purge.Intake{
+		Requests: store, By: "orphans, " + cli.Operator(),
+		Tasks: queue.NewClient(rdb, queue.ClientConfig{
+			Queue: queue.Backfill, Timeout: r.cfg.Tasks.Timeout, Retention: r.cfg.Tasks.Retention,
+		}),
+	}
 	var requests []purge.RequestID
 	part := 0
 	for some := range slices.Chunk(list.directories, purge.MaxOrphans) {

@@ -32,13 +32,17 @@ func (s *site) erase(file string, args ...string) (code int, out, said string) {
 	s.t.Helper()
 	dsn := filepath.Join(s.t.TempDir(), "dsn")
 	must(s.t, os.WriteFile(dsn, []byte(s.db.LedgerDSN(s.accounts.Enqueuer)+"\n"), 0o600))
-	return s.command(append([]string{"inventory", "--erase-orphans", file, "--older-than", "1m", "--execute", "--wait", "--enqueuer-dsn-file", dsn}, args...)...)
+	return s.command(append([]string{
+		"inventory", "--erase-orphans", file, "--older-than", "1m", "--execute", "--wait",
+		"--enqueuer-dsn-file", dsn,
+	}, args...)...)
 }
 
 // link gives a user's first certificate its link back, as a backup that is restored does.
 func (s *site) link(user purge.UserID) {
 	s.t.Helper()
-	s.db.Exec(s.t, fmt.Sprintf("UPDATE %s.certificates_generatedcertificate SET download_uuid = '%s' WHERE user_id = %d AND verify_uuid = '%s'",
+	s.db.Exec(s.t, fmt.Sprintf("UPDATE %s.certificates_generatedcertificate SET download_uuid = '%s' WHERE user_id = %d "+
+		"AND verify_uuid = '%s'",
 		s.db.LMS, s.id(int(user)*10), user, s.id(1_000_000+int(user)*10)))
 }
 
@@ -58,7 +62,8 @@ func TestReviewedOrphansAreErasedWithEvidence(t *testing.T) {
 	s.put("cert/" + s.id(1_000_000+int(linked)*10+1) + "/again.html") // and this one is no longer old
 	code, out, said := s.command("inventory", "--erase-orphans", file, "--older-than", "1m")
 	for _, text := range []string{
-		"8 orphans: 5 with 9 objects", "2 left: a row of the LMS holds the id by now", "1 left: younger than --older-than 1m0s", "Nothing was done",
+		"8 orphans: 5 with 9 objects", "2 left: a row of the LMS holds the id by now",
+		"1 left: younger than --older-than 1m0s", "Nothing was done",
 	} {
 		if !strings.Contains(out, text) {
 			t.Errorf("the dry run: got exit code %d, %q and\n%s\nwithout %q", code, said, out, text)
@@ -67,22 +72,25 @@ func TestReviewedOrphansAreErasedWithEvidence(t *testing.T) {
 	if got := len(s.bucket.Objects("certs", "")); got != before+1 || code != cli.ExitNotDone {
 		t.Errorf("the dry run: got exit code %d and %d objects, want %d", code, got, before+1)
 	}
-	if code, _, said := s.command("inventory", "--erase-orphans", file, "--execute"); code != cli.ExitUsage || !strings.Contains(said, "--enqueuer-dsn-file") {
+	if code, _, said := s.command("inventory", "--erase-orphans", file, "--execute"); code != cli.ExitUsage ||
+		!strings.Contains(said, "--enqueuer-dsn-file") {
 		t.Errorf("without the enqueuer's account: got exit code %d and %q", code, said)
 	}
 
 	code, out, said = s.erase(file, "-o", "json")
 	var found orphansFound
 	must(t, json.Unmarshal([]byte(out), &found))
-	if code != cli.ExitNotDone || len(found.Requests) != 1 || !strings.Contains(said, "refused: not_orphan") || !strings.Contains(said, "9 objects erased") {
+	if code != cli.ExitNotDone || len(found.Requests) != 1 || !strings.Contains(said, "refused: not_orphan") ||
+		!strings.Contains(said, "9 objects erased") {
 		t.Errorf("got exit code %d, %s and %s", code, out, said)
 	}
 	if got := s.bucket.Objects("certs", "downloads/"+s.id(int(orphan)*10)); len(got) > 0 {
 		t.Errorf("an orphan is left: %v", got)
 	}
 	for prefix, want := range map[string]int{
-		"downloads/" + s.id(int(linked)*10): 1, "cert/" + s.id(1_000_000+int(linked)*10): 3, "cert/" + s.id(1_000_000+int(linked)*10+1): 4,
-		"downloads/" + s.id(int(live)*10): 1, "cert/" + s.id(1_000_000+int(live)*10): 3,
+		"downloads/" + s.id(int(linked)*10): 1, "cert/" + s.id(1_000_000+int(linked)*10): 3,
+		"cert/" + s.id(1_000_000+int(linked)*10+1): 4,
+		"downloads/" + s.id(int(live)*10):          1, "cert/" + s.id(1_000_000+int(live)*10): 3,
 	} {
 		if got := len(s.bucket.Objects("certs", prefix)); got != want {
 			t.Errorf("%s: got %d objects, want %d", prefix, got, want)
@@ -90,7 +98,8 @@ func TestReviewedOrphansAreErasedWithEvidence(t *testing.T) {
 	}
 	rows, err := s.store.Requests(t.Context(), found.Requests)
 	must(t, err)
-	if r := rows[0]; r.UserID != 0 || r.ObjectsErased != 9 || r.Source != purge.SourceOrphans || !strings.HasPrefix(r.RequestedBy, "orphans, ") ||
+	if r := rows[0]; r.UserID != 0 || r.ObjectsErased != 9 || r.Source != purge.SourceOrphans ||
+		!strings.HasPrefix(r.RequestedBy, "orphans, ") ||
 		r.IdempotencyKey != purge.OrphanKey(found.Fingerprint, 0) {
 		t.Errorf("got %+v", r)
 	}
@@ -102,7 +111,8 @@ func TestReviewedOrphansAreErasedWithEvidence(t *testing.T) {
 		outcomes[e.Outcome]++
 		return nil
 	}))
-	if outcomes[purge.Erased] != 9 || outcomes[purge.Referenced] != 2 || outcomes[purge.TooYoung] != 1 || len(outcomes) != 3 {
+	if outcomes[purge.Erased] != 9 || outcomes[purge.Referenced] != 2 || outcomes[purge.TooYoung] != 1 ||
+		len(outcomes) != 3 {
 		t.Errorf("got the evidence %v", outcomes)
 	}
 	if code, out, said := s.erase(file); code != cli.ExitNotDone || !strings.Contains(out, "5 empty") {

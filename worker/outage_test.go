@@ -42,9 +42,9 @@ func (s *stoppable) start() {
 
 func (s *stoppable) stop() { _ = s.server.Close() } // its connections are cut
 
-// TestEachOutageIsSaidEverywhere takes MySQL, Redis and Cloud Storage away one by one, and lets MySQL and Redis answer and refuse to
-// work. Readiness, overview, metrics and log must each say which it is, others must hear it from Redis, and users who come
-// meanwhile must be purged afterwards without a counted failure.
+// TestEachOutageIsSaidEverywhere takes MySQL, Redis and Cloud Storage away one by one, and lets MySQL and Redis answer
+// and refuse to work. Readiness, overview, metrics and log must each say which it is, others must hear it from Redis,
+// and users who come meanwhile must be purged afterwards without a counted failure.
 func TestEachOutageIsSaidEverywhere(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
@@ -75,7 +75,8 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		t.Helper()
 		sandboxtest.Eventually(t, "all is well", func() bool {
 			metrics := page("/metrics")
-			return page("/readyz") == "ok\n" && strings.Contains(page("/"), "No request is open.") && strings.Contains(metrics, "certpurge_ready 1\n") &&
+			return page("/readyz") == "ok\n" && strings.Contains(page("/"), "No request is open.") &&
+				strings.Contains(metrics, "certpurge_ready 1\n") &&
 				strings.Contains(metrics, "certpurge_ledger_up 1\n") && strings.Contains(metrics, "certpurge_queue_up 1\n")
 		})
 	}
@@ -104,12 +105,14 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		},
 		{
 			"Cloud Storage", bucket.stop, bucket.start,
-			`paused: reading the settings of bucket "certs": the connection failed`, `This process is not ready: paused: reading the settings of bucket`,
+			`paused: reading the settings of bucket "certs": the connection failed`,
+			`This process is not ready: paused: reading the settings of bucket`,
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
 			`msg="worker paused" error="reading the settings of bucket`, true, "reading the settings of bucket",
 		},
 		{
-			"a read-only server", func() { db.Exec(t, "SET GLOBAL read_only = 1") }, func() { db.Exec(t, "SET GLOBAL read_only = 0") },
+			"a read-only server", func() { db.Exec(t, "SET GLOBAL read_only = 1") },
+			func() { db.Exec(t, "SET GLOBAL read_only = 0") },
 			"mysql: MySQL is read-only", "This process is not ready: mysql: MySQL is read-only",
 			[]string{"certpurge_ready 0\n", "certpurge_ledger_up 1\n", "certpurge_queue_up 1\n"},
 			`msg="worker paused" error="MySQL is read-only`, false, "MySQL is read-only",
@@ -133,7 +136,10 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		var ready, overview, metrics string
 		missing := func() (all []string) {
 			ready, overview, metrics = page("/readyz"), strings.ReplaceAll(page("/"), "&#34;", `"`), page("/metrics")
-			for text, wants := range map[string][]string{ready: {tc.ready}, overview: {tc.overview}, metrics: tc.metrics, worker.log.String()[before:]: {tc.log}} {
+			for text, wants := range map[string][]string{
+				ready: {tc.ready}, overview: {tc.overview}, metrics: tc.metrics,
+				worker.log.String()[before:]: {tc.log},
+			} {
 				for _, want := range wants {
 					if !strings.Contains(text, want) {
 						all = append(all, want)
@@ -157,7 +163,8 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 			}
 			return len(left) == 0
 		})
-		if strings.Contains(metrics, "certpurge_ledger_requests{") != (tc.name != "MySQL") || strings.Contains(metrics, "certpurge_queue_tasks{") != (tc.name != "Redis") {
+		if strings.Contains(metrics, "certpurge_ledger_requests{") != (tc.name != "MySQL") ||
+			strings.Contains(metrics, "certpurge_queue_tasks{") != (tc.name != "Redis") {
 			t.Errorf("%s: the figures of what is away are shown, or others are not:\n%s", tc.name, metrics)
 		}
 		var ids []purge.RequestID
@@ -181,7 +188,8 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 	}
 }
 
-// TestAnIdleWorkerPausesSoon lets each of those who ask servers something find the trouble, while nothing else would for minutes.
+// TestAnIdleWorkerPausesSoon lets each of those who ask servers something find the trouble, while nothing else would
+// for minutes.
 func TestAnIdleWorkerPausesSoon(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -259,13 +267,15 @@ func TestIdleWorkerNoticesChangedSettings(t *testing.T) {
 	says("its end is noticed", "ok", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 0`)
 	set(func(b *gcstest.BucketConfig) { b.Versioning = true })
 	says("versioning is noticed", "ok", `certpurge_bucket_versioning{bucket="certs"} 1`)
-	if log := worker.log.String(); !strings.Contains(log, `level=WARN msg="the settings of a bucket have changed" bucket=certs versioning=true`) || strings.Count(log, "msg=bucket ") != 1 {
+	if log := worker.log.String(); !strings.Contains(log,
+		`level=WARN msg="the settings of a bucket have changed" bucket=certs versioning=true`) ||
+		strings.Count(log, "msg=bucket ") != 1 {
 		t.Error("the log does not warn of the change, or repeats what it has said")
 	}
 }
 
-// TestSilentCloudStoragePausesTheWorker has tasks at hand when no answer comes any more: those that meet it count a failure, and the
-// others wait.
+// TestSilentCloudStoragePausesTheWorker has tasks at hand when no answer comes any more: those that meet it count a
+// failure, and the others wait.
 func TestSilentCloudStoragePausesTheWorker(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -282,7 +292,8 @@ func TestSilentCloudStoragePausesTheWorker(t *testing.T) {
 	s.await(purge.Done, s.enqueue(users[0])...)
 	bucket.stop()
 	ids := s.enqueue(users...)
-	sandboxtest.Eventually(t, "the worker pauses", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
+	sandboxtest.Eventually(t, "the worker pauses",
+		func() bool { return strings.Contains(worker.log.String(), "worker paused") })
 	bucket.start()
 	failures := 0
 	for _, r := range s.await(purge.Done, ids...) {

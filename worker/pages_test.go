@@ -21,7 +21,8 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 		}
 		pages = append(pages, some...)
 	}
-	if found := sandboxtest.CheckCommands(t, func() *cobra.Command { return newCommand(cli.Streams{}) }, pages...); found < 4 {
+	if found := sandboxtest.CheckCommands(t, func() *cobra.Command { return newCommand(cli.Streams{}) },
+		pages...); found < 4 {
 		t.Errorf("got %d commands", found)
 	}
 }

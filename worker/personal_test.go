@@ -16,11 +16,13 @@ func TestTheLedgerHoldsNothingPersonal(t *testing.T) {
 	s.start()
 	url, stop := s.serve()
 	defer stop()
-	if status, answer, err := post(t.Context(), url+"/api/v1/retire_user", `{"username": "learner1"}`, ""); err != nil || status != 204 {
+	if status, answer, err := post(t.Context(), url+"/api/v1/retire_user", `{"username": "learner1"}`, ""); err != nil ||
+		status != 204 {
 		t.Fatalf("got %d %s, %v", status, answer, err)
 	}
 	s.await(purge.Done, s.enqueue(user)...)
-	rows, err := s.db.Root.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE table_schema = ?", s.db.Ledger)
+	rows, err := s.db.Root.QueryContext(t.Context(), "SELECT table_name FROM information_schema.tables WHERE "+
+		"table_schema = ?", s.db.Ledger)
 	if err != nil {
 		t.Fatal(err)
 	}

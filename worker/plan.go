@@ -42,9 +42,11 @@ The code is 0 if every user would be done with nothing missing, 3 if not, 2 if t
 			return plan(cmd.Context(), s, *path, args, o)
 		},
 	}
-	cmd.Flags().StringSliceVar(&o.certificates, "certificate", nil, "plan the purge of this certificate `ID` only; may be repeated")
+	cmd.Flags().StringSliceVar(&o.certificates, "certificate", nil,
+		"plan the purge of this certificate `ID` only; may be repeated")
 	cmd.Flags().BoolVar(&o.acceptMissing, "accept-missing", false, "as if an operator had accepted that files are missing")
-	cmd.Flags().BoolVar(&o.acceptShared, "accept-shared", false, "as if an operator had accepted that a directory is another user's, too")
+	cmd.Flags().BoolVar(&o.acceptShared, "accept-shared", false,
+		"as if an operator had accepted that a directory is another user's, too")
 	o.format = cli.FormatFlag(cmd)
 	return cmd
 }
@@ -147,13 +149,15 @@ func plan(ctx context.Context, s cli.Streams, path string, args []string, o plan
 	case len(unknown) > 0:
 		return cli.Usage("the LMS has no user %s (expected the numeric id, auth_user.id)", strings.Join(unknown, ", "))
 	case notDone > 0:
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d would not be done, or with files missing", notDone, len(scopes))}
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d would not be done, or with files missing", notDone,
+			len(scopes))}
 	default:
 		return nil
 	}
 }
 
-// parseScopes reads user ids or the ids of certificates, whose users are not known yet: 0, or the only one that is given.
+// parseScopes reads user ids or the ids of certificates, whose users are not known yet: 0, or the only one that is
+// given.
 func parseScopes(users, certificates []string) ([]purge.Task, error) {
 	var scopes []purge.Task
 	for _, text := range users {
@@ -211,7 +215,10 @@ func (r *reading) ownersOf(ctx context.Context, scopes []purge.Task) ([]purge.Ta
 
 func (r *reading) plan(ctx context.Context, task purge.Task, o planOptions) (planned, error) {
 	attempt := purge.Attempt{Task: task, Number: 1, State: purge.Running, OpenedAt: time.Now()}
-	requests, err := r.store.RequestsAfter(ctx, mysql.Filter{User: task.User, States: []purge.State{purge.Queued, purge.Running}}, 0, 1000)
+	requests, err := r.store.RequestsAfter(ctx, mysql.Filter{
+		User:   task.User,
+		States: []purge.State{purge.Queued, purge.Running},
+	}, 0, 1000)
 	if err != nil {
 		return planned{}, err
 	}
@@ -307,8 +314,9 @@ func newPlanned(p purge.Preview, open *mysql.Request) planned {
 			names = append(names, url(d))
 		}
 		all.References = append(all.References, plannedReference{
-			CertificateID: r.CertificateID, Table: r.Table, RowID: r.RowID, Locations: append([]string{}, r.Locations...), External: r.External,
-			Cleared: r.Cleared, Kept: r.Kept, Directories: names,
+			CertificateID: r.CertificateID, Table: r.Table, RowID: r.RowID, Locations: append([]string{}, r.Locations...),
+			External: r.External,
+			Cleared:  r.Cleared, Kept: r.Kept, Directories: names,
 		})
 		if r.Cleared {
 			all.Cleared++
@@ -318,7 +326,8 @@ func newPlanned(p purge.Preview, open *mysql.Request) planned {
 	}
 	for _, d := range p.Directories {
 		dir := plannedDirectory{
-			Bucket: d.Bucket, Directory: d.Prefix, Kind: d.Kind, CertificateID: d.Certificate, EmptiedBefore: d.Emptied, Outcome: d.Outcome,
+			Bucket: d.Bucket, Directory: d.Prefix, Kind: d.Kind, CertificateID: d.Certificate, EmptiedBefore: d.Emptied,
+			Outcome:    d.Outcome,
 			AcceptedBy: d.AcceptedBy, Problem: d.Problem, Objects: []plannedObject{},
 		}
 		for _, o := range d.Objects {
@@ -378,7 +387,8 @@ func (p planned) print(w io.Writer) {
 	}
 	if len(p.References) > 0 {
 		cli.Printf(w, "  %s erased (%s), %s kept; %s cleared, %d kept\n", count(p.ObjectsErased, "object"),
-			humanize.IBytes(uint64(p.BytesErased)), count(p.ObjectsKept, "object"), count(p.Cleared, "link"), p.Kept) //nolint:gosec // a sum of sizes
+			humanize.IBytes(uint64(p.BytesErased)), count(p.ObjectsKept, "object"), count(p.Cleared, "link"),
+			p.Kept) //nolint:gosec // a sum of sizes
 	}
 	var certificates []purge.CertificateID
 	for _, r := range p.References {

@@ -51,8 +51,8 @@ func (p planned) foreseen() foreseen {
 	return f
 }
 
-// TestPlanForeseesWhatThePurgeDoes plans all users of the demo's site, purges them, and compares each plan with the evidence,
-// object by object. Planning changes nothing: neither a statement nor a request that writes was sent.
+// TestPlanForeseesWhatThePurgeDoes plans all users of the demo's site, purges them, and compares each plan with the
+// evidence, object by object. Planning changes nothing: neither a statement nor a request that writes was sent.
 func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -90,7 +90,8 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 		t.Errorf("planning wrote: %v", cmp.Diff(statements, again))
 	}
 	calls := env.Storage.Stats()
-	if calls.Requests()-before.Requests() != calls.Lists-before.Lists+calls.BucketGets-before.BucketGets+calls.PermissionTests-before.PermissionTests {
+	if calls.Requests()-before.Requests() != calls.Lists-before.Lists+calls.BucketGets-before.BucketGets+
+		calls.PermissionTests-before.PermissionTests {
 		t.Errorf("planning asked the bucket for more than listings and settings: %+v, before %+v", calls, before)
 	}
 	plans := map[purge.UserID]foreseen{}
@@ -107,11 +108,15 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	rdb, err := queue.NewRedis(env.RedisURL)
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
-	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
+	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb,
+		queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
 	for part := range slices.Chunk(users, 500) {
 		var all []purge.Submission
 		for _, id := range part {
-			all = append(all, purge.Submission{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
+			all = append(all, purge.Submission{
+				User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)),
+				Source: purge.SourceCLI,
+			})
 		}
 		_, err := intake.Accept(ctx, all)
 		must(t, err)
@@ -121,7 +126,10 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 		must(t, store.EachRequest(ctx, mysql.Filter{}, func(page []mysql.Request) error {
 			for _, r := range page {
 				if r.State.Ended() || r.Reason == purge.ReasonRetained && r.State == purge.Queued {
-					ended[r.UserID] = foreseen{State: r.State, Reason: r.Reason, Cleared: r.ReferencesCleared, Objects: map[objectKey]purge.Outcome{}}
+					ended[r.UserID] = foreseen{
+						State: r.State, Reason: r.Reason, Cleared: r.ReferencesCleared,
+						Objects: map[objectKey]purge.Outcome{},
+					}
 				}
 			}
 			return nil
@@ -151,7 +159,8 @@ func written(t *testing.T, env *demo.Environment) map[string]string {
 	t.Helper()
 	counted := map[string]string{}
 	rows, err := env.Root.QueryContext(t.Context(), "SHOW GLOBAL STATUS WHERE Variable_name IN"+
-		" ('Com_insert', 'Com_insert_select', 'Com_update', 'Com_update_multi', 'Com_delete', 'Com_replace', 'Com_begin', 'Com_commit', 'Com_lock_tables')")
+		" ('Com_insert', 'Com_insert_select', 'Com_update', 'Com_update_multi', 'Com_delete', 'Com_replace', 'Com_begin', "+
+		"'Com_commit', 'Com_lock_tables')")
 	must(t, err)
 	defer rows.Close()
 	for rows.Next() {

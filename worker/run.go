@@ -40,7 +40,9 @@ type worker struct {
 }
 
 // run opens everything, serves until ctx ends, and closes everything.
-func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) (err error) {
+func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string,
+	log *slog.Logger,
+) (err error) {
 	w := &worker{checker: checker{cfg: cfg, locations: locations}, log: log, suspect: make(chan struct{}, 1)}
 	w.misses.Doubt = w.doubt
 	if w.registry, err = telemetry.NewRegistry(); err != nil {
@@ -81,7 +83,10 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 
 	w.health = telemetry.NewHealth(
 		telemetry.Check{Name: "mysql", Ask: w.doubting(w.store.Check)},
-		telemetry.Check{Name: "redis", Ask: w.doubting(func(ctx context.Context) error { return queue.CheckPull(ctx, w.redis) })},
+		telemetry.Check{Name: "redis", Ask: w.doubting(func(ctx context.Context) error {
+			return queue.CheckPull(ctx,
+				w.redis)
+		})},
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -108,7 +113,10 @@ func newLocations(all []config.Location) []purge.Location {
 		locations[i] = purge.Location{
 			Name: l.Name, Bucket: l.Bucket, ObjectPrefix: l.ObjectPrefix, DownloadsDir: l.DownloadsDir, VerifyDir: l.VerifyDir,
 			URLPrefixes: l.URLPrefixes, Signed: l.Signed,
-			AllowEmpty: map[purge.Kind]bool{purge.Downloads: empty(purge.Downloads), purge.Verification: empty(purge.Verification)},
+			AllowEmpty: map[purge.Kind]bool{
+				purge.Downloads:    empty(purge.Downloads),
+				purge.Verification: empty(purge.Verification),
+			},
 			AcceptMissing: map[purge.Kind]bool{
 				purge.Downloads: accepts(l.MissingFiles.Downloads), purge.Verification: accepts(l.MissingFiles.Verification),
 			},
@@ -128,8 +136,9 @@ func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string
 		}
 	}
 	return gcs.Config{
-		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile, CredentialsVariable: credentials,
-		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
+		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile,
+		CredentialsVariable: credentials,
+		AcceptSoftDelete:    cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
 		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge,
 		MaxGenerations: cfg.GCS.MaxGenerations, MaxListing: int64(cfg.GCS.MaxListingBytes), Endpoint: cfg.GCS.Endpoint,
 		Anonymous: cfg.GCS.Anonymous, AllowEmulator: cfg.GCS.AllowEmulator, EmulatorHost: emulator,

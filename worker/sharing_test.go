@@ -11,8 +11,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestTheWorkersPasswordCostsNoOtherUserAFile holds the worker's password and points a retiring user's rows at the directories
-// of a learner who is not retiring, whose own rows it empties first.
+// TestTheWorkersPasswordCostsNoOtherUserAFile holds the worker's password and points a retiring user's rows at the
+// directories of a learner who is not retiring, whose own rows it empties first.
 func TestTheWorkersPasswordCostsNoOtherUserAFile(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -34,7 +34,8 @@ func TestTheWorkersPasswordCostsNoOtherUserAFile(t *testing.T) {
 	defer thief.Close()
 	table := s.db.LMS + ".certificates_generatedcertificate"
 	for _, statement := range []string{
-		"UPDATE " + table + " mine JOIN " + table + " theirs ON theirs.user_id = " + sqlID(victim) + " AND mine.user_id = " + sqlID(retiring) +
+		"UPDATE " + table + " mine JOIN " + table + " theirs ON theirs.user_id = " + sqlID(victim) + " AND mine.user_id = " +
+			sqlID(retiring) +
 			" SET mine.download_uuid = theirs.download_uuid, mine.download_url = theirs.download_url",
 		"UPDATE " + table + " SET download_uuid = '', download_url = '' WHERE user_id = " + sqlID(victim),
 	} {
@@ -43,14 +44,16 @@ func TestTheWorkersPasswordCostsNoOtherUserAFile(t *testing.T) {
 		}
 	}
 	for _, statement := range []string{
-		"DELETE FROM directory_owners", "UPDATE directory_owners SET user_id = 1", "UPDATE requests SET accept_shared_by = 'x'",
+		"DELETE FROM directory_owners", "UPDATE directory_owners SET user_id = 1",
+		"UPDATE requests SET accept_shared_by = 'x'",
 	} {
 		if _, err := thief.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "denied") {
 			t.Errorf("%s: got %v, want it denied", statement, err)
 		}
 	}
 	got := s.await(purge.Failed, s.enqueue(retiring)...)[0]
-	if got.Reason != purge.ReasonShared || got.ReferencesCleared != 0 || !strings.Contains(got.Detail, "user "+sqlID(victim)) {
+	if got.Reason != purge.ReasonShared || got.ReferencesCleared != 0 ||
+		!strings.Contains(got.Detail, "user "+sqlID(victim)) {
 		t.Errorf("got %+v, want failed: shared_directory", got)
 	}
 	if left := s.stored(victim); left != theirs {
@@ -64,7 +67,10 @@ func sqlID(user purge.UserID) string { return purge.DefaultKey(user)[len("user:"
 func (s *site) stored(user purge.UserID) int {
 	n := 0
 	for i := range 2 {
-		for _, prefix := range []string{"downloads/" + s.id(int(user)*10+i) + "/", "cert/" + s.id(1_000_000+int(user)*10+i) + "/"} {
+		for _, prefix := range []string{
+			"downloads/" + s.id(int(user)*10+i) + "/",
+			"cert/" + s.id(1_000_000+int(user)*10+i) + "/",
+		} {
 			n += len(s.bucket.Objects("certs", prefix))
 		}
 	}
@@ -101,8 +107,8 @@ func TestAWorkerReadsWhoseDirectoriesThereAreFirst(t *testing.T) {
 	s.checkErased(user)
 }
 
-// TestADirectoryOfAnotherUserIsKept lets the first of a retiring user's two rows name a directory of a learner who is not
-// retiring, in each way in which the learner's own rows can hold its id. The second row is the user's own.
+// TestADirectoryOfAnotherUserIsKept lets the first of a retiring user's two rows name a directory of a learner who is
+// not retiring, in each way in which the learner's own rows can hold its id. The second row is the user's own.
 func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -119,19 +125,24 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 	// set writes the first row of a user.
 	set := func(user purge.UserID, download, verify string) {
 		t.Helper()
-		s.db.Exec(t, "UPDATE "+table+" SET download_uuid = ?, verify_uuid = ?, download_url = '' WHERE user_id = ? ORDER BY id LIMIT 1", download, verify, user)
+		s.db.Exec(t, "UPDATE "+table+" SET download_uuid = ?, verify_uuid = ?, download_url = '' WHERE user_id = ? ORDER "+
+			"BY id LIMIT 1", download, verify, user)
 	}
 	type pair struct{ retiring, learner purge.UserID }
 	pairs := map[string]pair{}
 	for _, name := range []string{
-		"the download id", "of an emptied row", "the verification id", "the download id as the verification id", "the verification id as the download id",
+		"the download id", "of an emptied row", "the verification id", "the download id as the verification id",
+		"the verification id as the download id",
 		"of a row of the history", "of a row that was made anew",
 	} {
 		pairs[name] = pair{s.addUser(), learner()}
 	}
 	past := pairs["of a row of the history"].learner
 	s.db.Exec(t, "DELETE FROM "+table+" WHERE user_id = ?", past)
-	s.db.AddHistory(t, sandboxtest.HistoryRow{CertificateID: 1_000_000, Certificate: sandboxtest.Certificate{UserID: int(past), DownloadUUID: download(past)}})
+	s.db.AddHistory(t, sandboxtest.HistoryRow{
+		CertificateID: 1_000_000,
+		Certificate:   sandboxtest.Certificate{UserID: int(past), DownloadUUID: download(past)},
+	})
 	both, accepted := pair{s.addUser(), s.addUser()}, pair{s.addUser(), learner()}
 	set(both.retiring, download(both.learner), verify(both.retiring))
 	own := s.addUser()
@@ -144,7 +155,8 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 	anew := pairs["of a row that was made anew"].learner
 	newID := s.id(9_000_000)
 	set(anew, newID, s.id(9_000_001))
-	if _, err := s.bucket.Put("certs", "downloads/"+newID+"/Certificate.pdf", []byte("personal"), gcstest.ObjectOptions{}); err != nil {
+	if _, err := s.bucket.Put("certs", "downloads/"+newID+"/Certificate.pdf", []byte("personal"),
+		gcstest.ObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	sandboxtest.Eventually(t, "all rows have been read again", func() bool { // by whoever leads
@@ -174,7 +186,8 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 
 	for name, p := range pairs {
 		got := s.await(purge.Failed, s.enqueue(p.retiring)...)[0]
-		if got.Reason != purge.ReasonShared || got.ObjectsErased != 4 || got.ReferencesCleared != 1 || !strings.Contains(got.Detail, "of user "+sqlID(p.retiring)+" ") ||
+		if got.Reason != purge.ReasonShared || got.ObjectsErased != 4 || got.ReferencesCleared != 1 ||
+			!strings.Contains(got.Detail, "of user "+sqlID(p.retiring)+" ") ||
 			!strings.Contains(got.Detail, "user "+sqlID(p.learner)+" ") {
 			t.Errorf("%s: got %+v, want failed: shared_directory with one certificate erased, and both users named", name, got)
 		}
@@ -200,14 +213,16 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 		t.Errorf("accepted: got %+v, and %d files of the other user left; want the one PDF erased", got, left)
 	}
 	accepters := map[string]string{}
-	err := s.store.EachEvidence(t.Context(), mysql.EvidenceFilter{User: accepted.retiring}, func(e mysql.EvidenceRecord) error {
-		if e.Kind == "object" {
-			accepters[e.Name] = e.AcceptedBy
-		}
-		return nil
-	})
+	err := s.store.EachEvidence(t.Context(), mysql.EvidenceFilter{User: accepted.retiring},
+		func(e mysql.EvidenceRecord) error {
+			if e.Kind == "object" {
+				accepters[e.Name] = e.AcceptedBy
+			}
+			return nil
+		})
 	second := "downloads/" + s.id(int(accepted.retiring)*10+1) + "/Certificate.pdf"
-	if by := accepters["downloads/"+download(accepted.learner)+"/Certificate.pdf"]; err != nil || by != "alice@ops" || accepters[second] != "" {
+	if by := accepters["downloads/"+download(accepted.learner)+"/Certificate.pdf"]; err != nil || by != "alice@ops" ||
+		accepters[second] != "" {
 		t.Errorf("got %v, %v; want the evidence to say who accepted, of that directory only", accepters, err)
 	}
 }
@@ -219,13 +234,15 @@ func TestASiteThatSharesDirectories(t *testing.T) {
 	s.cfg.SharedDirectories = "accept"
 	retiring, other := s.addUser(), s.addUser()
 	table := s.db.LMS + ".certificates_generatedcertificate"
-	s.db.Exec(t, "UPDATE "+table+" SET download_uuid = ?, download_url = '' WHERE user_id = ? ORDER BY id LIMIT 1", s.id(int(other)*10), retiring)
+	s.db.Exec(t, "UPDATE "+table+" SET download_uuid = ?, download_url = '' WHERE user_id = ? ORDER BY id LIMIT 1",
+		s.id(int(other)*10), retiring)
 	s.start()
 	if got := s.await(purge.Done, s.enqueue(retiring)...)[0]; got.ReferencesCleared != 2 || s.stored(other) != 7 {
 		t.Errorf("got %+v, and %d files of the other user left; want the shared one erased", got, s.stored(other))
 	}
 	var walks int
-	if err := s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+s.db.Ledger+".owner_walks").Scan(&walks); err != nil || walks != 0 {
+	if err := s.db.Root.QueryRowContext(t.Context(),
+		"SELECT COUNT(*) FROM "+s.db.Ledger+".owner_walks").Scan(&walks); err != nil || walks != 0 {
 		t.Errorf("got %d walks, %v; want none", walks, err)
 	}
 }

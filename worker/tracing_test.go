@@ -63,10 +63,14 @@ func (c *traces) tree(out *strings.Builder, parent, indent string) {
 			children = append(children, span)
 		}
 	}
-	slices.SortFunc(children, func(a, b *otlp.Span) int { return cmp.Compare(a.GetStartTimeUnixNano(), b.GetStartTimeUnixNano()) })
+	slices.SortFunc(children, func(a, b *otlp.Span) int {
+		return cmp.Compare(a.GetStartTimeUnixNano(),
+			b.GetStartTimeUnixNano())
+	})
 	for _, span := range children {
 		took := time.Duration(span.GetEndTimeUnixNano() - span.GetStartTimeUnixNano()) //nolint:gosec // short
-		fmt.Fprintf(out, "%s%s %v (%s)\n", indent, span.GetName(), took.Round(10*time.Microsecond), strings.TrimPrefix(c.of[string(span.GetSpanId())], "certpurge-"))
+		fmt.Fprintf(out, "%s%s %v (%s)\n", indent, span.GetName(), took.Round(10*time.Microsecond),
+			strings.TrimPrefix(c.of[string(span.GetSpanId())], "certpurge-"))
 		c.tree(out, string(span.GetSpanId()), indent+"  ")
 	}
 }
@@ -79,7 +83,8 @@ func (s *site) serve(environ ...string) (url string, stop func()) {
 	enqueuer, _ := sandboxtest.Binaries(s.t)
 	sum := sha256.Sum256([]byte(someToken))
 	file := filepath.Join(s.t.TempDir(), "enqueuer.yaml")
-	content := fmt.Sprintf("serve: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"\"}\ntokens:\n  - {name: test, sha256: %s, rights: [enqueue, read], rate: 10000, burst: 100000}\n", hex.EncodeToString(sum[:]))
+	content := fmt.Sprintf("serve: {listen: \"127.0.0.1:0\"}\nadmin: {listen: \"\"}\ntokens:\n  - {name: test, sha256: "+
+		"%s, rights: [enqueue, read], rate: 10000, burst: 100000}\n", hex.EncodeToString(sum[:]))
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -87,7 +92,8 @@ func (s *site) serve(environ ...string) (url string, stop func()) {
 	cmd := exec.CommandContext(s.t.Context(), enqueuer, "--config", file, "serve") //nolint:gosec // our own binary
 	cmd.Stderr = said
 	cmd.Env = append([]string{
-		"CERTPURGE_MYSQL_DSN=" + s.db.LedgerDSN(s.accounts.Enqueuer), "CERTPURGE_LMS_DATABASE=" + s.cfg.LMS.Database, "CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(),
+		"CERTPURGE_MYSQL_DSN=" + s.db.LedgerDSN(s.accounts.Enqueuer), "CERTPURGE_LMS_DATABASE=" + s.cfg.LMS.Database,
+		"CERTPURGE_REDIS_URL=" + s.cfg.Redis.URL.Reveal(),
 	}, environ...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -122,7 +128,8 @@ func TestATraceLeadsFromTheDriverToTheBucket(t *testing.T) {
 	url, stop := s.serve("CERTPURGE_TRACING_ENDPOINT="+s.cfg.Tracing.Endpoint, "CERTPURGE_TRACING_SAMPLE_RATIO=0")
 	defer stop()
 	const trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/v1/retire_user", strings.NewReader(fmt.Sprintf(`{"lms_user_id": %d}`, user)))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/api/v1/retire_user",
+		strings.NewReader(fmt.Sprintf(`{"lms_user_id": %d}`, user)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +161,10 @@ func TestATraceLeadsFromTheDriverToTheBucket(t *testing.T) {
 	got.tree(&tree, string(parent), "")
 	t.Logf("the trace:\n%s", tree.String())
 	for name, want := range map[string]int{
-		"POST /api/v1/retire_user": 1, "  accept": 1, "    mysql accept": 1, "    redis enqueue": 1, "    purge": 1, "      mysql begin": 1,
-		"      mysql user": 1, "      mysql intend": 1, "      mysql record": 1, "      list": 8, "        gcs list": 8, "      delete": 8, "        gcs delete": 8,
+		"POST /api/v1/retire_user": 1, "  accept": 1, "    mysql accept": 1, "    redis enqueue": 1, "    purge": 1,
+		"      mysql begin": 1,
+		"      mysql user":  1, "      mysql intend": 1, "      mysql record": 1, "      list": 8, "        gcs list": 8,
+		"      delete": 8, "        gcs delete": 8,
 	} {
 		if n := len(regexp.MustCompile(`(?m)^`+name+` [0-9.]+[mµ]?s \(`).FindAllString(tree.String(), -1)); n != want {
 			t.Errorf("got %d times %q, want %d", n, name, want)
@@ -166,7 +175,10 @@ func TestATraceLeadsFromTheDriverToTheBucket(t *testing.T) {
 			t.Errorf("span %s belongs to another trace", span.GetName())
 		}
 		text := span.String()
-		for _, secret := range []string{"learner", "Certificate", "downloads/", "certs", "127.0.0.1", s.id(int(user) * 10), fmt.Sprintf("int_value:%d ", 1_000_000+user)} {
+		for _, secret := range []string{
+			"learner", "Certificate", "downloads/", "certs", "127.0.0.1", s.id(int(user) * 10),
+			fmt.Sprintf("int_value:%d ", 1_000_000+user),
+		} {
 			if strings.Contains(text, secret) {
 				t.Errorf("span %s holds %q: %s", span.GetName(), secret, text)
 			}

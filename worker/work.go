@@ -15,8 +15,8 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very start
-// is returned; one that comes later pauses the worker, so that no user fails for it.
+// work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very
+// start is returned; one that comes later pauses the worker, so that no user fails for it.
 func (w *worker) work(ctx context.Context) error {
 	handler := w.newHandler()
 	for first := true; ; first = false {
@@ -71,7 +71,8 @@ func (w *worker) checkAll(ctx context.Context, again bool) error {
 	return w.misses.Check(ctx, w.store.ErasedBelow)
 }
 
-// How often new rows of the LMS are read into the table of owners, and how often all of them, for those that were changed.
+// How often new rows of the LMS are read into the table of owners, and how often all of them, for those that were
+// changed.
 const (
 	ownersEvery = 30 * time.Second
 	ownersAgain = 24 * time.Hour
@@ -83,7 +84,8 @@ func (w *worker) sayWalk(walk mysql.Walk) {
 		return // of a small site, nothing
 	}
 	w.said.walked = walk.Rows
-	text := fmt.Sprintf("starting: the directories of all users are being read for the first time, %d %% are done", walk.Share)
+	text := fmt.Sprintf("starting: the directories of all users are being read for the first time, %d %% are done",
+		walk.Share)
 	w.health.NotReady(text)
 	w.present.Set(queue.Paused, text)
 	w.log.Info("reading whose directories there are", slog.Int64("rows", walk.Rows), slog.Int("percent", walk.Share))
@@ -114,7 +116,8 @@ func (w *worker) sayWarning(ctx context.Context, name string, warning warning) {
 	}
 }
 
-// saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is worth.
+// saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is
+// worth.
 func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
 	if slices.Equal(settings, w.said.settings) {
 		return
@@ -137,10 +140,10 @@ func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
 	w.said.settings = settings
 }
 
-// watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true. Until
-// then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does not answer.
-// Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nobody else would notice
-// while there is no work.
+// watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true.
+// Until then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does
+// not answer. Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nobody else
+// would notice while there is no work.
 func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 	ticker := time.NewTicker(w.cfg.GCS.AttributesMaxAge)
 	defer ticker.Stop()

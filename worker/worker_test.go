@@ -55,9 +55,12 @@ func newSite(t *testing.T) *site {
 func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	t.Helper()
 	s := &site{t: t, db: db, cfg: config.DefaultWorker()}
-	s.bucket = gcstest.New(gcstest.WithClock(func() time.Time { return time.Now().Add(-time.Duration(s.age.Load()) * time.Second) }))
+	s.bucket = gcstest.New(gcstest.WithClock(func() time.Time {
+		return time.Now().Add(-time.Duration(s.age.Load()) * time.Second)
+	}))
 	s.bucket.CreateBucket("certs", gcstest.BucketConfig{})
-	s.bucket.Deny("certs", "storage.objects.get", "storage.objects.create") // as docs/security.md says, three rights are enough
+	// as docs/security.md says, three rights are enough
+	s.bucket.Deny("certs", "storage.objects.get", "storage.objects.create")
 	base, stop, err := s.bucket.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +84,10 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 		t.Fatal(err)
 	}
 	s.accounts = db.Grant(t)
-	for role, account := range map[mysql.Role]lms.Account{mysql.RoleWorker: s.accounts.Worker, mysql.RoleEnqueuer: s.accounts.Enqueuer} {
+	for role, account := range map[mysql.Role]lms.Account{
+		mysql.RoleWorker:   s.accounts.Worker,
+		mysql.RoleEnqueuer: s.accounts.Enqueuer,
+	} {
 		if err := s.store.Grant(t.Context(), role, account.String()); err != nil {
 			t.Fatal(err)
 		}
@@ -112,10 +118,15 @@ func (s *site) addUser() purge.UserID {
 	for n := range 2 {
 		download, verify := s.id(user*10+n), s.id(1_000_000+user*10+n)
 		s.db.AddCertificate(s.t, sandboxtest.Certificate{
-			UserID: user, DownloadUUID: download, VerifyUUID: verify, DownloadURL: "https://storage.googleapis.com/certs/downloads/" + download + "/Certificate.pdf",
+			UserID: user, DownloadUUID: download, VerifyUUID: verify,
+			DownloadURL: "https://storage.googleapis.com/certs/downloads/" + download + "/Certificate.pdf",
 		})
-		for _, name := range []string{"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html", "cert/" + verify + "/verify.html"} {
-			if _, err := s.bucket.Put("certs", name, []byte("personal"), gcstest.ObjectOptions{CacheControl: cached}); err != nil {
+		for _, name := range []string{
+			"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig",
+			"cert/" + verify + "/valid.html", "cert/" + verify + "/verify.html",
+		} {
+			if _, err := s.bucket.Put("certs", name, []byte("personal"),
+				gcstest.ObjectOptions{CacheControl: cached}); err != nil {
 				s.t.Fatal(err)
 			}
 		}
@@ -140,7 +151,8 @@ func (s *site) accept(all ...purge.Submission) []purge.RequestID {
 		s.t.Fatal(err)
 	}
 	defer rdb.Close()
-	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: s.retention})}
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb,
+		queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: s.retention})}
 	for i := range all {
 		all[i].Key, all[i].Source = purge.DefaultKey(all[i].User), purge.SourceCLI
 	}
@@ -224,7 +236,8 @@ func (s *site) checkErased(users ...purge.UserID) {
 			s.t.Errorf("user %d: got %v, %v; want no reference", u, got.References, err)
 		}
 		for n := range 2 {
-			for _, o := range slices.Concat(s.bucket.Objects("certs", "downloads/"+s.id(int(u)*10+n)), s.bucket.Objects("certs", "cert/"+s.id(1_000_000+int(u)*10+n))) {
+			for _, o := range slices.Concat(s.bucket.Objects("certs", "downloads/"+s.id(int(u)*10+n)),
+				s.bucket.Objects("certs", "cert/"+s.id(1_000_000+int(u)*10+n))) {
 				s.t.Errorf("user %d: %s is left", u, o.Name)
 			}
 		}
@@ -240,13 +253,15 @@ func TestWorkerPurgesRetiringUsers(t *testing.T) {
 	}
 	bystander := purge.UserID(s.db.AddUser(t, "bystander"))
 	s.db.AddCertificate(t, sandboxtest.Certificate{UserID: int(bystander), DownloadUUID: s.id(77), VerifyUUID: s.id(78)})
-	if _, err := s.bucket.Put("certs", "downloads/"+s.id(77)+"/Certificate.pdf", nil, gcstest.ObjectOptions{}); err != nil {
+	if _, err := s.bucket.Put("certs", "downloads/"+s.id(77)+"/Certificate.pdf", nil,
+		gcstest.ObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	worker := s.start()
 	other := s.start() // two workers share the queue
 	for _, r := range s.await(purge.Done, s.enqueue(users...)...) {
-		if r.ObjectsErased != 8 || r.ReferencesCleared != 2 || r.Certificates != 2 || r.Attempts != 1 || r.Reason != "" || r.FinishedAt == nil {
+		if r.ObjectsErased != 8 || r.ReferencesCleared != 2 || r.Certificates != 2 || r.Attempts != 1 || r.Reason != "" ||
+			r.FinishedAt == nil {
 			t.Errorf("got %+v", r)
 		}
 	}
@@ -294,7 +309,8 @@ func TestWorkerPausesWhileTheBucketIsWrong(t *testing.T) {
 	ids := s.enqueue(later...)
 	sandboxtest.Eventually(t, "the worker is paused and unready", func() bool {
 		status, why := worker.health()
-		return status == http.StatusServiceUnavailable && strings.Contains(why, `"certs"`) && strings.Contains(worker.log.String(), "worker paused")
+		return status == http.StatusServiceUnavailable && strings.Contains(why, `"certs"`) &&
+			strings.Contains(worker.log.String(), "worker paused")
 	})
 	rows, err := s.store.Requests(t.Context(), ids)
 	if err != nil {
@@ -328,7 +344,8 @@ func TestWorkerPausesWithoutPermission(t *testing.T) {
 	sandboxtest.Eventually(t, "it is ready", func() bool { status, _ := worker.health(); return status == http.StatusOK })
 	s.bucket.Deny("certs", "storage.objects.delete")
 	ids := s.enqueue(users...)
-	sandboxtest.Eventually(t, "the worker is paused", func() bool { return strings.Contains(worker.log.String(), "worker paused") })
+	sandboxtest.Eventually(t, "the worker is paused",
+		func() bool { return strings.Contains(worker.log.String(), "worker paused") })
 	rows, err := s.store.Requests(t.Context(), ids)
 	if err != nil {
 		t.Fatal(err)
@@ -359,7 +376,10 @@ func TestWorkerSlowsDownWhenAskedTo(t *testing.T) {
 	s := newSite(t)
 	s.cfg.GCS.DeleteRate = config.Rate{Start: 800, Ceiling: 800}
 	users := []purge.UserID{s.addUser(), s.addUser()}
-	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Status: http.StatusTooManyRequests, RetryAfter: time.Second, Count: 3})
+	s.bucket.SetFaults(1, gcstest.Fault{
+		Op: gcstest.OpDelete, Status: http.StatusTooManyRequests, RetryAfter: time.Second,
+		Count: 3,
+	})
 	worker := s.start()
 	for _, r := range s.await(purge.Done, s.enqueue(users...)...) {
 		if r.Failures != 0 || r.ObjectsErased != 8 {
@@ -367,7 +387,8 @@ func TestWorkerSlowsDownWhenAskedTo(t *testing.T) {
 		}
 	}
 	s.checkErased(users...)
-	if log := worker.log.String(); !strings.Contains(log, "rate halved") || !strings.Contains(log, "bucket=certs requests=deletes per_second=400") {
+	if log := worker.log.String(); !strings.Contains(log, "rate halved") ||
+		!strings.Contains(log, "bucket=certs requests=deletes per_second=400") {
 		t.Error("the log does not say that the rate of 800 was halved")
 	}
 }
@@ -387,12 +408,22 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 			s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".owner_walks, "+s.db.Ledger+".directory_owners")
 			s.db.Exec(s.t, "DELETE FROM "+s.db.Ledger+".goose_db_version WHERE version_id >= 5")
 		}, "has version 4"},
-		"no ledger":       {func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") }, "enqueuer migrate"},
-		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "lms.database"}, // MariaDB names the database, MySQL the table only
-		"nothing there":   {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false", "prod/" }, `"prod/downloads/"`},
-		"no verification": {func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].VerifyDir = "false", "certs" }, `"certs/"`},
-		"bad Redis URL":   {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
-		"bad DSN":         {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
+		"no ledger": {
+			func(s *site) { s.db.Exec(s.t, "DROP TABLE "+s.db.Ledger+".goose_db_version") },
+			"enqueuer migrate",
+		},
+		// MariaDB names the database, MySQL the table only
+		"no LMS database": {func(s *site) { s.cfg.LMS.Database = "typo" }, "lms.database"},
+		"nothing there": {func(s *site) {
+			s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].ObjectPrefix = "false",
+				"prod/"
+		}, `"prod/downloads/"`},
+		"no verification": {
+			func(s *site) { s.cfg.Locations[0].AllowEmpty, s.cfg.Locations[0].VerifyDir = "false", "certs" },
+			`"certs/"`,
+		},
+		"bad Redis URL": {func(s *site) { s.cfg.Redis.URL = config.NewSecret("http://x") }, "redis.url"},
+		"bad DSN":       {func(s *site) { s.cfg.MySQL.DSN = config.NewSecret("x") }, "mysql.dsn"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -415,7 +446,8 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		t.Parallel()
 		s := newSite(t)
 		s.cfg.GCS.AllowEmulator = false
-		err := run(t.Context(), s.cfg, s.locations(), []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"}, slog.New(slog.DiscardHandler))
+		err := run(t.Context(), s.cfg, s.locations(), []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"},
+			slog.New(slog.DiscardHandler))
 		if cli.ExitCode(err) != cli.ExitConfiguration || !strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
 			t.Errorf("got %v", err)
 		}
@@ -429,7 +461,8 @@ func TestWorkerRefusesToStartMisconfigured(t *testing.T) {
 		}
 		defer taken.Close()
 		s.cfg.Admin.Listen = taken.Addr().String()
-		if err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "admin.listen") {
+		if err := run(t.Context(), s.cfg, s.locations(), nil, slog.New(slog.DiscardHandler)); err == nil ||
+			!strings.Contains(err.Error(), "admin.listen") {
 			t.Errorf("got %v, want an error that names admin.listen", err)
 		}
 	})
@@ -446,7 +479,8 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	worker := s.start()
 	sandboxtest.Eventually(t, "it says that MySQL is away", func() bool {
 		status, why := worker.health()
-		return status == http.StatusServiceUnavailable && strings.Contains(why, "mysql") && strings.Contains(worker.log.String(), "worker paused")
+		return status == http.StatusServiceUnavailable && strings.Contains(why, "mysql") &&
+			strings.Contains(worker.log.String(), "worker paused")
 	})
 	must(t, servers.MySQL.Start(t.Context()))
 	s.await(purge.Done, ids...)
@@ -454,7 +488,10 @@ func TestWorkerWaitsForItsServers(t *testing.T) {
 	paused := strings.Count(worker.log.String(), "worker paused")
 	ids = s.enqueue(s.addUser(), s.addUser())
 	servers.MySQL.Stop() // now in the middle
-	sandboxtest.Eventually(t, "it pauses again", func() bool { return strings.Count(worker.log.String(), "worker paused") > paused })
+	sandboxtest.Eventually(t, "it pauses again", func() bool {
+		return strings.Count(worker.log.String(),
+			"worker paused") > paused
+	})
 	if tries := strings.Count(worker.log.String(), "task will be tried again"); tries > 100 {
 		t.Errorf("got %d tries while MySQL was away, want it to stop pulling", tries)
 	}
@@ -495,9 +532,16 @@ func TestAFlushedRedisCostsNobody(t *testing.T) {
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: 20 * time.Millisecond})
 	s.start()
 	other := s.start() // one of the two leads
-	sandboxtest.Eventually(t, "both pull tasks", func() bool { status, _ := other.health(); return status == http.StatusOK })
+	sandboxtest.Eventually(t, "both pull tasks", func() bool {
+		status,
+			_ := other.health()
+		return status == http.StatusOK
+	})
 	ids := s.enqueue(users...)
-	sandboxtest.Eventually(t, "some are done", func() bool { return strings.Contains(other.log.String(), "task finished") })
+	sandboxtest.Eventually(t, "some are done", func() bool {
+		return strings.Contains(other.log.String(),
+			"task finished")
+	})
 	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -545,7 +589,8 @@ func TestShippedConfigurationLoads(t *testing.T) {
 	t.Parallel()
 	var out, errOut bytes.Buffer
 	root := newCommand(cli.Streams{Out: &out, Err: &errOut, Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge"}})
-	if code := cli.Run(t.Context(), root, []string{"--config", "../configs/worker.yaml", "config", "validate"}, &errOut); code != cli.ExitOK {
+	if code := cli.Run(t.Context(), root, []string{"--config", "../configs/worker.yaml", "config", "validate"},
+		&errOut); code != cli.ExitOK {
 		t.Errorf("got exit code %d: %s", code, errOut.String())
 	}
 }
@@ -553,26 +598,32 @@ func TestShippedConfigurationLoads(t *testing.T) {
 func TestTwoLocationsWithOneURLAreRefused(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "worker.yaml")
-	text := "locations:\n- {name: one, bucket: first-bucket, url_prefixes: [\"https://x.example/\"]}\n- {name: two, bucket: other-bucket, url_prefixes: [\"//x.example/\"]}\n"
+	text := "locations:\n- {name: one, bucket: first-bucket, url_prefixes: [\"https://x.example/\"]}\n- {name: two, " +
+		"bucket: other-bucket, url_prefixes: [\"//x.example/\"]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var errOut bytes.Buffer
-	root := newCommand(cli.Streams{Out: io.Discard, Err: &errOut, Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge"}})
-	if code := cli.Run(t.Context(), root, []string{"--config", file, "config", "validate"}, &errOut); code != cli.ExitConfiguration || !strings.Contains(errOut.String(), "location two") {
+	root := newCommand(cli.Streams{
+		Out: io.Discard, Err: &errOut,
+		Environ: []string{"CERTPURGE_MYSQL_DSN=u:p@tcp(h)/certpurge"},
+	})
+	if code := cli.Run(t.Context(), root, []string{"--config", file, "config", "validate"},
+		&errOut); code != cli.ExitConfiguration || !strings.Contains(errOut.String(), "location two") {
 		t.Errorf("got exit code %d: %s", code, errOut.String())
 	}
 }
 
-// TestSandboxIsNotLinkedIntoProduction keeps emulators and test servers out of the worker, and the storage client out of
-// the enqueuer.
+// TestSandboxIsNotLinkedIntoProduction keeps emulators and test servers out of the worker, and the storage client out
+// of the enqueuer.
 func TestSandboxIsNotLinkedIntoProduction(t *testing.T) {
 	t.Parallel()
 	for binary, banned := range map[string][]string{
 		"worker":   {"internal/sandbox", "gcstest", "purgetest"},
 		"enqueuer": {"cloud.google.com/go/storage", "purgetest", "certpurge/internal/gcs\n", "sandboxtest"},
 	} {
-		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "disable_grpc_modules", "../"+binary).Output() //nolint:gosec // constant
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "disable_grpc_modules",
+			"../"+binary).Output() //nolint:gosec // constant
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,8 @@ func (a Access) gate(log *slog.Logger) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// Another name in the URL means a proxy that opens this page to others, or a site that has its name point here.
 			if !login.IsLocal(r.Host) {
-				http.Error(w, "Nobody can log in, so this page is for visitors from this machine, by the name localhost (see admin.users).", http.StatusForbidden)
+				http.Error(w, "Nobody can log in, so this page is for visitors from this machine, by the name localhost (see "+
+					"admin.users).", http.StatusForbidden)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(login.With(r.Context(), login.Visitor{Right: login.View})))
@@ -26,8 +27,8 @@ func (a Access) gate(log *slog.Logger) func(http.Handler) http.Handler {
 	}
 }
 
-// sameSite refuses what another site's page asks a visitor's browser to do: every change, and every read but following a
-// link to a page. Requests that no browser makes carry no such headers.
+// sameSite refuses what another site's page asks a visitor's browser to do: every change, and every read but following
+// a link to a page. Requests that no browser makes carry no such headers.
 func sameSite(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	refusal := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -47,8 +48,8 @@ func sameSite(next http.Handler) http.Handler {
 	}))
 }
 
-// strayed refuses a retirement driver whose base URL names this listener instead of serve.listen: it would take a 404 for a
-// learner who is gone, and complete the retirement without a purge.
+// strayed refuses a retirement driver whose base URL names this listener instead of serve.listen: it would take a 404
+// for a learner who is gone, and complete the retirement without a purge.
 func strayed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/retire") {
@@ -63,7 +64,8 @@ func strayed(next http.Handler) http.Handler {
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "+
+			"form-action 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "same-origin")
@@ -93,8 +95,8 @@ func cutBase(base string, next http.Handler) http.Handler {
 	})
 }
 
-// oneForm redirects to the one form of a path, below the base path. The mux would do that too, but it does not know of the
-// base path: browsers would leave the pages.
+// oneForm redirects to the one form of a path, below the base path. The mux would do that too, but it does not know of
+// the base path: browsers would leave the pages.
 func oneForm(base string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given := r.URL.EscapedPath()
@@ -112,7 +114,8 @@ func oneForm(base string, next http.Handler) http.Handler {
 		if r.URL.RawQuery != "" {
 			to += "?" + r.URL.RawQuery
 		}
-		http.Redirect(w, r, to, http.StatusTemporaryRedirect) //nolint:gosec // a cleaned path of this listener: it begins with one slash
+		http.Redirect(w, r, to,
+			http.StatusTemporaryRedirect) //nolint:gosec // a cleaned path of this listener: it begins with one slash
 	})
 }
 

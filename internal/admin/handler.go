@@ -15,8 +15,8 @@ type Parts struct {
 	Metrics http.Handler // /metrics
 	// Overview is the page at / and what it loads. It sees paths without the base.
 	Overview http.Handler
-	// Look and Operate are the dashboard at DashboardPath, for those who may only look and for those who may change something.
-	// They see whole paths.
+	// Look and Operate are the dashboard at DashboardPath, for those who may only look and for those who may change
+	// something. They see whole paths.
 	Look, Operate http.Handler
 }
 
@@ -69,13 +69,14 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 		closed.Handle("/", parts.Overview)
 	}
 	guarded := sameSite(access.gate(log)(oneForm(access.BasePath, closed)))
-	return headers(strayed(http.MaxBytesHandler(cutBase(access.BasePath, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if handler := free[r.URL.Path]; handler != nil {
-			handler.ServeHTTP(w, r)
-			return
-		}
-		guarded.ServeHTTP(w, r)
-	})), maxBody)))
+	return headers(strayed(http.MaxBytesHandler(cutBase(access.BasePath,
+		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if handler := free[r.URL.Path]; handler != nil {
+				handler.ServeHTTP(w, r)
+				return
+			}
+			guarded.ServeHTTP(w, r)
+		})), maxBody)))
 }
 
 // Probes makes the handler of a listener that answers probes only, and metrics where those are open.
@@ -89,8 +90,8 @@ func Probes(parts Parts, access Access) http.Handler {
 	return headers(strayed(mux))
 }
 
-// choose sends those who may change something to the one dashboard, all others to the other. Changes are logged, without
-// ids: those of tasks that are not ours may hold anything.
+// choose sends those who may change something to the one dashboard, all others to the other. Changes are logged,
+// without ids: those of tasks that are not ours may hold anything.
 func choose(look, operate http.Handler, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		visitor := login.VisitorOf(r.Context())
@@ -104,7 +105,8 @@ func choose(look, operate http.Handler, log *slog.Logger) http.Handler {
 		}
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(answer, r)
-		log.WarnContext(r.Context(), "change asked for in the dashboard", slog.String("user", visitor.Name), slog.String("method", r.Method),
+		log.WarnContext(r.Context(), "change asked for in the dashboard", slog.String("user", visitor.Name),
+			slog.String("method", r.Method),
 			slog.String("action", action(r.URL.Path)), slog.Int("status", answer.status))
 	})
 }
@@ -118,11 +120,13 @@ func action(path string) string {
 }
 
 var verbs = map[string]bool{
-	"pause": true, "resume": true, "cancel": true, "cancel_all": true, "batch_cancel": true, "delete_all": true, "batch_delete": true,
-	"run": true, "run_all": true, "batch_run": true, "archive": true, "archive_all": true, "batch_archive": true,
+	"pause": true, "resume": true, "cancel": true, "cancel_all": true, "batch_cancel": true, "delete_all": true,
+	"batch_delete": true,
+	"run":          true, "run_all": true, "batch_run": true, "archive": true, "archive_all": true, "batch_archive": true,
 }
 
-// operators lets those in who may operate; on a listener without a login, everybody, because that is of this machine only.
+// operators lets those in who may operate; on a listener without a login, everybody, because that is of this machine
+// only.
 func operators(access Access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !access.open() && login.VisitorOf(r.Context()).Right < login.Operate {

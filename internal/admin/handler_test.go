@@ -23,7 +23,10 @@ func say(word string) http.Handler {
 }
 
 func parts() admin.Parts {
-	return admin.Parts{Probes: say("probe"), Metrics: say("metrics"), Overview: say("overview"), Look: say("look"), Operate: say("operate")}
+	return admin.Parts{
+		Probes: say("probe"), Metrics: say("metrics"), Overview: say("overview"), Look: say("look"),
+		Operate: say("operate"),
+	}
 }
 
 const (
@@ -66,7 +69,8 @@ func TestWhoSeesWhat(t *testing.T) {
 	access := withLogin(t)
 	handlers := map[string]http.Handler{}
 	for name, change := range map[string]func(*admin.Access){
-		"plain": func(*admin.Access) {}, "open metrics": func(a *admin.Access) { a.MetricsOpen = true }, "profiles": func(a *admin.Access) { a.Pprof = true },
+		"plain": func(*admin.Access) {}, "open metrics": func(a *admin.Access) { a.MetricsOpen = true },
+		"profiles": func(a *admin.Access) { a.Pprof = true },
 	} {
 		changed := access
 		change(&changed)
@@ -77,15 +81,21 @@ func TestWhoSeesWhat(t *testing.T) {
 		url    string
 		want   map[string]string // by user: the answer or a status
 	}{
-		"probe":             {"plain", "/livez", map[string]string{"": "probe /livez", viewer: "probe /livez"}},
-		"readiness":         {"plain", "/readyz", map[string]string{"": "probe /readyz"}},
-		"metrics":           {"plain", "/metrics", map[string]string{"": "401", viewer: "metrics /metrics"}},
-		"metrics for all":   {"open metrics", "/metrics", map[string]string{"": "metrics /metrics"}},
-		"overview":          {"plain", "/", map[string]string{"": "401", viewer: "overview /", operator: "overview /"}},
-		"style":             {"plain", "/assets/x.css", map[string]string{"": "401", viewer: "overview /assets/x.css"}},
-		"dashboard":         {"plain", "/monitoring/api/queues", map[string]string{"": "401", viewer: "look /monitoring/api/queues", operator: "operate /monitoring/api/queues"}},
-		"no slash":          {"plain", "/monitoring", map[string]string{"": "401", viewer: "303"}},
-		"profiles":          {"profiles", "/debug/pprof/cmdline", map[string]string{"": "401", viewer: "403", operator: "admin.test"}},
+		"probe":           {"plain", "/livez", map[string]string{"": "probe /livez", viewer: "probe /livez"}},
+		"readiness":       {"plain", "/readyz", map[string]string{"": "probe /readyz"}},
+		"metrics":         {"plain", "/metrics", map[string]string{"": "401", viewer: "metrics /metrics"}},
+		"metrics for all": {"open metrics", "/metrics", map[string]string{"": "metrics /metrics"}},
+		"overview":        {"plain", "/", map[string]string{"": "401", viewer: "overview /", operator: "overview /"}},
+		"style":           {"plain", "/assets/x.css", map[string]string{"": "401", viewer: "overview /assets/x.css"}},
+		"dashboard": {
+			"plain", "/monitoring/api/queues",
+			map[string]string{"": "401", viewer: "look /monitoring/api/queues", operator: "operate /monitoring/api/queues"},
+		},
+		"no slash": {"plain", "/monitoring", map[string]string{"": "401", viewer: "303"}},
+		"profiles": {
+			"profiles", "/debug/pprof/cmdline",
+			map[string]string{"": "401", viewer: "403", operator: "admin.test"},
+		},
 		"profiles are off":  {"plain", "/debug/pprof/cmdline", map[string]string{operator: "overview /debug/pprof/cmdline"}},
 		"probe in disguise": {"plain", "//livez", map[string]string{"": "401"}},
 	} {
@@ -123,24 +133,57 @@ func TestWithoutALoginOnlyThisMachineMayLook(t *testing.T) {
 func TestOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	handler := admin.New(parts(), withLogin(t), slog.New(slog.DiscardHandler))
-	const pause, page = "http://admin.example/monitoring/api/queues/purge:pause", "http://admin.example/monitoring/api/queues"
+	const pause, page = "http://admin.example/monitoring/api/queues/purge:pause",
+		"http://admin.example/monitoring/api/queues"
 	for name, tc := range map[string]struct {
 		method, url string
 		header      []string
 		want        int
 	}{
-		"the page itself":              {http.MethodPost, pause, []string{"Sec-Fetch-Site", "same-origin"}, 200},
-		"curl":                         {http.MethodPost, pause, nil, 200},
-		"another site":                 {http.MethodPost, pause, []string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"}, 403},
-		"another site, old browser":    {http.MethodPost, pause, []string{"Origin", "http://evil.example"}, 403},
-		"a neighbour":                  {http.MethodPost, pause, []string{"Sec-Fetch-Site", "same-site", "Origin", "http://other.example"}, 403},
-		"a sandboxed frame":            {http.MethodPost, pause, []string{"Origin", "null"}, 403},
-		"another site's form, as GET":  {http.MethodGet, page, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, 403},
-		"another site's frame":         {http.MethodGet, page, []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, 403},
-		"another site's script":        {http.MethodGet, page, []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"}, 403},
-		"a link on another site":       {http.MethodGet, "http://admin.example/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
-		"the address typed":            {http.MethodGet, "http://admin.example/", []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
-		"a probe, whoever asks for it": {http.MethodGet, "http://admin.example/livez", []string{"Sec-Fetch-Site", "cross-site"}, 200},
+		"the page itself": {http.MethodPost, pause, []string{"Sec-Fetch-Site", "same-origin"}, 200},
+		"curl":            {http.MethodPost, pause, nil, 200},
+		"another site": {
+			http.MethodPost, pause,
+			[]string{"Sec-Fetch-Site", "cross-site", "Origin", "http://evil.example"},
+			403,
+		},
+		"another site, old browser": {http.MethodPost, pause, []string{"Origin", "http://evil.example"}, 403},
+		"a neighbour": {
+			http.MethodPost, pause,
+			[]string{"Sec-Fetch-Site", "same-site", "Origin", "http://other.example"},
+			403,
+		},
+		"a sandboxed frame": {http.MethodPost, pause, []string{"Origin", "null"}, 403},
+		"another site's form, as GET": {
+			http.MethodGet, page,
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"},
+			403,
+		},
+		"another site's frame": {
+			http.MethodGet, page,
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"},
+			403,
+		},
+		"another site's script": {
+			http.MethodGet, page,
+			[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"},
+			403,
+		},
+		"a link on another site": {
+			http.MethodGet, "http://admin.example/",
+			[]string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+			200,
+		},
+		"the address typed": {
+			http.MethodGet, "http://admin.example/",
+			[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
+			200,
+		},
+		"a probe, whoever asks for it": {
+			http.MethodGet, "http://admin.example/livez",
+			[]string{"Sec-Fetch-Site", "cross-site"},
+			200,
+		},
 	} {
 		if w := ask(t, handler, tc.method, tc.url, operator, tc.header...); w.Code != tc.want {
 			t.Errorf("%s: got %d %q, want %d", name, w.Code, w.Body, tc.want)
@@ -162,7 +205,8 @@ func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 					t.Errorf("%s: %s: got %q, want %q", path, name, got, want)
 				}
 			}
-			if policy := h.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "http") || strings.Contains(policy, "unsafe") {
+			if policy := h.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") ||
+				strings.Contains(policy, "http") || strings.Contains(policy, "unsafe") {
 				t.Errorf("%s: got policy %q", path, policy)
 			}
 		}
@@ -189,7 +233,8 @@ func TestBehindAProxyBelowAPath(t *testing.T) {
 	}
 	for _, path := range []string{"/ops/certpurge", "/ops/certpurge/monitoring", "/monitoring"} {
 		w := ask(t, handler, http.MethodGet, "http://admin.example"+path, viewer)
-		if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || !strings.HasPrefix(to, "/ops/certpurge/") || !strings.HasSuffix(to, "/") {
+		if to := w.Header().Get("Location"); w.Code != http.StatusSeeOther || !strings.HasPrefix(to, "/ops/certpurge/") ||
+			!strings.HasSuffix(to, "/") {
 			t.Errorf("%s: got %d to %q", path, w.Code, to)
 		}
 	}
@@ -224,7 +269,8 @@ func TestRedirectsStayBelowTheBasePath(t *testing.T) {
 		if got := w.Header().Get("Location"); base != "" && got != base+"/monitoring/queues" {
 			t.Errorf("a slash before the base path: got %d to %q", w.Code, got)
 		}
-		if w := ask(t, handler, http.MethodGet, "http://admin.example//monitoring/queues", ""); w.Code != http.StatusUnauthorized {
+		if w := ask(t, handler, http.MethodGet, "http://admin.example//monitoring/queues",
+			""); w.Code != http.StatusUnauthorized {
 			t.Errorf("base path %q, without a login: got %d", base, w.Code)
 		}
 	}
@@ -235,9 +281,11 @@ func TestChangesAreLoggedWithoutIds(t *testing.T) {
 	var log bytes.Buffer
 	handler := admin.New(parts(), withLogin(t), slog.New(slog.NewTextHandler(&log, nil)))
 	ask(t, handler, http.MethodPost, "http://a.example/monitoring/api/queues/purge:pause", operator)
-	ask(t, handler, http.MethodDelete, "http://a.example/monitoring/api/queues/purge/pending_tasks/jane.doe@x.example", operator)
+	ask(t, handler, http.MethodDelete, "http://a.example/monitoring/api/queues/purge/pending_tasks/jane.doe@x.example",
+		operator)
 	ask(t, handler, http.MethodGet, "http://a.example/monitoring/api/queues", operator)
-	if got := log.String(); strings.Count(got, "change asked for") != 2 || !strings.Contains(got, "user=operator method=POST action=pause status=200") || strings.Contains(got, "jane") {
+	if got := log.String(); strings.Count(got, "change asked for") != 2 ||
+		!strings.Contains(got, "user=operator method=POST action=pause status=200") || strings.Contains(got, "jane") {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -248,7 +296,10 @@ func TestProbesAlone(t *testing.T) {
 		access := withLogin(t)
 		access.MetricsOpen = open
 		handler := admin.Probes(parts(), access)
-		for path, want := range map[string]int{"/livez": 200, "/readyz": 200, "/": 404, "/monitoring/": 404, "/metrics": map[bool]int{true: 200, false: 404}[open]} {
+		for path, want := range map[string]int{
+			"/livez": 200, "/readyz": 200, "/": 404, "/monitoring/": 404,
+			"/metrics": map[bool]int{true: 200, false: 404}[open],
+		} {
 			if w := ask(t, handler, http.MethodGet, "http://a.example"+path, operator); w.Code != want {
 				t.Errorf("%s: got %d, want %d", path, w.Code, want)
 			}

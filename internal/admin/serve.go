@@ -20,7 +20,8 @@ type Listener struct {
 	Local bool
 }
 
-// Serve answers on all listeners until ctx ends, or one of them fails. started is called with each address that was bound.
+// Serve answers on all listeners until ctx ends, or one of them fails. started is called with each address that was
+// bound.
 func Serve(ctx context.Context, listeners []Listener, started func(key string, address net.Addr)) error {
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -59,7 +60,8 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: give each process of a machine an address of its own, or switch it off: %w", l.Key, err)
 	}
 	if l.Local && !login.IsLocal(bound.Addr().String()) {
-		return nil, errors.Join(fmt.Errorf("%s: %s is reached from other machines, and nobody has to log in: set admin.users", l.Key, bound.Addr()), bound.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %s is reached from other machines, and nobody has to log in: set admin.users",
+			l.Key, bound.Addr()), bound.Close())
 	}
 	return bound, nil
 }
@@ -72,7 +74,8 @@ const (
 
 func (l Listener) serve(ctx context.Context, bound net.Listener) error {
 	server := &http.Server{
-		Handler: l.Handler, ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: time.Minute,
+		Handler: l.Handler, ReadHeaderTimeout: readTime, ReadTimeout: readTime, WriteTimeout: writeTime,
+		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // whoever is being answered asks again

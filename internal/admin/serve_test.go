@@ -40,7 +40,10 @@ func TestServeUntilTheContextEnds(t *testing.T) {
 		}
 	}
 	none := func(string, net.Addr) {}
-	err := admin.Serve(t.Context(), []admin.Listener{{Key: "admin.probes_listen", Address: "127.0.0.1:0", Handler: say("")}, {Key: "admin.listen", Address: address}}, none)
+	err := admin.Serve(t.Context(), []admin.Listener{{
+		Key: "admin.probes_listen", Address: "127.0.0.1:0",
+		Handler: say(""),
+	}, {Key: "admin.listen", Address: address}}, none)
 	if err == nil || !strings.Contains(err.Error(), "admin.listen: give each process") {
 		t.Errorf("a taken address: got %v", err)
 	}
@@ -53,12 +56,14 @@ func TestServeUntilTheContextEnds(t *testing.T) {
 	}
 }
 
-// TestPagesWithoutALoginAreNotBoundToTheNetwork guards what the configuration refuses already, for a name that leads elsewhere.
+// TestPagesWithoutALoginAreNotBoundToTheNetwork guards what the configuration refuses already, for a name that leads
+// elsewhere.
 func TestPagesWithoutALoginAreNotBoundToTheNetwork(t *testing.T) {
 	t.Parallel()
-	err := admin.Serve(t.Context(), []admin.Listener{{Key: "admin.listen", Address: ":0", Handler: say(""), Local: true}}, func(string, net.Addr) {
-		t.Error("it listens")
-	})
+	err := admin.Serve(t.Context(), []admin.Listener{{Key: "admin.listen", Address: ":0", Handler: say(""), Local: true}},
+		func(string, net.Addr) {
+			t.Error("it listens")
+		})
 	if err == nil || !strings.Contains(err.Error(), "nobody has to log in") {
 		t.Errorf("got %v", err)
 	}

@@ -16,7 +16,8 @@ func TestTheDriverAtTheWrongPortIsNoSuccess(t *testing.T) {
 		"probes": admin.Probes(parts(), admin.Access{}),
 	} {
 		for _, path := range []string{
-			"/api/v1/retire_user/", "/api/v2/user/retire/", "/user/retire/", "/demographics/api/v1/retire_demographics/", "/api/v1/retire", "/certpurge/api/v1/retire_user/",
+			"/api/v1/retire_user/", "/api/v2/user/retire/", "/user/retire/", "/demographics/api/v1/retire_demographics/",
+			"/api/v1/retire", "/certpurge/api/v1/retire_user/",
 		} {
 			if got := ask(t, handler, http.MethodPost, "http://localhost"+path, ""); got.Code != http.StatusBadRequest {
 				t.Errorf("%s, %s: got %d, want 400", name, path, got.Code)

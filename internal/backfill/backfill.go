@@ -3,8 +3,9 @@
 //
 //	source → batches → high-water mark → rate → intake → checkpoint → summary
 //
-// A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died in
-// between, is one request all the same. It purges nothing itself, and refuses nobody for the worker: who is not retiring is the worker's to say.
+// A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died
+// in between, is one request all the same. It purges nothing itself, and refuses nobody for the worker: who is not
+// retiring is the worker's to say.
 package backfill
 
 import (
@@ -23,14 +24,14 @@ import (
 
 // Item is one wish, with what its source needs to go on behind it.
 type Item struct {
-	Submission     purge.Submission
-	Position int64
+	Submission purge.Submission
+	Position   int64
 }
 
 // Source yields wishes.
 type Source interface {
-	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each wish once. It ends with
-	// the first error.
+	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each wish once. It ends
+	// with the first error.
 	Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 	// Fingerprint says in a few words what the source is and what chooses from it. Two sources that would yield the same
 	// have the same; a checkpoint of another one is of no use.
@@ -68,8 +69,9 @@ const batchSize = 500
 
 // Summary is what a run did.
 type Summary struct {
-	Users    int                 `json:"users"`            // asked for in this run
-	Found    map[purge.Found]int `json:"found"`            // of those, what the wish met: new, queued, running, done, refused, failed
+	Users int `json:"users"` // asked for in this run
+	// of those, what the wish met: new, queued, running, done, refused, failed
+	Found    map[purge.Found]int `json:"found"`
 	Closed   int                 `json:"already_done"`     // of those, done before and with nothing left to do
 	Earlier  int                 `json:"users_of_earlier"` // asked for by the earlier runs of the checkpoint
 	Position int64               `json:"position"`         // in the source

@@ -31,7 +31,8 @@ func (s numbers) Items(ctx context.Context, after int64) iter.Seq2[backfill.Item
 	return func(yield func(backfill.Item, error) bool) {
 		for n := after + 1; n <= s.n; n++ {
 			user := purge.UserID(n)
-			if !yield(backfill.Item{Submission: purge.Submission{User: user, Key: purge.DefaultKey(user)}, Position: n}, ctx.Err()) || ctx.Err() != nil {
+			if !yield(backfill.Item{Submission: purge.Submission{User: user, Key: purge.DefaultKey(user)}, Position: n},
+				ctx.Err()) || ctx.Err() != nil {
 				return
 			}
 		}
@@ -70,7 +71,10 @@ func (d *desk) Accept(ctx context.Context, submissions []purge.Submission) ([]pu
 	var accepted []purge.Accepted
 	for _, w := range submissions {
 		d.asked = append(d.asked, int(w.User))
-		accepted = append(accepted, purge.Accepted{Request: purge.RequestID(w.User), User: w.User, Found: purge.FoundNew, Open: true})
+		accepted = append(accepted, purge.Accepted{
+			Request: purge.RequestID(w.User), User: w.User, Found: purge.FoundNew,
+			Open: true,
+		})
 	}
 	d.waiting += len(submissions)
 	d.batches, d.when = append(d.batches, len(submissions)), append(d.when, time.Now())
@@ -107,7 +111,8 @@ func TestRunAsksForEverybodyInBatches(t *testing.T) {
 		t.Errorf("got status %+v", s)
 	}
 	d = &desk{}
-	if sum, err := d.runner(numbers{}).Run(t.Context()); err != nil || sum.Users != 0 || !sum.Complete || len(d.batches) != 0 {
+	if sum, err := d.runner(numbers{}).Run(t.Context()); err != nil || sum.Users != 0 || !sum.Complete ||
+		len(d.batches) != 0 {
 		t.Errorf("an empty source: got %+v, %v", sum, err)
 	}
 }
@@ -117,7 +122,8 @@ func TestTheCapEndsARunWithItsOwnError(t *testing.T) {
 	d := &desk{}
 	r := d.runner(numbers{n: 1234})
 	r.MaxUsers = 700
-	if sum, err := r.Run(t.Context()); !errors.Is(err, backfill.ErrCapped) || sum.Users != 700 || sum.Complete || len(d.asked) != 700 {
+	if sum, err := r.Run(t.Context()); !errors.Is(err, backfill.ErrCapped) || sum.Users != 700 || sum.Complete ||
+		len(d.asked) != 700 {
 		t.Errorf("got %+v, %v", sum, err)
 	}
 	r = d.runner(numbers{n: 700})
@@ -211,7 +217,8 @@ func TestAnOutageIsWaitedOutAndSaidOnce(t *testing.T) {
 				var notices []string
 				r.Notice = func(text string) { notices = append(notices, text) }
 				sum, err := r.Run(t.Context())
-				if (err != nil) != tc.ends || tc.ends && !errors.Is(err, tc.err) || sum.Users != tc.asked || len(notices) != tc.notices {
+				if (err != nil) != tc.ends || tc.ends && !errors.Is(err, tc.err) || sum.Users != tc.asked ||
+					len(notices) != tc.notices {
 					t.Errorf("got %+v, %v, notices %q", sum, err, notices)
 				}
 			})
@@ -274,10 +281,12 @@ func TestAStopFinishesTheBatchAndTheCheckpointGoesOnBehindIt(t *testing.T) {
 	if sum, err := run(ctx); !errors.Is(err, context.Canceled) || sum.Users != 1000 || sum.Position != 1000 {
 		t.Errorf("stopped: got %+v, %v", sum, err)
 	}
-	if sum, err := run(t.Context()); err != nil || sum.Users != 1000 || sum.Earlier != 1000 || !sum.Complete || !slices.Equal(d.asked, sequence(1, 2000)) {
+	if sum, err := run(t.Context()); err != nil || sum.Users != 1000 || sum.Earlier != 1000 || !sum.Complete ||
+		!slices.Equal(d.asked, sequence(1, 2000)) {
 		t.Errorf("gone on: got %+v, %v", sum, err)
 	}
-	if sum, err := run(t.Context()); err != nil || sum.Users != 0 || sum.Earlier != 2000 || !sum.Complete || len(d.asked) != 2000 {
+	if sum, err := run(t.Context()); err != nil || sum.Users != 0 || sum.Earlier != 2000 || !sum.Complete ||
+		len(d.asked) != 2000 {
 		t.Errorf("when all is done: got %+v, %v", sum, err)
 	}
 	left, err := os.ReadDir(filepath.Dir(path))
@@ -291,7 +300,8 @@ func TestASourceThatFailsKeepsWhatCameBefore(t *testing.T) {
 	t.Parallel()
 	d := &desk{}
 	broken := errors.New("line 701")
-	if sum, err := d.runner(numbers{n: 700, fail: broken}).Run(t.Context()); !errors.Is(err, broken) || sum.Users != 700 || sum.Complete {
+	if sum, err := d.runner(numbers{n: 700, fail: broken}).Run(t.Context()); !errors.Is(err, broken) || sum.Users != 700 ||
+		sum.Complete {
 		t.Errorf("got %+v, %v", sum, err)
 	}
 }
@@ -322,12 +332,16 @@ func TestWhatIsNoCheckpointOfThisSourceIsRefusedAndKept(t *testing.T) {
 		"cut off":           {write("cut", `{"certpurge_checkpoint":1,"source":"numbers b"`), "no checkpoint"},
 		"other JSON":        {write("json", `{"users":[1,2]}`), "no checkpoint"},
 		"of a later time":   {write("later", `{"certpurge_checkpoint":2,"source":"numbers b"}`), "no checkpoint"},
-		"negative":          {write("negative", `{"certpurge_checkpoint":1,"source":"numbers b","position":-1}`), "no checkpoint"},
-		"large":             {write("large", strings.Repeat(" ", 100_000)), "no checkpoint"},
-		"a directory":       {dir, "no checkpoint"},
+		"negative": {
+			write("negative", `{"certpurge_checkpoint":1,"source":"numbers b","position":-1}`),
+			"no checkpoint",
+		},
+		"large":       {write("large", strings.Repeat(" ", 100_000)), "no checkpoint"},
+		"a directory": {dir, "no checkpoint"},
 	} {
 		before, _ := os.ReadFile(tc.path) // a directory has no content
-		if _, err := backfill.OpenCheckpoint(tc.path, numbers{name: "b"}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := backfill.OpenCheckpoint(tc.path, numbers{name: "b"}); err == nil ||
+			!strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if after, _ := os.ReadFile(tc.path); string(after) != string(before) {

@@ -55,7 +55,8 @@ func (s *Certificates) Open(ctx context.Context, ids []purge.CertificateID) erro
 		unknown = append(unknown[:shownProblems], fmt.Sprintf("and %d more", more))
 	}
 	if len(unknown) > 0 {
-		return fmt.Errorf("%w: the LMS does not have, or no longer knows the user of: %s (these are ids of certificates, not of users)",
+		return fmt.Errorf("%w: the LMS does not have, or no longer knows the user of: %s (these are ids of certificates, "+
+			"not of users)",
 			ErrBadCertificates, strings.Join(unknown, ", "))
 	}
 	return nil
@@ -77,7 +78,10 @@ func (s *Certificates) Share(position int64) float64 { return float64(position) 
 func (s *Certificates) Items(_ context.Context, after int64) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		for i, id := range s.ids[min(after, int64(len(s.ids))):] {
-			submission := purge.Submission{User: s.owners[id], Certificate: id, Key: purge.CertificateKey(id), Source: purge.SourceBackfill}
+			submission := purge.Submission{
+				User: s.owners[id], Certificate: id, Key: purge.CertificateKey(id),
+				Source: purge.SourceBackfill,
+			}
 			if !yield(Item{Submission: submission, Position: after + int64(i) + 1}, nil) {
 				return
 			}

@@ -38,13 +38,16 @@ func TestCertificates(t *testing.T) {
 		submissions = append(submissions, item.Submission)
 	}
 	want := []purge.Submission{
-		{User: 5, Certificate: 57, Key: "certificate:57", Source: purge.SourceBackfill}, {User: 9, Certificate: 99, Key: "certificate:99", Source: purge.SourceBackfill},
+		{User: 5, Certificate: 57, Key: "certificate:57", Source: purge.SourceBackfill},
+		{User: 9, Certificate: 99, Key: "certificate:99", Source: purge.SourceBackfill},
 	}
 	if !slices.Equal(submissions, want) {
 		t.Errorf("behind the first: got %+v, want %+v", submissions, want)
 	}
-	same, other := &backfill.Certificates{LMS: owners{}, Database: "openedx"}, &backfill.Certificates{LMS: owners{}, Database: "openedx"}
-	if err := errors.Join(same.Open(t.Context(), []purge.CertificateID{12, 57, 99}), other.Open(t.Context(), []purge.CertificateID{12, 57, 98})); err != nil {
+	same, other := &backfill.Certificates{LMS: owners{}, Database: "openedx"},
+		&backfill.Certificates{LMS: owners{}, Database: "openedx"}
+	if err := errors.Join(same.Open(t.Context(), []purge.CertificateID{12, 57, 99}),
+		other.Open(t.Context(), []purge.CertificateID{12, 57, 98})); err != nil {
 		t.Fatal(err)
 	}
 	if s.Fingerprint() != same.Fingerprint() || s.Fingerprint() == other.Fingerprint() {
@@ -58,7 +61,8 @@ func TestCertificates(t *testing.T) {
 	for id := range purge.CertificateID(1000) {
 		many = append(many, 101+id)
 	}
-	if err := s.Open(t.Context(), many); err == nil || !strings.Contains(err.Error(), "110, and 990 more") || len(err.Error()) > 300 {
+	if err := s.Open(t.Context(), many); err == nil || !strings.Contains(err.Error(), "110, and 990 more") ||
+		len(err.Error()) > 300 {
 		t.Errorf("very many unknown ones: got %v", err)
 	}
 	s.LMS = owners{fail: errors.New("MySQL went away")}

@@ -34,8 +34,8 @@ const (
 	maxCheckpoint     = 64 << 10 // bytes: ours have a few hundred
 )
 
-// OpenCheckpoint reads the checkpoint of a source, or prepares a new one where there is no file. A file that is something
-// else is refused, and so left as it is.
+// OpenCheckpoint reads the checkpoint of a source, or prepares a new one where there is no file. A file that is
+// something else is refused, and so left as it is.
 func OpenCheckpoint(path string, source Source) (*Checkpoint, error) {
 	c := &Checkpoint{path: path, source: source.Fingerprint()}
 	info, err := os.Stat(path)
@@ -57,7 +57,8 @@ func OpenCheckpoint(path string, source Source) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%s is no checkpoint of this program; nothing was changed", path)
 	}
 	if f.Source != c.source {
-		return nil, fmt.Errorf("%s is the checkpoint of another backfill (%s), this one is of %s: use another file", path, f.Source, c.source)
+		return nil, fmt.Errorf("%s is the checkpoint of another backfill (%s), this one is of %s: use another file", path,
+			f.Source, c.source)
 	}
 	c.Position, c.Users, c.Complete, c.before = f.Position, f.Users, f.Complete, f.Users
 	return c, nil

@@ -74,7 +74,8 @@ func TestFollowGoesOnUntilAllHaveEnded(t *testing.T) {
 			for id := from; id < from+300; id++ {
 				accepted = append(accepted, purge.Accepted{Request: purge.RequestID(id), Open: true})
 			}
-			f.Add(append(accepted, purge.Accepted{Request: 99_999}, purge.Accepted{Request: 99_998, Reason: purge.ReasonFilesMissing}))
+			f.Add(append(accepted, purge.Accepted{Request: 99_999},
+				purge.Accepted{Request: 99_998, Reason: purge.ReasonFilesMissing}))
 			synctest.Wait()
 		}
 		f.NoMore()

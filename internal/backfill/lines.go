@@ -36,8 +36,8 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e
 // Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// idColumns are the names under which a user id may stand in a CSV header or a JSON object. A bare "id" is none of them: in an
-// export of certificates it is the certificate's.
+// idColumns are the names under which a user id may stand in a CSV header or a JSON object. A bare "id" is none of
+// them: in an export of certificates it is the certificate's.
 var idColumns = []string{"user_id", "lms_user_id", "edx_lms_user_id"}
 
 // maxLine is the longest line in bytes: room for a row of an export, far below what a binary file would fill.
@@ -114,7 +114,8 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 		}
 		switch err := scanner.Err(); {
 		case errors.Is(err, bufio.ErrTooLong):
-			yield(Line{}, fmt.Errorf("line %d is longer than %d bytes; expected a text file with one user on each line", number+1, maxLine))
+			yield(Line{}, fmt.Errorf("line %d is longer than %d bytes; expected a text file with one user on each line",
+				number+1, maxLine))
 		case err != nil:
 			yield(Line{}, fmt.Errorf("reading behind line %d: %w", number, err))
 		}
@@ -181,8 +182,8 @@ func parseCSV(text []byte, separator rune, at, columns int) (purge.UserID, error
 	return purge.ParseUserID(strings.TrimSpace(row[at]))
 }
 
-// fields cuts a row of CSV. Each line is read by itself, so a quoted line break is an error, and an unclosed quote costs one
-// line, not the rest of the file.
+// fields cuts a row of CSV. Each line is read by itself, so a quoted line break is an error, and an unclosed quote
+// costs one line, not the rest of the file.
 func fields(text []byte, separator rune) ([]string, error) {
 	if bytes.IndexByte(text, '"') < 0 {
 		return strings.Split(string(text), string(separator)), nil

@@ -38,8 +38,8 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 	}
 }
 
-// accept asks for users. What was begun is finished even when the run is told to stop, so that no request is left without
-// its task. Each answer is that of the first try that brought its user into the ledger.
+// accept asks for users. What was begun is finished even when the run is told to stop, so that no request is left
+// without its task. Each answer is that of the first try that brought its user into the ledger.
 func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, error) {
 	submissions := make([]purge.Submission, len(items))
 	for i, item := range items {

@@ -20,19 +20,21 @@ type Previewer interface {
 
 // Plan is what a run would do.
 type Plan struct {
-	Users        int                             `json:"users"`          // would be asked for
-	Found        map[purge.Found]int             `json:"found"`          // of those, what the wish would meet
-	Closed       int                             `json:"already_done"`   // of those, done before and with nothing left to do
-	Refused      map[purge.Reason]int            `json:"refused"`        // of those, whom a worker would refuse
-	NoReference  int                             `json:"no_reference"`   // of those, nothing to purge
-	Certificates int                             `json:"certificates"`   // of those who would be purged
-	Files        int                             `json:"files"`          // at most: see purge.Expect
-	Odd          int                             `json:"unrecognised"`   // references from which no file can be named: these users would fail
-	Samples      []purge.UserID                  `json:"sample_users"`   // the first who would be purged
-	NotSamples   map[purge.Reason][]purge.UserID `json:"sample_refused"` // the first who would be refused
-	Capped       bool                            `json:"capped"`         // there are more than --max-users
-	Earlier      int                             `json:"users_of_earlier"`
-	Complete     bool                            `json:"-"` // the checkpoint says that nothing is left
+	Users int                 `json:"users"` // would be asked for
+	Found map[purge.Found]int `json:"found"` // of those, what the wish would meet
+	// of those, done before and with nothing left to do
+	Closed       int                  `json:"already_done"`
+	Refused      map[purge.Reason]int `json:"refused"`      // of those, whom a worker would refuse
+	NoReference  int                  `json:"no_reference"` // of those, nothing to purge
+	Certificates int                  `json:"certificates"` // of those who would be purged
+	Files        int                  `json:"files"`        // at most: see purge.Expect
+	// references from which no file can be named: these users would fail
+	Odd        int                             `json:"unrecognised"`
+	Samples    []purge.UserID                  `json:"sample_users"`   // the first who would be purged
+	NotSamples map[purge.Reason][]purge.UserID `json:"sample_refused"` // the first who would be refused
+	Capped     bool                            `json:"capped"`         // there are more than --max-users
+	Earlier    int                             `json:"users_of_earlier"`
+	Complete   bool                            `json:"-"` // the checkpoint says that nothing is left
 }
 
 // samples is how many ids of each kind are shown.
@@ -40,7 +42,10 @@ const samples = 5
 
 // Preview reads the source as Run would, and changes nothing.
 func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy) (Plan, error) {
-	plan := Plan{Found: map[purge.Found]int{}, Refused: map[purge.Reason]int{}, NotSamples: map[purge.Reason][]purge.UserID{}}
+	plan := Plan{
+		Found: map[purge.Found]int{}, Refused: map[purge.Reason]int{},
+		NotSamples: map[purge.Reason][]purge.UserID{},
+	}
 	var after int64
 	if r.Checkpoint != nil {
 		after, plan.Earlier, plan.Complete = r.Checkpoint.Position, r.Checkpoint.Users, r.Checkpoint.Complete
@@ -64,7 +69,10 @@ func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy
 		if err := plan.add(ctx, lms, policy, batch); err != nil {
 			return plan, err
 		}
-		r.Status.advance(Summary{Users: plan.Users}, r.share(Summary{Users: plan.Users, Position: batch[len(batch)-1].Position}))
+		r.Status.advance(Summary{Users: plan.Users}, r.share(Summary{
+			Users:    plan.Users,
+			Position: batch[len(batch)-1].Position,
+		}))
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 
 // Retirees is what the source of all retired users reads.
 type Retirees interface {
-	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no more.
+	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no
+	// more.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
 	// Standings tells how those of the users stand who have a reference; the others are missing.
 	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)

@@ -50,7 +50,10 @@ func TestRetiredYieldsTheEligibleWithReferences(t *testing.T) {
 	lms := &retirees{standings: map[purge.UserID]purge.Standing{}}
 	for n := range 1300 {
 		user := purge.UserID(2 * (n + 1))
-		r := purge.Retiree{User: user, Retirement: purge.Retirement{UserExists: true, Requested: true, State: "COMPLETE"}, Since: day("2024-06-01")}
+		r := purge.Retiree{
+			User: user, Retirement: purge.Retirement{UserExists: true, Requested: true, State: "COMPLETE"},
+			Since: day("2024-06-01"),
+		}
 		standing := purge.Standing{Left: true}
 		switch n {
 		case 3:
@@ -78,7 +81,8 @@ func TestRetiredYieldsTheEligibleWithReferences(t *testing.T) {
 		}
 	}
 	s := &backfill.Retired{
-		LMS: lms, Database: "openedx", Eligible: purge.Policy{ExcludedStates: []string{"PENDING"}}.Eligible, Since: day("2024-01-01"), Until: day("2025-01-01"),
+		LMS: lms, Database: "openedx", Eligible: purge.Policy{ExcludedStates: []string{"PENDING"}}.Eligible,
+		Since: day("2024-01-01"), Until: day("2025-01-01"),
 	}
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -87,7 +91,10 @@ func TestRetiredYieldsTheEligibleWithReferences(t *testing.T) {
 	if err != nil || len(users) != 1300-5 || positions[0] != 2 || users[len(users)-1] != 2600 {
 		t.Errorf("got %d users, %v", len(users), err)
 	}
-	for n, want := range map[int]bool{3: false, 4: false, 5: true, 6: true, 7: false, 8: false, 9: true, 10: true, 11: true, 12: false} {
+	for n, want := range map[int]bool{
+		3: false, 4: false, 5: true, 6: true, 7: false, 8: false, 9: true, 10: true,
+		11: true, 12: false,
+	} {
 		if got := slices.Contains(users, 2*(n+1)); got != want {
 			t.Errorf("user %d: got %v, want %v", n, got, want)
 		}

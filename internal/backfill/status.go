@@ -84,8 +84,8 @@ func (s Snapshot) Rate() float64 {
 	return float64(s.Users) / s.Elapsed.Seconds()
 }
 
-// Part is how much of the work is behind, from 0 to 1: of asking, or, where requests are followed, of their ends. It is negative
-// while nobody knows.
+// Part is how much of the work is behind, from 0 to 1: of asking, or, where requests are followed, of their ends. It is
+// negative while nobody knows.
 func (s Snapshot) Part() float64 {
 	if s.Share < 0 || !s.Followed {
 		return s.Share
@@ -99,8 +99,8 @@ func (s Snapshot) Part() float64 {
 // before is the part that was behind when the run began.
 func (s Snapshot) before() float64 { return max(0, s.share) }
 
-// Remaining estimates the time until the end. It is negative while that is unknown, as it is while no task is taken whose end is
-// waited for.
+// Remaining estimates the time until the end. It is negative while that is unknown, as it is while no task is taken
+// whose end is waited for.
 func (s Snapshot) Remaining() time.Duration {
 	part := s.Part() - s.before()
 	if part <= 0 || s.Standing && (s.Followed || s.Held) {

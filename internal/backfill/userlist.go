@@ -42,8 +42,8 @@ var ErrBadList = errors.New("the list of users cannot be used")
 // shownProblems is how many bad lines are named one by one.
 const shownProblems = 10
 
-// Check reads a whole file: every line must hold an id, and the LMS must have every user. It reports all that is wrong, the
-// first lines by their numbers, as ErrBadList.
+// Check reads a whole file: every line must hold an id, and the LMS must have every user. It reports all that is wrong,
+// the first lines by their numbers, as ErrBadList.
 func (l *UserList) Check(ctx context.Context) error {
 	problems := &problems{}
 	digest := sha256.New()

@@ -53,7 +53,8 @@ func TestAListYieldsEachUserOnceFromAnyPosition(t *testing.T) {
 		t.Fatalf("got %v, %d users, %d duplicates", err, l.Users(), l.Duplicates)
 	}
 	users, positions, err := items(t, l, 0)
-	if err != nil || !slices.Equal(users, []int{5, 7, 9, 11}) || !slices.Equal(positions, []int64{1, 2, 4, 6}) || l.Duplicates != 2 {
+	if err != nil || !slices.Equal(users, []int{5, 7, 9, 11}) || !slices.Equal(positions, []int64{1, 2, 4, 6}) ||
+		l.Duplicates != 2 {
 		t.Errorf("got %v at %v, %v", users, positions, err)
 	}
 	if got := l.Share(6); got != 1 {
@@ -103,7 +104,11 @@ func TestAFileIsCheckedWhole(t *testing.T) {
 			}
 			return ""
 		}), []string{"line 501:", "line 510:", "and 490 more lines"}, "line 511"},
-		"users that are not there, and other slips": {"1\n900066\n2\n0\n900077\n", []string{"line 2: the LMS has no user 900066\nline 4: ", "line 5: the LMS has no user 900077"}, ""},
+		"users that are not there, and other slips": {
+			"1\n900066\n2\n0\n900077\n",
+			[]string{"line 2: the LMS has no user 900066\nline 4: ", "line 5: the LMS has no user 900077"},
+			"",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -130,11 +135,14 @@ func TestAPipeIsCheckedAsItIsRead(t *testing.T) {
 		users int
 		want  string
 	}{
-		"a bad line":                {"1\n2\n3\nbob\n5\n", 3, "line 4: "},
-		"a user that is not there":  {"1\n2\n900066\n4\n", 2, "line 3: the LMS has no user 900066"},
-		"nothing":                   {"\n", 0, "it holds no user id"},
-		"a slip before a bad line":  {"1\n900066\n3\nbob\n", 1, "line 2: the LMS has no user 900066"},
-		"in the second batch":       {lines(1, 700) + "900066\n" + lines(701, 900), 700, "line 701: the LMS has no user 900066"},
+		"a bad line":               {"1\n2\n3\nbob\n5\n", 3, "line 4: "},
+		"a user that is not there": {"1\n2\n900066\n4\n", 2, "line 3: the LMS has no user 900066"},
+		"nothing":                  {"\n", 0, "it holds no user id"},
+		"a slip before a bad line": {"1\n900066\n3\nbob\n", 1, "line 2: the LMS has no user 900066"},
+		"in the second batch": {
+			lines(1, 700) + "900066\n" + lines(701, 900), 700,
+			"line 701: the LMS has no user 900066",
+		},
 		"a slip in the first batch": {"900066\n" + lines(1, 900), 0, "line 1: the LMS has no user 900066"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +181,8 @@ func TestAFileThatIsChangedWhileItIsReadIsFoundOut(t *testing.T) {
 	if err := l.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := items(t, l, 0); !errors.Is(err, backfill.ErrBadList) || !strings.Contains(err.Error(), "changed while it was read") {
+	if _, _, err := items(t, l, 0); !errors.Is(err, backfill.ErrBadList) ||
+		!strings.Contains(err.Error(), "changed while it was read") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -205,8 +214,10 @@ func TestFingerprintsTellSourcesApart(t *testing.T) {
 	}
 	since, _ := backfillTime("2024-01-01")
 	all := []string{
-		same, checked("openedx", "2\n1\n"), checked("other", "1\n2\n"), (&backfill.Retired{Database: "openedx"}).Fingerprint(),
-		(&backfill.Retired{Database: "other"}).Fingerprint(), (&backfill.Retired{Database: "openedx", Since: since}).Fingerprint(),
+		same, checked("openedx", "2\n1\n"), checked("other", "1\n2\n"),
+		(&backfill.Retired{Database: "openedx"}).Fingerprint(),
+		(&backfill.Retired{Database: "other"}).Fingerprint(),
+		(&backfill.Retired{Database: "openedx", Since: since}).Fingerprint(),
 		(&backfill.Retired{Database: "openedx", Until: since}).Fingerprint(),
 	}
 	slices.Sort(all)

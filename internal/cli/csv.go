@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// CSV writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell that
-// a spreadsheet would take for a formula begins with an apostrophe. JSON has the values as they are.
+// CSV writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell
+// that a spreadsheet would take for a formula begins with an apostrophe. JSON has the values as they are.
 type CSV struct{ *csv.Writer }
 
 // NewCSV makes a CSV that writes to w.

@@ -19,8 +19,8 @@ import (
 // healthPatience is how long a process may take to say how it is: more than its own probes take.
 const healthPatience = 4 * time.Second
 
-// HealthcheckCommand asks the process that runs with the same configuration on this machine whether it is ready. It is for
-// containers, whose image has nothing else to ask with.
+// HealthcheckCommand asks the process that runs with the same configuration on this machine whether it is ready. It is
+// for containers, whose image has nothing else to ask with.
 func HealthcheckCommand(out io.Writer, load func() (config.Admin, error)) *cobra.Command {
 	var url string
 	cmd := &cobra.Command{
@@ -57,7 +57,8 @@ func readyURL(cfg config.Admin) (string, error) {
 	}
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil || port == "0" {
-		return "", &config.Error{Problems: []string{"healthcheck: admin.probes_listen or admin.listen must be an address with a port"}}
+		return "", &config.Error{Problems: []string{"healthcheck: admin.probes_listen or admin.listen must be an address " +
+			"with a port"}}
 	}
 	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
 		host = "localhost"

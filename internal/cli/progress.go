@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// Progress shows how far a command is: on a terminal one line that is drawn again and again, elsewhere lines. It is safe for
-// concurrent use.
+// Progress shows how far a command is: on a terminal one line that is drawn again and again, elsewhere lines. It is
+// safe for concurrent use.
 type Progress struct {
 	mu       sync.Mutex
 	out      io.Writer
@@ -49,8 +49,8 @@ func (p *Progress) Notice(text string) {
 	_, _ = fmt.Fprintln(p.out, text) // a lost line of progress is no failure
 }
 
-// Show draws the line that text makes for a width in characters; without a terminal, the width is 0 for any, and the line
-// stays.
+// Show draws the line that text makes for a width in characters; without a terminal, the width is 0 for any, and the
+// line stays.
 func (p *Progress) Show(text func(width int) string) {
 	if !p.terminal {
 		p.Notice(text(0))

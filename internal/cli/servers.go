@@ -16,7 +16,8 @@ func OpenStore(server config.MySQL, lms config.LMS) (*mysql.Store, error) {
 	}
 	store, err := mysql.Open(mysql.Config{
 		DSN: server.DSN.Reveal(), TLS: encryption, LMSDatabase: lms.Database, ClearHistory: lms.ClearHistory,
-		MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout, QueryTimeout: server.QueryTimeout,
+		MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout,
+		QueryTimeout: server.QueryTimeout,
 	})
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}

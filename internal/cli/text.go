@@ -11,8 +11,8 @@ import (
 	"unicode"
 )
 
-// Escape returns a text as a terminal may show it: as it is, or, if it holds control characters, line breaks, characters that
-// change the direction of writing or invalid UTF-8, quoted and escaped as in Go.
+// Escape returns a text as a terminal may show it: as it is, or, if it holds control characters, line breaks,
+// characters that change the direction of writing or invalid UTF-8, quoted and escaped as in Go.
 func Escape(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
 		return strconv.Quote(text)
@@ -29,8 +29,8 @@ func EscapeLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Printf is fmt.Fprintf with every text among the arguments escaped: also errors, and structures that describe themselves.
-// A lost write is Execute's to report.
+// Printf is fmt.Fprintf with every text among the arguments escaped: also errors, and structures that describe
+// themselves. A lost write is Execute's to report.
 func Printf(w io.Writer, format string, args ...any) {
 	escaped := make([]any, len(args))
 	for i, arg := range args {

@@ -15,8 +15,9 @@ func TestEscapeQuotesOnlyWhatATerminalWouldObey(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"": "", "Zertifikat Köln.pdf": "Zertifikat Köln.pdf", `a "quoted" \ name`: `a "quoted" \ name`,
-		"a\x1b]0;x\x07": `"a\x1b]0;x\a"`, "two\nlines": `"two\nlines"`, "tab\t": `"tab\t"`, "\u202efdp": `"\u202efdp"`, "\u009b31m": `"\u009b31m"`,
-		"\xff": `"\xff"`, "\u2028": `"\u2028"`,
+		"a\x1b]0;x\x07": `"a\x1b]0;x\a"`, "two\nlines": `"two\nlines"`, "tab\t": `"tab\t"`, "\u202efdp": `"\u202efdp"`,
+		"\u009b31m": `"\u009b31m"`,
+		"\xff":      `"\xff"`, "\u2028": `"\u2028"`,
 	} {
 		if got := cli.Escape(text); got != want {
 			t.Errorf("%q: got %s, want %s", text, got, want)

@@ -46,7 +46,8 @@ func checkJWT(jwt *JWT, report func(path, sentence string)) {
 		return
 	}
 	if len(jwt.Audiences) == 0 {
-		report("jwt.audiences", "must have at least 1 entry when tokens are accepted: a token made for another service would do")
+		report("jwt.audiences", "must have at least 1 entry when tokens are accepted: a token made for another "+
+			"service would do")
 	}
 	if len(jwt.Issuers) == 0 {
 		report("jwt.issuers", "must have at least 1 entry when tokens are accepted")

@@ -10,15 +10,18 @@ import (
 func TestAcceptedTokensNeedAnAudienceAndAnIssuer(t *testing.T) {
 	t.Parallel()
 	for key, value := range map[string]string{
-		"hs256_secret": strings.Repeat("s", 32), "jwks_url": "https://lms.example/jwks", "jwks_file": "/etc/certpurge/jwks.json",
+		"hs256_secret": strings.Repeat("s", 32), "jwks_url": "https://lms.example/jwks",
+		"jwks_file": "/etc/certpurge/jwks.json",
 	} {
 		t.Run(key, func(t *testing.T) {
 			t.Parallel()
 			got := loadEnqueuer(t, "jwt:\n  "+key+": "+value+"\n", dsnVariable)
 			assertProblems(t, got,
-				"enqueuer.yaml:1: jwt.audiences: must have at least 1 entry when tokens are accepted: a token made for another service would do",
+				"enqueuer.yaml:1: jwt.audiences: must have at least 1 entry when tokens are accepted: a token made for another "+
+					"service would do",
 				"enqueuer.yaml:1: jwt.issuers: must have at least 1 entry when tokens are accepted")
-			got = loadEnqueuer(t, "jwt:\n  "+key+": "+value+"\n  audiences: [openedx]\n  issuers: [https://lms.example/oauth2]\n", dsnVariable)
+			got = loadEnqueuer(t, "jwt:\n  "+key+": "+value+"\n  audiences: [openedx]\n  issuers: "+
+				"[https://lms.example/oauth2]\n", dsnVariable)
 			assertProblems(t, got)
 		})
 	}
@@ -57,7 +60,8 @@ func TestShortSecretsAreAcceptedOnPurposeOnly(t *testing.T) {
 func TestHS256SecretComesFromItsFileToo(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("hunter2-", 4)
-	path := write(t, "enqueuer.yaml", "jwt:\n  audiences: [a]\n  issuers: [b]\n  hs256_secret_file: "+write(t, "secret", secret+"\n")+"\n")
+	path := write(t, "enqueuer.yaml", "jwt:\n  audiences: [a]\n  issuers: [b]\n  hs256_secret_file: "+
+		write(t, "secret", secret+"\n")+"\n")
 	cfg, err := config.LoadEnqueuer(path, []string{dsnVariable})
 	if err != nil || cfg.JWT.HS256Secret.Reveal() != secret {
 		t.Errorf("got %q, %v, want the secret of the file", cfg.JWT.HS256Secret.Reveal(), err)
@@ -89,7 +93,8 @@ tokens:
 
 func TestEntriesStartFromTheDefaultRate(t *testing.T) {
 	t.Parallel()
-	path := write(t, "enqueuer.yaml", `tokens: [{name: portal, sha256: "`+strings.Repeat("1", 64)+`", rights: [read], burst: 7}]`)
+	path := write(t, "enqueuer.yaml", `tokens: [{name: portal, sha256: "`+strings.Repeat("1", 64)+
+		`", rights: [read], burst: 7}]`)
 	cfg, err := config.LoadEnqueuer(path, []string{dsnVariable})
 	if err != nil || cfg.Tokens[0].Rate != 100 || cfg.Tokens[0].Burst != 7 {
 		t.Errorf("got %+v, %v, want the default rate and the burst of the file", cfg.Tokens, err)
@@ -131,7 +136,8 @@ func TestEntriesCanBeCheckedAlone(t *testing.T) {
 
 func TestPublicKeysAreNoSecret(t *testing.T) {
 	t.Parallel()
-	file := "jwt:\n  audiences: [a]\n  issuers: [b]\n  hs256_secret: |\n    -----BEGIN PUBLIC KEY-----\n    MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIB\n    -----END PUBLIC KEY-----\n"
+	file := "jwt:\n  audiences: [a]\n  issuers: [b]\n  hs256_secret: |\n    -----BEGIN PUBLIC KEY-----\n    " +
+		"MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIB\n    -----END PUBLIC KEY-----\n"
 	assertProblems(t, loadEnqueuer(t, file, dsnVariable),
 		"enqueuer.yaml:4: jwt.hs256_secret: must not be a key in PEM; public keys belong into jwt.jwks_file")
 }

@@ -35,7 +35,8 @@ func DefaultEnqueuer() Enqueuer {
 		Redis: Redis{URL: NewSecret("redis://127.0.0.1:6379/0")},
 		Tasks: Tasks{Timeout: 3 * time.Minute, Retention: 15 * time.Minute},
 		Serve: Serve{
-			Listen: "127.0.0.1:8080", Hold: 25 * time.Second, MaxHeld: 2000, KeepKeys: 30 * 24 * time.Hour, MaxBody: 1 << 20, ReadTimeout: 30 * time.Second,
+			Listen: "127.0.0.1:8080", Hold: 25 * time.Second, MaxHeld: 2000, KeepKeys: 30 * 24 * time.Hour, MaxBody: 1 << 20,
+			ReadTimeout:  30 * time.Second,
 			DrainTimeout: 20 * time.Second,
 		},
 		Watch: Watch{
@@ -51,8 +52,8 @@ func DefaultEnqueuer() Enqueuer {
 	}
 }
 
-// LoadEnqueuer reads the enqueuer's configuration from the file at path, if path is not empty, and from environ, a list of
-// NAME=value as [os.Environ] gives it. Its error is an [*Error].
+// LoadEnqueuer reads the enqueuer's configuration from the file at path, if path is not empty, and from environ, a list
+// of NAME=value as [os.Environ] gives it. Its error is an [*Error].
 func LoadEnqueuer(path string, environ []string) (Enqueuer, error) {
 	cfg := DefaultEnqueuer()
 	if err := load(&cfg, path, environ); err != nil {

@@ -97,8 +97,8 @@ var (
 	linkAddress = regexp.MustCompile(`^(tcp|udp|sctp)://`)
 )
 
-// isServiceLink reports whether Kubernetes made the variable: it gives every pod some for each service of the namespace, and
-// a service may well be called certpurge.
+// isServiceLink reports whether Kubernetes made the variable: it gives every pod some for each service of the
+// namespace, and a service may well be called certpurge.
 func isServiceLink(name, value string) bool {
 	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && linkAddress.MatchString(value)
 }

@@ -19,7 +19,8 @@ func TestEveryKindOfValueCanComeFromTheEnvironment(t *testing.T) {
 		"CERTPURGE_LMS_EXCLUDED_STATES=PENDING, ABORTED,ON_HOLD",
 		"CERTPURGE_REDIS_URL=rediss://user:a=b,c$HOME@redis:6379/1")
 	assertProblems(t, got)
-	if cfg.Log.Level != "debug" || cfg.Queue.Weights.Purge != 9 || cfg.Queue.RetryCap != time.Hour || !cfg.GCS.AcceptSoftDelete {
+	if cfg.Log.Level != "debug" || cfg.Queue.Weights.Purge != 9 || cfg.Queue.RetryCap != time.Hour ||
+		!cfg.GCS.AcceptSoftDelete {
 		t.Errorf("got %+v, want each value of the environment", cfg)
 	}
 	if want := []string{"PENDING", "ABORTED", "ON_HOLD"}; !slices.Equal(cfg.LMS.ExcludedStates, want) {
@@ -44,14 +45,20 @@ func TestVariablesThatCannotBeReadAreNamed(t *testing.T) {
 func TestUnknownVariablesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
-		"CERTPURGE_TASKS_RETRIES": "CERTPURGE_TASKS_RETRIES: names no configuration key; known are CERTPURGE_TASKS_RETENTION, CERTPURGE_TASKS_TIMEOUT",
-		"CERTPURGE_REDIS_PORT": "CERTPURGE_REDIS_PORT: names no configuration key; known are CERTPURGE_REDIS_PASSWORD, CERTPURGE_REDIS_PASSWORD_FILE," +
-			" CERTPURGE_REDIS_SENTINEL_PASSWORD, CERTPURGE_REDIS_SENTINEL_PASSWORD_FILE, CERTPURGE_REDIS_SENTINEL_USERNAME, CERTPURGE_REDIS_TLS_CA_FILE," +
-			" CERTPURGE_REDIS_TLS_CERTIFICATE_FILE, CERTPURGE_REDIS_TLS_KEY_FILE, CERTPURGE_REDIS_TLS_SERVER_NAME, CERTPURGE_REDIS_URL," +
+		"CERTPURGE_TASKS_RETRIES": "CERTPURGE_TASKS_RETRIES: names no configuration key; known are " +
+			"CERTPURGE_TASKS_RETENTION, CERTPURGE_TASKS_TIMEOUT",
+		"CERTPURGE_REDIS_PORT": "CERTPURGE_REDIS_PORT: names no configuration key; known are CERTPURGE_REDIS_PASSWORD, " +
+			"CERTPURGE_REDIS_PASSWORD_FILE," +
+			" CERTPURGE_REDIS_SENTINEL_PASSWORD, CERTPURGE_REDIS_SENTINEL_PASSWORD_FILE, CERTPURGE_REDIS_SENTINEL_USERNAME, " +
+			"CERTPURGE_REDIS_TLS_CA_FILE," +
+			" CERTPURGE_REDIS_TLS_CERTIFICATE_FILE, CERTPURGE_REDIS_TLS_KEY_FILE, CERTPURGE_REDIS_TLS_SERVER_NAME, " +
+			"CERTPURGE_REDIS_URL," +
 			" CERTPURGE_REDIS_URL_FILE, CERTPURGE_REDIS_USERNAME",
-		"CERTPURGE_MONGO_URL":        "CERTPURGE_MONGO_URL: names no configuration key; the variables are those of docs/configuration.md",
-		"CERTPURGE_LOCATIONS_0_NAME": "CERTPURGE_LOCATIONS_0_NAME: names no configuration key; the variables are those of docs/configuration.md",
-		"CERTPURGE_":                 "CERTPURGE_: names no configuration key; the variables are those of docs/configuration.md",
+		"CERTPURGE_MONGO_URL": "CERTPURGE_MONGO_URL: names no configuration key; the variables are those of " +
+			"docs/configuration.md",
+		"CERTPURGE_LOCATIONS_0_NAME": "CERTPURGE_LOCATIONS_0_NAME: names no configuration key; the variables are those of " +
+			"docs/configuration.md",
+		"CERTPURGE_": "CERTPURGE_: names no configuration key; the variables are those of docs/configuration.md",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

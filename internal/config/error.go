@@ -7,8 +7,8 @@ import (
 
 // Error is a configuration that cannot be used. It holds all that is wrong, so that it can be mended in one go.
 type Error struct {
-	// Problems are whole sentences without a final stop, each starting with where the value was set, where that is known, and
-	// the key: "worker.yaml:12: gcs.max_in_flight: must be between 1 and 100, is 0". No secret is in them.
+	// Problems are whole sentences without a final stop, each starting with where the value was set, where that is known,
+	// and the key: "worker.yaml:12: gcs.max_in_flight: must be between 1 and 100, is 0". No secret is in them.
 	Problems []string
 }
 

@@ -92,8 +92,8 @@ func syntaxError(path string, err error) (origin, sentence string) {
 	return origin, "is not valid YAML: " + yamlQuotation.ReplaceAllString(text, "(…)")
 }
 
-// fileReader walks the nodes of one file along the fields of the structs. It does so itself, rather than with the library's
-// KnownFields, whose errors carry Go types, pieces of values (which may be secrets) and no path.
+// fileReader walks the nodes of one file along the fields of the structs. It does so itself, rather than with the
+// library's KnownFields, whose errors carry Go types, pieces of values (which may be secrets) and no path.
 type fileReader struct {
 	*loader
 	path string
@@ -169,8 +169,8 @@ func (f fileReader) readList(node *yaml.Node, path string, v reflect.Value) {
 	v.Set(list)
 }
 
-// unknownKey is the sentence about a key that no field has. A key that does not look like one is not repeated: where the
-// blank after a colon is missing, it holds the value.
+// unknownKey is the sentence about a key that no field has. A key that does not look like one is not repeated: where
+// the blank after a colon is missing, it holds the value.
 func unknownKey(key *yaml.Node, section string, known []string) string {
 	sentence := "unknown key"
 	if key.Kind == yaml.ScalarNode && keyLike.MatchString(key.Value) {

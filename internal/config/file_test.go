@@ -142,7 +142,10 @@ func TestUnreadableFilesAreOneProblem(t *testing.T) {
 			"log:\n  level: info\n---\nlog:\n",
 			`worker.yaml: holds more than one YAML document; keep the first and remove the "---" after it`,
 		},
-		"tab":            {"log:\n\tlevel: info\n", `worker.yaml:2: is not valid YAML: found character that cannot start any token`},
+		"tab": {
+			"log:\n\tlevel: info\n",
+			`worker.yaml:2: is not valid YAML: found character that cannot start any token`,
+		},
 		"unknown anchor": {"mysql:\n  dsn: *hunter2\n", `worker.yaml: is not valid YAML: unknown anchor (…) referenced`},
 		"not text":       {"log: \xff\xfe\n", `worker.yaml: is not valid YAML: invalid leading UTF-8 octet`},
 		"too large":      {strings.Repeat("#", 1<<20+1), `configuration file worker.yaml is larger than 1 MiB`},
@@ -181,7 +184,8 @@ locations:
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if location.DownloadsDir != "downloads" || location.VerifyDir != "cert" {
-		t.Errorf("got directories %q and %q, want each entry to start from the defaults", location.DownloadsDir, location.VerifyDir)
+		t.Errorf("got directories %q and %q, want each entry to start from the defaults", location.DownloadsDir,
+			location.VerifyDir)
 	}
 }
 
@@ -189,7 +193,12 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	t.Parallel()
 	path := write(t, "enqueuer.yaml", "queue:\n  concurrency: 5\n")
 	_, err := config.LoadEnqueuer(path, []string{dsnVariable})
-	assertProblems(t, problems(t, err, path), `enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin, tracing`)
+	assertProblems(
+		t,
+		problems(t, err, path),
+		`enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, serve, jwt, tokens, watch, admin, tracing`,
+	)
 }
 
-const redisKeys = "url, url_file, username, password, password_file, sentinel_username, sentinel_password, sentinel_password_file, tls"
+const redisKeys = "url, url_file, username, password, password_file, sentinel_username, sentinel_password, " +
+	"sentinel_password_file, tls"

@@ -32,7 +32,10 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		environ := []string{"CERTPURGE_MYSQL_DSN=" + before + secret + after, "CERTPURGE_REDIS_URL=" + scheme + secret + after, "CERTPURGE_JWT_HS256_SECRET=" + before + secret}
+		environ := []string{
+			"CERTPURGE_MYSQL_DSN=" + before + secret + after,
+			"CERTPURGE_REDIS_URL=" + scheme + secret + after, "CERTPURGE_JWT_HS256_SECRET=" + before + secret,
+		}
 		worker, err := config.LoadWorker(path, environ)
 		checkFuzzed(t, worker, err, secret)
 		enqueuer, err := config.LoadEnqueuer(path, environ)

@@ -16,7 +16,8 @@ func TestVariablesAreNamedAfterTheirKeys(t *testing.T) {
 	t.Parallel()
 	tagged := map[string]bool{}
 	for _, cfg := range []any{new(config.DefaultWorker()), new(config.DefaultEnqueuer())} {
-		parameters, err := env.GetFieldParamsWithOptions(cfg, env.Options{Prefix: "CERTPURGE_", Environment: map[string]string{}})
+		parameters, err := env.GetFieldParamsWithOptions(cfg,
+			env.Options{Prefix: "CERTPURGE_", Environment: map[string]string{}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +40,8 @@ func TestVariablesAreNamedAfterTheirKeys(t *testing.T) {
 		named[key.Variable] = true
 	}
 	if !maps.Equal(tagged, named) {
-		t.Errorf("the env tags give\n  %q\nthe paths give\n  %q", slices.Sorted(maps.Keys(tagged)), slices.Sorted(maps.Keys(named)))
+		t.Errorf("the env tags give\n  %q\nthe paths give\n  %q", slices.Sorted(maps.Keys(tagged)),
+			slices.Sorted(maps.Keys(named)))
 	}
 }
 
@@ -60,8 +62,10 @@ func TestKeysHoldTheDefaultsAsTheFileWouldHaveThem(t *testing.T) {
 		defaults[key.Path] = key.Default
 	}
 	for path, want := range map[string]string{
-		"mysql.dsn": "", "redis.url": "redis://127.0.0.1:6379/0", "tasks.timeout": "3m", "gcs.endpoint": `""`, "gcs.max_in_flight": "64",
-		"serve.hold": "25s", "lms.excluded_states": "[PENDING, ABORTED]", "lms.clear_history": "true", "locations[].verify_dir": "cert", "locations[].bucket": "",
+		"mysql.dsn": "", "redis.url": "redis://127.0.0.1:6379/0", "tasks.timeout": "3m", "gcs.endpoint": `""`,
+		"gcs.max_in_flight": "64",
+		"serve.hold":        "25s", "lms.excluded_states": "[PENDING, ABORTED]", "lms.clear_history": "true",
+		"locations[].verify_dir": "cert", "locations[].bucket": "",
 	} {
 		if got := defaults[path]; got != want {
 			t.Errorf("%s: got default %q, want %q", path, got, want)

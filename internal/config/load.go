@@ -21,8 +21,8 @@ func (e *Enqueuer) secretFiles() []secretFile {
 		secretFile{path: "jwt.hs256_secret", secret: &e.JWT.HS256Secret, file: e.JWT.HS256SecretFile})
 }
 
-// load fills cfg, which holds the defaults, from the file and the environment, and checks the result. The rules about the
-// optional paths, but not those about what is in them, do not hold.
+// load fills cfg, which holds the defaults, from the file and the environment, and checks the result. The rules about
+// the optional paths, but not those about what is in them, do not hold.
 func load(cfg configuration, path string, environ []string, optional ...string) error {
 	l := &loader{origins: map[string]string{}, unread: map[string]bool{}, optional: optional}
 	readable := path == "" || l.readFile(cfg, path)

@@ -97,8 +97,11 @@ locations:
     buckts: example-certificates
 surprise: 1
 `
-	_, got := loadWorker(t, file, "CERTPURGE_ADMIN_LISTEN=8081", "CERTPURGE_QUEUE_CONCURENCY=7", "CERTPURGE_MYSQL_QUERY_TIMEOUT=10")
-	assertProblems(t, got,
+	_, got := loadWorker(t, file, "CERTPURGE_ADMIN_LISTEN=8081", "CERTPURGE_QUEUE_CONCURENCY=7",
+		"CERTPURGE_MYSQL_QUERY_TIMEOUT=10")
+	assertProblems(
+		t,
+		got,
 		`worker.yaml:2: unknown key "lvl" in log; known keys: level, format`,
 		`worker.yaml:5: gcs.max_tries: must be a whole number, is "many"`,
 		`worker.yaml:7: tasks.timeout: must be a duration such as "30s" or "5m", is 90`,

@@ -27,8 +27,8 @@ func isBucketName(s string) bool {
 	return !strings.HasPrefix(s, "goog") && !strings.Contains(s, "google")
 }
 
-// isObjectPrefix accepts "" and directories with their closing slash. Without that slash the listing of one prefix would
-// match longer names.
+// isObjectPrefix accepts "" and directories with their closing slash. Without that slash the listing of one prefix
+// would match longer names.
 func isObjectPrefix(s string) bool {
 	directory, closed := strings.CutSuffix(s, "/")
 	return s == "" || closed && isDirectory(directory)
@@ -46,8 +46,8 @@ func isDirectory(s string) bool {
 	return !slices.Contains(segments, "") && !slices.Contains(segments, ".")
 }
 
-// isURLPrefix accepts the beginning of a download URL, with or without scheme and host. The closing slash keeps one bucket's
-// prefix from matching another bucket with a longer name.
+// isURLPrefix accepts the beginning of a download URL, with or without scheme and host. The closing slash keeps one
+// bucket's prefix from matching another bucket with a longer name.
 func isURLPrefix(s string) bool {
 	if _, err := purge.NormalLink(s); err != nil || strings.ContainsAny(s, "?# ") || !strings.HasSuffix(s, "/") {
 		return false

@@ -7,8 +7,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes cfg, a [Worker] or an [Enqueuer], as the YAML file that says all of it. Secrets are shown as REDACTED, or left
-// empty where a file holds them; with the secrets filled in, the output loads again as the same configuration.
+// Print writes cfg, a [Worker] or an [Enqueuer], as the YAML file that says all of it. Secrets are shown as REDACTED,
+// or left empty where a file holds them; with the secrets filled in, the output loads again as the same configuration.
 func Print(w io.Writer, cfg any) error {
 	switch c := cfg.(type) {
 	case Worker:

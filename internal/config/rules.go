@@ -76,7 +76,8 @@ var rules = map[string]rule{
 	},
 	"bucket_name": {
 		holds: onText(isBucketName),
-		must:  fixed("be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"),
+		must: fixed("be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a " +
+			"letter or digit"),
 	},
 	"object_prefix": {
 		holds: onText(isObjectPrefix),
@@ -88,7 +89,9 @@ var rules = map[string]rule{
 	},
 	"url_prefix": {
 		holds: onText(isURLPrefix),
-		must:  fixed(`be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with "/", without user, query and fragment`),
+		must: fixed(
+			`be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with "/", without user, query and fragment`,
+		),
 	},
 	"endpoint_url": {
 		holds: onText(isEndpointURL),
@@ -107,7 +110,8 @@ var rules = map[string]rule{
 			_, err := login.ParseUsers(value.String())
 			return err == nil
 		},
-		must: fixed(fmt.Sprintf("be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, %d to %d, and a name only once",
+		must: fixed(fmt.Sprintf("be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, %d to %d, "+
+			"and a name only once",
 			login.MinCost, login.MaxCost)),
 		silent: true,
 	},
@@ -162,7 +166,10 @@ func isMySQLDSN(s string) bool {
 	return err == nil && dsn.DBName != ""
 }
 
-var redisSchemes = []string{"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+var redisSchemes = []string{
+	"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster",
+	"rediss+cluster",
+}
 
 // isRedisURL checks the scheme only: the rest is parsed by the package that connects.
 func isRedisURL(s string) bool {

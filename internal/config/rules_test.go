@@ -13,23 +13,27 @@ import (
 )
 
 const (
-	bucketRule     = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending with a letter or digit"
-	urlPrefixRule  = "must be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with \"/\", without user, query and fragment"
-	directoryRule  = "must be one or more names with \"/\" between them, and none at the start or the end"
-	dsnRule        = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
-	redisRule      = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"
+	bucketRule = "must be the name of a Cloud Storage bucket: 3 to 63 of a-z, 0-9, -, _ and ., starting and ending " +
+		"with a letter or digit"
+	urlPrefixRule = "must be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end " +
+		"with \"/\", without user, query and fragment"
+	directoryRule = "must be one or more names with \"/\" between them, and none at the start or the end"
+	dsnRule       = "must be written user:password@tcp(host:3306)/certpurge and name the ledger's database"
+	redisRule     = "must start with one of redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://, " +
+		"redis+cluster://, rediss+cluster://"
 	databaseRule   = "must be the name of a database: 1 to 64 of A-Z, a-z, 0-9, _, $ and -"
 	stateRule      = "must be the name of a retirement state: 1 to 30 of A-Z, 0-9 and _"
 	pathPrefixRule = `must be empty or start with "/" and not end with it, of A-Z, a-z, 0-9, ".", "_", "~", "-" and "/"`
 	tokenRule      = "must be the SHA-256 of a token that is not empty: 64 of 0-9 and a-f"
 	someSHA256     = "2c624232cdd221771294dfbb310aca000a0df6ac8b66b696d90ef06fdefb64a3"
 	endpointRule   = "must be empty or be an http:// or https:// URL without user, query and fragment"
-	usersRule      = "must be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, 10 to 15, and a name only once"
-	hash10         = "$2y$10$QGq4/Y4vLxIZcXQ9eZwI1eGRuXNzu4yq6JUtVsTDdEYP5Rmmb4hq2"
+	usersRule      = "must be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, 10 to 15, and " +
+		"a name only once"
+	hash10 = "$2y$10$QGq4/Y4vLxIZcXQ9eZwI1eGRuXNzu4yq6JUtVsTDdEYP5Rmmb4hq2"
 )
 
-// ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value are
-// tried alone, over a configuration that is valid.
+// ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value
+// are tried alone, over a configuration that is valid.
 var ruleTests = map[string]struct {
 	good []string
 	bad  map[string]string // to what the problem says after the path
@@ -92,11 +96,13 @@ var ruleTests = map[string]struct {
 	},
 	"redis.url": {
 		good: []string{
-			"redis://h", "rediss://u:p@h:1/0", "unix:///run/redis.sock", "redis+sentinel://h/m", "rediss+sentinel://h/m", "redis+cluster://h",
+			"redis://h", "rediss://u:p@h:1/0", "unix:///run/redis.sock", "redis+sentinel://h/m", "rediss+sentinel://h/m",
+			"redis+cluster://h",
 			"rediss+cluster://h",
 		},
 		bad: map[string]string{
-			`""`: "must be set", "redis:6379": redisRule, "http://me:hunter2@h": redisRule, "redis://": redisRule, "REDIS://h": redisRule,
+			`""`: "must be set", "redis:6379": redisRule, "http://me:hunter2@h": redisRule, "redis://": redisRule,
+			"REDIS://h": redisRule,
 		},
 	},
 	"tasks.timeout": {
@@ -121,7 +127,10 @@ var ruleTests = map[string]struct {
 	"tracing.sample_ratio": betweenTest("0", "1", "-0.1", "1.1"),
 	"tracing.endpoint": {
 		good: []string{`""`, "http://collector:4318/v1/traces", "https://otel.example.org"},
-		bad:  map[string]string{"collector:4318": endpointProblem("collector:4318"), "http://u:p@host/v1": endpointProblem("http://REDACTED@host/v1")},
+		bad: map[string]string{
+			"collector:4318":     endpointProblem("collector:4318"),
+			"http://u:p@host/v1": endpointProblem("http://REDACTED@host/v1"),
+		},
 	},
 	"queue.concurrency":      betweenTest("1", "1000", "0", "1001"),
 	"queue.weights.purge":    betweenTest("1", "100", "0", "101"),
@@ -209,7 +218,8 @@ var ruleTests = map[string]struct {
 	},
 	"locations[0].url_prefixes[0]": {
 		good: []string{
-			"https://s3.amazonaws.com/OLD/", "http://a/", "//s3.amazonaws.com/OLD/", "gs://bucket/", "https://cdn.example.com:8443/a%20b/",
+			"https://s3.amazonaws.com/OLD/", "http://a/", "//s3.amazonaws.com/OLD/", "gs://bucket/",
+			"https://cdn.example.com:8443/a%20b/",
 			"https://a/b@c/", "/", "/b/", "certs.example.org/", "localhost:18090/", "https://s3.amazonaws.com/",
 		},
 		bad: map[string]string{
@@ -376,7 +386,10 @@ var ruleTests = map[string]struct {
 	},
 	"tokens[0].rights[0]": {
 		good: []string{"read", "requeue"},
-		bad:  map[string]string{"all": `must be one of enqueue, read, requeue, is "all"`, `""`: "must be one of enqueue, read, requeue, is empty"},
+		bad: map[string]string{
+			"all": `must be one of enqueue, read, requeue, is "all"`,
+			`""`:  "must be one of enqueue, read, requeue, is empty",
+		},
 	},
 	"tokens[0].rate":            betweenTest("1", "10000", "0", "10001"),
 	"tokens[0].burst":           betweenTest("1", "100000", "0", "100001"),
@@ -389,10 +402,16 @@ var ruleTests = map[string]struct {
 	"admin.probes_listen":       listenTest(),
 	"admin.base_path": {
 		good: []string{`""`, "/certpurge", "/a/b-c_d.e~1"},
-		bad:  map[string]string{"/": pathPrefixRule + `, is "/"`, "a": pathPrefixRule + `, is "a"`, "/a/": pathPrefixRule + `, is "/a/"`, "/a b": pathPrefixRule + `, is "/a b"`, "//a": pathPrefixRule + `, is "//a"`},
+		bad: map[string]string{
+			"/": pathPrefixRule + `, is "/"`, "a": pathPrefixRule + `, is "a"`,
+			"/a/": pathPrefixRule + `, is "/a/"`, "/a b": pathPrefixRule + `, is "/a b"`, "//a": pathPrefixRule + `, is "//a"`,
+		},
 	},
 	"admin.users": {
-		good: []string{`""`, "alice:view:" + hash10, "alice:operate:" + hash10 + " bob@x.example:view:" + hash10, `"a:view:` + hash10 + `\nb:view:` + hash10 + `\n"`},
+		good: []string{
+			`""`, "alice:view:" + hash10, "alice:operate:" + hash10 + " bob@x.example:view:" + hash10,
+			`"a:view:` + hash10 + `\nb:view:` + hash10 + `\n"`,
+		},
 		bad: map[string]string{
 			"alice:" + hash10:                           usersRule,
 			"alice:admin:" + hash10:                     usersRule,
@@ -429,7 +448,8 @@ func listenTest() (test ruleTest) {
 	const sentence = "must be written host:port or :port, or be empty, is "
 	test.good = []string{`""`, ":8082", "0.0.0.0:0", `"[::1]:8082"`, "localhost:65535"}
 	test.bad = map[string]string{
-		"localhost": sentence + `"localhost"`, "a:b": sentence + `"a:b"`, "a:65536": sentence + `"a:65536"`, "http://a:1": sentence + `"http://a:1"`,
+		"localhost": sentence + `"localhost"`, "a:b": sentence + `"a:b"`, "a:65536": sentence + `"a:65536"`,
+		"http://a:1": sentence + `"http://a:1"`,
 	}
 	return test
 }
@@ -595,15 +615,19 @@ locations:
   - {name: second, bucket: aaa, url_prefixes: ["http://a.example/x/", "https://b.example/"]}
   - {name: first, bucket: bbb, url_prefixes: ["HTTPS://A.Example/x/", "//b.example/"]}
 `, dsnVariable)
-	assertProblems(t, got,
+	assertProblems(
+		t,
+		got,
 		`worker.yaml:5: locations[2].name: must be unique, is "first" like locations[0].name`,
 		`worker.yaml:5: locations[2].url_prefixes[0]: must stand in one location only, is "HTTPS://A.Example/x/" like locations[0].url_prefixes[0]`,
-		`worker.yaml:5: locations[2].url_prefixes[1]: must stand in one location only, is "//b.example/" like locations[0].url_prefixes[1]`)
+		`worker.yaml:5: locations[2].url_prefixes[1]: must stand in one location only, is "//b.example/" like locations[0].url_prefixes[1]`,
+	)
 }
 
 func TestRulesBetweenKeysSeeTheEnvironment(t *testing.T) {
 	t.Parallel()
-	_, got := loadWorker(t, "tasks: {timeout: 10s}\n"+locations, dsnVariable, "CERTPURGE_QUEUE_RETRY_BASE=10m", "CERTPURGE_QUEUE_RETRY_CAP=1m")
+	_, got := loadWorker(t, "tasks: {timeout: 10s}\n"+locations, dsnVariable, "CERTPURGE_QUEUE_RETRY_BASE=10m",
+		"CERTPURGE_QUEUE_RETRY_CAP=1m")
 	assertProblems(t, got,
 		`CERTPURGE_QUEUE_RETRY_CAP: queue.retry_cap: must not be less than queue.retry_base (10m), is 1m`,
 		`queue.drain_timeout: must be less than tasks.timeout (10s), is 20s`)
@@ -614,12 +638,14 @@ func TestRulesBetweenKeysSeeTheEnvironment(t *testing.T) {
 
 func TestPagesWithoutALoginStayOnThisMachine(t *testing.T) {
 	t.Parallel()
-	const sentence = "admin.listen: must be an address of this machine only, such as 127.0.0.1:8081, while there are no admin.users and no " +
+	const sentence = "admin.listen: must be an address of this machine only, such as 127.0.0.1:8081, while there are no " +
+		"admin.users and no " +
 		"admin.proxy.addresses (probes can be moved to admin.probes_listen), is "
 	for address, local := range map[string]bool{
 		"127.1:8081": false, "2130706433:8081": false, "0x7f.1:8081": false, // a resolver decides what they are
 		":8081": false, "0.0.0.0:8081": false, "[::]:8081": false, "10.0.0.1:8081": false, "admin.example:8081": false,
-		"127.0.0.1:8081": true, "127.1.2.3:8081": true, "[::1]:8081": true, "localhost:8081": true, "[::ffff:127.0.0.1]:8081": true,
+		"127.0.0.1:8081": true, "127.1.2.3:8081": true, "[::1]:8081": true, "localhost:8081": true,
+		"[::ffff:127.0.0.1]:8081": true,
 	} {
 		_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_LISTEN="+address)
 		if local {
@@ -627,13 +653,20 @@ func TestPagesWithoutALoginStayOnThisMachine(t *testing.T) {
 		} else {
 			assertProblems(t, got, fmt.Sprintf("CERTPURGE_ADMIN_LISTEN: %s%q", sentence, address))
 		}
-		for _, login := range []string{"CERTPURGE_ADMIN_USERS=alice:view:" + hash10, "CERTPURGE_ADMIN_PROXY_ADDRESSES=10.0.0.5"} {
+		for _, login := range []string{
+			"CERTPURGE_ADMIN_USERS=alice:view:" + hash10,
+			"CERTPURGE_ADMIN_PROXY_ADDRESSES=10.0.0.5",
+		} {
 			_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_LISTEN="+address, login)
 			assertProblems(t, got)
 		}
 	}
 	_, got := loadWorker(t, locations, dsnVariable, "CERTPURGE_ADMIN_PROBES_LISTEN=127.0.0.1:8081")
-	assertProblems(t, got, `CERTPURGE_ADMIN_PROBES_LISTEN: admin.probes_listen: must be another address than admin.listen, is "127.0.0.1:8081" for both`)
+	assertProblems(
+		t,
+		got,
+		`CERTPURGE_ADMIN_PROBES_LISTEN: admin.probes_listen: must be another address than admin.listen, is "127.0.0.1:8081" for both`,
+	)
 }
 
 func TestUsersMayFillAFile(t *testing.T) {
@@ -657,7 +690,8 @@ func TestRulesAreNotAppliedToWhatCouldNotBeRead(t *testing.T) {
 func TestTLSNeedsBothFiles(t *testing.T) {
 	t.Parallel()
 	got := loadEnqueuer(t, "serve: {tls_key_file: key.pem}\n", dsnVariable)
-	assertProblems(t, got, `enqueuer.yaml:1: serve.tls_key_file: must be set together with serve.tls_certificate_file, or neither`)
+	assertProblems(t, got,
+		`enqueuer.yaml:1: serve.tls_key_file: must be set together with serve.tls_certificate_file, or neither`)
 	got = loadEnqueuer(t, "serve: {tls_key_file: key.pem, tls_certificate_file: cert.pem}\n", dsnVariable)
 	assertProblems(t, got)
 }
@@ -673,10 +707,13 @@ func TestEncryptionIsSetInOnePlaceAndWhole(t *testing.T) {
 		dsnVariable+"?tls=true")
 	assertProblems(t, got,
 		"CERTPURGE_MYSQL_DSN: mysql.dsn: must not hold the parameter tls while keys of mysql.tls are set; keep one of them",
-		"enqueuer.yaml:2: redis.url: must start with rediss while keys of redis.tls are set, or the connection would not be encrypted",
-		"enqueuer.yaml:2: redis.url: must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username or redis.sentinel_password is set")
+		"enqueuer.yaml:2: redis.url: must start with rediss while keys of redis.tls are set, or the connection would not "+
+			"be encrypted",
+		"enqueuer.yaml:2: redis.url: must start with redis+sentinel:// or rediss+sentinel:// while redis.sentinel_username "+
+			"or redis.sentinel_password is set")
 	_, got = loadWorker(t,
-		"mysql: {tls: {ca_file: a.pem}}\nredis: {url: 'rediss+sentinel://h?master_name=m', tls: {certificate_file: a, key_file: b},"+
+		"mysql: {tls: {ca_file: a.pem}}\nredis: {url: 'rediss+sentinel://h?master_name=m', tls: {certificate_file: a, "+
+			"key_file: b},"+
 			" sentinel_password_file: "+write(t, "password", "hunter2")+"}\n"+locations, dsnVariable)
 	assertProblems(t, got)
 }

@@ -78,7 +78,8 @@ func trySetScalar(node *yaml.Node, v reflect.Value) bool {
 		return (node.ShortTag() == "!!int" || node.ShortTag() == "!!float") && node.Decode(target) == nil
 	case *time.Duration:
 		duration, err := time.ParseDuration(node.Value)
-		return set(target, duration, err == nil && node.ShortTag() == "!!str") // A bare number would leave its unit to guesswork.
+		// A bare number would leave its unit to guesswork.
+		return set(target, duration, err == nil && node.ShortTag() == "!!str")
 	default:
 		return false
 	}

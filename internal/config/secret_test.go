@@ -32,7 +32,10 @@ func TestSecretIsNotPrintedByAnyVerb(t *testing.T) {
 	t.Parallel()
 	const value = "hunter2"
 	s := config.NewSecret(value)
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%b", "%c", "%U", "%e", "%10.3s", "%p"} {
+	for _, verb := range []string{
+		"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%b", "%c", "%U", "%e", "%10.3s",
+		"%p",
+	} {
 		for _, printed := range []any{s, &s, []config.Secret{s}, newHolder(value), new(newHolder(value))} {
 			got := fmt.Sprintf(verb, printed)
 			if strings.Contains(got, value) || strings.Contains(strings.ToLower(got), fmt.Sprintf("%x", value)) {

@@ -58,7 +58,10 @@ func TestEmptySecretBesideItsFileIsNotSet(t *testing.T) {
 	t.Parallel()
 	const url = "redis://hunter2@redis:6379/0"
 	path := write(t, "enqueuer.yaml", "mysql:\n  dsn: \"\"\n  dsn_file: "+write(t, "dsn", dsn)+"\n")
-	cfg, err := config.LoadEnqueuer(path, []string{"CERTPURGE_REDIS_URL=", "CERTPURGE_REDIS_URL_FILE=" + write(t, "url", url)})
+	cfg, err := config.LoadEnqueuer(path, []string{
+		"CERTPURGE_REDIS_URL=",
+		"CERTPURGE_REDIS_URL_FILE=" + write(t, "url", url),
+	})
 	if err != nil || cfg.MySQL.DSN.Reveal() != dsn || cfg.Redis.URL.Reveal() != url {
 		t.Errorf("got %q, %q, %v, want the secrets of the files", cfg.MySQL.DSN.Reveal(), cfg.Redis.URL.Reveal(), err)
 	}

@@ -1,50 +1,52 @@
 package config
 
-// Admin is the listener for those who run certpurge: probes, metrics, an overview and the dashboard of the queues. The worker
-// has it, and the enqueuer while it serves or watches.
+// Admin is the listener for those who run certpurge: probes, metrics, an overview and the dashboard of the queues. The
+// worker has it, and the enqueuer while it serves or watches.
 type Admin struct {
-	// Listen is the address of the listener as host:port; :8081 means all interfaces, and empty switches it off. The enqueuer's
-	// default is 127.0.0.1:8082. As long as nobody can log in (no users, no proxy), it must be an address of this machine
-	// only, and the dashboard can only be looked at. It speaks plain HTTP: put a proxy that speaks TLS in front of it
-	// before passwords cross a network.
+	// Listen is the address of the listener as host:port; :8081 means all interfaces, and empty switches it off. The
+	// enqueuer's default is 127.0.0.1:8082. As long as nobody can log in (no users, no proxy), it must be an address of
+	// this machine only, and the dashboard can only be looked at. It speaks plain HTTP: put a proxy that speaks TLS in
+	// front of it before passwords cross a network.
 	Listen string `yaml:"listen" env:"LISTEN" validate:"omitempty,listen_address"`
 
-	// ProbesListen is the address of a second listener that answers /livez and /readyz, without a login and nothing else (but
-	// see metrics_open). Kubernetes asks from outside, so give it :8083 where listen stays on this machine. Empty means
-	// that only listen answers probes.
+	// ProbesListen is the address of a second listener that answers /livez and /readyz, without a login and nothing else
+	// (but see metrics_open). Kubernetes asks from outside, so give it :8083 where listen stays on this machine. Empty
+	// means that only listen answers probes.
 	ProbesListen string `yaml:"probes_listen" env:"PROBES_LISTEN" validate:"omitempty,listen_address"`
 
-	// BasePath is the path below which a reverse proxy shows the pages, such as /certpurge; empty if it shows them at the root
-	// of a host. The proxy may cut it off or leave it on. With a wrong one, pages come without their styles and links fail.
+	// BasePath is the path below which a reverse proxy shows the pages, such as /certpurge; empty if it shows them at the
+	// root of a host. The proxy may cut it off or leave it on. With a wrong one, pages come without their styles and links
+	// fail.
 	BasePath string `yaml:"base_path" env:"BASE_PATH" validate:"path_prefix"`
 
-	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them. `enqueuer
-	// password` makes such an entry. view looks at everything; operate also pauses queues, deletes and runs tasks.
+	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them.
+	// `enqueuer password` makes such an entry. view looks at everything; operate also pauses queues, deletes and runs
+	// tasks.
 	Users Secret `yaml:"users" env:"USERS" validate:"omitempty,admin_users"`
 
-	// UsersFile is a file that holds the users instead, one a line, such as a mounted secret. It is read once, at the start. Set
-	// either this or the users, not both.
+	// UsersFile is a file that holds the users instead, one a line, such as a mounted secret. It is read once, at the
+	// start. Set either this or the users, not both.
 	UsersFile string `yaml:"users_file" env:"USERS_FILE"`
 
 	// Proxy is a reverse proxy whose word about who visits is taken.
 	Proxy AdminProxy `yaml:"proxy" envPrefix:"PROXY_"`
 
-	// MetricsOpen serves /metrics without a login, on both listeners, for a Prometheus that has no password. The metrics hold
-	// figures only.
+	// MetricsOpen serves /metrics without a login, on both listeners, for a Prometheus that has no password. The metrics
+	// hold figures only.
 	MetricsOpen bool `yaml:"metrics_open" env:"METRICS_OPEN"`
 
-	// Pprof serves Go's profiles below /debug/pprof/ also if listen is not an address of this machine only; they are for those
-	// who may operate. A profile slows the process down while it is taken.
+	// Pprof serves Go's profiles below /debug/pprof/ also if listen is not an address of this machine only; they are for
+	// those who may operate. A profile slows the process down while it is taken.
 	Pprof bool `yaml:"pprof" env:"PPROF"`
 }
 
 // AdminProxy says whose headers are believed.
 type AdminProxy struct {
-	// Addresses are the addresses or networks (10.0.0.5, 10.1.0.0/16) from which the headers are believed. Whoever can connect
-	// from there can be anybody, so name the proxy alone, and let it drop these headers when visitors send them: one that is
-	// there twice is refused, but a proxy that joins two into one cannot be told from one that lists groups. Where several
-	// proxies stand in a row, name all of them: X-Forwarded-For is read from the right, up to the first address that is not
-	// among these. Empty means that no proxy is believed.
+	// Addresses are the addresses or networks (10.0.0.5, 10.1.0.0/16) from which the headers are believed. Whoever can
+	// connect from there can be anybody, so name the proxy alone, and let it drop these headers when visitors send them:
+	// one that is there twice is refused, but a proxy that joins two into one cannot be told from one that lists groups.
+	// Where several proxies stand in a row, name all of them: X-Forwarded-For is read from the right, up to the first
+	// address that is not among these. Empty means that no proxy is believed.
 	Addresses []string `yaml:"addresses" env:"ADDRESSES" validate:"dive,address"`
 
 	// UserHeader is the header with the name of the visitor, whom the proxy has logged in.

@@ -4,20 +4,20 @@ import "time"
 
 // Log says what is written to standard error and how.
 type Log struct {
-	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each finished
-	// task is lost, and with it the log's account of what was done; the ledger keeps it in any case.
+	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each
+	// finished task is lost, and with it the log's account of what was done; the ledger keeps it in any case.
 	Level string `yaml:"level" env:"LEVEL" validate:"oneof=debug info warn error"`
 
-	// Format is json for log collectors, text for people, or auto: text on a terminal, json otherwise. Collectors that parse
-	// json break on text, so set json where a terminal may be attached to a container.
+	// Format is json for log collectors, text for people, or auto: text on a terminal, json otherwise. Collectors that
+	// parse json break on text, so set json where a terminal may be attached to a container.
 	Format string `yaml:"format" env:"FORMAT" validate:"oneof=auto json text"`
 }
 
 // MySQL is the one connection pool to the server that holds both the LMS tables and the ledger.
 type MySQL struct {
 	// DSN tells how to reach the server and names the ledger's own database, in the driver's form
-	// user:password@tcp(host:3306)/certpurge or user:password@unix(/path/to/socket)/certpurge. The user needs the rights of
-	// configs/mysql/grants.sql and should have no more: they are the last fence around the LMS tables.
+	// user:password@tcp(host:3306)/certpurge or user:password@unix(/path/to/socket)/certpurge. The user needs the rights
+	// of configs/mysql/grants.sql and should have no more: they are the last fence around the LMS tables.
 	DSN Secret `yaml:"dsn" env:"DSN" validate:"required,mysql_dsn"`
 
 	// DSNFile is a file that holds the DSN instead, such as a mounted Kubernetes or Docker secret. It is read once, at the
@@ -63,8 +63,8 @@ type TLS struct {
 
 // LMS says where the Open edX tables are and who counts as retiring.
 type LMS struct {
-	// Database is the schema with the Open edX tables, on the server of mysql.dsn. It must be another one than the ledger's:
-	// the ledger's migrations must never meet LMS tables.
+	// Database is the schema with the Open edX tables, on the server of mysql.dsn. It must be another one than the
+	// ledger's: the ledger's migrations must never meet LMS tables.
 	Database string `yaml:"database" env:"DATABASE" validate:"database_name"`
 
 	// ExcludedStates are the names of the retirement states in which a user is not touched although a retirement request
@@ -73,8 +73,8 @@ type LMS struct {
 	ExcludedStates []string `yaml:"excluded_states" env:"EXCLUDED_STATES" validate:"contains_pending,dive,state_name"`
 
 	// ClearHistory says whether the references in the history table of the certificates are cleared too. The files of a
-	// regenerated certificate are known to the history only, and are erased either way; when this is false, their dead links
-	// remain readable there.
+	// regenerated certificate are known to the history only, and are erased either way; when this is false, their dead
+	// links remain readable there.
 	ClearHistory bool `yaml:"clear_history" env:"CLEAR_HISTORY"`
 }
 
@@ -82,8 +82,8 @@ type LMS struct {
 type Redis struct {
 	// URL tells how to reach the server: redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/to/socket,
 	// redis+sentinel:// or redis+cluster:// (both also with rediss). The server must run with maxmemory-policy noeviction;
-	// any other may drop tasks, which costs a second run of each. The worker and the enqueuer must name the same server and
-	// database number, or the tasks of one are never seen by the other.
+	// any other may drop tasks, which costs a second run of each. The worker and the enqueuer must name the same server
+	// and database number, or the tasks of one are never seen by the other.
 	URL Secret `yaml:"url" env:"URL" validate:"required,redis_url"`
 
 	// URLFile is a file that holds the URL instead, such as a mounted Kubernetes or Docker secret. It is read once, at the
@@ -119,23 +119,25 @@ type Redis struct {
 // Tasks are the properties a task is given when it is put into the queue. Give both binaries the same values.
 type Tasks struct {
 	// Timeout ends an attempt to purge one user; what is left is done by the next attempt. The queue stores whole seconds,
-	// and would take less than one second for its own default of 30 minutes, so only whole seconds are accepted. Too short,
-	// and users with very many certificates never come to an end.
+	// and would take less than one second for its own default of 30 minutes, so only whole seconds are accepted. Too
+	// short, and users with very many certificates never come to an end.
 	Timeout time.Duration `yaml:"timeout" env:"TIMEOUT" validate:"whole_seconds=10s 1h"`
 
-	// Retention is how long a finished task stays in Redis, visible in the dashboard and in the way of a second task for the
-	// same user. The evidence is in the ledger, so this is a convenience that costs memory: 0.6 KiB a task, without a limit.
+	// Retention is how long a finished task stays in Redis, visible in the dashboard and in the way of a second task for
+	// the same user. The evidence is in the ledger, so this is a convenience that costs memory: 0.6 KiB a task, without a
+	// limit.
 	Retention time.Duration `yaml:"retention" env:"RETENTION" validate:"whole_seconds=0s 24h"`
 }
 
-// Tracing says where traces go. Headers that a collector asks for, such as a key, are taken from the environment variable
-// OTEL_EXPORTER_OTLP_HEADERS of OpenTelemetry.
+// Tracing says where traces go. Headers that a collector asks for, such as a key, are taken from the environment
+// variable OTEL_EXPORTER_OTLP_HEADERS of OpenTelemetry.
 type Tracing struct {
-	// Endpoint is the URL of an OpenTelemetry collector that takes OTLP by HTTP, such as http://collector:4318/v1/traces; the path
-	// belongs to it. Empty switches tracing off. A collector that is slow or away loses spans, and delays no purge.
+	// Endpoint is the URL of an OpenTelemetry collector that takes OTLP by HTTP, such as http://collector:4318/v1/traces;
+	// the path belongs to it. Empty switches tracing off. A collector that is slow or away loses spans, and delays no
+	// purge.
 	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
 
-	// SampleRatio is the part of the traces that begin here and are kept, 0 to 1. Those that a caller began are kept if the caller
-	// says so. A purge is some 15 spans, and one more for each request to Cloud Storage.
+	// SampleRatio is the part of the traces that begin here and are kept, 0 to 1. Those that a caller began are kept if
+	// the caller says so. A purge is some 15 spans, and one more for each request to Cloud Storage.
 	SampleRatio float64 `yaml:"sample_ratio" env:"SAMPLE_RATIO" validate:"between=0 1"`
 }

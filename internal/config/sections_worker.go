@@ -12,8 +12,8 @@ type Queue struct {
 	Weights Weights `yaml:"weights" envPrefix:"WEIGHTS_"`
 
 	// MaxAttempts is the number of counted failures after which a request ends as failed with the reason gave_up, in sight
-	// of the operator. Throttling, retention, a wrong configuration and an orderly shutdown are not counted. Too few, and an
-	// outage of Cloud Storage fails requests that somebody must ask for again; their references stay in either case.
+	// of the operator. Throttling, retention, a wrong configuration and an orderly shutdown are not counted. Too few, and
+	// an outage of Cloud Storage fails requests that somebody must ask for again; their references stay in either case.
 	MaxAttempts int `yaml:"max_attempts" env:"MAX_ATTEMPTS" validate:"between=1 100"`
 
 	// RetryBase is the longest wait before the second attempt. It doubles with each failure; the actual wait is random
@@ -24,12 +24,13 @@ type Queue struct {
 	// has been tried for about 8 hours, on average, when it is given up.
 	RetryCap time.Duration `yaml:"retry_cap" env:"RETRY_CAP" validate:"between=1s 24h"`
 
-	// MaxAge is how long a request may be open before a failure ends it as gave_up, also one that is not counted: without a
-	// limit, a request that is throttled for ever would never be seen. Waiting for a retention date is not limited.
+	// MaxAge is how long a request may be open before a failure ends it as gave_up, also one that is not counted: without
+	// a limit, a request that is throttled for ever would never be seen. Waiting for a retention date is not limited.
 	MaxAge time.Duration `yaml:"max_age" env:"MAX_AGE" validate:"between=1h 2160h"`
-	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the
-	// queue without losing an attempt. It must be less than tasks.timeout, and less than the grace period of whatever stops the
-	// process (30 seconds in Kubernetes by default), or the process is killed and its tasks wait for their lease to run out.
+	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the queue
+	// without losing an attempt. It must be less than tasks.timeout, and less than the grace period of whatever stops the
+	// process (30 seconds in Kubernetes by default), or the process is killed and its tasks wait for their lease to run
+	// out.
 	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"whole_seconds=1s 10m"`
 }
 
@@ -40,8 +41,8 @@ type Reconciler struct {
 	// Grace is how long a request must have been left alone before a task is looked for. Below the time that accepting one
 	// takes, tasks that are about to be queued are queued by both; that is harmless, but wasted.
 	Grace time.Duration `yaml:"grace" env:"GRACE" validate:"between=1s 1h"`
-	// Rate is the number of tasks put back in a second. After Redis has lost a backfill, it keeps the load on the databases
-	// and on Redis even.
+	// Rate is the number of tasks put back in a second. After Redis has lost a backfill, it keeps the load on the
+	// databases and on Redis even.
 	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
 	// HighWater is the number of waiting tasks above which none is put back: Redis stays small, and the rest follows.
 	HighWater int `yaml:"high_water" env:"HIGH_WATER" validate:"between=100 1000000"`
@@ -56,8 +57,8 @@ type Weights struct {
 	Backfill int `yaml:"backfill" env:"BACKFILL" validate:"between=1 100"`
 }
 
-// Location says which bucket and which prefix hold the artifacts that a download_url points to. The list of locations is
-// also the allow-list of buckets: the worker deletes nowhere else. A user with a reference outside of it fails as
+// Location says which bucket and which prefix hold the artifacts that a download_url points to. The list of locations
+// is also the allow-list of buckets: the worker deletes nowhere else. A user with a reference outside of it fails as
 // unrecognised_reference, and keeps the reference.
 type Location struct {
 	// Name is this location's name in error messages. It must be unique.
@@ -75,40 +76,43 @@ type Location struct {
 	// With a wrong one, nothing is found, and so "proven" absent, while the files lie elsewhere.
 	DownloadsDir string `yaml:"downloads_dir" validate:"directory"`
 
-	// VerifyDir is the directory below the prefix with a directory of each verify_uuid: the signature and the two pages of the verification.
-	// The same care is due as with downloads_dir.
+	// VerifyDir is the directory below the prefix with a directory of each verify_uuid: the signature and the two pages of
+	// the verification. The same care is due as with downloads_dir.
 	VerifyDir string `yaml:"verify_dir" validate:"directory"`
 
-	// URLPrefixes are the beginnings of download URLs that mean this location, each ending with "/".
-	// gs://bucket/prefix, https://storage.googleapis.com/bucket/prefix and https://bucket.storage.googleapis.com/prefix are
-	// recognised without being listed. List the name of a CDN here, and the URLs of the S3 era whose files were moved to this
-	// bucket: https://s3.amazonaws.com/OLD-BUCKET/, https://OLD-BUCKET.s3.amazonaws.com/ and //s3.amazonaws.com/OLD-BUCKET/.
-	// The scheme may be left out (certs.example.org/), and so may the host, for links that are paths only (/). A bucket that is
-	// named after a host needs no entry for it. A prefix may stand in one location only.
+	// URLPrefixes are the beginnings of download URLs that mean this location, each ending with "/". gs://bucket/prefix,
+	// https://storage.googleapis.com/bucket/prefix and https://bucket.storage.googleapis.com/prefix are recognised without
+	// being listed. List the name of a CDN here, and the URLs of the S3 era whose files were moved to this bucket:
+	// https://s3.amazonaws.com/OLD-BUCKET/, https://OLD-BUCKET.s3.amazonaws.com/ and //s3.amazonaws.com/OLD-BUCKET/. The
+	// scheme may be left out (certs.example.org/), and so may the host, for links that are paths only (/). A bucket that
+	// is named after a host needs no entry for it. A prefix may stand in one location only.
 	URLPrefixes []string `yaml:"url_prefixes" validate:"dive,url_prefix"`
 
-	// Signed says whether the site signed its certificates (CERT_KEY_ID was set), so that each with a verify_uuid had files in the
-	// verification directory. With false they are erased where there are some, but a reference is cleared without them.
+	// Signed says whether the site signed its certificates (CERT_KEY_ID was set), so that each with a verify_uuid had
+	// files in the verification directory. With false they are erased where there are some, but a reference is cleared
+	// without them.
 	Signed bool `yaml:"signed"`
 
-	// MissingFiles says what becomes of a reference whose directory is empty although nothing was ever erased there for the user.
+	// MissingFiles says what becomes of a reference whose directory is empty although nothing was ever erased there for
+	// the user.
 	MissingFiles MissingFiles `yaml:"missing_files"`
 
-	// AllowEmpty says which directories may hold nothing at all when a worker starts: false for none, downloads, verification,
-	// or true for both. An empty one is taken for a misspelt bucket, prefix or directory. Set it once the last certificate of a
-	// location has been purged.
+	// AllowEmpty says which directories may hold nothing at all when a worker starts: false for none, downloads,
+	// verification, or true for both. An empty one is taken for a misspelt bucket, prefix or directory. Set it once the
+	// last certificate of a location has been purged.
 	AllowEmpty string `yaml:"allow_empty" validate:"oneof=false downloads verification true"`
 }
 
 // MissingFiles says, for each kind of directory, whether a reference is cleared although its files were never seen.
 type MissingFiles struct {
-	// Downloads is about the PDF. With refuse the request fails as files_missing and the reference is kept, because the file may be
-	// somewhere else; with accept the reference is cleared, and the request ends as done: files_missing. Accept only what you
-	// know to be gone: the link is the only thing that leads to the file. Single requests are accepted with
-	// enqueuer requeue --accept-missing.
+	// Downloads is about the PDF. With refuse the request fails as files_missing and the reference is kept, because the
+	// file may be somewhere else; with accept the reference is cleared, and the request ends as done: files_missing.
+	// Accept only what you know to be gone: the link is the only thing that leads to the file. Single requests are
+	// accepted with enqueuer requeue --accept-missing.
 	Downloads string `yaml:"downloads" validate:"oneof=refuse accept"`
 
-	// Verification is about the signature and the two verification pages. Accept it where the site signed in some years only.
+	// Verification is about the signature and the two verification pages. Accept it where the site signed in some years
+	// only.
 	Verification string `yaml:"verification" validate:"oneof=refuse accept"`
 }
 
@@ -116,28 +120,28 @@ type MissingFiles struct {
 type GCS struct {
 	// AcceptSoftDelete says whether an object that Cloud Storage keeps recoverable after its deletion (soft delete, 7 days
 	// by default in every new bucket) counts as erased, so that its reference is cleared. The outcome names the date until
-	// which it can be restored either way. While this is false, the worker does not work on a bucket with soft delete at all:
-	// switch it off on the bucket, or accept it here on purpose.
+	// which it can be restored either way. While this is false, the worker does not work on a bucket with soft delete at
+	// all: switch it off on the bucket, or accept it here on purpose.
 	AcceptSoftDelete bool `yaml:"accept_soft_delete" env:"ACCEPT_SOFT_DELETE"`
 
 	// UserProject is the project billed for requests to requester-pays buckets; empty for all others.
 	UserProject string `yaml:"user_project" env:"USER_PROJECT"`
 
-	// CredentialsFile is the key file of a service account. Empty means the application default credentials, which is right
-	// on Google's own machines and with workload identity.
+	// CredentialsFile is the key file of a service account. Empty means the application default credentials, which is
+	// right on Google's own machines and with workload identity.
 	CredentialsFile string `yaml:"credentials_file" env:"CREDENTIALS_FILE"`
 
 	// CallTimeout bounds one call with all its tries: the client itself has no limit. Each page of a listing, of up to
 	// 1,000 files, is a call; one try may wait for half of it.
 	CallTimeout time.Duration `yaml:"call_timeout" env:"CALL_TIMEOUT" validate:"between=1s 5m"`
 
-	// MaxTries is the number of tries of one call within its timeout. What fails after that is retried by the queue, so more
-	// tries here only keep a slot busy.
+	// MaxTries is the number of tries of one call within its timeout. What fails after that is retried by the queue, so
+	// more tries here only keep a slot busy.
 	MaxTries int `yaml:"max_tries" env:"MAX_TRIES" validate:"between=1 10"`
 
-	// MaxGenerations bounds the objects, with all their versions, that one directory of a certificate may hold. Four are usual. A
-	// request with a directory that holds more fails as too_many_objects, and nothing in that directory is deleted: it is no
-	// certificate's, or what answers is not Cloud Storage.
+	// MaxGenerations bounds the objects, with all their versions, that one directory of a certificate may hold. Four are
+	// usual. A request with a directory that holds more fails as too_many_objects, and nothing in that directory is
+	// deleted: it is no certificate's, or what answers is not Cloud Storage.
 	MaxGenerations int `yaml:"max_generations" env:"MAX_GENERATIONS" validate:"between=10 1000000"`
 
 	// MaxListingBytes bounds the bytes of the listing of one directory, all pages together; beyond it the request fails as
@@ -160,29 +164,30 @@ type GCS struct {
 	// read again in any case.
 	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
 
-	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a path,
-	// /storage/v1/ is added. A wrong one
-	// sends deletes to a host whose "not found" means nothing, so a loopback or plain http address needs allow_emulator too.
+	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a
+	// path, /storage/v1/ is added. A wrong one sends deletes to a host whose "not found" means nothing, so a loopback or
+	// plain http address needs allow_emulator too.
 	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
 
 	// Anonymous sends no credentials. It is for emulators, and allowed together with an endpoint only.
 	Anonymous bool `yaml:"anonymous" env:"ANONYMOUS"`
 
 	// AllowEmulator says whether STORAGE_EMULATOR_HOST may be set in the environment. Where that variable is left over in
-	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start then.
+	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start
+	// then.
 	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
 }
 
 // Rate bounds the requests of one kind that one process sends to each bucket, in requests a second.
 type Rate struct {
-	// Start is the rate at which a process begins, in requests a second and bucket. Whenever Cloud Storage asks for less (429, or
-	// 403 or 503 with such a reason) it is halved, at most once a second, and then comes back slowly: from half to whole in 50 seconds.
-	// Google promises about 1,000 deletes and 5,000 reads a second for any bucket, for all its users together; processes do not know of
-	// each other, so with four workers give each a quarter. Too high, and requests are refused and sent again; too low, and a
-	// backfill takes longer than it must.
+	// Start is the rate at which a process begins, in requests a second and bucket. Whenever Cloud Storage asks for less
+	// (429, or 403 or 503 with such a reason) it is halved, at most once a second, and then comes back slowly: from half
+	// to whole in 50 seconds. Google promises about 1,000 deletes and 5,000 reads a second for any bucket, for all its
+	// users together; processes do not know of each other, so with four workers give each a quarter. Too high, and
+	// requests are refused and sent again; too low, and a backfill takes longer than it must.
 	Start int `yaml:"start" env:"START" validate:"between=1 100000"`
 
-	// Ceiling is the rate that is never exceeded, and not less than start. Above start, the rate grows only while it is used up,
-	// and doubles no faster than every 20 minutes, as Google asks. Set both to the same value for a fixed bound.
+	// Ceiling is the rate that is never exceeded, and not less than start. Above start, the rate grows only while it is
+	// used up, and doubles no faster than every 20 minutes, as Google asks. Set both to the same value for a fixed bound.
 	Ceiling int `yaml:"ceiling" env:"CEILING" validate:"between=1 100000"`
 }

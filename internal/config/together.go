@@ -34,11 +34,13 @@ func (w *Worker) checkTogether(report func(path, sentence string)) {
 func checkAdmin(admin Admin, report func(path, sentence string)) {
 	open := admin.Users.IsZero() && len(admin.Proxy.Addresses) == 0
 	if open && isListenAddress(admin.Listen) && !login.IsLocal(admin.Listen) {
-		report("admin.listen", "must be an address of this machine only, such as 127.0.0.1:8081, while there are no admin.users and no admin.proxy.addresses"+
+		report("admin.listen", "must be an address of this machine only, such as 127.0.0.1:8081, while there are no "+
+			"admin.users and no admin.proxy.addresses"+
 			" (probes can be moved to admin.probes_listen), is "+describe(admin.Listen))
 	}
 	if admin.ProbesListen != "" && admin.ProbesListen == admin.Listen {
-		report("admin.probes_listen", "must be another address than admin.listen, is "+describe(admin.ProbesListen)+" for both")
+		report("admin.probes_listen", "must be another address than admin.listen, is "+describe(admin.ProbesListen)+
+			" for both")
 	}
 }
 
@@ -46,7 +48,8 @@ func checkAdmin(admin Admin, report func(path, sentence string)) {
 func checkDatabases(server MySQL, lms LMS, report func(path, sentence string)) {
 	dsn, err := mysql.ParseDSN(server.DSN.Reveal())
 	if err == nil && strings.EqualFold(dsn.DBName, lms.Database) {
-		report("lms.database", fmt.Sprintf("must be another database than that of mysql.dsn, which is the ledger's, is %s for both",
+		report("lms.database", fmt.Sprintf("must be another database than that of mysql.dsn, which is the ledger's, is "+
+			"%s for both",
 			describe(lms.Database)))
 	}
 }
@@ -115,7 +118,8 @@ func checkLocations(locations []Location, report func(path, sentence string)) {
 		} else {
 			names[location.Name] = path
 		}
-		if isDirectory(location.DownloadsDir) && isDirectory(location.VerifyDir) && purge.Nested(location.DownloadsDir, location.VerifyDir) {
+		if isDirectory(location.DownloadsDir) && isDirectory(location.VerifyDir) &&
+			purge.Nested(location.DownloadsDir, location.VerifyDir) {
 			report(fmt.Sprintf("locations[%d].verify_dir", i), fmt.Sprintf(
 				"must not be the directory of downloads_dir (%s), nor in it or around it, is %s",
 				location.DownloadsDir, describe(location.VerifyDir)))

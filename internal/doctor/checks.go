@@ -25,8 +25,8 @@ type check struct {
 	every bool // it reads every task
 }
 
-// checks returns all of them. Broken tasks are mended before ledger and Redis are compared: as long as one is there, the
-// reconciler cannot ask for the depth of its queue, and a task that can never run looks alive.
+// checks returns all of them. Broken tasks are mended before ledger and Redis are compared: as long as one is there,
+// the reconciler cannot ask for the depth of its queue, and a task that can never run looks alive.
 func (d *Doctor) checks() []check {
 	mysql, redis, both := []string{serverMySQL}, []string{serverRedis}, []string{serverMySQL, serverRedis}
 	return []check{
@@ -46,8 +46,8 @@ func (d *Doctor) checks() []check {
 	}
 }
 
-// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached is a find, and an error beside
-// the finds; a check that fails is a find. The others are made all the same.
+// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached is a find, and an
+// error beside the finds; a check that fails is a find. The others are made all the same.
 func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
 	return d.examine(ctx, fix, true)
 }
@@ -55,8 +55,8 @@ func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
 // glanceLimit is how many waiting tasks there may be for a Glance to read every one.
 const glanceLimit = 10_000
 
-// Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole is
-// false.
+// Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole
+// is false.
 func (d *Doctor) Glance(ctx context.Context) (findings []Find, whole bool, err error) {
 	pending, err := d.Keeper.Pending(ctx)
 	if err != nil {
@@ -80,7 +80,8 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 			if err == nil && fix && findings[i].mend != nil {
 				findings[i].Fixed, err = findings[i].mend(ctx)
 			}
-			spoilt[findings[i].Subject] = spoilt[findings[i].Subject] || findings[i].Kind == KindDatabase || findings[i].Kind == kindRefusal ||
+			spoilt[findings[i].Subject] = spoilt[findings[i].Subject] || findings[i].Kind == KindDatabase ||
+				findings[i].Kind == kindRefusal ||
 				findings[i].Kind == kindOddKey && !findings[i].Fixed
 		}
 		all = append(all, findings...)
@@ -192,7 +193,8 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 	if len(excess) > 0 {
 		findings = append(findings, Find{
 			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
-			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password could, too: " + listed(excess) +
+			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password " +
+				"could, too: " + listed(excess) +
 				". Give it the rights of configs/mysql/grants.sql only; worker and enqueuer have one each.",
 		})
 	}
@@ -215,7 +217,8 @@ func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
 	}
 	return []Find{{
 		Severity: Severe, Kind: "evidence_changed", Subject: "requests " + strings.Join(names, ", "),
-		Text: "Rows of their evidence do not name the objects that they were written about: bucket, name or generation was changed since." +
+		Text: "Rows of their evidence do not name the objects that they were written about: bucket, name or generation was " +
+			"changed since." +
 			" Compare them with a backup of the ledger, and find out who has the password of the worker's account.",
 	}}, nil
 }
@@ -256,7 +259,8 @@ func CompareClocks(server string, before, theirs, after time.Time) (find Find, d
 	}
 	return Find{
 		Severity: Warn, Kind: "clock_skew", Subject: server,
-		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, so tasks may"+
+		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, "+
+			"so tasks may"+
 			" run too early, too late or twice: let all machines follow NTP.", server, skew.Seconds(), way),
 	}, true
 }
@@ -280,12 +284,14 @@ func Settings(version, policy string) []Find {
 	case "":
 		findings = append(findings, Find{
 			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
-			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is noeviction: any other may throw tasks away.",
+			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is " +
+				"noeviction: any other may throw tasks away.",
 		})
 	default:
 		findings = append(findings, Find{
 			Severity: Warn, Kind: "eviction_policy", Subject: "Redis",
-			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them that asynq never mends. Set it to noeviction.", policy),
+			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them "+
+				"that asynq never mends. Set it to noeviction.", policy),
 		})
 	}
 	return findings
@@ -309,18 +315,23 @@ func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
 	}
 	for _, c := range conditions {
 		if c.Used && !c.Registered {
-			f := add("queue_unregistered", c, "The queue has tasks, but asynq's list of queues does not name it: dashboard, metrics and the reconciler do not see it. It was probably deleted in the dashboard while an enqueuer ran.")
+			f := add("queue_unregistered", c, "The queue has tasks, but asynq's list of queues does not name it: dashboard, "+
+				"metrics and the reconciler do not see it. It was probably deleted in the dashboard while an enqueuer ran.")
 			f.Fix = "put the queue into the list"
 			f.mend = func(ctx context.Context) (bool, error) { return true, d.Queue.Register(ctx, c.Queue) }
 		}
 		if c.Paused {
-			add("queue_paused", c, "The queue is paused: its tasks wait until somebody resumes it, in the dashboard for example.")
+			add("queue_paused", c, "The queue is paused: its tasks wait until somebody resumes it, in the dashboard "+
+				"for example.")
 		}
 		if c.Archived > maxArchived {
-			add("archive_full", c, fmt.Sprintf("asynq's archive holds %d tasks; it drops what is above 9,999, and thousands that expire together jam the queue. The reconciler empties it: is a worker running? `enqueuer reconcile` does it now.", c.Archived))
+			add("archive_full", c, fmt.Sprintf("asynq's archive holds %d tasks; it drops what is above 9,999, and thousands "+
+				"that expire together jam the queue. The reconciler empties it: is a worker running? `enqueuer reconcile` "+
+				"does it now.", c.Archived))
 		}
 		if c.Completed > maxCompleted {
-			add("completed_many", c, fmt.Sprintf("%d finished tasks are kept, about 0.6 KiB of memory each, and nothing bounds them. The ledger has the evidence: lower tasks.retention.", c.Completed))
+			add("completed_many", c, fmt.Sprintf("%d finished tasks are kept, about 0.6 KiB of memory each, and nothing "+
+				"bounds them. The ledger has the evidence: lower tasks.retention.", c.Completed))
 		}
 	}
 	return findings, nil
@@ -336,7 +347,8 @@ func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
 	for _, k := range odd {
 		findings = append(findings, Find{
 			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
-			Text: "Queues or workers cannot be used: " + k.String() + ". Another program writes to this database number, or somebody did by hand.",
+			Text: "Queues or workers cannot be used: " + k.String() +
+				". Another program writes to this database number, or somebody did by hand.",
 			Fix:  "remove the key; tasks are made anew from the ledger, and lists and counters by themselves",
 			mend: func(ctx context.Context) (bool, error) { return queue.RemoveOddKey(ctx, d.Redis, k) },
 		})
@@ -358,7 +370,8 @@ func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
 		}
 		findings = append(findings, Find{
 			Severity: Severe, Kind: string(b.Ailment), Subject: subject(b), Text: text,
-			Fix: fmt.Sprintf("forget %s; the reconciler makes a new one for each open request", count(b.Count(), "task", b.More)),
+			Fix: fmt.Sprintf("forget %s; the reconciler makes a new one for each open request",
+				count(b.Count(), "task", b.More)),
 			mend: func(ctx context.Context) (bool, error) {
 				mended, err := d.Queue.Mend(ctx, b)
 				return mended == b.Count() && !b.More, err
@@ -370,10 +383,14 @@ func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
 
 // ailments say what each is and why it matters.
 var ailments = map[queue.Ailment]string{
-	queue.Orphan:    "The task is stored, but in no list of its queue. It never runs, and its id stays taken: the user cannot be enqueued again.",
-	queue.Leaseless: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It never ends, and its user is not purged.",
-	queue.Dangling:  "A list of the queue names a task that is gone. The dashboard, the metrics and the reconciler fail on this queue as long as it is there.",
-	queue.Stump:     "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its user from being enqueued again.",
+	queue.Orphan: "The task is stored, but in no list of its queue. It never runs, and its id stays taken: the user " +
+		"cannot be enqueued again.",
+	queue.Leaseless: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It " +
+		"never ends, and its user is not purged.",
+	queue.Dangling: "A list of the queue names a task that is gone. The dashboard, the metrics and the reconciler fail " +
+		"on this queue as long as it is there.",
+	queue.Stump: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its user " +
+		"from being enqueued again.",
 }
 
 // subject names the queue and the users of broken tasks.

@@ -1,5 +1,5 @@
-// Package doctor looks for what is wrong between ledger, Redis and the settings of both servers, and mends what is safe to
-// mend. LMS tables, buckets and the states of requests are never touched.
+// Package doctor looks for what is wrong between ledger, Redis and the settings of both servers, and mends what is safe
+// to mend. LMS tables, buckets and the states of requests are never touched.
 package doctor
 
 import (
@@ -29,7 +29,8 @@ type Doctor struct {
 // Severity says how bad a find is.
 type Severity string
 
-// Errors do not pass by themselves, warnings may hurt later, notes are worth knowing. Only notes leave the exit code at 0.
+// Errors do not pass by themselves, warnings may hurt later, notes are worth knowing. Only notes leave the exit code at
+// 0.
 const (
 	Severe Severity = "error"
 	Warn   Severity = "warning"

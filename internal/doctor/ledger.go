@@ -18,7 +18,7 @@ import (
 
 const (
 	ledgerPage   = 500
-	maxLost     = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
+	maxLost      = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
 	longRunning  = 10 * time.Minute // above the time that a task, its lease and asynq's recovery take
 	restoreRate  = 500
 	restoreWater = 50_000
@@ -71,8 +71,12 @@ func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
 			mend: func(context.Context) (bool, error) { return restore() },
 		})
 	}
-	add("request_without_task", "The ledger has open requests for which Redis has no task, after a crash or a loss of data for example. The reconciler of a running worker makes them within minutes: if they stay, no worker is running.", queued)
-	add("running_without_task", "The ledger says that requests have been running for more than ten minutes, but Redis has no task for them. Their worker died, and nobody will go on by itself; the reconciler of a running worker makes new tasks.", running)
+	add("request_without_task", "The ledger has open requests for which Redis has no task, after a crash or a loss of "+
+		"data for example. The reconciler of a running worker makes them within minutes: if they stay, no worker is running.",
+		queued)
+	add("running_without_task", "The ledger says that requests have been running for more than ten minutes, but Redis "+
+		"has no task for them. Their worker died, and nobody will go on by itself; the reconciler of a running worker "+
+		"makes new tasks.", running)
 	return findings, nil
 }
 
@@ -101,7 +105,8 @@ func (d *Doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.
 // restore lets the reconciler make one round, and reports whether it came to the end.
 func (d *Doctor) restore(ctx context.Context) (bool, error) {
 	r := reconcile.Reconciler{
-		Ledger: d.Store, Queue: d.Keeper, Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater, Now: d.Now, Log: slog.New(slog.DiscardHandler),
+		Ledger: d.Store, Queue: d.Keeper, Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater, Now: d.Now,
+		Log: slog.New(slog.DiscardHandler),
 	}
 	sum, err := r.Once(ctx)
 	return err == nil && sum.Led && !sum.Full, err
@@ -121,8 +126,10 @@ func (d *Doctor) Needless(ctx context.Context) ([]Find, error) {
 		return nil, err
 	}
 	return []Find{{
-		Severity: Note, Kind: "task_without_request", Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= maxLost),
-		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another installation. They are harmless: a worker that meets one finds nothing to do. Nothing needs to be done.",
+		Severity: Note, Kind: "task_without_request",
+		Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= maxLost),
+		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another " +
+			"installation. They are harmless: a worker that meets one finds nothing to do. Nothing needs to be done.",
 	}}, nil
 }
 

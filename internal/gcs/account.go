@@ -46,7 +46,8 @@ func (s *Store) Account(ctx context.Context) (Account, error) {
 	return a, nil
 }
 
-// nameOf reads the account from a file of credentials; without one they are those of the machine, which knows its account.
+// nameOf reads the account from a file of credentials; without one they are those of the machine, which knows its
+// account.
 func nameOf(ctx context.Context, file []byte) string {
 	if len(file) == 0 {
 		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)

@@ -13,7 +13,8 @@ func TestAccountsAreNamedByTheirFiles(t *testing.T) {
 		`{"type":"service_account","client_email":"certpurge@example.iam.gserviceaccount.com"}`: "certpurge@example.iam.gserviceaccount.com",
 		`{"type":"external_account","service_account_impersonation_url":"https://iamcredentials.googleapis.com/v1/projects/-/` +
 			`serviceAccounts/certpurge@example.iam.gserviceaccount.com:generateAccessToken"}`: "certpurge@example.iam.gserviceaccount.com",
-		`{"type":"external_account"}`: "external_account", `{"type":"authorized_user"}`: "the login of a person (gcloud auth application-default login)",
+		`{"type":"external_account"}`: "external_account", `{"type":"authorized_user"}`: "the login of a person (gcloud " +
+			"auth application-default login)",
 		"no JSON": "",
 	} {
 		if got := nameOf(t.Context(), []byte(file)); got != want {

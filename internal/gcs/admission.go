@@ -12,11 +12,11 @@ import (
 // call is one call of the client library: one request, or several where a listing has several pages or a try failed.
 // All of it happens in one goroutine.
 type call struct {
-	bucket *bucket
-	pace   *pace
-	nameLock   *nameLock // of the object that is mutated; nil for reads
-	slot   bool  // held
-	paid   bool  // the next request has its token
+	bucket   *bucket
+	pace     *pace
+	nameLock *nameLock // of the object that is mutated; nil for reads
+	slot     bool      // held
+	paid     bool      // the next request has its token
 }
 
 type callKey struct{}
@@ -122,9 +122,11 @@ func (c *call) timeoutError(err error, throttled bool) error {
 	case !errors.Is(err, errNotAdmitted):
 		return err
 	case throttled || c.pace.slowed():
-		return &purge.Error{Class: purge.Throttled, Text: fmt.Sprintf("bucket %q: no request could be sent in time, because the rate is limited", c.bucket.name)}
+		return &purge.Error{Class: purge.Throttled, Text: fmt.Sprintf("bucket %q: no request could be sent in time, "+
+			"because the rate is limited", c.bucket.name)}
 	default:
-		return &purge.Error{Class: purge.Transient, Text: fmt.Sprintf("bucket %q: no request could be sent in time, because the calls under way did not end", c.bucket.name)}
+		return &purge.Error{Class: purge.Transient, Text: fmt.Sprintf("bucket %q: no request could be sent in time, "+
+			"because the calls under way did not end", c.bucket.name)}
 	}
 }
 

@@ -9,7 +9,10 @@ import (
 
 // BenchmarkAdmission is what a call pays for its turn where nobody has to wait.
 func BenchmarkAdmission(b *testing.B) {
-	bucket := newBucket("b", nil, Config{MaxInFlight: 100, Deletes: Rate{Start: 1 << 40, Ceiling: 1 << 40}, Log: slog.New(slog.DiscardHandler)})
+	bucket := newBucket("b", nil, Config{
+		MaxInFlight: 100, Deletes: Rate{Start: 1 << 40, Ceiling: 1 << 40},
+		Log: slog.New(slog.DiscardHandler),
+	})
 	var n atomic.Int64
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

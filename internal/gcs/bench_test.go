@@ -22,8 +22,8 @@ const (
 	benchBatch    = 2_000
 )
 
-// BenchmarkStoreDelete shows what slots, lanes and rates cost where they are not what limits: the same deletes through the
-// store and through the bare client library, batch by batch in turns, so that the load of the machine meets both.
+// BenchmarkStoreDelete shows what slots, lanes and rates cost where they are not what limits: the same deletes through
+// the store and through the bare client library, batch by batch in turns, so that the load of the machine meets both.
 func BenchmarkStoreDelete(b *testing.B) {
 	server := gcstest.New()
 	base, stop, err := server.Start()
@@ -31,21 +31,27 @@ func BenchmarkStoreDelete(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(stop)
-	locations, err := purge.NewLocations([]purge.Location{{Name: "main", Bucket: purgetest.Bucket, DownloadsDir: "downloads", VerifyDir: "cert"}})
+	locations, err := purge.NewLocations([]purge.Location{{
+		Name: "main", Bucket: purgetest.Bucket,
+		DownloadsDir: "downloads", VerifyDir: "cert",
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
 	network := &http.Transport{MaxIdleConnsPerHost: benchInFlight, MaxIdleConns: benchInFlight}
 	b.Cleanup(network.CloseIdleConnections)
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight, AttributesMaxAge: time.Hour, Endpoint: base,
-		Anonymous: true, Transport: network, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000}, Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		Locations: locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight, AttributesMaxAge: time.Hour,
+		Endpoint:  base,
+		Anonymous: true, Transport: network, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = store.Close() }) // nothing to lose
-	client, err := storage.NewClient(b.Context(), option.WithHTTPClient(&http.Client{Transport: network}), option.WithEndpoint(base))
+	client, err := storage.NewClient(b.Context(), option.WithHTTPClient(&http.Client{Transport: network}),
+		option.WithEndpoint(base))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 )
 
-// bubble is the adapter over the emulator, without a network and on a clock of its own: a test of minutes takes none, and
-// the load of the machine changes nothing.
+// bubble is the adapter over the emulator, without a network and on a clock of its own: a test of minutes takes none,
+// and the load of the machine changes nothing.
 type bubble struct {
 	*gcs.Store
 	t      *testing.T
@@ -37,7 +37,8 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*
 		b.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
 		b.cfg = gcs.Config{
 			Locations: purgetest.OneLocation(t), CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: 64,
-			AttributesMaxAge: time.Minute, Anonymous: true, Transport: inMemory{b.server}, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+			AttributesMaxAge: time.Minute, Anonymous: true, Transport: inMemory{b.server},
+			Log:     slog.New(slog.NewTextHandler(&b.log, nil)),
 			Deletes: gcs.Rate{Start: 1000, Ceiling: 4000}, Reads: gcs.Rate{Start: 5000, Ceiling: 20_000},
 		}
 		for _, c := range change {

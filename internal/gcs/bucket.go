@@ -33,7 +33,7 @@ type bucket struct {
 	slots  chan struct{} // one place for each call under way
 
 	deletes, reads *pace
-	nameLocks          nameLocks
+	nameLocks      nameLocks
 
 	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
 	settings Settings
@@ -45,9 +45,9 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 	log := cfg.Log.With(slog.String("bucket", name))
 	return &bucket{
 		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, 1),
-		deletes: newPace(cfg.Deletes, log.With(slog.String("requests", "deletes"))),
-		reads:   newPace(cfg.Reads, log.With(slog.String("requests", "reads"))),
-		nameLocks:   nameLocks{byName: map[string]*nameLock{}},
+		deletes:   newPace(cfg.Deletes, log.With(slog.String("requests", "deletes"))),
+		reads:     newPace(cfg.Reads, log.With(slog.String("requests", "reads"))),
+		nameLocks: nameLocks{byName: map[string]*nameLock{}},
 	}
 }
 
@@ -69,11 +69,15 @@ func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 	return all, errors.Join(errs...)
 }
 
-// ProbeBucket is Probe for one bucket of the locations. The settings may be known although the permissions are not there.
+// ProbeBucket is Probe for one bucket of the locations. The settings may be known although the permissions are not
+// there.
 func (s *Store) ProbeBucket(ctx context.Context, name string) (Settings, error) {
 	b := s.buckets[name]
 	if b == nil {
-		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q belongs to no location", name)}
+		return Settings{}, &purge.Error{
+			Class: purge.Misconfigured,
+			Text:  fmt.Sprintf("bucket %q belongs to no location", name),
+		}
 	}
 	settings, err := s.settings(ctx, b, 0)
 	if err != nil {
@@ -95,11 +99,12 @@ func (s *Store) testPermissions(ctx context.Context, b *bucket) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q: the service account lacks %s", b.name, strings.Join(missing, ", "))}
+	return &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf("bucket %q: the service "+
+		"account lacks %s", b.name, strings.Join(missing, ", "))}
 }
 
-// CheckLocations makes sure that every location whose files are expected has some; with names, the locations of these names.
-// It lists one object of each directory.
+// CheckLocations makes sure that every location whose files are expected has some; with names, the locations of these
+// names. It lists one object of each directory.
 func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	var errs []error
 	var empty []string
@@ -114,7 +119,8 @@ func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	}
 	if len(empty) > 0 {
 		errs = append(errs, &purge.Error{Class: purge.Misconfigured, Text: strings.Join(empty, " and ") +
-			": check the location's bucket, object_prefix, downloads_dir and verify_dir; if its certificates were never signed, set signed" +
+			": check the location's bucket, object_prefix, downloads_dir and verify_dir; if its certificates were never " +
+			"signed, set signed" +
 			" to false; if every file is gone, set allow_empty"})
 	}
 	return errors.Join(errs...)
@@ -148,7 +154,8 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 	}
 	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
 		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
-			"bucket %q keeps deleted objects restorable for %v (soft delete): switch that off, or accept it with gcs.accept_soft_delete",
+			"bucket %q keeps deleted objects restorable for %v (soft delete): switch that off, or accept it with "+
+				"gcs.accept_soft_delete",
 			b.name, b.settings.SoftDelete)}
 	}
 	return b.settings, nil

@@ -31,7 +31,8 @@ func (c counted) Read(p []byte) (int, error) {
 func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 	t.Parallel()
 	item := func(n int64) string {
-		return fmt.Sprintf(`{"kind": "storage#object", "name": "%sfile%d", "generation": "%d", "size": "1"}`, dirD.Prefix, n, n+1)
+		return fmt.Sprintf(`{"kind": "storage#object", "name": "%sfile%d", "generation": "%d", "size": "1"}`, dirD.Prefix, n,
+			n+1)
 	}
 	for name, tc := range map[string]struct {
 		page   func(n int64) (status int, begin string, endless bool)
@@ -40,30 +41,37 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 		bounds int64 // of what is read, in bytes
 	}{
 		"pages without end": {func(n int64) (int, string, bool) {
-			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d", "items": [%s, %s, %s]}`, n, item(3*n), item(3*n+1), item(3*n+2)), false
+			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d", "items": [%s, %s, %s]}`, n,
+				item(3*n), item(3*n+1), item(3*n+2)), false
 		}, purge.TooManyObjects, "gcs.max_generations", 0},
 		"empty pages without end": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, n), false
 		}, purge.Transient, "does not go on", 0},
 		"empty pages of much text": {func(n int64) (int, string, bool) {
-			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d%s"}`, n, strings.Repeat("x", 1000)), false
+			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d%s"}`, n,
+				strings.Repeat("x", 1000)), false
 		}, purge.TooManyObjects, "gcs.max_listing_bytes", 0},
 		"empty pages in a circle": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, n%3), false
 		}, purge.Transient, "does not go on", 0},
 		"pages in a circle": {func(n int64) (int, string, bool) {
-			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d", "items": [%s]}`, n%3, item(n)), false
+			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d", "items": [%s]}`, n%3, item(n)),
+				false
 		}, purge.Transient, "does not go on", 0},
 		"a page without end": {func(int64) (int, string, bool) {
 			return http.StatusOK, `{"kind": "storage#objects", "items": [`, true
 		}, purge.TooManyObjects, "gcs.max_listing_bytes", 300_000},
-		"an error without end": {func(int64) (int, string, bool) { return http.StatusForbidden, `{"error": `, true }, purge.NoPermission, "", 2 << 20},
+		"an error without end": {
+			func(int64) (int, string, bool) { return http.StatusForbidden, `{"error": `, true },
+			purge.NoPermission, "", 2 << 20,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var asked, read atomic.Int64
 			store, err := gcs.Open(t.Context(), gcs.Config{
-				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
+				AttributesMaxAge: time.Hour, Anonymous: true,
 				MaxGenerations: 100, MaxListing: 200_000,
 				Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 					if !strings.HasSuffix(r.URL.Path, "/o") {
@@ -82,7 +90,8 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = store.Close() }) // nothing to lose
 			got, err := store.List(t.Context(), dirD)
-			if err == nil || purge.ClassOf(err) != tc.class && tc.says != "" || !strings.Contains(err.Error(), tc.says) || len(got) > 0 {
+			if err == nil || purge.ClassOf(err) != tc.class && tc.says != "" || !strings.Contains(err.Error(), tc.says) ||
+				len(got) > 0 {
 				t.Errorf("got %d, %v; want class %d that says %q", len(got), err, tc.class, tc.says)
 			}
 			if asked.Load() > 1100 || strings.Contains(name, "circle") && asked.Load() > 4 || read.Load() > max(tc.bounds, 1) {
@@ -92,8 +101,8 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 	}
 }
 
-// TestEmptyPagesAreGoneThrough reads a listing that holds nothing for many pages, twice. One of them fails once, and is asked for
-// again.
+// TestEmptyPagesAreGoneThrough reads a listing that holds nothing for many pages, twice. One of them fails once, and is
+// asked for again.
 func TestEmptyPagesAreGoneThrough(t *testing.T) {
 	t.Parallel()
 	asked := 0
@@ -120,7 +129,8 @@ func TestEmptyPagesAreGoneThrough(t *testing.T) {
 func openOn(t *testing.T, list func(*http.Request) (*http.Response, error)) *gcs.Store {
 	t.Helper()
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 3, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 3, MaxInFlight: 1,
+		AttributesMaxAge: time.Hour, Anonymous: true,
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			if !strings.HasSuffix(r.URL.Path, "/o") {
 				return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
@@ -141,9 +151,11 @@ func TestLocationsWithoutEndAreLeft(t *testing.T) {
 	asked := 0
 	store := openOn(t, func(r *http.Request) (*http.Response, error) {
 		asked++
-		return answer(r, http.StatusOK, "application/json", fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, asked)), nil
+		return answer(r, http.StatusOK, "application/json",
+			fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, asked)), nil
 	})
-	if err := store.CheckLocations(t.Context()); purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "does not go on") {
+	if err := store.CheckLocations(t.Context()); purge.ClassOf(err) != purge.Transient ||
+		!strings.Contains(err.Error(), "does not go on") {
 		t.Errorf("got %v", err)
 	}
 	if asked > 2*1100 { // both directories
@@ -165,14 +177,16 @@ func TestAHeaderIsBounded(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
+		AttributesMaxAge: time.Hour, Anonymous: true,
 		Endpoint: server.URL,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() }) // nothing to lose
-	if _, err := store.List(t.Context(), dirD); purge.ClassOf(err) != purge.Transient || !strings.Contains(err.Error(), "connection failed") {
+	if _, err := store.List(t.Context(), dirD); purge.ClassOf(err) != purge.Transient ||
+		!strings.Contains(err.Error(), "connection failed") {
 		t.Errorf("got %v, want the answer refused", err)
 	}
 }

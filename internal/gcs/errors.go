@@ -26,9 +26,11 @@ var (
 	throttledReasons = map[string]bool{"rateLimitExceeded": true, "userRateLimitExceeded": true, "quotaExceeded": true}
 	// accountReasons are 403s that have nothing to do with the object.
 	accountReasons = map[string]bool{
-		"accountDisabled": true, "UserProjectAccountProblem": true, "userProjectAccountProblem": true, "UserProjectAccessDenied": true,
-		"accessNotConfigured": true, "insufficientPermissions": true, "SERVICE_DISABLED": true, "vpcServiceControls": true,
-		"projectNotLinked": true, "billingNotEnabled": true,
+		"accountDisabled": true, "UserProjectAccountProblem": true, "userProjectAccountProblem": true,
+		"UserProjectAccessDenied": true,
+		"accessNotConfigured":     true, "insufficientPermissions": true, "SERVICE_DISABLED": true,
+		"vpcServiceControls": true,
+		"projectNotLinked":   true, "billingNotEnabled": true,
 	}
 )
 
@@ -51,8 +53,8 @@ func classify(doing, bucket string, err error) error {
 	return &purge.Error{Class: class, Text: text + ": " + what, Cause: err}
 }
 
-// explain finds the class and says in words what happened. The order matters: the last answer that the service gave says
-// more than the fact that there was no time for another try.
+// explain finds the class and says in words what happened. The order matters: the last answer that the service gave
+// says more than the fact that there was no time for another try.
 func explain(err error) (purge.Class, string) {
 	if errors.Is(err, storage.ErrBucketNotExist) {
 		return purge.Misconfigured, "there is no such bucket, or something else than Cloud Storage answered"
@@ -112,7 +114,8 @@ func explainAnswer(e *googleapi.Error) (purge.Class, string) {
 	if reason != "" {
 		what += fmt.Sprintf(" (%.40s)", purge.Printable(reason))
 	}
-	requesterPays := strings.Contains(strings.ToLower(e.Message), "requester pays") || strings.EqualFold(reason, "userProjectMissing")
+	requesterPays := strings.Contains(strings.ToLower(e.Message), "requester pays") ||
+		strings.EqualFold(reason, "userProjectMissing")
 	switch {
 	case asksForLess(e):
 		return purge.Throttled, what
@@ -140,7 +143,8 @@ func reasonOf(e *googleapi.Error) string {
 	return e.Errors[0].Reason
 }
 
-// asksForLess reports whether an answer is about the rate of requests. A 503 by itself is not: single ones are ordinary.
+// asksForLess reports whether an answer is about the rate of requests. A 503 by itself is not: single ones are
+// ordinary.
 func asksForLess(e *googleapi.Error) bool {
 	switch e.Code {
 	case http.StatusTooManyRequests:
@@ -157,7 +161,8 @@ func asksForLess(e *googleapi.Error) bool {
 // isAboutOneName reports whether an answer that asks for less means one object and not the bucket. Only the message
 // tells. If its wording changes, the whole bucket slows down for such an answer, which costs time and nothing else.
 func isAboutOneName(e *googleapi.Error) bool {
-	return strings.Contains(e.Message, "rate limit for object mutation") || strings.Contains(e.Message, "changes to the object")
+	return strings.Contains(e.Message, "rate limit for object mutation") ||
+		strings.Contains(e.Message, "changes to the object")
 }
 
 func isTLS(err error) bool {

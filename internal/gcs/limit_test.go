@@ -15,16 +15,18 @@ import (
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 )
 
-// TestThrottlingFailsNobody is the whole: a bucket that bears a third of what it should, workers that purge as fast as they
-// may, and every request ends as done without a counted failure.
+// TestThrottlingFailsNobody is the whole: a bucket that bears a third of what it should, workers that purge as fast as
+// they may, and every request ends as done without a counted failure.
 func TestThrottlingFailsNobody(t *testing.T) {
 	t.Parallel()
 	const users, concurrency = 100, 50
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
-		b.server.SetFaults(1, gcstest.Fault{Latency: 40 * time.Millisecond}, gcstest.Fault{Op: gcstest.OpDelete, Rate: 75, Burst: 10})
+		b.server.SetFaults(1, gcstest.Fault{Latency: 40 * time.Millisecond},
+			gcstest.Fault{Op: gcstest.OpDelete, Rate: 75, Burst: 10})
 		purger := purge.Purger{
-			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations,
+			Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		tasks := make(chan purge.Task, users)
 		for n := range users {
@@ -33,7 +35,8 @@ func TestThrottlingFailsNobody(t *testing.T) {
 				download, verify := id(2*n+i), id(1_000_000+2*n+i)
 				b.store.NewReference(user, purge.Live, download, verify, "")
 				for _, name := range []string{
-					"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig", "cert/" + verify + "/valid.html",
+					"downloads/" + download + "/Certificate.pdf", "cert/" + verify + "/Certificate.pdf.sig",
+					"cert/" + verify + "/valid.html",
 				} {
 					if _, err := b.server.Put(purgetest.Bucket, name, []byte("personal"), gcstest.ObjectOptions{}); err != nil {
 						t.Fatal(err)
@@ -76,7 +79,8 @@ func TestThrottlingFailsNobody(t *testing.T) {
 		working.Wait()
 
 		took, stats := time.Since(begun), b.deletes()
-		t.Logf("%d users in %v, %d attempts made again, %d of %d deletes refused, %+v", users, took, again, stats.Throttled, b.server.Stats().Deletes, stats)
+		t.Logf("%d users in %v, %d attempts made again, %d of %d deletes refused, %+v", users, took, again, stats.Throttled,
+			b.server.Stats().Deletes, stats)
 		if got := len(b.server.Objects(purgetest.Bucket, "")); got != 0 {
 			t.Errorf("%d objects left", got)
 		}
@@ -119,7 +123,8 @@ func TestWaitingForATurnIsNoFailure(t *testing.T) {
 		if err := b.Delete(cancelled, all[1]); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: got %v", err)
 		}
-		if stats := b.deletes(); stats.Waiting != 0 || stats.Waited < 500*time.Millisecond || stats.Waited > time.Second || b.Stats()[0].InFlight != 0 {
+		if stats := b.deletes(); stats.Waiting != 0 || stats.Waited < 500*time.Millisecond || stats.Waited > time.Second ||
+			b.Stats()[0].InFlight != 0 {
 			t.Errorf("got %+v, want nobody left and the waits counted", b.Stats()[0])
 		}
 		if got := b.server.Stats().Deletes; got != 1 {
@@ -143,7 +148,8 @@ func TestNothingIsDeletedAfterTheStopSignal(t *testing.T) {
 		}
 		stop, begun := make(chan struct{}), time.Now()
 		time.AfterFunc(200*time.Millisecond, func() { close(stop) })
-		if err := b.Delete(purge.WithStop(t.Context(), stop), all[1]); purge.ClassOf(err) != purge.Stopped || time.Since(begun) > 300*time.Millisecond {
+		if err := b.Delete(purge.WithStop(t.Context(), stop), all[1]); purge.ClassOf(err) != purge.Stopped ||
+			time.Since(begun) > 300*time.Millisecond {
 			t.Errorf("got %v after %v, want it stopped at once", err, time.Since(begun))
 		}
 		if _, err := b.List(purge.WithStop(t.Context(), stop), all[1].Directory); err != nil {
@@ -209,7 +215,8 @@ func TestATaskWhoseTimeIsShorterThanTheWaitIsThrottled(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		for range 2 {
-			if err := b.Delete(ctx, all[0]); purge.ClassOf(err) != purge.Throttled || strings.Contains(err.Error(), "Certificate.pdf") {
+			if err := b.Delete(ctx, all[0]); purge.ClassOf(err) != purge.Throttled ||
+				strings.Contains(err.Error(), "Certificate.pdf") {
 				t.Errorf("got %v, want it throttled, without the object's name", err)
 			}
 		}
@@ -224,7 +231,10 @@ func TestReadsGoOnWhileDeletesAreHeldUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
 		all := b.put(20)
-		b.server.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Status: http.StatusTooManyRequests, RetryAfter: 20 * time.Second, Count: 4, Latency: time.Second})
+		b.server.SetFaults(1, gcstest.Fault{
+			Op: gcstest.OpDelete, Status: http.StatusTooManyRequests,
+			RetryAfter: 20 * time.Second, Count: 4, Latency: time.Second,
+		})
 		var deleting sync.WaitGroup
 		deleting.Go(func() { b.deleteAll(all) })
 		pause(5 * time.Second)
@@ -255,7 +265,10 @@ func TestBucketsDoNotSlowEachOtherDown(t *testing.T) {
 		t.Helper()
 		b.server.CreateBucket("other", gcstest.BucketConfig{})
 		all := b.put(8)
-		b.server.SetFaults(1, gcstest.Fault{Bucket: purgetest.Bucket, Op: gcstest.OpDelete, Status: http.StatusTooManyRequests, RetryAfter: 20 * time.Second, Count: 2, Latency: time.Second})
+		b.server.SetFaults(1, gcstest.Fault{
+			Bucket: purgetest.Bucket, Op: gcstest.OpDelete,
+			Status: http.StatusTooManyRequests, RetryAfter: 20 * time.Second, Count: 2, Latency: time.Second,
+		})
 		var deleting sync.WaitGroup
 		deleting.Go(func() { b.deleteAll(all) })
 		for _, what := range []string{"has no slot left", "was asked to pause"} {
@@ -272,7 +285,8 @@ func TestBucketsDoNotSlowEachOtherDown(t *testing.T) {
 			}
 		}
 		deleting.Wait()
-		if stats := b.Stats(); len(stats) != 2 || stats[0].Deletes.Halved != 1 || stats[1].Bucket != "other" || stats[1].Deletes.Halved != 0 || stats[1].Deletes.Rate != 1000 {
+		if stats := b.Stats(); len(stats) != 2 || stats[0].Deletes.Halved != 1 || stats[1].Bucket != "other" ||
+			stats[1].Deletes.Halved != 0 || stats[1].Deletes.Rate != 1000 {
 			t.Errorf("got %+v", stats)
 		}
 	}, func(c *gcs.Config) { c.Locations, c.MaxInFlight = locations, 2 })

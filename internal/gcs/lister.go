@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Lister looks into any bucket that the credentials may list, for the operator who does not know yet where files are. It can
-// only list: a Store deletes nothing outside of its locations. Its requests keep to the rates of the Store.
+// Lister looks into any bucket that the credentials may list, for the operator who does not know yet where files are.
+// It can only list: a Store deletes nothing outside of its locations. Its requests keep to the rates of the Store.
 type Lister struct {
 	store *Store
 

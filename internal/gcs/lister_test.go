@@ -46,7 +46,10 @@ func TestAListerLooksIntoAnyBucket(t *testing.T) {
 			t.Errorf("%s: got %v and %v, want errors", bucket, held, listed)
 		}
 	}
-	if _, err := w.List(t.Context(), purge.Directory{Bucket: "other", Prefix: "a/"}); purge.ClassOf(err) != purge.Unrecognised {
+	if _, err := w.List(t.Context(), purge.Directory{
+		Bucket: "other",
+		Prefix: "a/",
+	}); purge.ClassOf(err) != purge.Unrecognised {
 		t.Errorf("the store itself: got %v, want the bucket refused", err)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// nameLocks lets one mutation of an object follow the other. The service takes about one mutation a second of the same name
-// (https://cloud.google.com/storage/quotas#objects), so the generations of one object, all at once, would mostly be
-// refused.
+// nameLocks lets one mutation of an object follow the other. The service takes about one mutation a second of the same
+// name (https://cloud.google.com/storage/quotas#objects), so the generations of one object, all at once, would mostly
+// be refused.
 type nameLocks struct {
 	mu     sync.Mutex
 	byName map[string]*nameLock
@@ -17,10 +17,10 @@ type nameLocks struct {
 
 // nameLock is the queue before one object.
 type nameLock struct {
-	addPage  chan struct{} // holds one: whoever mutates the object
-	users int           // who has the turn or waits for it; guarded by lanes.mu
-	slow  atomic.Bool   // the service has refused a mutation of this name for its rate
-	next  time.Time     // no request before this; belongs to whoever has the turn
+	addPage chan struct{} // holds one: whoever mutates the object
+	users   int           // who has the turn or waits for it; guarded by lanes.mu
+	slow    atomic.Bool   // the service has refused a mutation of this name for its rate
+	next    time.Time     // no request before this; belongs to whoever has the turn
 }
 
 // mutationGap is the time between two mutations of one name, once the service has insisted.

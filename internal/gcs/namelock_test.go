@@ -20,7 +20,8 @@ func (b *bubble) generations(n int) []purge.Generation {
 		b.t.Fatal(err)
 	}
 	for range n {
-		if _, err := b.server.Put(purgetest.Bucket, dirD.Prefix+"Certificate.pdf", []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+		if _, err := b.server.Put(purgetest.Bucket, dirD.Prefix+"Certificate.pdf", []byte("%PDF"),
+			gcstest.ObjectOptions{}); err != nil {
 			b.t.Fatal(err)
 		}
 	}
@@ -119,7 +120,8 @@ func TestTwoUsersWhoShareADirectory(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
 		for n := range 4 {
-			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, n), []byte("%PDF"), gcstest.ObjectOptions{}); err != nil {
+			if _, err := b.server.Put(purgetest.Bucket, fmt.Sprintf("%s%d.pdf", dirD.Prefix, n), []byte("%PDF"),
+				gcstest.ObjectOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -132,13 +134,15 @@ func TestTwoUsersWhoShareADirectory(t *testing.T) {
 		var purging sync.WaitGroup
 		for i, objects := range []*gcs.Store{b.Store, b.Store, other} {
 			user := b.store.NewUser(purgetest.Retiring)
-			b.store.NewReference(user, purge.Live, strings.TrimSuffix(strings.TrimPrefix(dirD.Prefix, "downloads/"), "/"), "", "")
+			b.store.NewReference(user, purge.Live, strings.TrimSuffix(strings.TrimPrefix(dirD.Prefix, "downloads/"), "/"), "",
+				"")
 			accepted, err := b.store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user)}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			purger := purge.Purger{
-				Users: b.store, Ledger: b.store, Objects: objects, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, AcceptShared: true, MaxAttempts: 1},
+				Users: b.store, Ledger: b.store, Objects: objects, Locations: b.cfg.Locations,
+				Policy: purge.Policy{ClearHistory: true, AcceptShared: true, MaxAttempts: 1},
 			}
 			purging.Go(func() {
 				result, err := purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: user})

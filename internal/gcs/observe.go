@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// Observe is told of every request that was sent to the service, also of new tries and further pages: its kind, the status of
-// the answer or 0 if none came, and the time until then. It is called by many at a time and must be quick.
+// Observe is told of every request that was sent to the service, also of new tries and further pages: its kind, the
+// status of the answer or 0 if none came, and the time until then. It is called by many at a time and must be quick.
 type Observe func(kind string, status int, took time.Duration)
 
-// Trace is told that a request is sent, with the context of whoever asked for it, and then, like Observe, of the status.
+// Trace is told that a request is sent, with the context of whoever asked for it, and then, like Observe, of the
+// status.
 type Trace func(ctx context.Context, kind string) (answered func(status int))
 
 // The kinds of requests.

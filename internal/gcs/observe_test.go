@@ -34,7 +34,10 @@ func TestEveryRequestIsObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.server.SetFaults(1, gcstest.Fault{Op: gcstest.OpList, Status: http.StatusServiceUnavailable, Count: 1})
-	found, err := w.List(t.Context(), purge.Directory{Bucket: purgetest.Bucket, Prefix: "downloads/00000000000000000000000000000001/"})
+	found, err := w.List(t.Context(), purge.Directory{
+		Bucket: purgetest.Bucket,
+		Prefix: "downloads/00000000000000000000000000000001/",
+	})
 	if err != nil || len(found) != 1 {
 		t.Fatalf("got %v, %v", found, err)
 	}

@@ -69,7 +69,8 @@ func TestPaceIsHalvedOnceForAllRequestsUnderWay(t *testing.T) {
 		if got := p.stats(); got.Halved != 2 || got.Rate > 260 {
 			t.Errorf("for a request at the new rate: got %+v, want the rate halved again", got)
 		}
-		if got := lines(); len(got) != 2 || !strings.Contains(got[0], "rate halved") || !strings.Contains(got[0], "per_second=500") {
+		if got := lines(); len(got) != 2 || !strings.Contains(got[0], "rate halved") ||
+			!strings.Contains(got[0], "per_second=500") {
 			t.Errorf("got log %q, want a line for each time the rate was halved", got)
 		}
 	})

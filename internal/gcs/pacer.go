@@ -11,8 +11,8 @@ import (
 	"google.golang.org/api/googleapi"
 )
 
-// pacer stands where every request passes, also new tries and further pages, which the client library sends by itself. It
-// lets each wait for its turn and reads from the answers how fast the next may follow.
+// pacer stands where every request passes, also new tries and further pages, which the client library sends by itself.
+// It lets each wait for its turn and reads from the answers how fast the next may follow.
 type pacer struct{ next http.RoundTripper }
 
 // RoundTrip waits for the request's turn, sends it and heeds the answer.

@@ -67,7 +67,8 @@ func TestOldSettingsAreNotBelievedAfterAFailure(t *testing.T) {
 func answering(t *testing.T, f roundTripper) *gcs.Store {
 	t.Helper()
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true, Transport: f,
+		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
+		AttributesMaxAge: time.Hour, Anonymous: true, Transport: f,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -180,8 +181,12 @@ func TestAForeignNameSpoilsAListing(t *testing.T) {
 		if !strings.HasSuffix(r.URL.Path, "/o") {
 			return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
 		}
-		return answer(r, http.StatusOK, "application/json",
-			`{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "downloads/of-another/Certificate.pdf", "generation": "1"}]}`), nil
+		return answer(
+			r,
+			http.StatusOK,
+			"application/json",
+			`{"kind": "storage#objects", "items": [{"kind": "storage#object", "name": "downloads/of-another/Certificate.pdf", "generation": "1"}]}`,
+		), nil
 	})
 	if got, err := store.List(t.Context(), dirD); err == nil || purge.ClassOf(err) != purge.Transient {
 		t.Errorf("got %v, %v; want the listing refused", got, err)
@@ -239,7 +244,8 @@ func TestNothingIsSentForWhatIsProtected(t *testing.T) {
 				t.Fatal(err)
 			}
 			purger := purge.Purger{
-				Users: store, Ledger: store, Objects: w.Store, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+				Users: store, Ledger: store, Objects: w.Store, Locations: purgetest.OneLocation(t),
+				Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 			}
 			result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 			if result.State == purge.Done || len(w.Stored()) != 4 || w.server.Stats().Deletes > 0 {
@@ -273,7 +279,8 @@ func TestALateMetadataServerIsWaitedFor(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: time.Minute, AttributesMaxAge: time.Hour, Endpoint: front.URL,
+		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: time.Minute,
+		AttributesMaxAge: time.Hour, Endpoint: front.URL,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -30,8 +30,8 @@ func (s *Store) Stats() []BucketStats {
 	return all
 }
 
-// Settings returns the settings of the buckets as they were last read, in the order of the locations, also of those in which
-// the store refuses to work. It asks nothing of the service; a bucket that was never read is left out.
+// Settings returns the settings of the buckets as they were last read, in the order of the locations, also of those in
+// which the store refuses to work. It asks nothing of the service; a bucket that was never read is left out.
 func (s *Store) Settings() []Settings {
 	var all []Settings
 	for _, name := range s.cfg.Locations.Buckets() {
@@ -47,6 +47,7 @@ func (p *pace) stats() PaceStats {
 	defer p.mu.Unlock()
 	p.grow(time.Now())
 	return PaceStats{
-		Rate: p.rate, Ceiling: float64(p.limits.Ceiling), Waiting: p.waiting, Throttled: p.answers, Halved: p.halvings, Waited: p.waited,
+		Rate: p.rate, Ceiling: float64(p.limits.Ceiling), Waiting: p.waiting, Throttled: p.answers, Halved: p.halvings,
+		Waited: p.waited,
 	}
 }

@@ -25,8 +25,8 @@ type Config struct {
 	Locations       purge.Locations // the only directories that the store will touch
 	UserProject     string          // billed for requester-pays buckets; empty for none
 	CredentialsFile string          // empty: application default credentials
-	// CredentialsVariable is the value of GOOGLE_APPLICATION_CREDENTIALS, which the client library obeys by itself; it serves
-	// to say where credentials were found.
+	// CredentialsVariable is the value of GOOGLE_APPLICATION_CREDENTIALS, which the client library obeys by itself; it
+	// serves to say where credentials were found.
 	CredentialsVariable string
 	AcceptSoftDelete    bool          // otherwise a bucket with soft delete is a misconfiguration
 	CallTimeout         time.Duration // of one call with all its tries
@@ -34,8 +34,8 @@ type Config struct {
 	MaxInFlight         int           // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
 	Deletes, Reads      Rate          // of one bucket; reads are listings and questions about the bucket itself
 	AttributesMaxAge    time.Duration // how long a bucket's settings are believed
-	// MaxGenerations in one directory, and MaxListing bytes of all pages of its listing: a directory with more is not listed, and
-	// nothing in it is deleted. Zero for a million, and for 1 GiB.
+	// MaxGenerations in one directory, and MaxListing bytes of all pages of its listing: a directory with more is not
+	// listed, and nothing in it is deleted. Zero for a million, and for 1 GiB.
 	MaxGenerations int
 	MaxListing     int64
 	Endpoint       string // empty for the public service
@@ -63,7 +63,8 @@ type Store struct {
 // Open makes a Store. It asks nothing of the service yet; Probe does.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.EmulatorHost != "" && !cfg.AllowEmulator {
-		return nil, &purge.Error{Class: purge.Misconfigured, Text: "STORAGE_EMULATOR_HOST is set, so deletes would go, without credentials, " +
+		return nil, &purge.Error{Class: purge.Misconfigured, Text: "STORAGE_EMULATOR_HOST is set, so deletes would go, " +
+			"without credentials, " +
 			"to another host than Google Cloud Storage: unset it, or set gcs.allow_emulator"}
 	}
 	if cfg.Now == nil {
@@ -128,9 +129,10 @@ func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generati
 		return nil, err
 	}
 	var found []purge.Generation
-	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL}, func(a *storage.ObjectAttrs) {
-		found = append(found, s.generation(dir, a))
-	})
+	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL},
+		func(a *storage.ObjectAttrs) {
+			found = append(found, s.generation(dir, a))
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -160,14 +162,18 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 		return err
 	}
 	if !strings.HasPrefix(g.Name, g.Directory.Prefix) || g.Number <= 0 {
-		return &purge.Error{Class: purge.Transient, Text: "refusing to delete an object outside its directory or without a generation"}
+		return &purge.Error{Class: purge.Transient, Text: "refusing to delete an object outside its directory or without " +
+			"a generation"}
 	}
 	c, done, err := b.mutate(ctx, g.Name)
 	if err != nil {
 		return classify("deleting from", b.name, err)
 	}
 	defer done()
-	err = s.call(ctx, c, func(ctx context.Context) error { return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx) })
+	err = s.call(ctx, c, func(ctx context.Context) error {
+		return b.handle.Object(g.Name).Generation(g.Number).Delete(
+			ctx)
+	})
 	if errors.Is(err, storage.ErrObjectNotExist) {
 		return nil // or a missing bucket, or a proxy: the listing that follows tells
 	}
@@ -191,11 +197,15 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 		return nil, err
 	}
 	var found []purge.SoftDeletedObject
-	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, SoftDeleted: true, Projection: storage.ProjectionNoACL}, func(a *storage.ObjectAttrs) {
-		if a.HardDeleteTime.After(s.cfg.Now()) {
-			found = append(found, purge.SoftDeletedObject{Name: a.Name, Number: a.Generation, Size: a.Size, Until: a.HardDeleteTime})
-		}
-	})
+	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, SoftDeleted: true, Projection: storage.ProjectionNoACL},
+		func(a *storage.ObjectAttrs) {
+			if a.HardDeleteTime.After(s.cfg.Now()) {
+				found = append(found, purge.SoftDeletedObject{
+					Name: a.Name, Number: a.Generation, Size: a.Size,
+					Until: a.HardDeleteTime,
+				})
+			}
+		})
 	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown &&
 		e.Code == http.StatusBadRequest && reasonOf(e) != "" {
 		return nil, nil // the service says that the bucket has no soft delete policy
@@ -210,7 +220,8 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 	b := s.buckets[dir.Bucket]
 	if b == nil || !s.cfg.Locations.Owns(dir) {
-		return nil, &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing a directory of bucket %q that belongs to no certificate", dir.Bucket)}
+		return nil, &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing a directory of bucket %q that "+
+			"belongs to no certificate", dir.Bucket)}
 	}
 	return b, nil
 }

@@ -83,7 +83,8 @@ func TestADirectoryOfManySlowPages(t *testing.T) {
 			gcstest.Fault{Op: gcstest.OpList, Skip: 3, Count: 1, Status: http.StatusServiceUnavailable},
 			gcstest.Fault{Op: gcstest.OpList, Skip: 5, Count: 1, Status: http.StatusServiceUnavailable})
 		purger := purge.Purger{
-			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations,
+			Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 		if err != nil || result.State != purge.Done || result.Counts.ObjectsErased != objects+1 {
@@ -140,11 +141,18 @@ func TestStoreRefusesForeignDirectories(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Put("secret.txt")
-	for _, dir := range []purge.Directory{{Bucket: purgetest.Bucket}, {Bucket: purgetest.Bucket, Prefix: "cert/"}, {Bucket: "other", Prefix: dirD.Prefix}} {
+	for _, dir := range []purge.Directory{
+		{Bucket: purgetest.Bucket},
+		{Bucket: purgetest.Bucket, Prefix: "cert/"},
+		{Bucket: "other", Prefix: dirD.Prefix},
+	} {
 		if _, err := w.List(t.Context(), dir); purge.ClassOf(err) != purge.Unrecognised {
 			t.Errorf("listing %+v: got %v, want it refused", dir, err)
 		}
-		if err := w.Delete(t.Context(), purge.Generation{Directory: dir, Name: "secret.txt", Number: 1}); purge.ClassOf(err) != purge.Unrecognised {
+		if err := w.Delete(t.Context(), purge.Generation{
+			Directory: dir, Name: "secret.txt",
+			Number: 1,
+		}); purge.ClassOf(err) != purge.Unrecognised {
 			t.Errorf("deleting in %+v: got %v, want it refused", dir, err)
 		}
 	}
@@ -182,7 +190,8 @@ func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 		before := b.server.Stats()
 		b.server.SetFaults(1, gcstest.Fault{Latency: latency})
 		purger := purge.Purger{
-			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations, Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+			Users: b.store, Ledger: b.store, Objects: b.Store, Locations: b.cfg.Locations,
+			Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 		}
 		begun := time.Now()
 		result, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
@@ -193,8 +202,10 @@ func TestThreeWavesWhateverTheNumberOfCertificates(t *testing.T) {
 			t.Errorf("took %v, want three waves of %v", took, latency)
 		}
 		after := b.server.Stats()
-		if lists, deletes := after.Lists-before.Lists, after.Deletes-before.Deletes; lists != 4*certificates || deletes != 2*certificates {
-			t.Errorf("got %d lists and %d deletes, want one list of each directory before and after, and one delete of each object", lists, deletes)
+		if lists, deletes := after.Lists-before.Lists, after.Deletes-before.Deletes; lists != 4*certificates ||
+			deletes != 2*certificates {
+			t.Errorf("got %d lists and %d deletes, want one list of each directory before and after, and one delete of "+
+				"each object", lists, deletes)
 		}
 	}, func(c *gcs.Config) { c.MaxInFlight = 100 })
 }
@@ -227,13 +238,25 @@ func TestProbeNamesWhatIsWrong(t *testing.T) {
 		accept  bool
 		want    []string // parts of the error; none: no error
 	}{
-		"all is well":                {arrange: func(*world) {}},
-		"bucket missing":             {arrange: (*world).DropBucket, want: []string{`"certs"`, "no such bucket"}},
-		"may not delete":             {arrange: func(w *world) { w.server.Deny("certs", "storage.objects.delete") }, want: []string{`"certs"`, "storage.objects.delete"}},
-		"may not read the settings":  {arrange: func(w *world) { w.server.Deny("certs", "storage.buckets.get") }, want: []string{`"certs"`, "403"}},
-		"soft delete":                {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, want: []string{`"certs"`, "168h", "gcs.accept_soft_delete"}},
-		"soft delete, accepted":      {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, accept: true},
-		"requester pays, no project": {arrange: func(w *world) { w.update(func(c *gcstest.BucketConfig) { c.RequesterPays = true }) }, want: []string{"gcs.user_project"}},
+		"all is well":    {arrange: func(*world) {}},
+		"bucket missing": {arrange: (*world).DropBucket, want: []string{`"certs"`, "no such bucket"}},
+		"may not delete": {
+			arrange: func(w *world) { w.server.Deny("certs", "storage.objects.delete") },
+			want:    []string{`"certs"`, "storage.objects.delete"},
+		},
+		"may not read the settings": {
+			arrange: func(w *world) { w.server.Deny("certs", "storage.buckets.get") },
+			want:    []string{`"certs"`, "403"},
+		},
+		"soft delete": {
+			arrange: func(w *world) { w.SoftDelete(168 * time.Hour) },
+			want:    []string{`"certs"`, "168h", "gcs.accept_soft_delete"},
+		},
+		"soft delete, accepted": {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, accept: true},
+		"requester pays, no project": {arrange: func(w *world) {
+			w.update(
+				func(c *gcstest.BucketConfig) { c.RequesterPays = true })
+		}, want: []string{"gcs.user_project"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -280,7 +303,8 @@ func TestSettingsAreReadAgain(t *testing.T) {
 func TestEmulatorMustBeAllowed(t *testing.T) {
 	t.Parallel()
 	cfg := gcs.Config{Locations: purgetest.OneLocation(t), MaxInFlight: 1, EmulatorHost: "127.0.0.1:9", Anonymous: true}
-	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
+	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
 		t.Errorf("got %v, want a refusal that names STORAGE_EMULATOR_HOST", err)
 	}
 	cfg.AllowEmulator = true
@@ -344,8 +368,9 @@ func TestCredentials(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	cfg := gcs.Config{
-		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: 5 * time.Second, AttributesMaxAge: time.Hour,
-		Endpoint: front.URL + "/storage/v1/", CredentialsFile: serviceAccount(t, tokens.URL),
+		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: 5 * time.Second,
+		AttributesMaxAge: time.Hour,
+		Endpoint:         front.URL + "/storage/v1/", CredentialsFile: serviceAccount(t, tokens.URL),
 	}
 	store, err := gcs.Open(t.Context(), cfg)
 	if err != nil {
@@ -355,7 +380,8 @@ func TestCredentials(t *testing.T) {
 	if _, err := store.Probe(t.Context()); err != nil || seen.Load() != "Bearer t0ken" {
 		t.Errorf("got %v with authorization %q", err, seen.Load())
 	}
-	if who, err := store.Account(t.Context()); err != nil || who.Found != "gcs.credentials_file" || !strings.Contains(who.Name, "@") {
+	if who, err := store.Account(t.Context()); err != nil || who.Found != "gcs.credentials_file" ||
+		!strings.Contains(who.Name, "@") {
 		t.Errorf("got %+v, %v; want the account of the file", who, err)
 	}
 	refusing.Store(true)
@@ -365,7 +391,8 @@ func TestCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = refused.Close() }) // nothing to lose
-	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "example.org") {
+	if _, err := refused.Probe(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		strings.Contains(err.Error(), "example.org") {
 		t.Errorf("without a token: got %v, want a misconfiguration without the account", err)
 	}
 	if _, err := refused.Account(t.Context()); purge.ClassOf(err) != purge.Misconfigured {
@@ -382,7 +409,8 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 	cfg.CredentialsFile = "no-such-file.json"
-	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "gcs.credentials_file") {
+	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "gcs.credentials_file") {
 		t.Errorf("without a file: got %v", err)
 	}
 }

@@ -47,9 +47,11 @@ func newHTTPClient(
 		transport = cfg.Transport
 	case !cfg.Anonymous && cfg.EmulatorHost == "":
 		if transport, *who, err = authenticated(ctx, base, cfg); err != nil {
-			text := "loading the Google credentials: none were found; set gcs.credentials_file, or the application default credentials"
+			text := "loading the Google credentials: none were found; set gcs.credentials_file, or the application default " +
+				"credentials"
 			if cfg.CredentialsFile != "" {
-				text = fmt.Sprintf("gcs.credentials_file: %q is missing, or not the key file of a service account", cfg.CredentialsFile)
+				text = fmt.Sprintf("gcs.credentials_file: %q is missing, or not the key file of a service account",
+					cfg.CredentialsFile)
 			}
 			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: text}
 		}
@@ -149,11 +151,14 @@ type listing struct {
 type listingKey struct{}
 
 func withListing(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, listingKey{}, &listing{left: bytes, all: bytes, seed: maphash.MakeSeed(), order: map[uint64]int{}})
+	return context.WithValue(ctx, listingKey{}, &listing{
+		left: bytes, all: bytes, seed: maphash.MakeSeed(),
+		order: map[uint64]int{},
+	})
 }
 
-// addPage counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing. The client
-// library goes from one empty page to the next by itself, and a page may be asked for again.
+// addPage counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing.
+// The client library goes from one empty page to the next by itself, and a page may be asked for again.
 func (l *listing) addPage(token string, page shape) error {
 	hash := maphash.String(l.seed, token)
 	at, again := l.order[hash]
@@ -236,9 +241,9 @@ type shape struct {
 	items      int
 }
 
-// read reports whether an answer is one JSON object that can be read in one way. The client library ignores the letter case of
-// members, takes the last of several, looks for no error beside a page, and crashes on an entry that is null: an answer in which
-// that matters is none.
+// read reports whether an answer is one JSON object that can be read in one way. The client library ignores the letter
+// case of members, takes the last of several, looks for no error beside a page, and crashes on an entry that is null:
+// an answer in which that matters is none.
 func read(body []byte) (answer shape, ok bool) {
 	d := jsontext.NewDecoder(bytes.NewReader(body)) // it refuses repeated members, at every depth
 	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '{' {

@@ -9,7 +9,8 @@ import (
 // TestASlowPageHasTimeToAnswer: by default a call has 30 seconds; a page may take ten of them, and fail once before.
 func TestASlowPageHasTimeToAnswer(t *testing.T) {
 	t.Parallel()
-	client, closeIdle, err := newHTTPClient(t.Context(), Config{CallTimeout: 30 * time.Second, Anonymous: true}, &account{}, &clock{})
+	client, closeIdle, err := newHTTPClient(t.Context(), Config{CallTimeout: 30 * time.Second, Anonymous: true},
+		&account{}, &clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,9 @@ func TestOnlyAWholeListingIsBelieved(t *testing.T) {
 		page string
 		ok   bool
 	}{
-		"an empty one":                  {`{"kind": "storage#objects"}`, true},
-		"with the kind at its end":      {"{\n \"nextPageToken\": \"\", \"prefixes\": [], \"items\": [],\n \"kind\": \"storage#objects\"\n}\n", true},
+		"an empty one": {`{"kind": "storage#objects"}`, true},
+		"with the kind at its end": {"{\n \"nextPageToken\": \"\", \"prefixes\": [], \"items\": [],\n \"kind\": " +
+			"\"storage#objects\"\n}\n", true},
 		"with an error beside it":       {`{"kind": "storage#objects", "error": {"code": 503}}`, false},
 		"with an error before it":       {`{"error": {"code": 503}, "kind": "storage#objects"}`, false},
 		"with the word further down":    {`{"kind": "storage#objects", "x": {"error": 1}}`, true},
@@ -59,7 +60,8 @@ func TestOnlyAWholeListingIsBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store, err := gcs.Open(t.Context(), gcs.Config{
-				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, MaxGenerations: 10, MaxListing: 1 << 20, AttributesMaxAge: time.Hour, Anonymous: true,
+				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, MaxGenerations: 10,
+				MaxListing: 1 << 20, AttributesMaxAge: time.Hour, Anonymous: true,
 				Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 					if !strings.HasSuffix(r.URL.Path, "/o") {
 						return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil

@@ -10,13 +10,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Walk lists every generation of every object below one of the locations' directories, in the order of their names, beginning
-// with the name from if that is not empty, and calls do for each page. However many there are, one page is in memory, and
-// the rate of reads holds. An error means that the listing is not complete.
+// Walk lists every generation of every object below one of the locations' directories, in the order of their names,
+// beginning with the name from if that is not empty, and calls do for each page. However many there are, one page is in
+// memory, and the rate of reads holds. An error means that the listing is not complete.
 func (s *Store) Walk(ctx context.Context, root purge.Directory, from string, do func([]purge.Generation) error) error {
 	b := s.buckets[root.Bucket]
 	if b == nil || !s.cfg.Locations.IsRoot(root) {
-		return &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing to list %q of bucket %q, which is no location's", root.Prefix, root.Bucket)}
+		return &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing to list %q of bucket %q, which is "+
+			"no location's", root.Prefix, root.Bucket)}
 	}
 	if _, err := s.settings(ctx, b, s.cfg.AttributesMaxAge); err != nil {
 		return err

@@ -108,7 +108,10 @@ func (i interceptor) RoundTrip(r *http.Request) (*http.Response, error) {
 	case purgetest.NoToken:
 		return nil, &auth.Error{Response: answer(r, http.StatusBadRequest, "", "")}
 	case purgetest.NoSuchHost:
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "storage.example.org", IsNotFound: true}}
+		return nil, &net.OpError{
+			Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: "no such host", Name: "storage.example.org", IsNotFound: true},
+		}
 	case purgetest.UntrustedTLS:
 		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
 	case purgetest.ProxyEmpty204:
@@ -147,7 +150,8 @@ var faults = map[purgetest.Trouble]gcstest.Fault{
 	purgetest.NoPermission:    {Status: http.StatusForbidden},
 	purgetest.AccountDisabled: {Status: http.StatusForbidden, Reason: "accountDisabled"},
 	purgetest.RequesterPays: {
-		Status: http.StatusBadRequest, Reason: "required", Message: "Bucket is a requester pays bucket but no user project provided.",
+		Status: http.StatusBadRequest, Reason: "required", Message: "Bucket is a requester pays bucket but no user " +
+			"project provided.",
 	},
 	purgetest.Stale:            {Status: http.StatusPreconditionFailed},
 	purgetest.TooManyRequests:  {Status: http.StatusTooManyRequests},

@@ -32,8 +32,9 @@ func callerOf(ctx context.Context) auth.Caller {
 // maxBy is how many bytes of by the ledger keeps.
 const maxBy = 160
 
-// by says who sends a request, by which face and from where, as the ledger keeps it: "token portal, v1, 10.0.0.7". The driver's
-// face has the service class that the path belongs to. It has at most 160 bytes, all of them printable: a long name is cut.
+// by says who sends a request, by which face and from where, as the ledger keeps it: "token portal, v1, 10.0.0.7". The
+// driver's face has the service class that the path belongs to. It has at most 160 bytes, all of them printable: a long
+// name is cut.
 func by(r *http.Request, f face) string {
 	c := callerOf(r.Context())
 	who := string(c.Kind) + " " + c.Name
@@ -54,8 +55,9 @@ func by(r *http.Request, f face) string {
 	return strings.ToValidUTF8(who[:min(len(who), maxBy-len(how))], "") + how
 }
 
-// allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address whose
-// credentials are refused again and again is told to wait, by the native face: the driver must hear what is wrong.
+// allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address
+// whose credentials are refused again and again is told to wait, by the native face: the driver must hear what is
+// wrong.
 func (s *Server) allowed(right auth.Right, f face, next http.HandlerFunc) http.HandlerFunc {
 	tooMany := http.StatusTooManyRequests
 	if f == faceDriver {

@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// retireUser asks for the purge of a user and waits for its end. It asks once more where the end that it finds is old news,
-// because that would put a learner into ERRORED for what has been mended.
+// retireUser asks for the purge of a user and waits for its end. It asks once more where the end that it finds is old
+// news, because that would put a learner into ERRORED for what has been mended.
 func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, asker string) *problem {
 	hold := s.Hold
 	if release, ok := s.held.take(callerOf(ctx).RateKey); ok {
@@ -41,8 +41,8 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, aske
 	return stillRunning(asked)
 }
 
-// maxQuestions bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which was
-// under way, and for the end that is told.
+// maxQuestions bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which
+// was under way, and for the end that is told.
 const maxQuestions = 3
 
 // isAnsweredBy reports whether the end of a request answers those who asked, or is old news.
@@ -51,9 +51,9 @@ func (a asked) isAnsweredBy(r mysql.Request, fresh, held bool) bool {
 	if fresh {
 		return news || r.State == purge.Done
 	}
-	// The end of what an earlier call asked for may be old news, too: somebody may have mended its cause, and the driver been
-	// run again; or links may be back. A new attempt tells. But nobody would hear of it where nothing is held back, and
-	// having given up is nothing that an attempt can find out.
+	// The end of what an earlier call asked for may be old news, too: somebody may have mended its cause, and the driver
+	// been run again; or links may be back. A new attempt tells. But nobody would hear of it where nothing is held back,
+	// and having given up is nothing that an attempt can find out.
 	return news && r.State != purge.Done && (r.Reason == purge.ReasonGaveUp || !held)
 }
 
@@ -75,13 +75,17 @@ func (s *Server) await(ctx context.Context, a asked, fresh bool, until time.Time
 	return s.follower.await(ctx, a.request, isSettled)
 }
 
-// ask accepts the wish, unless this run of the driver is still waiting for the answer to an earlier call: its end, too, is
-// an answer, and asking again would wake a task that waits for its retry. The zero value means that there is nothing to do.
+// ask accepts the wish, unless this run of the driver is still waiting for the answer to an earlier call: its end, too,
+// is an answer, and asking again would wake a task that waits for its retry. The zero value means that there is nothing
+// to do.
 func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker string) (a asked, fresh bool, p *problem) {
 	if a, ok := s.asked.find(user, by, time.Now()); ok {
 		return a, false, nil
 	}
-	accepted, err := s.Intake.Accept(ctx, []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceDriver, By: asker}})
+	accepted, err := s.Intake.Accept(ctx, []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceDriver, By: asker,
+	}})
 	if err != nil && !errors.Is(err, purge.ErrNotQueued) {
 		return asked{}, true, s.unavailable(ctx, err)
 	}
@@ -113,8 +117,8 @@ type asked struct {
 	by       run
 }
 
-// patience is how long a driver may come back for the end of what it asked for: a little longer than the ten minutes that
-// it goes on asking.
+// patience is how long a driver may come back for the end of what it asked for: a little longer than the ten minutes
+// that it goes on asking.
 const patience = 11 * time.Minute
 
 // waiting remembers what was asked for, so that a driver that was told to ask again gets the end, and does not begin

@@ -14,7 +14,10 @@ const ada = `{"lms_user_id": 42}`
 
 func TestTheEndIsToldWhereNothingIsHeldBack(t *testing.T) {
 	t.Parallel()
-	for reason, want := range map[purge.Reason]int{"": http.StatusNoContent, purge.ReasonHeld: http.StatusLocked, purge.ReasonNotRetiring: http.StatusConflict} {
+	for reason, want := range map[purge.Reason]int{
+		"": http.StatusNoContent, purge.ReasonHeld: http.StatusLocked,
+		purge.ReasonNotRetiring: http.StatusConflict,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t)
 			h.server.Hold = 0
@@ -48,8 +51,8 @@ func TestTheEndIsToldWhileAllPlacesAreTaken(t *testing.T) {
 	})
 }
 
-// A worker looked at the user before the LMS moved them on, or before somebody mended what was wrong, and says so after the
-// driver has asked.
+// A worker looked at the user before the LMS moved them on, or before somebody mended what was wrong, and says so after
+// the driver has asked.
 func TestTheEndOfAnOlderAttemptIsOldNews(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []purge.Reason{purge.ReasonNotRetiring, purge.ReasonHeld, purge.ReasonGaveUp} {

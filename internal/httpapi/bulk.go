@@ -50,7 +50,8 @@ func parseLines(data []byte) ([]purge.UserID, *problem) {
 			wrong = append(wrong, fmt.Sprintf("line %d: %s", n, p.Detail))
 		case p != nil:
 		case len(users) == maxBulk && !seen[user]:
-			return nil, newProblem(http.StatusRequestEntityTooLarge, "too_many", "more than %d users: use several calls, or enqueuer backfill; nothing was accepted", maxBulk)
+			return nil, newProblem(http.StatusRequestEntityTooLarge, "too_many",
+				"more than %d users: use several calls, or enqueuer backfill; nothing was accepted", maxBulk)
 		case !seen[user]:
 			seen[user] = true
 			users = append(users, user)

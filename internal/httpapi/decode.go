@@ -56,7 +56,8 @@ func decode(data []byte, into any) *problem {
 		case errors.Is(err, json.ErrUnknownName):
 			return newProblem(http.StatusBadRequest, "unknown_member", "the body has a member that is not expected here")
 		case semantic.JSONPointer != "" && isField(string(semantic.JSONPointer)):
-			return newProblem(http.StatusBadRequest, "wrong_type", "%s is not what is expected there", strings.TrimPrefix(string(semantic.JSONPointer), "/"))
+			return newProblem(http.StatusBadRequest, "wrong_type", "%s is not what is expected there",
+				strings.TrimPrefix(string(semantic.JSONPointer), "/"))
 		default:
 			return newProblem(http.StatusBadRequest, "wrong_type", "the body is not an object as expected here")
 		}
@@ -82,5 +83,6 @@ func checkUser(name string, id int64) (purge.UserID, *problem) {
 	if user := purge.UserID(id); user.Valid() {
 		return user, nil
 	}
-	return 0, newProblem(http.StatusBadRequest, "user_id_out_of_range", "%s must be the LMS's numeric id, 1 to 2147483647", name)
+	return 0, newProblem(http.StatusBadRequest, "user_id_out_of_range", "%s must be the LMS's numeric id, 1 to 2147483647",
+		name)
 }

@@ -15,7 +15,8 @@ var Document []byte
 
 // docsPolicy lets the page of the document use what we serve, and nothing from elsewhere. The page has its scripts and
 // styles inline.
-const docsPolicy = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+const docsPolicy = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src " +
+	"'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // addDocs serves the document and a page that shows it. Neither needs a token: nothing of anybody is in them.
@@ -25,8 +26,9 @@ func (s *Server) addDocs(mux *http.ServeMux) {
 		_, _ = w.Write(Document) // the client is gone
 	})
 	page := v5emb.NewHandlerWithConfig(swgui.Config{
-		Title: "certpurge", SwaggerJSON: s.PathPrefix + "/v1/openapi.yaml", BasePath: s.PathPrefix + "/v1/docs/", InternalBasePath: "/v1/docs/",
-		HideCurl: true, SettingsUI: map[string]string{"supportedSubmitMethods": "[]"},
+		Title: "certpurge", SwaggerJSON: s.PathPrefix + "/v1/openapi.yaml", BasePath: s.PathPrefix + "/v1/docs/",
+		InternalBasePath: "/v1/docs/",
+		HideCurl:         true, SettingsUI: map[string]string{"supportedSubmitMethods": "[]"},
 	})
 	serve := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", docsPolicy)

@@ -68,7 +68,8 @@ func TestDocumentDescribesEveryRouteAndNoOther(t *testing.T) {
 func checkAgainstDocument(t *testing.T, prefix string, r *http.Request, response *http.Response) {
 	t.Helper()
 	known, ok := strings.CutPrefix(path.Clean(r.URL.Path), prefix)
-	if !ok || response.StatusCode == http.StatusMethodNotAllowed || !strings.HasPrefix(known, "/v1/requests") && !strings.HasPrefix(known, "/v1/users") &&
+	if !ok || response.StatusCode == http.StatusMethodNotAllowed || !strings.HasPrefix(known, "/v1/requests") &&
+		!strings.HasPrefix(known, "/v1/users") &&
 		!slices.Contains(httpapi.DriverPaths(), known) {
 		return
 	}
@@ -81,7 +82,8 @@ func checkAgainstDocument(t *testing.T, prefix string, r *http.Request, response
 		response.Body = io.NopCloser(strings.NewReader(body))
 		if ok, errs := checker.ValidateHttpResponse(asked, response); !ok {
 			for _, err := range errs {
-				t.Errorf("%s %s answered %d, which the document does not describe: %s: %s\n%s", r.Method, known, response.StatusCode, err.Message, err.Reason, body)
+				t.Errorf("%s %s answered %d, which the document does not describe: %s: %s\n%s", r.Method, known,
+					response.StatusCode, err.Message, err.Reason, body)
 			}
 		}
 	}

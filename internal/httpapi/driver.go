@@ -11,8 +11,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// driverPaths are the paths of the driver face: those that the driver's service classes have built in, with the class, and one
-// of our own for configurations that name a path.
+// driverPaths are the paths of the driver face: those that the driver's service classes have built in, with the class,
+// and one of our own for configurations that name a path.
 var driverPaths = map[string]string{
 	"/api/v1/retire_user":                      "LICENSE_MANAGER",
 	"/api/v2/user/retire":                      "ECOMMERCE",
@@ -136,8 +136,8 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 	return user, nil
 }
 
-// retire is the driver face: it asks for the purge, or finds that it has been asked for, and holds the answer back until
-// the purge has ended, but not longer than the configured time.
+// retire is the driver face: it asks for the purge, or finds that it has been asked for, and holds the answer back
+// until the purge has ended, but not longer than the configured time.
 func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	data, p := readBody(w, r, s.MaxBody)
 	if p != nil {
@@ -163,5 +163,6 @@ func (s *Server) unavailable(ctx context.Context, err error) *problem {
 	if ctx.Err() == nil {
 		s.Log.ErrorContext(ctx, "asking the databases failed", slog.Any("error", err))
 	}
-	return newProblem(http.StatusServiceUnavailable, "unavailable", "a database cannot be reached: ask again").after(5 * time.Second)
+	return newProblem(http.StatusServiceUnavailable, "unavailable",
+		"a database cannot be reached: ask again").after(5 * time.Second)
 }

@@ -143,7 +143,10 @@ func TestAFailureIsToldOnceAndThenTriedAnew(t *testing.T) {
 
 func TestAnEndBetweenTwoCallsIsOldNews(t *testing.T) {
 	t.Parallel()
-	for reason, want := range map[purge.Reason]int{purge.ReasonHeld: http.StatusNoContent, purge.ReasonGaveUp: http.StatusFailedDependency} {
+	for reason, want := range map[purge.Reason]int{
+		purge.ReasonHeld:   http.StatusNoContent,
+		purge.ReasonGaveUp: http.StatusFailedDependency,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHarness(t)
 			h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusServiceUnavailable, "running")
@@ -179,7 +182,8 @@ func TestNoMoreThanTheLimitAreHeld(t *testing.T) {
 		var wg sync.WaitGroup
 		for _, user := range []int{42, 43} {
 			wg.Go(func() {
-				h.call(http.MethodPost, driverPath, fmt.Sprintf(`{"lms_user_id": %d}`, user)).is(t, http.StatusServiceUnavailable, "running")
+				h.call(http.MethodPost, driverPath, fmt.Sprintf(`{"lms_user_id": %d}`, user)).is(t, http.StatusServiceUnavailable,
+					"running")
 			})
 		}
 		synctest.Wait()
@@ -304,7 +308,8 @@ func TestTroubleOfOursIsAskedForAgain(t *testing.T) {
 		}
 	}
 	h = newHarness(t)
-	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`, "Authorization: Bearer outage").is(t, http.StatusServiceUnavailable, "keys_unavailable")
+	h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`, "Authorization: Bearer outage").is(t,
+		http.StatusServiceUnavailable, "keys_unavailable")
 }
 
 func TestWhatIsNotQueuedYetIsAcceptedAllTheSame(t *testing.T) {
@@ -322,7 +327,10 @@ func TestUnknownPathsAreNoSuccessForTheDriver(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.server.PathPrefix = "/certpurge"
-	for _, path := range []string{"/", "/api/v1/retire_user/", "/certpurgeX/api/v1/retire_user/", "/certpurgeapi/v1/retire_user/", "/certpurge/api/v3/user/retire/", "/certpurge", "/certpurge/v1"} {
+	for _, path := range []string{
+		"/", "/api/v1/retire_user/", "/certpurgeX/api/v1/retire_user/",
+		"/certpurgeapi/v1/retire_user/", "/certpurge/api/v3/user/retire/", "/certpurge", "/certpurge/v1",
+	} {
 		h.call(http.MethodPost, path, `{"lms_user_id": 42}`).is(t, http.StatusBadRequest, "unknown_path")
 		h.call(http.MethodGet, path, "").is(t, http.StatusBadRequest, "unknown_path") // after a redirect
 	}
@@ -378,7 +386,10 @@ func TestAPanicIsTroubleOfOurs(t *testing.T) {
 }
 
 func FuzzDriverBody(f *testing.F) {
-	for _, seed := range []string{`{"lms_user_id": 42, "original_username": "Ada"}`, `{"username": "Ada"}`, `{"edx_lms_user_id": 2147483647}`, `{`, `null`, "\ufeff{}"} {
+	for _, seed := range []string{
+		`{"lms_user_id": 42, "original_username": "Ada"}`, `{"username": "Ada"}`,
+		`{"edx_lms_user_id": 2147483647}`, `{`, `null`, "\ufeff{}",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -27,19 +27,19 @@ type harness struct {
 	http   http.Handler
 	log    *bytes.Buffer
 
-	mu       sync.Mutex
-	rows     map[purge.RequestID]*mysql.Request
-	byKey    map[string]purge.RequestID
-	bodies   map[string][32]byte
-	accepted map[string]bool // keys, all of whose body was
-	names    map[string]purge.UserID
-	users    []purge.UserID
-	accepts  int // wishes
-	submissions   []purge.Submission
-	reopened purge.Reopening
-	restored []purge.OpenRequest
-	queued   []purge.Source
-	broken   error // of the ledger
+	mu          sync.Mutex
+	rows        map[purge.RequestID]*mysql.Request
+	byKey       map[string]purge.RequestID
+	bodies      map[string][32]byte
+	accepted    map[string]bool // keys, all of whose body was
+	names       map[string]purge.UserID
+	users       []purge.UserID
+	accepts     int // wishes
+	submissions []purge.Submission
+	reopened    purge.Reopening
+	restored    []purge.OpenRequest
+	queued      []purge.Source
+	broken      error // of the ledger
 	// acceptErr is of the ledger when it accepts.
 	acceptErr error
 	queueErr  error
@@ -52,13 +52,15 @@ type harness struct {
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	h := &harness{
-		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{}, bodies: map[string][32]byte{},
+		t: t, log: &bytes.Buffer{}, rows: map[purge.RequestID]*mysql.Request{}, byKey: map[string]purge.RequestID{},
+		bodies:   map[string][32]byte{},
 		accepted: map[string]bool{},
 		names:    map[string]purge.UserID{"Ada": 42, "Cleo": 43}, users: []purge.UserID{42, 43, 44},
 		links: map[purge.UserID]bool{},
 	}
 	h.server = &httpapi.Server{
-		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h, Auth: h, Limiter: h,
+		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h,
+		Auth: h, Limiter: h,
 		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Hold: time.Minute, MaxHeld: 10, MaxBody: 64 << 10,
 	}
 	return h
@@ -88,7 +90,10 @@ func (i intake) Accept(_ context.Context, submissions []purge.Submission) ([]pur
 		if !known {
 			id = purge.RequestID(len(h.rows) + 1)
 			h.byKey[w.Key] = id
-			h.rows[id] = &mysql.Request{ID: id, UserID: w.User, Source: w.Source, State: purge.Queued, RequestedAt: time.Now().UTC(), OpenedAt: time.Now().UTC()}
+			h.rows[id] = &mysql.Request{
+				ID: id, UserID: w.User, Source: w.Source, State: purge.Queued,
+				RequestedAt: time.Now().UTC(), OpenedAt: time.Now().UTC(),
+			}
 			all = append(all, purge.Accepted{Request: id, User: w.User, Found: purge.FoundNew, Open: true})
 			continue
 		}
@@ -96,7 +101,10 @@ func (i intake) Accept(_ context.Context, submissions []purge.Submission) ([]pur
 		if row.UserID != w.User {
 			return nil, purge.ErrKeyTaken
 		}
-		a := purge.Accepted{Request: id, User: w.User, Found: purge.Found(row.State), Open: !row.State.Ended(), Attempts: row.Attempts}
+		a := purge.Accepted{
+			Request: id, User: w.User, Found: purge.Found(row.State), Open: !row.State.Ended(),
+			Attempts: row.Attempts,
+		}
 		if row.State.Ended() && !w.Replay && (row.State != purge.Done || h.links[w.User]) {
 			row.State, row.Reason, a.Open = purge.Queued, "", true
 			row.Attempts++
@@ -151,13 +159,16 @@ func (h *harness) Requests(_ context.Context, ids []purge.RequestID) ([]mysql.Re
 	return rows, h.broken
 }
 
-func (h *harness) RequestsAfter(_ context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error) {
+func (h *harness) RequestsAfter(_ context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request,
+	error,
+) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var rows []mysql.Request
 	for id := after + 1; int(id) <= len(h.rows) && len(rows) < limit; id++ {
 		row := h.rows[id]
-		if (len(f.States) == 0 || slices.Contains(f.States, row.State)) && (f.User == 0 || f.User == row.UserID) && (f.Reason == "" || f.Reason == row.Reason) {
+		if (len(f.States) == 0 || slices.Contains(f.States, row.State)) && (f.User == 0 || f.User == row.UserID) &&
+			(f.Reason == "" || f.Reason == row.Reason) {
 			rows = append(rows, *row)
 		}
 	}
@@ -211,7 +222,8 @@ func (h *harness) ForgetBody(_ context.Context, key string) error {
 }
 
 func (h *harness) UnknownUsers(_ context.Context, ids []purge.UserID) ([]purge.UserID, error) {
-	return slices.DeleteFunc(slices.Clone(ids), func(id purge.UserID) bool { return slices.Contains(h.users, id) }), h.broken
+	return slices.DeleteFunc(slices.Clone(ids), func(id purge.UserID) bool { return slices.Contains(h.users, id) }),
+		h.broken
 }
 
 func (h *harness) UserByOriginalName(_ context.Context, name string) (purge.UserID, error) {
@@ -253,7 +265,10 @@ func (h *harness) Authenticate(r *http.Request) (auth.Caller, error) {
 	case token == "rotated":
 		return auth.Caller{}, &auth.Error{Code: auth.KeysUnavailable, After: 42 * time.Second}
 	case scheme == "JWT":
-		return auth.Caller{Name: token, Kind: auth.KindJWT, Rights: auth.All, RateKey: "jwt:" + token, Client: r.Header.Get("X-Client")}, nil
+		return auth.Caller{
+			Name: token, Kind: auth.KindJWT, Rights: auth.All, RateKey: "jwt:" + token,
+			Client: r.Header.Get("X-Client"),
+		}, nil
 	}
 	c := auth.Caller{Name: "test", Kind: auth.KindToken}
 	if name, rights, named := strings.Cut(token, "@"); named {

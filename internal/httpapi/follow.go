@@ -29,7 +29,9 @@ type waiter struct {
 }
 
 // await returns a request as soon as it is settled; false if ctx ended before.
-func (f *follower) await(ctx context.Context, id purge.RequestID, settled func(mysql.Request) bool) (mysql.Request, bool) {
+func (f *follower) await(ctx context.Context, id purge.RequestID, settled func(mysql.Request) bool) (mysql.Request,
+	bool,
+) {
 	w := &waiter{settled, make(chan mysql.Request, 1)}
 	f.add(ctx, id, w)
 	defer f.remove(id, w)

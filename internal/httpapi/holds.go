@@ -2,9 +2,10 @@ package httpapi
 
 import "sync"
 
-// holds are the answers that wait. A caller may take a place as long as more are free than it has (the dynamic thresholds
-// of Choudhury and Hahne, 1998): alone it gets half of them, and of n callers that take all they can get, each gets one in
-// n+1. So no callers, whatever they hold, keep the next one, such as the driver, from being waited for.
+// holds are the answers that wait. A caller may take a place as long as more are free than it has (the dynamic
+// thresholds of Choudhury and Hahne, 1998): alone it gets half of them, and of n callers that take all they can get,
+// each gets one in n+1. So no callers, whatever they hold, keep the next one, such as the driver, from being waited
+// for.
 type holds struct {
 	mu    sync.Mutex
 	free  int

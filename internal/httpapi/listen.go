@@ -49,7 +49,8 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 		Handler: handler, Protocols: &protocols, MaxHeaderBytes: maxHeader, IdleTimeout: idleTime,
 		ReadTimeout:  cfg.ReadTimeout,
 		WriteTimeout: cfg.ReadTimeout + cfg.Hold + writeTime,
-		ErrorLog:     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // what clients do to a connection is not our error
+		// what clients do to a connection is not our error
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 	}
 	if cfg.CertificateFile != "" {
 		certificate := &certificateFiles{certificate: cfg.CertificateFile, key: cfg.KeyFile, log: cfg.Log}

@@ -102,7 +102,8 @@ func TestServeEndsWhatIsInHand(t *testing.T) {
 		<-arrived
 		l.cancel()
 	}()
-	if status, _, body := l.get(&http.Client{Transport: &http.Transport{}}, "http"); status != http.StatusOK || body != "whole" {
+	if status, _, body := l.get(&http.Client{Transport: &http.Transport{}}, "http"); status != http.StatusOK ||
+		body != "whole" {
 		t.Errorf("got %d %q", status, body)
 	}
 	if err := sandboxtest.Receive(t, "the end of the server", l.done); err != nil {
@@ -178,13 +179,18 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 	cfg := usual
 	cfg.CertificateFile, cfg.KeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	cfg.Address, cfg.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	if err := httpapi.Serve(t.Context(), cfg, nil, func(net.Addr) {}, func() {}); err == nil || !strings.Contains(err.Error(), "serve.tls_certificate_file") {
+	if err := httpapi.Serve(t.Context(), cfg, nil, func(net.Addr) {}, func() {}); err == nil ||
+		!strings.Contains(err.Error(), "serve.tls_certificate_file") {
 		t.Errorf("without the files: got %v", err)
 	}
 	writeCertificate(t, cfg, 1)
 	l := listen(t, cfg, func(http.ResponseWriter, *http.Request) {}, func() {})
 	serial := func() string {
-		conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}}).DialContext(t.Context(), "tcp", l.address) //nolint:gosec // it is looked at, not trusted
+		conn, err := (&tls.Dialer{Config: &tls.Config{
+			InsecureSkipVerify: true,
+			NextProtos:         []string{"h2"},
+		}}).DialContext(t.Context(), "tcp",
+			l.address) //nolint:gosec // it is looked at, not trusted
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +221,10 @@ func writeCertificate(t *testing.T, cfg httpapi.ListenConfig, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"certpurge"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"certpurge"},
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +233,10 @@ func writeCertificate(t *testing.T, cfg httpapi.ListenConfig, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, block := range map[string]*pem.Block{cfg.CertificateFile: {Type: "CERTIFICATE", Bytes: certificate}, cfg.KeyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+	for path, block := range map[string]*pem.Block{
+		cfg.CertificateFile: {Type: "CERTIFICATE", Bytes: certificate},
+		cfg.KeyFile:         {Type: "PRIVATE KEY", Bytes: private},
+	} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +248,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 	l := listen(t, usual, func(http.ResponseWriter, *http.Request) {}, func() {})
 	cfg := usual
 	cfg.Address, cfg.Log = l.address, slog.New(slog.DiscardHandler)
-	if err := httpapi.Serve(t.Context(), cfg, nil, nil, nil); err == nil || !strings.Contains(fmt.Sprint(err), "serve.listen") {
+	if err := httpapi.Serve(t.Context(), cfg, nil, nil, nil); err == nil ||
+		!strings.Contains(fmt.Sprint(err), "serve.listen") {
 		t.Errorf("got %v", err)
 	}
 }

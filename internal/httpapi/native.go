@@ -34,7 +34,8 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	kind := mediaType(r)
 	if kind != typeJSON && kind != typeNDJSON {
-		newProblem(http.StatusUnsupportedMediaType, "media_type", "Content-Type must be %s for one user, or %s for many", typeJSON, typeNDJSON).write(w)
+		newProblem(http.StatusUnsupportedMediaType, "media_type", "Content-Type must be %s for one user, or %s for many",
+			typeJSON, typeNDJSON).write(w)
 		return
 	}
 	data, p := readBody(w, r, s.MaxBody)
@@ -90,16 +91,19 @@ func (s *Server) intake(queue string) (Intake, *problem) {
 	}
 }
 
-// accept takes users whom the LMS has. A key makes the call repeatable: with the same body it finds the same requests as
-// they stand now, with another body it is refused. Without one, asking again for what has failed opens it again.
-func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte, users []purge.UserID) ([]purge.Accepted, *problem) {
+// accept takes users whom the LMS has. A key makes the call repeatable: with the same body it finds the same requests
+// as they stand now, with another body it is refused. Without one, asking again for what has failed opens it again.
+func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
+	users []purge.UserID,
+) ([]purge.Accepted, *problem) {
 	ctx := r.Context()
 	unknown, err := s.Users.UnknownUsers(ctx, users)
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
 	}
 	if len(unknown) > 0 {
-		return nil, newProblem(http.StatusUnprocessableEntity, "unknown_user", "the LMS has no user %s; nothing was accepted", someIDs(unknown))
+		return nil, newProblem(http.StatusUnprocessableEntity, "unknown_user", "the LMS has no user %s; nothing was accepted",
+			someIDs(unknown))
 	}
 	replay := false
 	if key != "" {
@@ -108,26 +112,32 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 			return nil, s.unavailable(ctx, err)
 		}
 		if !same {
-			return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key came with another body before")
+			return nil, newProblem(http.StatusUnprocessableEntity, "key_reused",
+				"this Idempotency-Key came with another body before")
 		}
 		replay = acceptedBefore // a first call that broke off is no answer: it may not have opened what had failed
 	}
 	submissions := make([]purge.Submission, len(users))
 	for i, user := range users {
-		submissions[i] = purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI, By: by(r, faceNative), Replay: replay}
+		submissions[i] = purge.Submission{
+			User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI,
+			By: by(r, faceNative), Replay: replay,
+		}
 		if key != "" && len(users) == 1 {
 			submissions[i].Key = key
 		}
 	}
 	accepted, err := intake.Accept(ctx, submissions)
-	if refused := errors.Is(err, purge.ErrKeyTaken) || errors.Is(err, purge.ErrTooManyKeys); refused && key != "" && !replay {
+	if refused := errors.Is(err, purge.ErrKeyTaken) || errors.Is(err, purge.ErrTooManyKeys); refused && key != "" &&
+		!replay {
 		if err := s.Ledger.ForgetBody(ctx, key); err != nil { // refused keys must not make the ledger grow
 			return nil, s.unavailable(ctx, err)
 		}
 	}
 	switch {
 	case errors.Is(err, purge.ErrKeyTaken):
-		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused", "this Idempotency-Key belongs to another user's request")
+		return nil, newProblem(http.StatusUnprocessableEntity, "key_reused",
+			"this Idempotency-Key belongs to another user's request")
 	case errors.Is(err, purge.ErrTooManyKeys):
 		return nil, newProblem(http.StatusConflict, "too_many_keys",
 			"a request of this user is open, and more than %d keys lead to it: use one key for each intent", purge.MaxKeys)
@@ -157,7 +167,8 @@ func idempotencyKey(r *http.Request) (string, *problem) {
 	}
 	key, err := purge.CallerKey(callerOf(r.Context()).RateKey, given)
 	if err != nil || len(values) > 1 || strings.ContainsAny(given, `"\`) {
-		return "", newProblem(http.StatusBadRequest, "wrong_key", "Idempotency-Key must be one string of 1 to 255 printable ASCII characters")
+		return "", newProblem(http.StatusBadRequest, "wrong_key", "Idempotency-Key must be one string of 1 to 255 "+
+			"printable ASCII characters")
 	}
 	return key, nil
 }
@@ -191,7 +202,8 @@ func (s *Server) find(r *http.Request) (mysql.Request, *problem) {
 func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 	row, p := s.find(r)
 	if p == nil && row.State != purge.Failed && row.State != purge.Refused {
-		p = newProblem(http.StatusConflict, "not_failed", "the request is %s: only what has failed or was refused can be queued again", row.State).of(row.ID)
+		p = newProblem(http.StatusConflict, "not_failed", "the request is %s: only what has failed or was refused can be "+
+			"queued again", row.State).of(row.ID)
 	}
 	if p != nil {
 		p.write(w)
@@ -204,7 +216,8 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if n == 0 {
-		newProblem(http.StatusConflict, "another_open", "another request of the same user is open, or this one was opened meanwhile").of(row.ID).write(w)
+		newProblem(http.StatusConflict, "another_open", "another request of the same user is open, or this one was "+
+			"opened meanwhile").of(row.ID).write(w)
 		return
 	}
 	if err := s.Queue.Restore(ctx, []purge.OpenRequest{row.Open()}); err != nil {

@@ -18,10 +18,12 @@ func TestCreateOne(t *testing.T) {
 	h := newHarness(t)
 	got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
 	got.is(t, http.StatusAccepted, "")
-	if want := `{"request_id":1,"user_id":42,"found":"new","open":true}` + "\n"; got.body != want || got.header.Get("Location") != "/v1/requests/1" {
+	if want := `{"request_id":1,"user_id":42,"found":"new","open":true}` + "\n"; got.body != want ||
+		got.header.Get("Location") != "/v1/requests/1" {
 		t.Errorf("got %s at %s, want %s", got.body, got.header.Get("Location"), want)
 	}
-	if got := h.call(http.MethodPost, "/v1/requests/", `{"user_id": 42, "queue": "backfill"}`); !strings.Contains(got.body, `"found":"queued"`) {
+	if got := h.call(http.MethodPost, "/v1/requests/", `{"user_id": 42, "queue": "backfill"}`); !strings.Contains(got.body,
+		`"found":"queued"`) {
 		t.Errorf("again: got %s", got.body)
 	}
 	if want := []purge.Source{purge.SourceDriver, purge.SourceBackfill}; fmt.Sprint(h.queued) != fmt.Sprint(want) {
@@ -33,7 +35,8 @@ func TestCreateOne(t *testing.T) {
 	h.end(purge.Done, "")
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusOK, "")
 	h.end(purge.Failed, purge.ReasonHeld)
-	if got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`); got.status != http.StatusAccepted || !strings.Contains(got.body, `"found":"failed","open":true`) {
+	if got := h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`); got.status != http.StatusAccepted ||
+		!strings.Contains(got.body, `"found":"failed","open":true`) {
 		t.Errorf("after a failure: got %d %s", got.status, got.body)
 	}
 }
@@ -48,7 +51,8 @@ func TestIdempotencyKeys(t *testing.T) {
 	first.is(t, http.StatusAccepted, "")
 	again := create(`one`, `{"user_id": 42}`)
 	again.is(t, http.StatusAccepted, "")
-	if !strings.Contains(first.body, `"found":"new"`) || !strings.Contains(again.body, `"request_id":1,"user_id":42,"found":"queued"`) {
+	if !strings.Contains(first.body, `"found":"new"`) ||
+		!strings.Contains(again.body, `"request_id":1,"user_id":42,"found":"queued"`) {
 		t.Errorf("got %s and %s, want the request as it stands", first.body, again.body)
 	}
 	create("one", `{"user_id": 43}`).is(t, http.StatusUnprocessableEntity, "key_reused")
@@ -58,7 +62,8 @@ func TestIdempotencyKeys(t *testing.T) {
 		t.Errorf("got %d requests, want one for each key", len(h.rows))
 	}
 	h.rows[1].State, h.rows[1].Reason = purge.Failed, purge.ReasonHeld
-	if got := create("one", `{"user_id": 42}`); got.status != http.StatusOK || !strings.Contains(got.body, `"found":"failed","open":false`) {
+	if got := create("one", `{"user_id": 42}`); got.status != http.StatusOK ||
+		!strings.Contains(got.body, `"found":"failed","open":false`) {
 		t.Errorf("repeated after a failure: got %d %s, want the end, not a new beginning", got.status, got.body)
 	}
 	for _, key := range []string{`""`, "a b", `"a"b"`, strings.Repeat("k", 256), "ä", `a\b`} {
@@ -76,19 +81,22 @@ func TestBodiesThatTheNativeFaceRefuses(t *testing.T) {
 		status     int
 		code       string
 	}{
-		"no type":             {"", `{"user_id": 42}`, 415, "media_type"},
-		"form":                {"application/x-www-form-urlencoded", `user_id=42`, 415, "media_type"},
-		"malformed type":      {"application/json; charset", `{"user_id": 42}`, 415, "media_type"},
-		"not JSON":            {"application/json", `42`, 400, "wrong_type"},
-		"nobody":              {"application/json", `{}`, 400, "wrong_members"},
-		"zero":                {"application/json", `{"user_id": 0}`, 400, "user_id_out_of_range"},
-		"2^31":                {"application/json", `{"user_id": 2147483648}`, 400, "user_id_out_of_range"},
-		"string":              {"application/json", `{"user_id": "42"}`, 400, "wrong_type"},
-		"twice":               {"application/json", `{"user_id": 42, "user_id": 42}`, 400, "duplicate_member"},
-		"unknown":             {"application/json", `{"user_id": 42, "urgent": true}`, 400, "unknown_member"},
-		"unknown queue":       {"application/json", `{"user_id": 42, "queue": "fast"}`, 400, "unknown_queue"},
-		"unknown user":        {"application/json; charset=utf-8", `{"user_id": 4711}`, 422, "unknown_user"},
-		"too large":           {"application/json", `{"user_id": ` + strings.Repeat(" ", 70_000) + `42}`, 413, "body_too_large"},
+		"no type":        {"", `{"user_id": 42}`, 415, "media_type"},
+		"form":           {"application/x-www-form-urlencoded", `user_id=42`, 415, "media_type"},
+		"malformed type": {"application/json; charset", `{"user_id": 42}`, 415, "media_type"},
+		"not JSON":       {"application/json", `42`, 400, "wrong_type"},
+		"nobody":         {"application/json", `{}`, 400, "wrong_members"},
+		"zero":           {"application/json", `{"user_id": 0}`, 400, "user_id_out_of_range"},
+		"2^31":           {"application/json", `{"user_id": 2147483648}`, 400, "user_id_out_of_range"},
+		"string":         {"application/json", `{"user_id": "42"}`, 400, "wrong_type"},
+		"twice":          {"application/json", `{"user_id": 42, "user_id": 42}`, 400, "duplicate_member"},
+		"unknown":        {"application/json", `{"user_id": 42, "urgent": true}`, 400, "unknown_member"},
+		"unknown queue":  {"application/json", `{"user_id": 42, "queue": "fast"}`, 400, "unknown_queue"},
+		"unknown user":   {"application/json; charset=utf-8", `{"user_id": 4711}`, 422, "unknown_user"},
+		"too large": {
+			"application/json", `{"user_id": ` + strings.Repeat(" ", 70_000) + `42}`, 413,
+			"body_too_large",
+		},
 		"lines: none":         {"application/x-ndjson", "\n\n", 400, "no_users"},
 		"lines: some wrong":   {"application/x-ndjson", "42\nAda\n{\"user_id\": 43}\n-1\n", 400, "wrong_lines"},
 		"lines: member twice": {"application/x-ndjson", `{"user_id": 42, "user_id": 43}`, 400, "wrong_lines"},
@@ -111,7 +119,8 @@ func TestWrongLinesAreNamed(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	got := h.call(http.MethodPost, "/v1/requests", "42\n\nAda\n43\n0\n", "Content-Type: application/x-ndjson")
-	if !strings.Contains(got.body, "line 3: ") || !strings.Contains(got.body, "line 5: ") || strings.Contains(got.body, "line 4") {
+	if !strings.Contains(got.body, "line 3: ") || !strings.Contains(got.body, "line 5: ") ||
+		strings.Contains(got.body, "line 4") {
 		t.Errorf("got %s", got.body)
 	}
 	got = h.call(http.MethodPost, "/v1/requests", strings.Repeat("x\n", 100), "Content-Type: application/x-ndjson")
@@ -137,12 +146,15 @@ func TestCreateMany(t *testing.T) {
 	}
 	body.WriteString("1\n") // again
 	got := h.call(http.MethodPost, "/v1/requests", body.String(), "Content-Type: application/x-ndjson")
-	if got.status != http.StatusAccepted || got.body != want.String() || got.header.Get("Content-Type") != "application/x-ndjson" {
-		t.Errorf("got %d, %d bytes of %s, want %d bytes", got.status, len(got.body), got.header.Get("Content-Type"), want.Len())
+	if got.status != http.StatusAccepted || got.body != want.String() ||
+		got.header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("got %d, %d bytes of %s, want %d bytes", got.status, len(got.body), got.header.Get("Content-Type"),
+			want.Len())
 	}
 	h.users = append(h.users, 10_001)
 	body.WriteString("10001\n")
-	h.call(http.MethodPost, "/v1/requests", body.String(), "Content-Type: application/x-ndjson").is(t, http.StatusRequestEntityTooLarge, "too_many")
+	h.call(http.MethodPost, "/v1/requests", body.String(), "Content-Type: application/x-ndjson").is(t,
+		http.StatusRequestEntityTooLarge, "too_many")
 }
 
 func TestListPagesAndFilters(t *testing.T) {
@@ -150,7 +162,8 @@ func TestListPagesAndFilters(t *testing.T) {
 	h := newHarness(t)
 	for _, key := range []string{"a", "b", "c"} {
 		for _, user := range []int{42, 43} {
-			h.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user), fmt.Sprintf("Idempotency-Key: %s%d", key, user))
+			h.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user),
+				fmt.Sprintf("Idempotency-Key: %s%d", key, user))
 		}
 	}
 	h.rows[2].State, h.rows[2].Reason = purge.Failed, purge.ReasonHeld
@@ -189,7 +202,8 @@ func TestListPagesAndFilters(t *testing.T) {
 		}
 	}
 	for _, query := range []string{
-		"?user_id=0", "?user_id=Ada", "?state=lost", "?reason=held", "?reason=bad&state=failed", "?cursor=x", "?limit=0", "?limit=1001", "?usr_id=42",
+		"?user_id=0", "?user_id=Ada", "?state=lost", "?reason=held", "?reason=bad&state=failed", "?cursor=x", "?limit=0",
+		"?limit=1001", "?usr_id=42",
 		"?state=done&state=failed", "?state=", "?limit=+5",
 	} {
 		got := h.call(http.MethodGet, "/v1/requests"+query, "")
@@ -204,7 +218,8 @@ func TestShowAndRequeue(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`)
-	if got := h.call(http.MethodGet, "/v1/requests/1/", ""); got.status != http.StatusOK || !strings.Contains(got.body, `"request_id":1,"user_id":42,"source":"api","state":"queued"`) {
+	if got := h.call(http.MethodGet, "/v1/requests/1/", ""); got.status != http.StatusOK ||
+		!strings.Contains(got.body, `"request_id":1,"user_id":42,"source":"api","state":"queued"`) {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	h.call(http.MethodPost, "/v1/requests/1/requeue", "").is(t, http.StatusConflict, "not_failed")
@@ -220,7 +235,10 @@ func TestShowAndRequeue(t *testing.T) {
 	if len(h.restored) != 2 {
 		t.Errorf("put back %v, want a task each time", h.restored)
 	}
-	for path, want := range map[string]int{"/v1/requests/9": 404, "/v1/requests/0": 400, "/v1/requests/x": 400, "/v1/requests/99999999999999999999": 400} {
+	for path, want := range map[string]int{
+		"/v1/requests/9": 404, "/v1/requests/0": 400, "/v1/requests/x": 400,
+		"/v1/requests/99999999999999999999": 400,
+	} {
 		h.call(http.MethodGet, path, "").is(t, want, "")
 		h.call(http.MethodPost, path+"/requeue", "").is(t, want, "")
 	}
@@ -229,7 +247,10 @@ func TestShowAndRequeue(t *testing.T) {
 func TestEvidenceStreams(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	record := mysql.EvidenceRecord{Kind: "object", RequestID: 1, UserID: 42, CertificateID: 7, SourceTable: purge.Live, Attempt: 1, Bucket: "b", Outcome: purge.Erased, At: new(time.Now().UTC())}
+	record := mysql.EvidenceRecord{
+		Kind: "object", RequestID: 1, UserID: 42, CertificateID: 7, SourceTable: purge.Live,
+		Attempt: 1, Bucket: "b", Outcome: purge.Erased, At: new(time.Now().UTC()),
+	}
 	links, others := record, record
 	links.Kind, others.UserID = "links", 43
 	h.evidence = []mysql.EvidenceRecord{record, others, links}
@@ -297,7 +318,10 @@ func FuzzLines(f *testing.F) {
 }
 
 func FuzzSingle(f *testing.F) {
-	for _, seed := range []string{`{"user_id": 42}`, `{"user_id": 42, "queue": "backfill"}`, `{"user_id": 1e2}`, `{"queue": null, "user_id": 43}`, "\ufeff{}"} {
+	for _, seed := range []string{
+		`{"user_id": 42}`, `{"user_id": 42, "queue": "backfill"}`, `{"user_id": 1e2}`,
+		`{"queue": null, "user_id": 43}`, "\ufeff{}",
+	} {
 		f.Add([]byte(seed), "key")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, key string) {
@@ -315,16 +339,19 @@ func TestACallThatBrokeOffIsNoReplay(t *testing.T) {
 	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42}`).is(t, http.StatusAccepted, "")
 	h.end(purge.Failed, purge.ReasonHeld)
 	many := func() answer {
-		return h.call(http.MethodPost, "/v1/requests", "42\n43\n", "Content-Type: application/x-ndjson", "Idempotency-Key: one")
+		return h.call(http.MethodPost, "/v1/requests", "42\n43\n", "Content-Type: application/x-ndjson",
+			"Idempotency-Key: one")
 	}
 	h.acceptErr = errors.New("gone away")
 	many().is(t, http.StatusServiceUnavailable, "unavailable")
 	h.acceptErr = nil
-	if got := many(); got.status != http.StatusAccepted || !strings.Contains(got.body, `"user_id":42,"found":"failed","open":true`) {
+	if got := many(); got.status != http.StatusAccepted ||
+		!strings.Contains(got.body, `"user_id":42,"found":"failed","open":true`) {
 		t.Errorf("tried again: got %d %s, want what had failed before opened", got.status, got.body)
 	}
 	h.end(purge.Failed, purge.ReasonHeld)
-	if got := many(); got.status != http.StatusAccepted || !strings.Contains(got.body, `"user_id":42,"found":"failed","open":false`) {
+	if got := many(); got.status != http.StatusAccepted ||
+		!strings.Contains(got.body, `"user_id":42,"found":"failed","open":false`) {
 		t.Errorf("repeated: got %d %s, want the end as it stands", got.status, got.body)
 	}
 }

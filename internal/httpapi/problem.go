@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// problem is an answer that is not a success, in the form of RFC 9457. Code is for programs and for docs/integrations.md:
-// it never changes its meaning. Detail is a sentence without personal data.
+// problem is an answer that is not a success, in the form of RFC 9457. Code is for programs and for
+// docs/integrations.md: it never changes its meaning. Detail is a sentence without personal data.
 type problem struct {
 	Status  int    `json:"status"`
 	Code    string `json:"code"`

@@ -16,7 +16,7 @@ import (
 // Sizes of pages.
 const (
 	defaultLimit = 100
-	maxLimit    = 1000
+	maxLimit     = 1000
 )
 
 // page is one page of requests. NextCursor is empty on the last one.

@@ -28,8 +28,8 @@ type Ledger interface {
 	RequestsAfter(ctx context.Context, f mysql.Filter, after purge.RequestID, limit int) ([]mysql.Request, error)
 	EachEvidence(ctx context.Context, f mysql.EvidenceFilter, do func(mysql.EvidenceRecord) error) error
 	Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error)
-	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same, and
-	// whether all of it has been accepted.
+	// SameBody remembers the fingerprint of the first body that came with a key, and reports whether this one is the same,
+	// and whether all of it has been accepted.
 	SameBody(ctx context.Context, key string, fingerprint [32]byte) (same, accepted bool, err error)
 	// BodyAccepted says that all that came with a key has been accepted.
 	BodyAccepted(ctx context.Context, key string) error
@@ -101,7 +101,8 @@ func (s *Server) Handler() http.Handler {
 	return s.guard(s.route(mux))
 }
 
-// routes lists all that openapi.yaml describes. The paths have no slash at the end; with one they are found all the same.
+// routes lists all that openapi.yaml describes. The paths have no slash at the end; with one they are found all the
+// same.
 func (s *Server) routes() map[string]http.HandlerFunc {
 	routes := map[string]http.HandlerFunc{
 		"POST /v1/requests":              s.allowed(auth.Enqueue, faceNative, s.create),
@@ -148,10 +149,11 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// unknownPath is no 404, whatever the method: the driver takes a 404 for a learner who is gone, and it follows a proxy's
-// redirect with a GET. A mistyped base URL must not complete retirements.
+// unknownPath is no 404, whatever the method: the driver takes a 404 for a learner who is gone, and it follows a
+// proxy's redirect with a GET. A mistyped base URL must not complete retirements.
 func unknownPath() *problem {
-	return newProblem(http.StatusBadRequest, "unknown_path", "there is nothing at this path: check the base URL and serve.path_prefix")
+	return newProblem(http.StatusBadRequest, "unknown_path", "there is nothing at this path: check the base URL and "+
+		"serve.path_prefix")
 }
 
 // guard turns a panic into an answer, and writes one line of log for each request.
@@ -163,7 +165,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		defer func() {
 			failure := recover()
-			if failure != nil && !answered.began && failure != http.ErrAbortHandler { //nolint:errorlint // recover gives back what was thrown
+			if failure != nil && !answered.began &&
+				failure != http.ErrAbortHandler { //nolint:errorlint // recover gives back what was thrown
 				newProblem(http.StatusServiceUnavailable, "internal", "something unexpected happened: see the log").write(answered)
 			}
 			s.logRequest(r, answered, time.Since(begun), failure)
@@ -179,14 +182,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func (s *Server) logRequest(r *http.Request, answered *recorder, took time.Duration, failure any) {
 	route := cmp.Or(answered.route, "(unknown)")
 	level, attrs := slog.LevelInfo, []slog.Attr{
-		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status), slog.Int64("took_ms", took.Milliseconds()),
+		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", answered.status),
+		slog.Int64("took_ms", took.Milliseconds()),
 		slog.String("address", login.Remote(r).String()),
 	}
 	if answered.face != "" {
 		attrs = append(attrs, slog.String("face", string(answered.face)))
 	}
 	if answered.caller.Name != "" {
-		attrs = append(attrs, slog.String("caller", answered.caller.Name), slog.String("caller_kind", string(answered.caller.Kind)))
+		attrs = append(attrs, slog.String("caller", answered.caller.Name),
+			slog.String("caller_kind", string(answered.caller.Kind)))
 		if answered.caller.Client != "" {
 			attrs = append(attrs, slog.String("client", answered.caller.Client))
 		}

@@ -33,8 +33,8 @@ func Classes() []Class { return []Class{Live, Due, BackAgain, Orphan, Young, Odd
 
 // Bucket lists what is stored.
 type Bucket interface {
-	// Walk lists every generation below a root in the order of their names, from a name on, page by page. An error means that
-	// the listing is not complete.
+	// Walk lists every generation below a root in the order of their names, from a name on, page by page. An error means
+	// that the listing is not complete.
 	Walk(ctx context.Context, root purge.Directory, from string, do func([]purge.Generation) error) error
 }
 
@@ -97,13 +97,13 @@ type Sum struct {
 type Report struct {
 	Started time.Time `json:"started"`
 	Sums    []Sum     `json:"classes"` // all classes, in the order of Classes
-	// References are rows with a link; NotUnderstood those from which no directory can be named, External those whose link leads
-	// to no file of ours.
+	// References are rows with a link; NotUnderstood those from which no directory can be named, External those whose link
+	// leads to no file of ours.
 	References    int64 `json:"references"`
 	NotUnderstood int64 `json:"references_not_understood"`
 	External      int64 `json:"references_external"`
-	// MissingDownloads and MissingVerifications are ids that references hold and of whose directory, in any location, nothing was
-	// listed.
+	// MissingDownloads and MissingVerifications are ids that references hold and of whose directory, in any location,
+	// nothing was listed.
 	MissingDownloads     int64 `json:"downloads_missing"`
 	MissingVerifications int64 `json:"verifications_missing"`
 	// RetiringNotUnderstood are those of NotUnderstood that are of retiring users.
@@ -201,7 +201,8 @@ func (v *Inventory) list(ctx context.Context, s *spool, roots []purge.Root, at i
 		}
 		if v.Progress != nil {
 			v.Progress(Progress{
-				Objects: s.objects + current.objects, Directories: s.lines, Part: (float64(at) + share(current.name)) / float64(len(roots)),
+				Objects: s.objects + current.objects, Directories: s.lines,
+				Part: (float64(at) + share(current.name)) / float64(len(roots)),
 			})
 		}
 		return nil
@@ -423,7 +424,8 @@ func (r *reading) count(d listed) error {
 	}
 	root := r.roots[d.root]
 	return r.List(Directory{
-		Class: class, Bucket: root.Bucket, Name: root.Prefix + d.name, Objects: d.objects, Bytes: d.bytes, Oldest: oldest, Newest: newest,
+		Class: class, Bucket: root.Bucket, Name: root.Prefix + d.name, Objects: d.objects, Bytes: d.bytes, Oldest: oldest,
+		Newest: newest,
 	})
 }
 

@@ -32,8 +32,8 @@ func (d listed) id() (id [16]byte, ok bool) {
 	return id, err == nil
 }
 
-// spool is a file with a line for each directory that was listed whole, in the order of the listing; so it is a checkpoint, too.
-// A line that a crash has cut is dropped.
+// spool is a file with a line for each directory that was listed whole, in the order of the listing; so it is a
+// checkpoint, too. A line that a crash has cut is dropped.
 type spool struct {
 	file *os.File
 	w    *bufio.Writer
@@ -100,7 +100,8 @@ func (s *spool) resume(path, site string) error {
 		return fmt.Errorf("%w: %s was not written by this command: name another file", ErrCheckpoint, path)
 	}
 	if head.Site != site {
-		return fmt.Errorf("%w: %s is of another inventory (%s), this one is of %s: name another file", ErrCheckpoint, path, head.Site, site)
+		return fmt.Errorf("%w: %s is of another inventory (%s), this one is of %s: name another file", ErrCheckpoint, path,
+			head.Site, site)
 	}
 	s.head = head
 	size := int64(len(first))
@@ -168,7 +169,8 @@ func parseLine(line string) (d listed, end bool, err error) {
 		rest = after
 	}
 	d = listed{root: int(numbers[0]), objects: numbers[1], bytes: numbers[2], oldest: numbers[3], newest: numbers[4]}
-	if len(rest) >= 2 && rest[0] == '"' && strings.IndexByte(rest, '\\') < 0 && strings.IndexByte(rest[1:], '"') == len(rest)-2 {
+	if len(rest) >= 2 && rest[0] == '"' && strings.IndexByte(rest, '\\') < 0 &&
+		strings.IndexByte(rest[1:], '"') == len(rest)-2 {
 		d.name = rest[1 : len(rest)-1] // nothing is escaped in it
 		return d, false, nil
 	}

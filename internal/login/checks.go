@@ -12,10 +12,10 @@ import (
 // maxChecks is how many password checks may wait: at about a fifth of a second each, the last one waits three seconds.
 const maxChecks = 16
 
-// checks is the queue of password checks. One check runs at a time, because the machine has other work; each network has one,
-// running or waiting. The network with the fewest failures goes first, and takes the place of the one with the most where
-// the queue is full. So a guesser's second guess never delays a login from a network that has not failed, however many
-// networks guess.
+// checks is the queue of password checks. One check runs at a time, because the machine has other work; each network
+// has one, running or waiting. The network with the fewest failures goes first, and takes the place of the one with the
+// most where the queue is full. So a guesser's second guess never delays a login from a network that has not failed,
+// however many networks guess.
 type checks struct {
 	mu      sync.Mutex
 	running *check
@@ -28,13 +28,13 @@ type check struct {
 	network  netip.Prefix
 	failures float64 // of the network, when the check came
 
-	admitted  chan bool     // true: the check may run; false: it has lost its place
-	ended chan struct{} // closed when the check has run, or will not run
-	ran   bool          // to be read once ended is closed
+	admitted chan bool     // true: the check may run; false: it has lost its place
+	ended    chan struct{} // closed when the check has run, or will not run
+	ran      bool          // to be read once ended is closed
 }
 
-// enter waits until c may run; then leave must be called. same reports that the same credentials were being checked for the
-// same network, as when a browser sends several requests at once: that check has run, and c has no need to. Without
+// enter waits until c may run; then leave must be called. same reports that the same credentials were being checked for
+// the same network, as when a browser sends several requests at once: that check has run, and c has no need to. Without
 // either, there is no room, or ctx has ended.
 func (q *checks) enter(ctx context.Context, c *check) (leave func(), same, ok bool) {
 	c.admitted, c.ended = make(chan bool, 1), make(chan struct{})
@@ -88,8 +88,8 @@ func (q *checks) of(network netip.Prefix) *check {
 	return nil
 }
 
-// evict takes its place from the check whose network has failed most, if that is more than failures. The caller holds the
-// lock.
+// evict takes its place from the check whose network has failed most, if that is more than failures. The caller holds
+// the lock.
 func (q *checks) evict(failures float64) bool {
 	last := slices.MaxFunc(q.waiting, byFailures)
 	if last.failures <= failures {

@@ -36,7 +36,7 @@ type Gate struct {
 // passTime is how long a login that was right is not checked again. It covers a working day, because a visitor who is
 // known must never wait behind guesses; users and hashes do not change while the process runs.
 const (
-	passTime   = 12 * time.Hour
+	passTime  = 12 * time.Hour
 	maxPassed = 1_000
 )
 
@@ -45,8 +45,9 @@ func NewGate(users Users, proxy Proxy, log *slog.Logger) *Gate {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
 	return &Gate{
-		users: users, proxy: proxy, log: log, compare: bcrypt.CompareHashAndPassword, now: time.Now, limits: NewLimits(time.Now),
-		key: key, passed: map[[sha256.Size]byte]time.Time{},
+		users: users, proxy: proxy, log: log, compare: bcrypt.CompareHashAndPassword, now: time.Now,
+		limits: NewLimits(time.Now),
+		key:    key, passed: map[[sha256.Size]byte]time.Time{},
 	}
 }
 
@@ -63,14 +64,16 @@ func With(ctx context.Context, v Visitor) context.Context {
 	return context.WithValue(ctx, visitorKey{}, v)
 }
 
-// Wrap lets those through to next who may at least view, and answers the others: 401 asks for a password, 403 says that the
-// proxy's user has no right, 429 that an address has failed too often or that too many passwords wait to be checked.
+// Wrap lets those through to next who may at least view, and answers the others: 401 asks for a password, 403 says that
+// the proxy's user has no right, 429 that an address has failed too often or that too many passwords wait to be
+// checked.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, trusted := g.proxy.client(r)
 		if v, named := g.proxy.visitor(r.Header); trusted && named {
 			if v.Right < View {
-				g.log.WarnContext(r.Context(), "login refused", slog.String("address", from.String()), slog.String("why", "no right by the proxy's groups"))
+				g.log.WarnContext(r.Context(), "login refused", slog.String("address", from.String()),
+					slog.String("why", "no right by the proxy's groups"))
 				http.Error(w, "Your login is not in a group that may look at this (admin.proxy.view_groups).", http.StatusForbidden)
 				return
 			}
@@ -101,7 +104,8 @@ func (g *Gate) password(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	if g.mustWait(w, from) {
 		return Visitor{}, false
 	}
-	leave, same, ok := g.checks.enter(r.Context(), &check{id: id, network: network(from), failures: g.limits.failures(from)})
+	leave, same, ok := g.checks.enter(r.Context(),
+		&check{id: id, network: network(from), failures: g.limits.failures(from)})
 	switch {
 	case same && g.hasPassed(id):
 		return Visitor{Name: name, Right: g.users.named[name].right}, true
@@ -116,12 +120,14 @@ func (g *Gate) password(w http.ResponseWriter, r *http.Request, from netip.Addr)
 	right, ok := g.users.check(g.compare, name, password)
 	if !ok {
 		g.limits.Failed(from)
-		g.log.WarnContext(r.Context(), "login failed", slog.String("address", from.String()), slog.String("user", g.known(name)))
+		g.log.WarnContext(r.Context(), "login failed", slog.String("address", from.String()),
+			slog.String("user", g.known(name)))
 		challenge(w)
 		return Visitor{}, false
 	}
 	g.pass(id)
-	g.log.InfoContext(r.Context(), "login", slog.String("address", from.String()), slog.String("user", name), slog.String("right", right.String()))
+	g.log.InfoContext(r.Context(), "login", slog.String("address", from.String()), slog.String("user", name),
+		slog.String("right", right.String()))
 	return Visitor{Name: name, Right: right}, true
 }
 

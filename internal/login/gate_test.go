@@ -69,7 +69,8 @@ func TestPasswordsAreAskedForAndRemembered(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, Proxy{})
 	const here = "192.0.2.1:1234"
-	if w := d.ask(t, here, "", ""); w.Code != http.StatusUnauthorized || !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") || d.compared != 0 {
+	if w := d.ask(t, here, "", ""); w.Code != http.StatusUnauthorized ||
+		!strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Basic ") || d.compared != 0 {
 		t.Errorf("without a login: got %d, %v", w.Code, w.Header())
 	}
 	if w := d.ask(t, here, "alice", "wrong"); w.Code != http.StatusUnauthorized {
@@ -98,7 +99,10 @@ func TestPasswordsAreAskedForAndRemembered(t *testing.T) {
 		t.Error("a login is remembered for ever")
 	}
 	log := d.log.String()
-	for _, want := range []string{`msg=login address=192.0.2.1 user=alice right=operate`, `msg="login failed" address=192.0.2.1 user=alice`, "user=(unknown)"} {
+	for _, want := range []string{
+		`msg=login address=192.0.2.1 user=alice right=operate`,
+		`msg="login failed" address=192.0.2.1 user=alice`, "user=(unknown)",
+	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
@@ -115,7 +119,15 @@ func TestRememberedLoginsAreNotConfused(t *testing.T) {
 	t.Parallel()
 	g := newDesk(t, Proxy{}).gate
 	seen := map[[32]byte]bool{}
-	for _, login := range [][2]string{{"alice", "x"}, {"alic", "ex"}, {"alice:", "x"}, {"alice", ":x"}, {"alice\x00", "x"}, {"alice", "\x00x"}, {"", "5:alicex"}} {
+	for _, login := range [][2]string{
+		{"alice", "x"},
+		{"alic", "ex"},
+		{"alice:", "x"},
+		{"alice", ":x"},
+		{"alice\x00", "x"},
+		{"alice", "\x00x"},
+		{"", "5:alicex"},
+	} {
 		id := g.fingerprint(login[0], login[1])
 		if seen[id] {
 			t.Errorf("%q is taken for another", login)
@@ -157,7 +169,12 @@ func TestLimitsForgetAndStayBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	l := NewLimits(func() time.Time { return now })
-	address := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) } //nolint:gosec // cut on purpose
+	address := func(i int) netip.Addr {
+		return netip.AddrFrom4([4]byte{
+			10, byte(i >> 16), byte(i >> 8),
+			byte(i),
+		})
+	} //nolint:gosec // cut on purpose
 	for i := range maxAddresses + 10 {
 		l.Failed(address(i))
 	}
@@ -183,7 +200,10 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := Proxy{Addresses: addresses, UserHeader: "X-Forwarded-User", GroupsHeader: "X-Forwarded-Groups", ViewGroups: []string{"staff"}, OperateGroups: []string{"ops", "root"}}
+	proxy := Proxy{
+		Addresses: addresses, UserHeader: "X-Forwarded-User", GroupsHeader: "X-Forwarded-Groups",
+		ViewGroups: []string{"staff"}, OperateGroups: []string{"ops", "root"},
+	}
 	anybody := proxy
 	anybody.ViewGroups = nil
 	for name, tc := range map[string]struct {
@@ -193,18 +213,51 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 		status int
 		body   string
 	}{
-		"operator":                {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "alice", "X-Forwarded-Groups", "staff, ops"}, 200, "alice may operate"},
-		"viewer, IPv6-mapped":     {proxy, "[::ffff:10.1.2.3]:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "x,staff"}, 200, "bob may view"},
-		"no group":                {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 403, ""},
-		"no group needed":         {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 200, "bob may view"},
-		"not the proxy":           {proxy, "10.0.0.6:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"}, 403, ""},
-		"proxy without a user":    {proxy, "10.0.0.5:1", []string{"X-Forwarded-Groups", "ops"}, 403, ""},
-		"visitor's header beside": {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "mallory", "X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"}, 403, ""},
-		"groups twice":            {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops", "X-Forwarded-Groups", "staff"}, 403, ""},
-		"groups twice, no need":   {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "", "X-Forwarded-Groups", ""}, 403, ""},
-		"names joined by a hop":   {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "mallory,bob", "X-Forwarded-Groups", "ops"}, 403, ""},
-		"empty user":              {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", " "}, 403, ""},
-		"half a group's name":     {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "op"}, 403, ""},
+		"operator": {
+			proxy, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "alice", "X-Forwarded-Groups", "staff, ops"},
+			200, "alice may operate",
+		},
+		"viewer, IPv6-mapped": {
+			proxy, "[::ffff:10.1.2.3]:1",
+			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "x,staff"},
+			200, "bob may view",
+		},
+		"no group":        {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 403, ""},
+		"no group needed": {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 200, "bob may view"},
+		"not the proxy": {
+			proxy, "10.0.0.6:1",
+			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"},
+			403, "",
+		},
+		"proxy without a user": {proxy, "10.0.0.5:1", []string{"X-Forwarded-Groups", "ops"}, 403, ""},
+		"visitor's header beside": {
+			proxy, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "mallory", "X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"},
+			403, "",
+		},
+		"groups twice": {
+			proxy, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops", "X-Forwarded-Groups", "staff"},
+			403, "",
+		},
+		"groups twice, no need": {
+			anybody, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "", "X-Forwarded-Groups", ""},
+			403, "",
+		},
+		"names joined by a hop": {
+			proxy, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "mallory,bob", "X-Forwarded-Groups", "ops"},
+			403, "",
+		},
+		"empty user": {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", " "}, 403, ""},
+		"half a group's name": {
+			proxy, "10.0.0.5:1",
+			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "op"},
+			403,
+			"",
+		},
 	} {
 		w := newDesk(t, tc.proxy).ask(t, tc.from, "", "", tc.header...)
 		if w.Code != tc.status || tc.status == 200 && w.Body.String() != tc.body {
@@ -213,7 +266,8 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 	}
 }
 
-// TestVisitorsOfTheProxyAreToldApart limits guesses by the address that the proxy adds, not by one that a visitor invents.
+// TestVisitorsOfTheProxyAreToldApart limits guesses by the address that the proxy adds, not by one that a visitor
+// invents.
 func TestVisitorsOfTheProxyAreToldApart(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, Proxy{})
@@ -221,10 +275,12 @@ func TestVisitorsOfTheProxyAreToldApart(t *testing.T) {
 	for i := range failuresAtOnce {
 		d.ask(t, "10.0.0.5:1", "alice", "guess", "X-Forwarded-For", fmt.Sprintf("203.0.113.%d, 192.0.2.1", i))
 	}
-	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For", "198.51.100.1, 192.0.2.1"); w.Code != http.StatusTooManyRequests {
+	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For",
+		"198.51.100.1, 192.0.2.1"); w.Code != http.StatusTooManyRequests {
 		t.Errorf("the guesser: got %d", w.Code)
 	}
-	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For", "192.0.2.1, 192.0.2.9"); w.Code != http.StatusOK {
+	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For",
+		"192.0.2.1, 192.0.2.9"); w.Code != http.StatusOK {
 		t.Errorf("somebody else: got %d", w.Code)
 	}
 }
@@ -267,9 +323,12 @@ func TestTheAddressComesFromTrustedHopsOnly(t *testing.T) {
 func TestIsLocal(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]bool{
-		"localhost": true, "LOCALHOST:8081": true, "127.0.0.1": true, "127.9.9.9:1": true, "[::1]:8081": true, "::1": true, "[::1]": true,
-		"": false, ":8081": false, "0.0.0.0:1": false, "localhost.evil.example": false, "evil.example:8081": false, "10.0.0.1": false, "127.0.0.1.evil.example:80": false,
-		"127.1": false, "2130706433": false, "0x7f.1:80": false, "0177.0.0.1": false, // not addresses in Go: a name server decides
+		"localhost": true, "LOCALHOST:8081": true, "127.0.0.1": true, "127.9.9.9:1": true, "[::1]:8081": true, "::1": true,
+		"[::1]": true,
+		"":      false, ":8081": false, "0.0.0.0:1": false, "localhost.evil.example": false, "evil.example:8081": false,
+		"10.0.0.1": false, "127.0.0.1.evil.example:80": false,
+		// not addresses in Go: a name server decides
+		"127.1": false, "2130706433": false, "0x7f.1:80": false, "0177.0.0.1": false,
 	} {
 		if got := IsLocal(address); got != want {
 			t.Errorf("%q: got %v, want %v", address, got, want)

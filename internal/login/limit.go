@@ -12,7 +12,7 @@ import (
 const (
 	failuresAtOnce = 10
 	failureEvery   = 10 * time.Second
-	maxAddresses  = 10_000 // kept in mind
+	maxAddresses   = 10_000 // kept in mind
 )
 
 // Limits counts the refusals of each remote address: failed logins, or credentials that were not accepted. It keeps

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	cost          = 12 // of new hashes: about a fifth of a second
+	cost        = 12 // of new hashes: about a fifth of a second
 	minPassword = 12
 )
 

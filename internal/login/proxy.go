@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Proxy is a reverse proxy that has logged its visitors in, and says in headers who they are. The zero value trusts nobody.
+// Proxy is a reverse proxy that has logged its visitors in, and says in headers who they are. The zero value trusts
+// nobody.
 type Proxy struct {
 	// Addresses are from where the headers are believed. From anywhere else they mean nothing.
 	Addresses []netip.Prefix
@@ -39,8 +40,8 @@ func (p Proxy) trusts(address netip.Addr) bool {
 	return slices.ContainsFunc(p.Addresses, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
 }
 
-// visitor reads who the proxy says it is; named is false if it says nothing. A header that is there twice gives no right:
-// one of the two may be the visitor's own. A comma in the name may be where a hop in between has joined two.
+// visitor reads who the proxy says it is; named is false if it says nothing. A header that is there twice gives no
+// right: one of the two may be the visitor's own. A comma in the name may be where a hop in between has joined two.
 func (p Proxy) visitor(header http.Header) (v Visitor, named bool) {
 	names, lists := header.Values(p.UserHeader), header.Values(p.GroupsHeader)
 	if len(names) == 0 {
@@ -63,9 +64,10 @@ func (p Proxy) visitor(header http.Header) (v Visitor, named bool) {
 	return v, true
 }
 
-// client is the address that a request comes from. Each trusted hop has added the address that it was called from to the
-// end of X-Forwarded-For, so the list is read from the right, and what stands before the first address that is not trusted
-// is the visitor's own invention. An entry that is no address ends the reading: the hop before it is the best that is known.
+// client is the address that a request comes from. Each trusted hop has added the address that it was called from to
+// the end of X-Forwarded-For, so the list is read from the right, and what stands before the first address that is not
+// trusted is the visitor's own invention. An entry that is no address ends the reading: the hop before it is the best
+// that is known.
 func (p Proxy) client(r *http.Request) (from netip.Addr, trusted bool) {
 	from = Remote(r)
 	if !p.trusts(from) {

@@ -55,12 +55,12 @@ var nameForm = regexp.MustCompile(`^[0-9A-Za-z._@-]{1,64}$`)
 // What a hash may cost, in bcrypt's own unit: twice the time for one more. Above the most, a login takes seconds.
 const (
 	MinCost = 10
-	MaxCost  = 15
+	MaxCost = 15
 )
 
 // ParseUsers reads users from a text of entries name:right:hash with blanks or line ends between them. right is view or
-// operate, hash is what Hash or `htpasswd -nB` prints. Its errors never show an entry, which may be a slip with a password in
-// it.
+// operate, hash is what Hash or `htpasswd -nB` prints. Its errors never show an entry, which may be a slip with a
+// password in it.
 func ParseUsers(text string) (Users, error) {
 	users := Users{named: map[string]user{}}
 	for i, entry := range strings.Fields(text) {
@@ -74,7 +74,8 @@ func ParseUsers(text string) (Users, error) {
 		case cost < MinCost || cost > MaxCost:
 			return Users{}, fmt.Errorf("the hash of entry %d has cost %d, expected %d to %d", i+1, cost, MinCost, MaxCost)
 		case users.cost != 0 && users.cost != cost:
-			return Users{}, errors.New("the hashes differ in cost, so that the time of an answer would tell one user from another")
+			return Users{}, errors.New("the hashes differ in cost, so that the time of an answer would tell one user " +
+				"from another")
 		}
 		if _, twice := users.named[name]; twice {
 			return Users{}, fmt.Errorf("entry %d has a name that another entry has too", i+1)

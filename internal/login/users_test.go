@@ -7,10 +7,12 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Entries whose hashes cost as little as they may; made beforehand, because making one takes seconds under the race detector.
+// Entries whose hashes cost as little as they may; made beforehand, because making one takes seconds under the race
+// detector.
 const (
-	alice = "alice:view:$2a$10$ZBxTYAeQxR9xvahf42AhbeAFW9bhS086Cg9dgZQ3YHIrftsDtEp2q"  // of: alice's long password
-	bob   = "bob:operate:$2y$10$ZMBQ6BsUMN9KwlH4.8z/KuHWHU.595byGpW99AZRCAI6py0yO7/We" // of: bob's long password; as htpasswd writes it
+	alice = "alice:view:$2a$10$ZBxTYAeQxR9xvahf42AhbeAFW9bhS086Cg9dgZQ3YHIrftsDtEp2q" // of: alice's long password
+	// of: bob's long password; as htpasswd writes it
+	bob = "bob:operate:$2y$10$ZMBQ6BsUMN9KwlH4.8z/KuHWHU.595byGpW99AZRCAI6py0yO7/We"
 )
 
 func parse(t *testing.T, entries ...string) Users {
@@ -62,7 +64,8 @@ func TestUnknownUserCostsAsMuchAsAWrongPassword(t *testing.T) {
 		}
 	}
 	// The hash that stands for nobody is one that bcrypt works through: it fails for the password, not for its form.
-	if err := bcrypt.CompareHashAndPassword(nobody(MinCost), []byte("x")); err != bcrypt.ErrMismatchedHashAndPassword { //nolint:errorlint // the very value
+	if err := bcrypt.CompareHashAndPassword(nobody(MinCost),
+		[]byte("x")); err != bcrypt.ErrMismatchedHashAndPassword { //nolint:errorlint // the very value
 		t.Errorf("got %v", err)
 	}
 }
@@ -78,7 +81,8 @@ func TestHash(t *testing.T) {
 		t.Errorf("got %v, %v", right, ok)
 	}
 	for password, want := range map[string]string{"elevenchars": "too short", strings.Repeat("é", 37): "too long"} {
-		if _, err := Hash(password); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), password) {
+		if _, err := Hash(password); err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), password) {
 			t.Errorf("%q: got %v", password, err)
 		}
 	}

@@ -46,8 +46,8 @@ type ledgerSide struct {
 // acceptTries bounds how often what was read is read again. Each time, another caller has accepted the same meanwhile.
 const acceptTries = 10
 
-// Accept makes or finds a request for each wish: one read of what is there, one INSERT for what is not. An INSERT is made
-// whole or not at all; where another caller makes one of its requests at the same time, all is read again.
+// Accept makes or finds a request for each wish: one read of what is there, one INSERT for what is not. An INSERT is
+// made whole or not at all; where another caller makes one of its requests at the same time, all is read again.
 func (s *Store) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	made := map[string]bool{} // keys of requests that this call has made, in any of its tries
 	for try := 1; ; try++ {
@@ -58,7 +58,9 @@ func (s *Store) Accept(ctx context.Context, submissions []purge.Submission) ([]p
 	}
 }
 
-func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, made map[string]bool, again bool) ([]purge.Accepted, error) {
+func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, made map[string]bool,
+	again bool,
+) ([]purge.Accepted, error) {
 	known, err := s.lookUp(ctx, submissions)
 	if err != nil {
 		return nil, err
@@ -72,7 +74,8 @@ func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, 
 	if err != nil {
 		return nil, err
 	}
-	if again { // in one order for all, so that two callers with the same keys wait for each other instead of dead-locking again
+	// in one order for all, so that two callers with the same keys wait for each other instead of dead-locking again
+	if again {
 		byKey := func(a, b purge.Submission) int { return cmp.Compare(a.Key, b.Key) }
 		slices.SortFunc(fresh, byKey)
 		slices.SortFunc(aliases, byKey)
@@ -149,7 +152,8 @@ func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (led
 		}, "SELECT r.idempotency_key, "+columns+" FROM requests r WHERE r.idempotency_key IN "+list+
 			" UNION ALL SELECT k.idempotency_key, "+columns+" FROM request_keys k JOIN requests r ON r.id = k.request_id"+
 			" WHERE k.idempotency_key IN "+list+
-			" UNION ALL SELECT '', "+columns+" FROM requests r WHERE r.open_scope IN "+list, slices.Concat(keys, keys, scopes)...)
+			" UNION ALL SELECT '', "+columns+" FROM requests r WHERE r.open_scope IN "+list,
+			slices.Concat(keys, keys, scopes)...)
 		if err != nil {
 			return known, classify("looking up requests", err)
 		}
@@ -180,7 +184,8 @@ func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known
 			}
 			more[id] += n
 			return nil
-		}, "SELECT request_id, COUNT(*) FROM request_keys WHERE request_id IN ("+tuples("?", len(part))+") GROUP BY request_id", part...)
+		}, "SELECT request_id, COUNT(*) FROM request_keys WHERE request_id IN ("+tuples("?", len(part))+
+			") GROUP BY request_id", part...)
 		if err != nil {
 			return classify("counting idempotency keys", err)
 		}
@@ -193,8 +198,8 @@ func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known
 	return nil
 }
 
-// lostRace reports that another transaction has written one of our keys or opened one of our scopes, or waits for us as we
-// wait for it.
+// lostRace reports that another transaction has written one of our keys or opened one of our scopes, or waits for us as
+// we wait for it.
 func lostRace(err error) bool {
 	if errors.Is(err, errOpenElsewhere) {
 		return true
@@ -203,18 +208,21 @@ func lostRace(err error) bool {
 	return ok && (e.Number == erDuplicateEntry || e.Number == erDeadlock)
 }
 
-// insert makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow each
-// other; where they do not (a cluster counts in steps), the others are looked up.
+// insert makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow
+// each other; where they do not (a cluster counts in steps), the others are looked up.
 func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
 	var q script
 	args := make([]any, 0, 10*len(submissions))
 	for _, w := range submissions {
-		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cut(w.AcceptMissing, 128), cut(w.AcceptShared, 128),
+		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cut(w.AcceptMissing, 128),
+			cut(w.AcceptShared, 128),
 			now, now, now)
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, accept_missing_by, accept_shared_by,"+
-		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(submissions)), args...)
+	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, accept_missing_by, "+
+		"accept_shared_by,"+
+		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, "+
+		"'queued', ?, ?, ?)", len(submissions)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(submissions))
 	whole := q.packets(q.size)[0]
 	ids := make(map[string]purge.RequestID, len(submissions))
@@ -266,14 +274,16 @@ func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, 
 		args = append(args, w.Key, m.id, cut(w.By, 160), now)
 		known.keys[w.Key] = m
 	}
-	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(submissions)) //nolint:gosec // a text of our own
+	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " +
+		tuples("(?, ?, ?, ?)", len(submissions)) //nolint:gosec // a text of our own
 	_, err := s.sql.ExecContext(ctx, text, args...)
 	return classify("writing idempotency keys to the ledger", err)
 }
 
 // errOpenElsewhere means that a request which was to be opened again stayed ended, because another one of its scope was
 // opened meanwhile.
-var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was opened meanwhile"}
+var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was " +
+	"opened meanwhile"}
 
 // meets is the request that a wish meets: that of its key, or, if that has ended, the open one of its scope.
 func (k ledgerSide) meets(w purge.Submission) *met {
@@ -285,7 +295,9 @@ func (k ledgerSide) meets(w purge.Submission) *met {
 }
 
 // answer tells each wish what it met, as if one had been accepted after the other, and opens ended requests again.
-func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted, error) {
+func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted,
+	error,
+) {
 	left, err := s.leftToDo(ctx, submissions, known)
 	if err != nil {
 		return nil, err
@@ -294,7 +306,10 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 	again, open := map[purge.Reopening][]purge.RequestID{}, map[purge.Reopening][]purge.RequestID{}
 	for i, w := range submissions {
 		m := known.meets(w)
-		a := purge.Accepted{Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true, Attempts: m.attempts}
+		a := purge.Accepted{
+			Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true,
+			Attempts: m.attempts,
+		}
 		switch {
 		case m.fresh:
 			a.Found, m.fresh = purge.FoundNew, false
@@ -328,7 +343,9 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 }
 
 // leftToDo asks what still has references, of that whose requests are done.
-func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, known ledgerSide) (map[scope]bool, error) {
+func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, known ledgerSide) (map[scope]bool,
+	error,
+) {
 	var users []purge.UserID
 	var certificates []scope
 	for _, w := range submissions {
@@ -369,7 +386,8 @@ func (s *Store) leftOf(ctx context.Context, certificates []scope, left map[scope
 			ID     purge.CertificateID
 			UserID purge.UserID
 		}
-		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT id, user_id FROM "+table+" WHERE id IN ? AND user_id IS NOT NULL AND "+hasReference, ids).Scan(&rows).Error
+		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT id, user_id FROM "+table+
+			" WHERE id IN ? AND user_id IS NOT NULL AND "+hasReference, ids).Scan(&rows).Error
 		if err != nil {
 			return fmt.Errorf("looking for references: %w", err)
 		}

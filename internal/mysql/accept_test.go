@@ -17,7 +17,10 @@ import (
 func submissionsOf(first, last purge.UserID) []purge.Submission {
 	var submissions []purge.Submission
 	for user := first; user <= last; user++ {
-		submissions = append(submissions, purge.Submission{User: user, Key: purge.DefaultKey(user), Source: purge.SourceBackfill})
+		submissions = append(submissions, purge.Submission{
+			User: user, Key: purge.DefaultKey(user),
+			Source: purge.SourceBackfill,
+		})
 	}
 	return submissions
 }
@@ -82,7 +85,10 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last purge.RequestID
-	for name, submissions := range map[string][]purge.Submission{"one": submissionsOf(1, 1), "a batch": submissionsOf(1001, 1500)} {
+	for name, submissions := range map[string][]purge.Submission{
+		"one":     submissionsOf(1, 1),
+		"a batch": submissionsOf(1001, 1500),
+	} {
 		before := writes.Load()
 		accepted, err := f.Accept(t.Context(), submissions)
 		if err != nil {
@@ -92,7 +98,8 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 			t.Errorf("%s, new: got %d round trips, want 2", name, got)
 		}
 		for i, a := range accepted {
-			if want := accepted[0].Request + purge.RequestID(i); a.Found != purge.FoundNew || a.Request != want || a.Request <= last {
+			if want := accepted[0].Request + purge.RequestID(i); a.Found != purge.FoundNew || a.Request != want ||
+				a.Request <= last {
 				t.Fatalf("%s, wish %d: got %+v, want a new request %d", name, i, a, want)
 			}
 		}
@@ -133,7 +140,8 @@ func TestIDsThatDoNotFollowEachOther(t *testing.T) {
 	if _, err := f.Accept(t.Context(), submissionsOf(1, 50)); err != nil {
 		t.Fatal(err)
 	}
-	f.exec("CREATE TRIGGER " + f.db.Ledger + ".scatter BEFORE INSERT ON " + f.db.Ledger + ".requests FOR EACH ROW SET NEW.id = UUID_SHORT()")
+	f.exec("CREATE TRIGGER " + f.db.Ledger + ".scatter BEFORE INSERT ON " + f.db.Ledger +
+		".requests FOR EACH ROW SET NEW.id = UUID_SHORT()")
 	accepted, err := f.Accept(t.Context(), submissionsOf(1, 100))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +164,11 @@ func TestOpeningAgainLeavesOneOpen(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	user, other := f.NewUser(purge.Retirement{}), f.NewUser(purge.Retirement{})
 	var ids []purge.RequestID
-	for _, w := range []purge.Submission{{User: user, Key: "a"}, {User: user, Key: "b"}, {User: other, Key: "c", By: "token portal"}} {
+	for _, w := range []purge.Submission{
+		{User: user, Key: "a"},
+		{User: user, Key: "b"},
+		{User: other, Key: "c", By: "token portal"},
+	} {
 		a := must(f.Accept(t.Context(), []purge.Submission{w}))[0]
 		attempt := must(f.Begin(t.Context(), purge.Task{Request: a.Request, User: a.User}))
 		must(f.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
@@ -165,10 +177,12 @@ func TestOpeningAgainLeavesOneOpen(t *testing.T) {
 	by := purge.Reopening{By: "cli, alice@ops", AcceptMissing: "alice@ops", AcceptShared: "bob@ops"}
 	n, err := f.Reopen(t.Context(), ids, by)
 	rows := must(f.Requests(t.Context(), ids))
-	if err != nil || n != 2 || rows[0].State != purge.Queued || rows[1].State != purge.Failed || rows[2].State != purge.Queued {
+	if err != nil || n != 2 || rows[0].State != purge.Queued || rows[1].State != purge.Failed ||
+		rows[2].State != purge.Queued {
 		t.Errorf("got %d opened, %v: %+v; want the first of each user", n, err, rows)
 	}
-	if got := rows[2]; got.RequestedBy != "token portal" || got.ReopenedBy != by.By || got.AcceptMissingBy != by.AcceptMissing ||
+	if got := rows[2]; got.RequestedBy != "token portal" || got.ReopenedBy != by.By ||
+		got.AcceptMissingBy != by.AcceptMissing ||
 		got.AcceptSharedBy != by.AcceptShared || rows[1].ReopenedBy != "" {
 		t.Errorf("who asked, and who opened it again: got %+v", got)
 	}

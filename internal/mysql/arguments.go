@@ -15,13 +15,15 @@ import (
 var ErrNoArguments = errors.New("the LMS's table of arguments cannot be used")
 
 // CommandArguments returns the arguments in the newest row of the configuration of upstream's command
-// purge_references_to_pdf_certificates. No row, one that is not enabled, and an LMS without the table are ErrNoArguments.
+// purge_references_to_pdf_certificates. No row, one that is not enabled, and an LMS without the table are
+// ErrNoArguments.
 func (s *Store) CommandArguments(ctx context.Context) (string, error) {
 	var rows []struct {
 		Enabled   bool
 		Arguments string
 	}
-	err := s.gorm.WithContext(ctx).Raw("SELECT enabled, arguments FROM " + s.tables.arguments + " ORDER BY change_date DESC, id DESC LIMIT 1").Scan(&rows).Error
+	err := s.gorm.WithContext(ctx).Raw("SELECT enabled, arguments FROM " + s.tables.arguments +
+		" ORDER BY change_date DESC, id DESC LIMIT 1").Scan(&rows).Error
 	if e, ok := errors.AsType[*driversql.MySQLError](err); ok && e.Number == erNoSuchTable {
 		return "", fmt.Errorf("%w: there is no %s; this LMS is older than its command", ErrNoArguments, s.tables.arguments)
 	}

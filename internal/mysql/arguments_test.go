@@ -38,11 +38,13 @@ func TestOwners(t *testing.T) {
 func TestCommandArguments(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
-	if _, err := f.enqueuer.CommandArguments(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "grants.sql") {
+	if _, err := f.enqueuer.CommandArguments(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "grants.sql") {
 		t.Errorf("without the right: got %v", err)
 	}
 	f.grantArguments()
-	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) || !strings.Contains(err.Error(), "no row") {
+	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) ||
+		!strings.Contains(err.Error(), "no row") {
 		t.Errorf("no row: got %v", err)
 	}
 	f.db.AddPurgeArguments(t, "--certificate_ids 1 2", true)
@@ -50,7 +52,8 @@ func TestCommandArguments(t *testing.T) {
 		t.Errorf("got %q, %v", text, err)
 	}
 	f.db.AddPurgeArguments(t, "--certificate_ids 3", false)
-	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) || !strings.Contains(err.Error(), "not enabled") {
+	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) ||
+		!strings.Contains(err.Error(), "not enabled") {
 		t.Errorf("a newer row that is not enabled: got %v", err)
 	}
 	f.exec("UPDATE " + f.db.LMS + "." + lms.PurgeArguments + " SET change_date = '2031-01-01' WHERE enabled")
@@ -58,7 +61,8 @@ func TestCommandArguments(t *testing.T) {
 		t.Errorf("the newest by its date: got %q, %v", text, err)
 	}
 	f.exec("DROP TABLE " + f.db.LMS + "." + lms.PurgeArguments)
-	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) || !strings.Contains(err.Error(), "there is no") {
+	if _, err := f.enqueuer.CommandArguments(t.Context()); !errors.Is(err, mysql.ErrNoArguments) ||
+		!strings.Contains(err.Error(), "there is no") {
 		t.Errorf("an older LMS: got %v", err)
 	}
 }
@@ -71,5 +75,6 @@ func (f *fixture) grantArguments() {
 		f.t.Fatal(err)
 	}
 	statement := regexp.MustCompile(`(?m)^-- GRANT SELECT[^;]*;`).FindString(string(text))
-	f.exec(strings.NewReplacer("-- ", "", "`openedx`", "`"+f.db.LMS+"`", "'certpurge_enqueuer'@", "'"+f.accounts.Enqueuer.Name+"'@").Replace(statement))
+	f.exec(strings.NewReplacer("-- ", "", "`openedx`", "`"+f.db.LMS+"`", "'certpurge_enqueuer'@",
+		"'"+f.accounts.Enqueuer.Name+"'@").Replace(statement))
 }

@@ -29,7 +29,10 @@ const idD, idV = purgetest.DownloadID, purgetest.VerifyID
 // purgeUser runs a whole purge of a user on the fixture and a fake bucket.
 func (f *fixture) purgeUser(user purge.UserID) purge.Result {
 	f.t.Helper()
-	accepted, err := f.Accept(f.t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(f.t.Context(), []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceCLI,
+	}})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -61,7 +64,8 @@ func TestOnlyTwoColumnsDiffer(t *testing.T) {
 	f.NewReference(other, purge.Live, idD, idV, url)
 	before := map[string][]map[string]string{}
 	for _, table := range []string{
-		lms.Users, lms.RetirementStates, lms.RetirementStatus, lms.RetirementRequest, lms.PartnerReporting, lms.Certificates, lms.History, lms.PurgeArguments,
+		lms.Users, lms.RetirementStates, lms.RetirementStatus, lms.RetirementRequest, lms.PartnerReporting, lms.Certificates,
+		lms.History, lms.PurgeArguments,
 	} {
 		before[table] = f.db.DumpTable(t, table)
 	}
@@ -118,7 +122,10 @@ func TestAPurgeTakesFiveRoundTrips(t *testing.T) {
 	}
 	for name, certificates := range map[string]int{"one certificate": 1, "twenty certificates": 20} {
 		user := f.NewUser(purgetest.Retiring)
-		accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+		accepted, err := f.Accept(t.Context(), []purge.Submission{{
+			User: user, Key: purge.DefaultKey(user),
+			Source: purge.SourceCLI,
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +159,8 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 	}
 	// The overview shows both, on the page of either program.
 	for role, store := range map[mysql.Role]*mysql.Store{mysql.RoleWorker: f.Store, mysql.RoleEnqueuer: f.enqueuer} {
-		uncovered := store.EachUncovered(t.Context(), func(purge.Retirement) bool { return true }, func(mysql.Uncovered) error { return nil })
+		uncovered := store.EachUncovered(t.Context(), func(purge.Retirement) bool { return true },
+			func(mysql.Uncovered) error { return nil })
 		problems, err := store.Problems(t.Context(), role)
 		excess, excessErr := store.ExcessRights(t.Context(), role)
 		if err := errors.Join(uncovered, err, excessErr); err != nil || len(problems) > 0 || len(excess) > 0 {
@@ -169,9 +177,11 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 		"SELECT email FROM LMS.auth_user",
 		"SELECT name FROM LMS.certificates_generatedcertificate",
 		"UPDATE LMS.user_api_userretirementstatus SET current_state_id = 1",
-		"DELETE FROM evidence", "DELETE FROM evidence_objects", "DELETE FROM requests", "TRUNCATE requests", "DROP TABLE requests",
+		"DELETE FROM evidence", "DELETE FROM evidence_objects", "DELETE FROM requests", "TRUNCATE requests",
+		"DROP TABLE requests",
 		"CREATE TABLE x (id INT)", "ALTER TABLE requests DROP CONSTRAINT requests_ended", "GRANT UPDATE ON evidence TO ''",
-		"UPDATE requests SET user_id = 1", "UPDATE requests SET idempotency_key = 'x'", "UPDATE requests SET requested_by = 'x'",
+		"UPDATE requests SET user_id = 1", "UPDATE requests SET idempotency_key = 'x'",
+		"UPDATE requests SET requested_by = 'x'",
 		"UPDATE requests SET requested_at = NOW()", "UPDATE requests SET certificate_id = 1",
 	}
 	for role, tc := range map[string]struct {
@@ -179,8 +189,10 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 		denied  []string
 	}{
 		"worker": {f.accounts.Worker, []string{
-			"INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES ('x', 1, '', 'queued', NOW(), NOW(), NOW())",
-			"UPDATE requests SET accept_shared_by = 'x'", "UPDATE requests SET reopened_by = 'x'", "INSERT INTO request_keys VALUES ('x', 1, '', NOW())",
+			"INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES ('x', " +
+				"1, '', 'queued', NOW(), NOW(), NOW())",
+			"UPDATE requests SET accept_shared_by = 'x'", "UPDATE requests SET reopened_by = 'x'",
+			"INSERT INTO request_keys VALUES ('x', 1, '', NOW())",
 			"SELECT original_username FROM LMS.user_api_userretirementstatus", "DELETE FROM request_bodies",
 		}},
 		"enqueuer": {f.accounts.Enqueuer, []string{
@@ -189,7 +201,8 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 			"UPDATE LMS.certificates_historicalgeneratedcertificate SET download_uuid = ''",
 			"INSERT INTO evidence (request_id) VALUES (1)", "UPDATE evidence SET references_cleared = 0",
 			"INSERT INTO evidence_objects (request_id) VALUES (1)", "UPDATE evidence_objects SET outcome = 'erased'",
-			"UPDATE requests SET objects_erased = 1", "UPDATE requests SET references_cleared = 1", "UPDATE requests SET directories_missing = 0",
+			"UPDATE requests SET objects_erased = 1", "UPDATE requests SET references_cleared = 1",
+			"UPDATE requests SET directories_missing = 0",
 			"UPDATE requests SET ended_as = 'done:'", "UPDATE requests SET recoverable_until = NULL",
 		}},
 	} {
@@ -223,7 +236,8 @@ func TestTheEnqueuersPasswordEndsNoRequest(t *testing.T) {
 	defer enqueuer.Close()
 	forge := func(statement string) {
 		t.Helper()
-		if _, err := enqueuer.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "requests_ended") {
+		if _, err := enqueuer.ExecContext(t.Context(), statement); err == nil ||
+			!strings.Contains(err.Error(), "requests_ended") {
 			t.Errorf("%s: got %v, want it refused by the CHECK", statement, err)
 		}
 	}
@@ -233,7 +247,8 @@ func TestTheEnqueuersPasswordEndsNoRequest(t *testing.T) {
 	forge("UPDATE requests SET state = 'done'")
 	forge("UPDATE requests SET state = 'done', reason = ''")
 	forge("UPDATE requests SET reason = 'gave_up'")
-	forge("INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES ('x', 1, '', 'done', NOW(), NOW(), NOW())")
+	forge("INSERT INTO requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at) VALUES " +
+		"('x', 1, '', 'done', NOW(), NOW(), NOW())")
 	if n, err := f.Reopen(t.Context(), []purge.RequestID{id}, purge.Reopening{}); n != 1 || err != nil {
 		t.Errorf("opening it again: got %d, %v", n, err)
 	}
@@ -254,7 +269,8 @@ func TestCheckNamesAMissingRight(t *testing.T) {
 		t.Errorf("got %v, want a misconfiguration that names UPDATE", err)
 	}
 	nothing := f.open(f.db.DSN(user, "wrong", f.db.Ledger))
-	if err := nothing.Ping(t.Context()); purge.ClassOf(err) != purge.Misconfigured || strings.Contains(err.Error(), "wrong") {
+	if err := nothing.Ping(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		strings.Contains(err.Error(), "wrong") {
 		t.Errorf("wrong password: got %v", err)
 	}
 }
@@ -264,7 +280,8 @@ func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
 	f.accounts = f.db.Grant(t)
 	store := f.open(f.dsn())
-	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "enqueuer migrate") {
+	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "enqueuer migrate") {
 		t.Errorf("before migrating: got %v, want advice to migrate", err)
 	}
 	var wg sync.WaitGroup
@@ -290,7 +307,8 @@ func TestMigrateTwiceAndTwoAtATime(t *testing.T) {
 		t.Errorf("after migrating: %v", err)
 	}
 	f.exec("UPDATE " + f.db.Ledger + ".goose_db_version SET is_applied = 0 WHERE version_id > 0")
-	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "version 0") {
+	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "version 0") {
 		t.Errorf("older ledger: got %v", err)
 	}
 }
@@ -402,7 +420,8 @@ func TestUserByOriginalNameComparesExactly(t *testing.T) {
 			f := newFixture(t, charset)
 			id := purge.UserID(f.db.AddRetiringUser(t, "Alice", "LMS_COMPLETE"))
 			redacted := f.db.AddRetiringUser(t, "bob", "COMPLETE")
-			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'redacted' WHERE user_id = ?", redacted)
+			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'redacted' WHERE user_id = ?",
+				redacted)
 			if got, err := f.enqueuer.UserByOriginalName(t.Context(), "Alice"); err != nil || got != id {
 				t.Errorf("got %d, %v; want %d", got, err, id)
 			}
@@ -416,7 +435,8 @@ func TestUserByOriginalNameComparesExactly(t *testing.T) {
 					t.Errorf("user %d: got %q, %v; want %q", user, got, err, want)
 				}
 			}
-			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'Alice' WHERE user_id = ?", redacted)
+			f.exec("UPDATE "+f.db.LMS+".user_api_userretirementstatus SET original_username = 'Alice' WHERE user_id = ?",
+				redacted)
 			if _, err := f.enqueuer.UserByOriginalName(t.Context(), "Alice"); !errors.Is(err, mysql.ErrAmbiguousName) {
 				t.Errorf("two rows: got %v, want ErrAmbiguousName", err)
 			}
@@ -433,7 +453,10 @@ func TestAStateThatDoesNotExistIsNotRetiring(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for _, statement := range []string{"SET foreign_key_checks = 0", "UPDATE " + f.db.LMS + ".user_api_userretirementstatus SET current_state_id = 9999"} {
+	for _, statement := range []string{
+		"SET foreign_key_checks = 0",
+		"UPDATE " + f.db.LMS + ".user_api_userretirementstatus SET current_state_id = 9999",
+	} {
 		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
@@ -482,11 +505,13 @@ func TestEvidenceSaysWhatWasCleared(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := f.db.DumpTable(t, f.db.Ledger+".evidence")
-	if len(rows) != 1 || rows[0]["references_cleared"] != "1" || rows[0]["attempt"] != "2" || rows[0]["source_table"] != "live" {
+	if len(rows) != 1 || rows[0]["references_cleared"] != "1" || rows[0]["attempt"] != "2" ||
+		rows[0]["source_table"] != "live" {
 		t.Errorf("got evidence %v", rows)
 	}
 	requests, err := f.Requests(t.Context(), []purge.RequestID{attempt.Request})
-	if err != nil || len(requests) != 1 || requests[0].RecoverableUntil == nil || !requests[0].RecoverableUntil.Equal(until) || requests[0].ObjectsSoftDeleted != 1 {
+	if err != nil || len(requests) != 1 || requests[0].RecoverableUntil == nil ||
+		!requests[0].RecoverableUntil.Equal(until) || requests[0].ObjectsSoftDeleted != 1 {
 		t.Errorf("got %+v, %v; want it recoverable until %v", requests, err, until)
 	}
 }
@@ -495,7 +520,8 @@ func TestMigrateWithOneConnection(t *testing.T) {
 	t.Parallel()
 	f := &fixture{t: t, db: sandboxtest.MySQL(t, lms.UTF8MB4)}
 	f.accounts = f.db.Grant(t)
-	if _, err := f.open(f.migrateDSN(), func(c *mysql.Config) { c.MaxOpenConnections = 1 }).Migrate(t.Context()); err != nil {
+	if _, err := f.open(f.migrateDSN(), func(c *mysql.Config) { c.MaxOpenConnections = 1 }).
+		Migrate(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -546,7 +572,12 @@ func TestAFailingScriptLeavesNothingBehind(t *testing.T) {
 		t.Errorf("got %v, %v; want the reference still there", got.References, err)
 	}
 	report.Reason = ""
-	if got, err := f.Record(t.Context(), attempt, report); err != nil || got.State != purge.Done || got.Counts.ReferencesCleared != 1 {
+	if got, err := f.Record(
+		t.Context(),
+		attempt,
+		report,
+	); err != nil || got.State != purge.Done ||
+		got.Counts.ReferencesCleared != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -576,8 +607,11 @@ func TestDeadlockIsTransient(t *testing.T) {
 		if _, err := tx.ExecContext(t.Context(), touch, second.RowID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tx.ExecContext(t.Context(), "INSERT INTO "+f.db.LMS+".user_api_retirementstate (state_name, state_execution_order, is_dead_end_state, required)"+
-			" SELECT CONCAT('X', MAX(state_execution_order)), MAX(state_execution_order)+1, 0, 0 FROM "+f.db.LMS+".user_api_retirementstate"); err != nil {
+		if _, err := tx.ExecContext(
+			t.Context(),
+			"INSERT INTO "+f.db.LMS+".user_api_retirementstate (state_name, state_execution_order, is_dead_end_state, required)"+
+				" SELECT CONCAT('X', MAX(state_execution_order)), MAX(state_execution_order)+1, 0, 0 FROM "+f.db.LMS+".user_api_retirementstate",
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -615,7 +649,8 @@ func (f *fixture) waitForLock() {
 	for waiting := 0; waiting == 0; {
 		<-ticker.C
 		err := f.db.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"+
-			" ON p.id = x.trx_mysql_thread_id WHERE x.trx_state = 'LOCK WAIT' AND p.db = ?", f.db.Ledger).Scan(&waiting)
+			" ON p.id = x.trx_mysql_thread_id WHERE x.trx_state = 'LOCK WAIT' AND p.db = ?", f.db.Ledger).
+			Scan(&waiting)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -625,7 +660,10 @@ func (f *fixture) waitForLock() {
 func TestOpenNeverPrintsTheDSN(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{"root:s3cret@tcp(db:3306", "s3cret", "u:s3cret@tcp(db)/x?tls=s3cret"} {
-		if _, err := mysql.Open(mysql.Config{DSN: dsn, MaxOpenConnections: 1}); err == nil || strings.Contains(err.Error(), "s3cret") {
+		if _, err := mysql.Open(
+			mysql.Config{DSN: dsn, MaxOpenConnections: 1},
+		); err == nil ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: got %v, want an error without the secret", dsn, err)
 		}
 	}
@@ -633,12 +671,17 @@ func TestOpenNeverPrintsTheDSN(t *testing.T) {
 
 func TestMySQLDownIsUnavailable(t *testing.T) {
 	t.Parallel()
-	store, err := mysql.Open(mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/certpurge", LMSDatabase: "openedx", MaxOpenConnections: 1})
+	store, err := mysql.Open(
+		mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/certpurge", LMSDatabase: "openedx", MaxOpenConnections: 1},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if err := store.Ping(t.Context()); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "MySQL") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+	if err := store.Ping(
+		t.Context(),
+	); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "MySQL") ||
+		!strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("got %v, want an error that names the server and the address", err)
 	}
 }
@@ -649,7 +692,14 @@ func TestLongListsAreReadByPages(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	var submissions []purge.Submission
 	for i := range n {
-		submissions = append(submissions, purge.Submission{User: purge.UserID(i + 1), Key: purge.DefaultKey(purge.UserID(i + 1)), Source: purge.SourceBackfill})
+		submissions = append(
+			submissions,
+			purge.Submission{
+				User:   purge.UserID(i + 1),
+				Key:    purge.DefaultKey(purge.UserID(i + 1)),
+				Source: purge.SourceBackfill,
+			},
+		)
 	}
 	accepted, err := f.Accept(t.Context(), submissions)
 	if err != nil {
@@ -685,7 +735,12 @@ func TestLongListsAreReadByPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	count = 0
-	if err := f.EachEvidence(t.Context(), mysql.EvidenceFilter{User: 1}, func(mysql.EvidenceRecord) error { count++; return nil }); err != nil || count != n {
+	if err := f.EachEvidence(
+		t.Context(),
+		mysql.EvidenceFilter{User: 1},
+		func(mysql.EvidenceRecord) error { count++; return nil },
+	); err != nil ||
+		count != n {
 		t.Errorf("got %d pieces of evidence, %v; want %d", count, err, n)
 	}
 	for last, count = 0, 0; ; {

@@ -61,8 +61,10 @@ func TestOldKeysAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f.exec("UPDATE " + f.db.Ledger + ".request_keys SET created_at = created_at - INTERVAL 40 DAY WHERE idempotency_key <> 'key0'")
-	f.exec("UPDATE " + f.db.Ledger + ".request_bodies SET created_at = created_at - INTERVAL 40 DAY WHERE idempotency_key <> 'key0'")
+	f.exec("UPDATE " + f.db.Ledger + ".request_keys SET created_at = created_at - INTERVAL 40 DAY WHERE " +
+		"idempotency_key <> 'key0'")
+	f.exec("UPDATE " + f.db.Ledger + ".request_bodies SET created_at = created_at - INTERVAL 40 DAY WHERE " +
+		"idempotency_key <> 'key0'")
 	removed, err := f.enqueuer.PruneKeys(t.Context(), time.Now().Add(-30*24*time.Hour))
 	if err != nil || removed != 2*599 {
 		t.Errorf("got %d removed, %v", removed, err)
@@ -72,7 +74,8 @@ func TestOldKeysAreForgotten(t *testing.T) {
 			t.Errorf("%s: got %d rows, want %d", table, len(rows), want)
 		}
 	}
-	if again := must(f.Accept(t.Context(), submissions[:2])); again[0].Request != again[1].Request || again[1].Found != "queued" {
+	if again := must(f.Accept(t.Context(), submissions[:2])); again[0].Request != again[1].Request ||
+		again[1].Found != "queued" {
 		t.Errorf("a forgotten key: got %+v, want it to lead to the open request again", again)
 	}
 }

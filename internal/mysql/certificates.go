@@ -24,7 +24,8 @@ func newTables(database string) tables {
 		states:       name("user_api_retirementstate"),
 		certificates: name("certificates_generatedcertificate"),
 		history:      name("certificates_historicalgeneratedcertificate"),
-		arguments:    name("certificates_purgereferencestopdfcertificatescommandconfigur95fa"), // cut to 64 characters by upstream
+		// cut to 64 characters by upstream
+		arguments: name("certificates_purgereferencestopdfcertificatescommandconfigur95fa"),
 	}
 }
 
@@ -35,21 +36,26 @@ const hasReference = "(download_uuid <> '' OR download_url <> '')"
 // columns of other collations.
 func exact(column string) string { return "CONVERT(" + column + " USING utf8mb4) COLLATE utf8mb4_bin" }
 
-// retirement is the SELECT of the eligibility of users, chosen by "= ?" or "IN ?": no row for a user that the LMS does not
-// have.
+// retirement is the SELECT of the eligibility of users, chosen by "= ?" or "IN ?": no row for a user that the LMS does
+// not have.
 func (t tables) retirement(which string) string {
-	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" + exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown + "')) AS a, '' AS b, '' AS c, u.id AS owner" +
+	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" +
+		exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown +
+		"')) AS a, '' AS b, '' AS c, u.id AS owner" +
 		" FROM " + t.users + " u LEFT JOIN " + t.requests + " r ON r.user_id = u.id" +
-		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states + " t ON t.id = s.current_state_id WHERE u.id " + which
+		" LEFT JOIN " + t.statuses + " s ON s.user_id = u.id LEFT JOIN " + t.states +
+		" t ON t.id = s.current_state_id WHERE u.id " + which
 }
 
-// user is retirement together with the references. In descending order the kinds are user, live, history; MySQL takes no
-// expression to order a UNION.
+// user is retirement together with the references. In descending order the kinds are user, live, history; MySQL takes
+// no expression to order a UNION.
 func (t tables) user(which string) string {
 	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + ", user_id"
 	return t.retirement(which) +
-		" UNION ALL SELECT 'live', id, id, " + texts + " FROM " + t.certificates + " WHERE user_id " + which + " AND " + hasReference +
-		" UNION ALL SELECT 'history', history_id, id, " + texts + " FROM " + t.history + " WHERE user_id " + which + " AND " + hasReference +
+		" UNION ALL SELECT 'live', id, id, " + texts + " FROM " + t.certificates + " WHERE user_id " + which + " AND " +
+		hasReference +
+		" UNION ALL SELECT 'history', history_id, id, " + texts + " FROM " + t.history + " WHERE user_id " + which + " AND " +
+		hasReference +
 		" ORDER BY kind DESC, row_id"
 }
 
@@ -62,7 +68,8 @@ func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
 	return users[id], classify("reading the LMS database", err)
 }
 
-// Users reads eligibility and references of several users, each as User does. Those that the LMS does not have are missing.
+// Users reads eligibility and references of several users, each as User does. Those that the LMS does not have are
+// missing.
 func (s *Store) Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error) {
 	users := make(map[purge.UserID]purge.User, len(ids))
 	if len(ids) == 0 {
@@ -86,7 +93,8 @@ func scanUser(rows *sql.Rows, users map[purge.UserID]purge.User) error {
 	var kind string
 	var owner purge.UserID
 	var ref purge.Reference
-	if err := rows.Scan(&kind, &ref.RowID, &ref.CertificateID, &ref.DownloadUUID, &ref.VerifyUUID, &ref.DownloadURL, &owner); err != nil {
+	if err := rows.Scan(&kind, &ref.RowID, &ref.CertificateID, &ref.DownloadUUID, &ref.VerifyUUID, &ref.DownloadURL,
+		&owner); err != nil {
 		return err
 	}
 	user := users[owner]
@@ -100,8 +108,8 @@ func scanUser(rows *sql.Rows, users map[purge.UserID]purge.User) error {
 	return nil
 }
 
-// guard is the condition on one certificate's references: these rows, and only while they still hold exactly what was read.
-// verify_uuid is part of it: the files were named from it, too.
+// guard is the condition on one certificate's references: these rows, and only while they still hold exactly what was
+// read. verify_uuid is part of it: the files were named from it, too.
 func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition string, args []any) {
 	table, id := t.certificates, "id"
 	if c.Table == purge.History {
@@ -131,9 +139,11 @@ func (s *Store) counting() []string {
 	return []string{s.tables.certificates}
 }
 
-// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user. References to keep do
-// not count, as long as they are unchanged.
-func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID, keep []purge.Reference) (condition string, args []any) {
+// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user. References to keep
+// do not count, as long as they are unchanged.
+func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID,
+	keep []purge.Reference,
+) (condition string, args []any) {
 	which, scope := "user_id = ?", []any{user}
 	if certificate != 0 {
 		which, scope = "user_id = ? AND id = ?", []any{user, certificate}

@@ -7,8 +7,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Check is one thing that a role needs of the server. Ask tries it, because a server that is read-only, or a cluster's node
-// without a quorum, still answers SELECT 1. It changes nothing.
+// Check is one thing that a role needs of the server. Ask tries it, because a server that is read-only, or a cluster's
+// node without a quorum, still answers SELECT 1. It changes nothing.
 type Check struct {
 	Name string
 	Ask  func(context.Context) error
@@ -52,8 +52,8 @@ func (s *Store) CheckRead(ctx context.Context) error {
 	return err
 }
 
-// CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read and
-// write the ledger. It changes nothing.
+// CheckIntake reports whether the server does for this account what recording requests takes: read the LMS tables, read
+// and write the ledger. It changes nothing.
 func (s *Store) CheckIntake(ctx context.Context) error { return firstOf(ctx, s.Checks(RoleEnqueuer)) }
 
 func (s *Store) intakeChecks() []Check {
@@ -68,7 +68,8 @@ func (s *Store) intakeChecks() []Check {
 // checkInsert reports whether rows may be added to tables of the ledger. It adds none.
 func (s *Store) checkInsert(ctx context.Context, tables ...string) error {
 	for _, table := range tables {
-		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+" WHERE 1 = 0") //nolint:gosec // names of our own
+		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+
+			" WHERE 1 = 0") //nolint:gosec // names of our own
 		if err != nil {
 			return classify("checking the right to write to "+table, err)
 		}
@@ -81,12 +82,14 @@ func (s *Store) ledgerChecks() []Check {
 	return []Check{{"ledger version", s.checkVersion}, {"ledger writes", s.checkWrite}}
 }
 
-// binlogByStatement is what makes every recording fail with error 1665: InnoDB does not write under READ COMMITTED where the
-// binary log holds statements, and under the default isolation two purges would block each other by gap locks.
-const binlogByStatement = "MySQL's binlog_format is STATEMENT, with which nothing can be recorded: set it to ROW or MIXED"
+// binlogByStatement is what makes every recording fail with error 1665: InnoDB does not write under READ COMMITTED
+// where the binary log holds statements, and under the default isolation two purges would block each other by gap
+// locks.
+const binlogByStatement = "MySQL's binlog_format is STATEMENT, with which nothing can be recorded: set it to " +
+	"ROW or MIXED"
 
-// checkWrite writes to the ledger as Record does, under the same isolation, but no row. Sessions keep the binary log's format
-// that they began with, so the format that new ones would get is looked at as well.
+// checkWrite writes to the ledger as Record does, under the same isolation, but no row. Sessions keep the binary log's
+// format that they began with, so the format that new ones would get is looked at as well.
 func (s *Store) checkWrite(ctx context.Context) error {
 	var q script
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -103,7 +106,8 @@ func (s *Store) checkWrite(ctx context.Context) error {
 	})
 	switch {
 	case err != nil && s.readOnly(ctx):
-		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "MySQL is read-only, as a replica is, or a primary during a failover" +
+		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: "MySQL is read-only, as a replica is, or a primary " +
+			"during a failover" +
 			" (read_only, super_read_only): mysql.dsn must lead to the primary"}
 	case err != nil:
 		return classify("checking that the ledger can be written", err)
@@ -113,7 +117,8 @@ func (s *Store) checkWrite(ctx context.Context) error {
 	return nil
 }
 
-// readOnly reports whether the server says that it is read-only. The driver tells nothing of that: it closes the connection.
+// readOnly reports whether the server says that it is read-only. The driver tells nothing of that: it closes the
+// connection.
 func (s *Store) readOnly(ctx context.Context) bool {
 	var on bool
 	return s.sql.QueryRowContext(ctx, "SELECT @@GLOBAL.read_only").Scan(&on) == nil && on
@@ -121,7 +126,8 @@ func (s *Store) readOnly(ctx context.Context) bool {
 
 // checkClear reports whether references of a table may be cleared. It changes nothing.
 func (s *Store) checkClear(ctx context.Context, table string) error {
-	statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' WHERE 1 = 0" //nolint:gosec // a quoted name of our own
+	statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' " +
+		"WHERE 1 = 0" //nolint:gosec // a quoted name of our own
 	_, err := s.sql.ExecContext(ctx, statement)
 	return classify("checking the right to clear references", err)
 }

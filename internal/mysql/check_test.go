@@ -32,8 +32,14 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 		class purge.Class
 		says  string
 	}{
-		"the binary log holds statements":                 {byStatement, func(*fixture) {}, purge.Misconfigured, "binlog_format"},
-		"the binary log of new sessions holds statements": {own, func(f *fixture) { f.exec("SET GLOBAL binlog_format = STATEMENT") }, purge.Misconfigured, "binlog_format"},
+		"the binary log holds statements": {
+			byStatement, func(*fixture) {}, purge.Misconfigured,
+			"binlog_format",
+		},
+		"the binary log of new sessions holds statements": {
+			own,
+			func(f *fixture) { f.exec("SET GLOBAL binlog_format = STATEMENT") }, purge.Misconfigured, "binlog_format",
+		},
 		"read-only": {own, func(f *fixture) { f.exec("SET GLOBAL read_only = 1") }, purge.Unavailable, "read-only"},
 		"the ledger may not be written": {shared, func(f *fixture) {
 			f.exec("REVOKE ALL PRIVILEGES, GRANT OPTION FROM " + f.account() + ", '" + f.accounts.Enqueuer.Name + "'@'%'")
@@ -42,9 +48,11 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 		}, purge.Misconfigured, "UPDATE command denied"},
 		// The error is the one of a Galera node without a quorum; it comes from a function that the question runs into.
 		"a node that takes no queries": {shared, func(f *fixture) {
-			f.exec("CREATE FUNCTION " + f.db.Ledger + ".refuse() RETURNS INT DETERMINISTIC BEGIN SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1047; RETURN 1; END")
+			f.exec("CREATE FUNCTION " + f.db.Ledger + ".refuse() RETURNS INT DETERMINISTIC BEGIN SIGNAL SQLSTATE '08S01' SET " +
+				"MYSQL_ERRNO = 1047; RETURN 1; END")
 			f.exec("DROP TABLE " + f.db.Ledger + ".goose_db_version")
-			f.exec("CREATE VIEW " + f.db.Ledger + ".goose_db_version AS SELECT " + f.db.Ledger + ".refuse() AS version_id, 1 AS is_applied")
+			f.exec("CREATE VIEW " + f.db.Ledger + ".goose_db_version AS SELECT " + f.db.Ledger +
+				".refuse() AS version_id, 1 AS is_applied")
 		}, purge.Unavailable, "Galera"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,8 +82,8 @@ func TestChecksFindWhatAPingDoesNot(t *testing.T) {
 	}
 }
 
-// TestSessionsOfTheOldFormatAreGivenUp sets the binary log's format right while the pool holds a session that has the wrong
-// one for good.
+// TestSessionsOfTheOldFormatAreGivenUp sets the binary log's format right while the pool holds a session that has the
+// wrong one for good.
 func TestSessionsOfTheOldFormatAreGivenUp(t *testing.T) {
 	t.Parallel()
 	f := byStatement(t)
@@ -84,7 +92,8 @@ func TestSessionsOfTheOldFormatAreGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.exec("SET GLOBAL binlog_format = ROW")
-	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "1665") {
+	if err := store.Check(t.Context()); purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "1665") {
 		t.Errorf("the first session: got %v, want error 1665", err)
 	}
 	if err := store.Check(t.Context()); err != nil {
@@ -98,7 +107,10 @@ func TestNothingIsDeletedThatCannotBeRecorded(t *testing.T) {
 	f := byStatement(t)
 	user := f.NewUser(purgetest.Retiring)
 	f.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceCLI,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +119,8 @@ func TestNothingIsDeletedThatCannotBeRecorded(t *testing.T) {
 		cloud.Put(name)
 	}
 	purger := &purge.Purger{
-		Users: f.Store, Ledger: f.Store, Objects: cloud, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 3},
+		Users: f.Store, Ledger: f.Store, Objects: cloud, Locations: purgetest.OneLocation(t),
+		Policy: purge.Policy{ClearHistory: true, MaxAttempts: 3},
 	}
 	_, err = purger.Purge(t.Context(), purge.Task{Request: accepted[0].Request, User: user})
 	if purge.ClassOf(err) != purge.Misconfigured || len(cloud.Stored()) != 4 {

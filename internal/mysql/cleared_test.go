@@ -14,7 +14,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// clearing is an attempt that is about to record that a certificate's reference may go, while another session has the row.
+// clearing is an attempt that is about to record that a certificate's reference may go, while another session has the
+// row.
 type clearing struct {
 	*fixture
 
@@ -39,7 +40,10 @@ func newClearing(t *testing.T) *clearing {
 	})
 	user := c.NewUser(purgetest.Retiring)
 	c.ref = c.NewReference(user, purge.Live, idD, idV, "")
-	accepted, err := c.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+	accepted, err := c.Accept(t.Context(), []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceCLI,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +99,8 @@ func (c *clearing) count(query string, args ...any) (n int) {
 // evidence is how many references were cleared, by the evidence and by the request's figure, which must agree.
 func (c *clearing) evidence() int {
 	c.t.Helper()
-	evidence := c.count("SELECT COALESCE(SUM(references_cleared), 0) FROM "+c.db.Ledger+".evidence WHERE request_id = ?", c.attempt.Request)
+	evidence := c.count("SELECT COALESCE(SUM(references_cleared), 0) FROM "+c.db.Ledger+".evidence WHERE request_id = ?",
+		c.attempt.Request)
 	figure := c.count("SELECT references_cleared FROM "+c.db.Ledger+".requests WHERE id = ?", c.attempt.Request)
 	if evidence != figure {
 		c.t.Errorf("the evidence says %d references cleared, the request %d", evidence, figure)
@@ -103,8 +108,8 @@ func (c *clearing) evidence() int {
 	return evidence
 }
 
-// TestAWorkerThatDiesWhileRecordingLeavesEvidence kills the connection while the server is in the middle of the script. The
-// server may go on to the end or give everything up; it must not clear a reference without evidence.
+// TestAWorkerThatDiesWhileRecordingLeavesEvidence kills the connection while the server is in the middle of the script.
+// The server may go on to the end or give everything up; it must not clear a reference without evidence.
 func TestAWorkerThatDiesWhileRecordingLeavesEvidence(t *testing.T) {
 	t.Parallel()
 	c := newClearing(t)
@@ -126,7 +131,8 @@ func TestAWorkerThatDiesWhileRecordingLeavesEvidence(t *testing.T) {
 	sandboxtest.Eventually(t, "the server has noticed", func() bool {
 		return c.count("SELECT COUNT(*) FROM information_schema.processlist WHERE user = ?", account) == 0
 	})
-	cleared := c.count("SELECT COUNT(*) FROM "+c.db.LMS+"."+lms.Certificates+" WHERE id = ? AND download_uuid = ''", c.ref.RowID)
+	cleared := c.count("SELECT COUNT(*) FROM "+c.db.LMS+"."+lms.Certificates+" WHERE id = ? AND download_uuid = ''",
+		c.ref.RowID)
 	if got := c.evidence(); got != cleared {
 		t.Errorf("%d references are cleared, the evidence says %d", cleared, got)
 	}

@@ -16,7 +16,9 @@ type Uncovered struct {
 
 // EachUncovered calls do for every user of whom eligible says that they may be purged, and who has references left, in
 // the order of user ids. It reads the LMS by indexed pages, never a whole table.
-func (s *Store) EachUncovered(ctx context.Context, eligible func(purge.Retirement) bool, do func(Uncovered) error) error {
+func (s *Store) EachUncovered(ctx context.Context, eligible func(purge.Retirement) bool,
+	do func(Uncovered) error,
+) error {
 	for last := purge.UserID(0); ; {
 		page, err := s.Retirees(ctx, last, acceptBatch)
 		if err != nil || len(page) == 0 {
@@ -45,7 +47,8 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		return classify("asking the LMS database", err)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ? AND certificate_id = 0", users).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ? AND certificate_id = 0",
+		users).Order("id").Find(&rows).Error; err != nil {
 		return classify("looking up requests", err)
 	}
 	latest := map[purge.UserID]Request{}

@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Problems does what Check does, or for the enqueuer CheckIntake, but goes on after a problem and returns all of them. An error means that it could not
-// look, because the server cannot be reached for example.
+// Problems does what Check does, or for the enqueuer CheckIntake, but goes on after a problem and returns all of them.
+// An error means that it could not look, because the server cannot be reached for example.
 func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
@@ -66,9 +66,9 @@ func (s *Store) WithOpenRequests(ctx context.Context, users []purge.UserID) ([]p
 	return open, nil
 }
 
-// ExcessRights returns the rights that this account has on the LMS database and on the ledger, but does not need for a role.
-// Each is one sentence's part such as "DELETE on lms.auth_user". What the server says in an unknown form is shown as a right
-// that could not be understood.
+// ExcessRights returns the rights that this account has on the LMS database and on the ledger, but does not need for a
+// role. Each is one sentence's part such as "DELETE on lms.auth_user". What the server says in an unknown form is shown
+// as a right that could not be understood.
 func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, err error) {
 	// Without FOR, the rights of the roles that are active count as well.
 	rows, err := s.sql.QueryContext(ctx, "SHOW GRANTS")
@@ -97,13 +97,15 @@ const (
 		" OR LEFT(CAST(name AS BINARY), LENGTH(directory)) <> CAST(directory AS BINARY)"
 )
 
-// ChangedEvidence returns the requests with a row of evidence that does not name the object that it was written about, or an
-// object that does not lie below the row's directory: 1,000 at most. It reads all rows, or the latest 100,000, in pages.
+// ChangedEvidence returns the requests with a row of evidence that does not name the object that it was written about,
+// or an object that does not lie below the row's directory: 1,000 at most. It reads all rows, or the latest 100,000, in
+// pages.
 func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestID, error) {
 	const what = "comparing evidence with its keys"
 	last := int64(0) // rows are counted, not ids: an attacker who can write evidence chooses ids
 	if !all {
-		err := s.gorm.WithContext(ctx).Raw("SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?", latestEvidence).
+		err := s.gorm.WithContext(ctx).Raw("SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?",
+			latestEvidence).
 			Scan(&last).Error
 		if err != nil {
 			return nil, classify(what, err)
@@ -112,14 +114,16 @@ func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestI
 	found := map[purge.RequestID]struct{}{}
 	for len(found) < changedRequests {
 		var end sql.NullInt64
-		err := s.gorm.WithContext(ctx).Raw("SELECT MAX(id) FROM (SELECT id FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?) page",
+		err := s.gorm.WithContext(ctx).Raw("SELECT MAX(id) FROM (SELECT id FROM evidence_objects WHERE id > ? ORDER BY id "+
+			"LIMIT ?) page",
 			last, evidencePage).Scan(&end).Error
 		if err != nil || !end.Valid {
 			return slices.Sorted(maps.Keys(found)), classify(what, err)
 		}
 		var ids []purge.RequestID
 		// Without the hint, all evidence is read, in the order of the requests.
-		err = s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects FORCE INDEX (PRIMARY) WHERE id > ? AND id <= ? AND ("+
+		err = s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects FORCE INDEX (PRIMARY) WHERE id "+
+			"> ? AND id <= ? AND ("+
 			changedCondition+") ORDER BY request_id LIMIT ?", last, end.Int64, changedRequests).Scan(&ids).Error
 		if err != nil {
 			return nil, classify(what, err)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// unclear stands for a line of SHOW GRANTS that is of no known form. The line itself is not shown: it names the account,
-// and with MariaDB its password's hash.
+// unclear stands for a line of SHOW GRANTS that is of no known form. The line itself is not shown: it names the
+// account, and with MariaDB its password's hash.
 const unclear = "a right that could not be understood (see SHOW GRANTS)"
 
 // excess returns what one line of SHOW GRANTS allows on the LMS database and on the ledger beyond what a role needs.

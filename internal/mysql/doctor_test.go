@@ -55,7 +55,8 @@ func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if problems, err := store.Problems(t.Context(), mysql.RoleEnqueuer); err == nil || problems != nil || purge.ClassOf(err) != purge.Unavailable {
+	if problems, err := store.Problems(t.Context(), mysql.RoleEnqueuer); err == nil || problems != nil ||
+		purge.ClassOf(err) != purge.Unavailable {
 		t.Errorf("got %v, %v; want an error", problems, err)
 	}
 }
@@ -70,15 +71,21 @@ func TestExcessRights(t *testing.T) {
 		"everything there":   {grants: []string{"ALL PRIVILEGES ON LMS.*"}, want: []string{"ALL PRIVILEGES on LMS.*"}},
 		"by a wildcard":      {grants: []string{"DELETE, SELECT ON `lms\\_%`.*"}, want: []string{"DELETE on lms\\_%.*"}},
 		"everywhere":         {grants: []string{"INSERT, DELETE ON *.*"}, want: []string{"DELETE on *.*", "INSERT on *.*"}},
-		"a whole row":        {grants: []string{"UPDATE ON LMS.certificates_generatedcertificate"}, want: []string{"UPDATE on LMS.certificates_generatedcertificate"}},
+		"a whole row": {
+			grants: []string{"UPDATE ON LMS.certificates_generatedcertificate"},
+			want:   []string{"UPDATE on LMS.certificates_generatedcertificate"},
+		},
 		"other columns": {
 			grants: []string{"UPDATE (status) ON LMS.certificates_generatedcertificate"},
 			want:   []string{"UPDATE (download_uuid, download_url, status) on LMS.certificates_generatedcertificate"},
 		},
-		"another table":    {grants: []string{"DELETE ON LMS.auth_user"}, want: []string{"DELETE on LMS.auth_user"}},
-		"handing on":       {grants: []string{"SELECT ON LMS.* WITH GRANT"}, want: []string{"GRANT OPTION on LMS.*"}},
-		"more to read":     {grants: []string{"SELECT ON LMS.*"}},
-		"the whole ledger": {grants: []string{"UPDATE, INSERT ON LEDGER.*"}, want: []string{"INSERT on LEDGER.*", "UPDATE on LEDGER.*"}},
+		"another table": {grants: []string{"DELETE ON LMS.auth_user"}, want: []string{"DELETE on LMS.auth_user"}},
+		"handing on":    {grants: []string{"SELECT ON LMS.* WITH GRANT"}, want: []string{"GRANT OPTION on LMS.*"}},
+		"more to read":  {grants: []string{"SELECT ON LMS.*"}},
+		"the whole ledger": {
+			grants: []string{"UPDATE, INSERT ON LEDGER.*"},
+			want:   []string{"INSERT on LEDGER.*", "UPDATE on LEDGER.*"},
+		},
 		"evidence away":    {grants: []string{"DELETE ON LEDGER.evidence"}, want: []string{"DELETE on LEDGER.evidence"}},
 		"another database": {grants: []string{"ALL PRIVILEGES ON `other`.*", "DELETE ON `lmsx\\_%`.*"}},
 	} {
@@ -90,7 +97,8 @@ func TestExcessRights(t *testing.T) {
 				if option != "" {
 					option = " WITH GRANT OPTION"
 				}
-				f.exec("GRANT " + strings.NewReplacer("LMS", f.db.LMS, "LEDGER", f.db.Ledger).Replace(right) + " TO " + f.account() + option)
+				f.exec("GRANT " + strings.NewReplacer("LMS", f.db.LMS, "LEDGER", f.db.Ledger).Replace(right) + " TO " +
+					f.account() + option)
 			}
 			got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker)
 			for i := range got {
@@ -118,7 +126,8 @@ func TestExcessRightsOfARole(t *testing.T) {
 	f.exec("GRANT " + role + " TO " + f.account())
 	to := map[sandbox.Engine]string{sandbox.MariaDB: " FOR ", sandbox.OracleMySQL: " TO "}[f.db.Engine(t)]
 	f.exec("SET DEFAULT ROLE " + role + to + f.account())
-	if got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(got) != 1 || got[0] != "DELETE on "+f.db.LMS+".*" {
+	if got, err := f.open(f.dsn()).ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(got) != 1 ||
+		got[0] != "DELETE on "+f.db.LMS+".*" {
 		t.Errorf("got %q, %v; want the role's right", got, err)
 	}
 }
@@ -133,8 +142,10 @@ func TestExcessRightsOfTheEnqueuer(t *testing.T) {
 	got, err := f.ExcessRights(t.Context(), mysql.RoleEnqueuer)
 	all := strings.Join(got, "; ")
 	for _, want := range []string{
-		") on " + f.db.LMS + ".certificates_generatedcertificate", ") on " + f.db.LMS + ".certificates_historicalgeneratedcertificate",
-		"INSERT on " + f.db.Ledger + ".evidence", "UPDATE on " + f.db.Ledger + ".evidence_objects", ") on " + f.db.Ledger + ".requests",
+		") on " + f.db.LMS + ".certificates_generatedcertificate",
+		") on " + f.db.LMS + ".certificates_historicalgeneratedcertificate",
+		"INSERT on " + f.db.Ledger + ".evidence", "UPDATE on " + f.db.Ledger + ".evidence_objects",
+		") on " + f.db.Ledger + ".requests",
 	} {
 		if err != nil || !strings.Contains(all, want) {
 			t.Errorf("the worker's account: got %s, %v; want %q in it", all, err, want)
@@ -176,7 +187,10 @@ func TestWithOpenRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			if key == "ended" {
-				if _, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}); err != nil {
+				if _, err := f.Record(t.Context(), attempt, purge.Report{
+					State:  purge.Refused,
+					Reason: purge.ReasonNotRetiring,
+				}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -194,11 +208,14 @@ func TestChangedEvidenceIsFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	table := f.db.Ledger + ".evidence_objects"
-	const key = "UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00, CAST(generation AS BINARY)), 256))"
+	const key = "UNHEX(SHA2(CONCAT(CAST(bucket AS BINARY), 0x00, CAST(name AS BINARY), 0x00, CAST(generation AS " +
+		"BINARY)), 256))"
 	add := func(request int, name string) {
 		t.Helper()
-		f.exec("INSERT INTO "+table+" (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation,"+
-			" size, outcome, listed_at, object_key) VALUES (?, 1, 1, 'live', 1, 'certs', 'cert/ä/', ?, 7, 0, 'erased', NOW(6), '')",
+		f.exec("INSERT INTO "+table+" (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, "+
+			"name, generation,"+
+			" size, outcome, listed_at, object_key) VALUES (?, 1, 1, 'live', 1, 'certs', 'cert/ä/', ?, 7, 0, 'erased', "+
+			"NOW(6), '')",
 			request, name)
 		f.exec("UPDATE "+table+" SET object_key = "+key+" WHERE request_id = ?", request)
 	}
@@ -218,14 +235,17 @@ func TestChangedEvidenceIsFound(t *testing.T) {
 	find(true, 2, 3)
 	for n := 4; n < 150_000; n *= 2 { // of other requests
 		f.exec("INSERT INTO "+table+" (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name,"+
-			" generation, size, outcome, listed_at, object_key) SELECT id + 1000, 1, 1, 'live', 1, 'certs', 'cert/ä/', 'cert/ä/b.pdf',"+
-			" ?, 0, 'erased', NOW(6), UNHEX(SHA2(CONCAT('certs', 0x00, CAST('cert/ä/b.pdf' AS BINARY), 0x00, CAST(? AS BINARY)), 256))"+
+			" generation, size, outcome, listed_at, object_key) SELECT id + 1000, 1, 1, 'live', 1, 'certs', 'cert/ä/', "+
+			"'cert/ä/b.pdf',"+
+			" ?, 0, 'erased', NOW(6), UNHEX(SHA2(CONCAT('certs', 0x00, CAST('cert/ä/b.pdf' AS BINARY), 0x00, CAST(? AS "+
+			"BINARY)), 256))"+
 			" FROM "+table, n, n)
 	}
 	find(false)
 	find(true, 2, 3)
 	add(5, "cert/ä/a.pdf")
-	f.exec("UPDATE " + table + " SET id = 4000000000000000000, size = 1, name = 'x' WHERE request_id = 5") // far behind the others
+	// far behind the others
+	f.exec("UPDATE " + table + " SET id = 4000000000000000000, size = 1, name = 'x' WHERE request_id = 5")
 	find(false, 5)
 	find(true, 2, 3, 5)
 	f.exec("UPDATE " + table + " SET object_key = REVERSE(object_key)")

@@ -8,8 +8,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
 
-// TestAnAttemptLocksItsOwnRequestOnly makes an attempt while another transaction holds the user's other requests: one about
-// a certificate, and one that has ended.
+// TestAnAttemptLocksItsOwnRequestOnly makes an attempt while another transaction holds the user's other requests: one
+// about a certificate, and one that has ended.
 func TestAnAttemptLocksItsOwnRequestOnly(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)

@@ -38,9 +38,11 @@ const (
 
 // misconfigured are the numbers that every user would meet, so that failing users one by one would be wrong.
 var misconfigured = map[uint16]bool{
-	erAccessDenied: true, erDatabaseAccessDenied: true, erUnknownDatabase: true, erUnknownColumn: true, erTableAccessDenied: true,
+	erAccessDenied: true, erDatabaseAccessDenied: true, erUnknownDatabase: true, erUnknownColumn: true,
+	erTableAccessDenied:  true,
 	erColumnAccessDenied: true, erNoSuchTable: true, erSpecificAccessDenied: true, erProcedureAccessDenied: true,
-	erHostNotPrivileged: true, erAccessDeniedNoPass: true, erMustChangePassword: true, erAccountLocked: true, erInsecureTransport: true,
+	erHostNotPrivileged: true, erAccessDeniedNoPass: true, erMustChangePassword: true, erAccountLocked: true,
+	erInsecureTransport: true,
 	erBinlogByStatement: true,
 }
 
@@ -98,7 +100,8 @@ func hint(number uint16) string {
 	case erUnknownCommand:
 		return "; this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
 	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
-		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate`, under the account certpurge_migrate, grants those on the ledger)"
+		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate`, under the account " +
+			"certpurge_migrate, grants those on the ledger)"
 	default:
 		if isUnavailable(number) {
 			return ""

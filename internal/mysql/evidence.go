@@ -36,12 +36,14 @@ type EvidenceFilter struct {
 }
 
 // EachEvidence calls do for every piece of evidence that the filter chooses: objects first, then links. That of a user
-// comes in the order of its ids, other evidence in the order in which it was settled. Only one page is in memory. Intents
-// that are not settled appear for a user only.
+// comes in the order of its ids, other evidence in the order in which it was settled. Only one page is in memory.
+// Intents that are not settled appear for a user only.
 func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
-	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, name, generation, size," +
+	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, " +
+		"name, generation, size," +
 		" cache_control, outcome, until, accepted_by, listed_at, settled_at AS at FROM evidence_objects"
-	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, references_cleared," +
+	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, " +
+		"references_cleared," +
 		" 'cleared' AS outcome, cleared_at AS at FROM evidence"
 	for _, part := range []struct{ text, at, index string }{
 		{objects, "settled_at", "evidence_objects_settled"}, {links, "cleared_at", "evidence_cleared"},
@@ -57,12 +59,15 @@ func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(Evid
 	return nil
 }
 
-func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFilter, do func(EvidenceRecord) error) error {
+func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFilter,
+	do func(EvidenceRecord) error,
+) error {
 	var last EvidenceRecord
 	for {
 		condition, args := f.after(last, at)
 		var rows []EvidenceRecord
-		err := s.gorm.WithContext(ctx).Raw(text+" WHERE "+condition+" LIMIT ?", append(args, acceptBatch)...).Scan(&rows).Error
+		err := s.gorm.WithContext(ctx).Raw(text+" WHERE "+condition+" LIMIT ?",
+			append(args, acceptBatch)...).Scan(&rows).Error
 		if err != nil {
 			return classify("reading evidence", err)
 		}

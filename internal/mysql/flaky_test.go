@@ -65,8 +65,8 @@ func (f *flaky) Record(ctx context.Context, a purge.Attempt, r purge.Report) (pu
 	return call(f, func() (purge.Recorded, error) { return f.Store.Record(ctx, a, r) })
 }
 
-// TestAConnectionThatBreaksAtAnyCall purges on a real server, with each call to it lost in turn, and then again, two at a
-// time, until it is done. The lost answer of a commit is among them.
+// TestAConnectionThatBreaksAtAnyCall purges on a real server, with each call to it lost in turn, and then again, two at
+// a time, until it is done. The lost answer of a commit is among them.
 func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
@@ -78,13 +78,17 @@ func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 			download, verify := storeFour(cloud, user)
 			f.NewReference(user, purge.Live, download, verify, "")
 			f.NewReference(user, purge.History, download, verify, "")
-			accepted, err := f.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}})
+			accepted, err := f.Accept(t.Context(), []purge.Submission{{
+				User: user, Key: purge.DefaultKey(user),
+				Source: purge.SourceCLI,
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			store := &flaky{Store: f.Store, at: at, after: after}
 			purger := &purge.Purger{
-				Users: store, Ledger: store, Objects: cloud, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 9},
+				Users: store, Ledger: store, Objects: cloud, Locations: purgetest.OneLocation(t),
+				Policy: purge.Policy{ClearHistory: true, MaxAttempts: 9},
 			}
 			task := purge.Task{Request: accepted[0].Request, User: user}
 			if _, err := purger.Purge(t.Context(), task); err == nil {
@@ -104,7 +108,8 @@ func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 			both.Wait()
 			result, err := purger.Purge(t.Context(), task)
 			want := purge.Counts{Certificates: 2, ObjectsErased: 4, ReferencesCleared: 2}
-			if err != nil || result.State != purge.Done || result.Counts != want || len(must(f.User(t.Context(), user)).References) > 0 {
+			if err != nil || result.State != purge.Done || result.Counts != want ||
+				len(must(f.User(t.Context(), user)).References) > 0 {
 				t.Errorf("call %d, after %v: got %+v, %v; want done %+v", at, after, result, err, want)
 			}
 		}

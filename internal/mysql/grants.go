@@ -30,12 +30,13 @@ type right struct {
 }
 
 // ledgerRights are what each role writes. The enqueuer opens requests, and opens them again: it writes no figure, no
-// evidence, and no end that a worker has not written (ended_as, with its CHECK). The worker makes no request, and accepts
-// nothing in an operator's place.
+// evidence, and no end that a worker has not written (ended_as, with its CHECK). The worker makes no request, and
+// accepts nothing in an operator's place.
 var ledgerRights = map[Role][]right{
 	RoleEnqueuer: {
 		{"requests", "INSERT", []string{
-			"idempotency_key", "user_id", "certificate_id", "source", "requested_by", "accept_missing_by", "accept_shared_by", "state",
+			"idempotency_key", "user_id", "certificate_id", "source", "requested_by", "accept_missing_by", "accept_shared_by",
+			"state",
 			"requested_at", "opened_at", "updated_at",
 		}},
 		{"requests", "UPDATE", []string{
@@ -54,8 +55,10 @@ var ledgerRights = map[Role][]right{
 	},
 	RoleWorker: {
 		{"requests", "UPDATE", []string{
-			"state", "reason", "detail", "attempts", "failures", "unfinished", "certificates", "objects_erased", "objects_absent",
-			"objects_soft_deleted", "directories_missing", "references_cleared", "references_kept", "recoverable_until", "not_before",
+			"state", "reason", "detail", "attempts", "failures", "unfinished", "certificates", "objects_erased",
+			"objects_absent",
+			"objects_soft_deleted", "directories_missing", "references_cleared", "references_kept", "recoverable_until",
+			"not_before",
 			"started_at", "finished_at", "updated_at", "leased_until", "accept_missing_by", "ended_as",
 		}},
 		{"evidence", "INSERT", nil},
@@ -115,10 +118,12 @@ func (s *Store) Grant(ctx context.Context, role Role, account string) (err error
 		case ok && (e.Number == erPasswordNoMatch || e.Number == erCannotGrant):
 			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
 				"there is no account %s to be the %s's: run configs/mysql/grants.sql first, or name the account", account, role)}
-		case ok && (e.Number == erTableAccessDenied || e.Number == erDatabaseAccessDenied || e.Number == erColumnAccessDenied ||
+		case ok && (e.Number == erTableAccessDenied || e.Number == erDatabaseAccessDenied ||
+			e.Number == erColumnAccessDenied ||
 			e.Number == erAccessDenied || e.Number == erSpecificAccessDenied):
 			return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
-				"this account may not grant %s its rights on the ledger: run configs/mysql/grants.sql, which gives certpurge_migrate"+
+				"this account may not grant %s its rights on the ledger: run configs/mysql/grants.sql, which gives "+
+					"certpurge_migrate"+
 					" the GRANT OPTION, or use --no-grants and have an administrator run what --print-grants shows", account)}
 		default:
 			return classify("granting "+account+" its rights on the ledger", err)

@@ -10,8 +10,9 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestALeaderWhoseReleaseFailsStopsLeading lets the server refuse the release, and looks whether another connection may lead. The
-// connection itself is sound, so a pool that got it back would hold the lock for as long as the process lives.
+// TestALeaderWhoseReleaseFailsStopsLeading lets the server refuse the release, and looks whether another connection may
+// lead. The connection itself is sound, so a pool that got it back would hold the lock for as long as the process
+// lives.
 func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
@@ -20,7 +21,10 @@ func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 	}
 	limit(1000) // sessions that begin without a limit never get one
 	leader := f.open(f.dsn())
-	for name, lead := range map[string]func(context.Context) (func(), bool, error){"reconciler": leader.Lead, "watcher": leader.LeadWatch} {
+	for name, lead := range map[string]func(context.Context) (func(), bool, error){
+		"reconciler": leader.Lead,
+		"watcher":    leader.LeadWatch,
+	} {
 		limit(1000)
 		release, leading, err := lead(t.Context())
 		if err != nil || !leading {

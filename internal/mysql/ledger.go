@@ -29,17 +29,21 @@ func requestFields(a *purge.Attempt) []any {
 var lease = fmt.Sprintf("UTC_TIMESTAMP(6) + INTERVAL %d SECOND", int(purge.LeaseDuration.Seconds()))
 
 // Begin claims the task's request, by its primary key: no other row is locked. The column attempts is the fence.
-// LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time never share one.
-// The columns are set from left to right: whether the attempt before has lapsed is asked before anything changes.
+// LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time never
+// share one. The columns are set from left to right: whether the attempt before has lapsed is asked before anything
+// changes.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
-	q.add("UPDATE requests SET unfinished = unfinished + (state = 'running' AND COALESCE(leased_until < UTC_TIMESTAMP(6), 0)),"+
+	q.add("UPDATE requests SET unfinished = unfinished + (state = 'running' AND COALESCE(leased_until < "+
+		"UTC_TIMESTAMP(6), 0)),"+
 		" state = 'running', attempts = LAST_INSERT_ID(attempts + 1), leased_until = "+lease+", not_before = NULL,"+
 		" started_at = COALESCE(IF(started_at < opened_at, NULL, started_at), GREATEST(opened_at, CAST(? AS DATETIME(6)))),"+
 		" updated_at = ? WHERE id = ? AND user_id = ? AND state IN ('queued', 'running')", now, now, task.Request, task.User)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), certificate_id,"+
-		" accept_missing_by, accept_shared_by, "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request, task.User)
+	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), "+
+		"certificate_id,"+
+		" accept_missing_by, accept_shared_by, "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request,
+		task.User)
 	attempt, found := purge.Attempt{Task: task}, false
 	err := s.run(ctx, &q, func(rows *sql.Rows) error {
 		found = true
@@ -59,7 +63,8 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 
 // Extend makes the lease of an attempt last from now on.
 func (s *Store) Extend(ctx context.Context, attempt purge.Attempt) error {
-	text := "UPDATE requests SET leased_until = " + lease + " WHERE id = ? AND attempts = ? AND state = 'running'" //nolint:gosec // a text of our own
+	text := "UPDATE requests SET leased_until = " + lease + " WHERE id = ? AND attempts = ? AND state " +
+		"= 'running'" //nolint:gosec // a text of our own
 	_, err := s.sql.ExecContext(ctx, text, attempt.Request, attempt.Fence)
 	return classify("extending the lease of an attempt", err)
 }
@@ -104,8 +109,8 @@ func (s *Store) Intend(
 	return intended, classify("writing down what will be deleted", err)
 }
 
-// emptiedDirectories selects the directories that were emptied for a user, in the shape of tables.retirement: all that ever
-// held a file, as a list of the empty ones could be too large for one statement.
+// emptiedDirectories selects the directories that were emptied for a user, in the shape of tables.retirement: all that
+// ever held a file, as a list of the empty ones could be too large for one statement.
 var emptiedDirectories = "SELECT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
 	" FROM evidence_objects WHERE user_id = ? GROUP BY bucket, directory, user_id" +
 	" HAVING SUM(outcome IN " + emptied + ") > 0 AND SUM(outcome IN " + kept + ") = 0"
@@ -135,12 +140,14 @@ func directoryTuples(dirs []purge.Directory) (text string, args []any) {
 	return tuples("(?, ?)", len(dirs)), args
 }
 
-// ErasedBelow reports whether the latest evidence shows that objects were erased below a directory, for any user. It reads
-// at most 10,000 rows.
+// ErasedBelow reports whether the latest evidence shows that objects were erased below a directory, for any user. It
+// reads at most 10,000 rows.
 func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, error) {
 	var found bool
-	err := s.sql.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT bucket, directory, outcome FROM evidence_objects"+
-		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, CHAR_LENGTH(?)) = ?"+
+	err := s.sql.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT bucket, directory, outcome FROM "+
+		"evidence_objects"+
+		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, "+
+		"CHAR_LENGTH(?)) = ?"+
 		" AND CHAR_LENGTH(directory) = CHAR_LENGTH(?) + 33)", // an id of 32 digits and a slash
 		dir.Bucket, dir.Prefix, dir.Prefix, dir.Prefix).Scan(&found)
 	return found, classify("reading what was erased", err)
@@ -169,26 +176,29 @@ func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.
 	if err == nil && !found {
 		err = purge.ErrUnknownRequest
 	}
-	return purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts}, classify("writing to the ledger", err)
+	return purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts},
+		classify("writing to the ledger", err)
 }
 
-// addClearing clears the references of one certificate and counts them into the evidence. The rows are locked first, by an
-// UPDATE that changes nothing, then counted, then cleared. ROW_COUNT() would be simpler, but cannot be trusted with evidence:
-// when a worker dies, the server goes through the rest of its script, COMMIT included, and after the answer that it could not
-// send, ROW_COUNT() is -1 whatever was changed.
+// addClearing clears the references of one certificate and counts them into the evidence. The rows are locked first, by
+// an UPDATE that changes nothing, then counted, then cleared. ROW_COUNT() would be simpler, but cannot be trusted with
+// evidence: when a worker dies, the server goes through the rest of its script, COMMIT included, and after the answer
+// that it could not send, ROW_COUNT() is -1 whatever was changed.
 func (s *Store) addClearing(q *script, attempt purge.Attempt, c purge.Clearing, now time.Time) {
 	table, guard, guarded := s.tables.guard(attempt.User, c)
 	q.add("UPDATE "+table+" SET download_uuid = download_uuid WHERE "+guard, guarded...)
-	q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at)"+
+	q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, "+
+		"cleared_at)"+
 		" SELECT ?, ?, ?, ?, ?, COUNT(*), ? FROM "+table+" WHERE "+guard+" HAVING COUNT(*) > 0 ON DUPLICATE KEY UPDATE"+
-		" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = VALUES(cleared_at)",
+		" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = "+
+		"VALUES(cleared_at)",
 		append([]any{attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now}, guarded...)...)
 	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE "+guard, guarded...)
 }
 
 // addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that was ever listed for
-// this user is gone, also what an earlier attempt or request deleted and did not live to tell; but for what can still be
-// restored.
+// this user is gone, also what an earlier attempt or request deleted and did not live to tell; but for what can still
+// be restored.
 func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	scope, whose := "user_id", any(attempt.User)
 	if attempt.AboutOrphans() { // no user; and the evidence of all orphans is not one thing
@@ -202,7 +212,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 		}
 		// A directory that was emptied for this user before is not one that held nothing.
 		q.add("INSERT INTO evidence_objects ("+objectColumns+") SELECT "+objectPlaceholders+" FROM DUAL WHERE NOT EXISTS"+
-			" (SELECT 1 FROM evidence_objects e WHERE e."+scope+" = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY UPDATE attempt = VALUES(attempt)",
+			" (SELECT 1 FROM evidence_objects e WHERE e."+scope+" = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY "+
+			"UPDATE attempt = VALUES(attempt)",
 			append(objectArgs(attempt, e, now, now), whose, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
 	}
 	s.addObjects(q, attempt, seen, now)
@@ -227,8 +238,8 @@ func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Repor
 // endedAs keeps what the CHECK of the table compares an end with: only the account of the worker may write it.
 const endedAs = "ended_as = IF(state IN ('queued', 'running'), ended_as, CONCAT(state, ':', reason))"
 
-// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true from
-// any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile.
+// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
+// from any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile.
 func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
 	var finished any
 	accepts := ""
@@ -240,11 +251,13 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	if report.Counted {
 		counted = 1
 	}
-	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, not_before = ?," +
+	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, " +
+		"not_before = ?," +
 		" certificates = GREATEST(certificates, ?), references_kept = ?," + accepts + " finished_at = ?, updated_at = ?, " +
 		endedAs + " WHERE id = ?"
 	args := []any{
-		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates, len(report.Keep),
+		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates,
+		len(report.Keep),
 		finished, now, attempt.Request,
 	}
 	if report.State == purge.Done {
@@ -262,15 +275,18 @@ func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, no
 	}
 	q.add(text, args...)
 	q.add("UPDATE requests SET "+figures+" WHERE id = ?", attempt.Request)
-	if len(report.Proven) > 0 && !attempt.AboutOrphans() { // the evidence of other requests of the user may have been settled with it, mostly of none
+	// the evidence of other requests of the user may have been settled with it, mostly of none
+	if len(report.Proven) > 0 && !attempt.AboutOrphans() {
 		q.add("UPDATE (SELECT DISTINCT request_id AS other FROM evidence_objects WHERE user_id = ? AND settled_at = ?"+
-			" AND request_id <> ?) settled STRAIGHT_JOIN requests ON requests.id = settled.other SET "+figures, attempt.User, now, attempt.Request)
+			" AND request_id <> ?) settled STRAIGHT_JOIN requests ON requests.id = settled.other SET "+figures, attempt.User,
+			now, attempt.Request)
 	}
 }
 
-// figures counts what the evidence of a request says, so that the request can never say anything else. They do not depend
-// on each other, because an UPDATE of several tables sets its columns in any order.
-var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT NULLIF(o.certificate_id, 0))", "") + ")," +
+// figures counts what the evidence of a request says, so that the request can never say anything else. They do not
+// depend on each other, because an UPDATE of several tables sets its columns in any order.
+var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT NULLIF(o.certificate_id, 0))", "") +
+	")," +
 	" objects_erased = " + count("COUNT(*)", "= 'erased'") + "," +
 	" objects_absent = " + count("COUNT(*)", "= 'absent'") + "," +
 	" objects_soft_deleted = " + count("COUNT(*)", "= 'soft_deleted'") + "," +
@@ -283,7 +299,8 @@ const cleared = "(SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e 
 var (
 	missing = count("COUNT(*)", "IN ('missing', 'missing_accepted')")
 	// judged is the reason: whatever the last attempt met, all attempts have purged.
-	judged = "IF(state <> 'done', reason, IF(" + missing + " > 0, 'files_missing', IF(reason = 'nothing_to_purge' AND " + cleared +
+	judged = "IF(state <> 'done', reason, IF(" + missing + " > 0, 'files_missing', IF(reason = 'nothing_to_purge' AND " +
+		cleared +
 		" > 0, '', reason)))"
 )
 
@@ -297,13 +314,14 @@ func count(what, outcome string) string {
 }
 
 const (
-	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size," +
+	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, " +
+		"generation, size," +
 		" cache_control, outcome, until, accepted_by, listed_at, settled_at, object_key"
 	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
 )
 
-// addObjects writes evidence rows; a generation that the request has met before keeps its row. Erased is final, because a
-// generation never comes back; only that it can be restored may still be found out. (The columns are set from left to
+// addObjects writes evidence rows; a generation that the request has met before keeps its row. Erased is final, because
+// a generation never comes back; only that it can be restored may still be found out. (The columns are set from left to
 // right, so the outcome, on which the others depend, comes last.)
 func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidence, settled time.Time) {
 	now := s.now()
@@ -330,8 +348,10 @@ func objectArgs(attempt purge.Attempt, e purge.Evidence, listed, settled time.Ti
 	g := e.Generation
 	key := sha256.Sum256([]byte(g.Directory.Bucket + "\x00" + g.Name + "\x00" + strconv.FormatInt(g.Number, 10)))
 	return []any{
-		attempt.Request, attempt.User, e.CertificateID, e.Table, attempt.Number, g.Directory.Bucket, g.Directory.Prefix, g.Name,
-		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), cut(e.AcceptedBy, 128), listed, nullTime(settled), hex.EncodeToString(key[:]),
+		attempt.Request, attempt.User, e.CertificateID, e.Table, attempt.Number, g.Directory.Bucket, g.Directory.Prefix,
+		g.Name,
+		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), cut(e.AcceptedBy, 128), listed,
+		nullTime(settled), hex.EncodeToString(key[:]),
 	}
 }
 

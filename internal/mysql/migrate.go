@@ -56,7 +56,8 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 	defer conn.Close()
 	var locked sql.NullInt64
 	name := fmt.Sprintf(migrationLock, s.ledger)
-	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", name, int(lockPatience.Seconds())).Scan(&locked); err != nil {
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, ?)", name,
+		int(lockPatience.Seconds())).Scan(&locked); err != nil {
 		return nil, classify("locking the ledger for migration", err)
 	}
 	if locked.Int64 != 1 {
@@ -95,7 +96,8 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	newest := sources[len(sources)-1].Version
 	var version sql.NullInt64
 	err = s.sql.QueryRowContext(ctx, "SELECT MAX(version_id) FROM goose_db_version WHERE is_applied = 1").Scan(&version)
-	if e, ok := errors.AsType[*driversql.MySQLError](err); ok && (e.Number == erNoSuchTable || e.Number == erTableAccessDenied) {
+	if e, ok := errors.AsType[*driversql.MySQLError](err); ok &&
+		(e.Number == erNoSuchTable || e.Number == erTableAccessDenied) {
 		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf(
 			"schema %s holds no ledger that this account may read: run `enqueuer migrate` first", s.ledger)}
 	}
@@ -104,7 +106,8 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	}
 	if version.Int64 < newest {
 		return &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
-			"the ledger in schema %s has version %d, this program needs %d: run `enqueuer migrate`", s.ledger, version.Int64, newest)}
+			"the ledger in schema %s has version %d, this program needs %d: run `enqueuer migrate`", s.ledger, version.Int64,
+			newest)}
 	}
 	return nil
 }

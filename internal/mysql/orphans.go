@@ -10,8 +10,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// AddOrphanSet writes a set of at most purge.MaxOrphans directories, or finds the one that was written with this key before,
-// and returns its number.
+// AddOrphanSet writes a set of at most purge.MaxOrphans directories, or finds the one that was written with this key
+// before, and returns its number.
 func (s *Store) AddOrphanSet(ctx context.Context, key string, set purge.OrphanSet) (purge.CertificateID, error) {
 	if len(set.Directories) == 0 || len(set.Directories) > purge.MaxOrphans {
 		return 0, fmt.Errorf("a set of %d directories: expected 1 to %d", len(set.Directories), purge.MaxOrphans)
@@ -36,7 +36,8 @@ func (s *Store) addOrphanSet(ctx context.Context, key string, set purge.OrphanSe
 			err = errors.Join(err, ignoreDone(tx.Rollback()))
 		}
 	}()
-	result, err := tx.ExecContext(ctx, "INSERT INTO orphan_sets (idempotency_key, created_before) VALUES (?, ?)", key, set.Before.UTC())
+	result, err := tx.ExecContext(ctx, "INSERT INTO orphan_sets (idempotency_key, created_before) VALUES (?, ?)", key,
+		set.Before.UTC())
 	if lostRace(err) { // the same list, by another command
 		return id, errors.Join(ignoreDone(tx.Rollback()), find())
 	}
@@ -51,7 +52,8 @@ func (s *Store) addOrphanSet(ctx context.Context, key string, set purge.OrphanSe
 	for i, dir := range set.Directories {
 		args = append(args, number, i, dir.Bucket, dir.Prefix)
 	}
-	text := "INSERT INTO orphan_directories (set_id, number, bucket, directory) VALUES " + tuples("(?, ?, ?, ?)", len(set.Directories)) //nolint:gosec // a text of our own
+	text := "INSERT INTO orphan_directories (set_id, number, bucket, directory) VALUES " +
+		tuples("(?, ?, ?, ?)", len(set.Directories)) //nolint:gosec // a text of our own
 	if _, err := tx.ExecContext(ctx, text, args...); err != nil {
 		return 0, err
 	}
@@ -73,7 +75,8 @@ func (s *Store) OrphanSet(ctx context.Context, id purge.CertificateID) (purge.Or
 		err := rows.Scan(&set.Before, &dir.Bucket, &dir.Prefix)
 		set.Directories = append(set.Directories, dir)
 		return err
-	}, "SELECT s.created_before, d.bucket, d.directory FROM orphan_sets s JOIN orphan_directories d ON d.set_id = s.id WHERE s.id = ? ORDER BY d.number", id)
+	}, "SELECT s.created_before, d.bucket, d.directory FROM orphan_sets s JOIN orphan_directories d ON d.set_id = s.id "+
+		"WHERE s.id = ? ORDER BY d.number", id)
 	if err == nil && len(set.Directories) == 0 {
 		return set, &purge.Error{Class: purge.Transient, Text: fmt.Sprintf("the ledger has no set of orphans %d", id)}
 	}
@@ -83,9 +86,9 @@ func (s *Store) OrphanSet(ctx context.Context, id purge.CertificateID) (purge.Or
 // referencedPage is how many primary keys of a table one statement of Referenced covers.
 const referencedPage = 20_000
 
-// Referenced looks for ids in all rows of the LMS: there is no index on download_uuid, and what certpurge remembers of it may be
-// a day old. One pass costs the server what a scan of the two tables costs, in statements of 20,000 rows each; a row whose
-// link does not hold its download_uuid is read, the others are compared by the server.
+// Referenced looks for ids in all rows of the LMS: there is no index on download_uuid, and what certpurge remembers of
+// it may be a day old. One pass costs the server what a scan of the two tables costs, in statements of 20,000 rows
+// each; a row whose link does not hold its download_uuid is read, the others are compared by the server.
 func (s *Store) Referenced(ctx context.Context, ids []string) (map[string]bool, error) {
 	held := make(map[string]bool, len(ids))
 	if len(ids) == 0 {
@@ -101,8 +104,10 @@ func (s *Store) Referenced(ctx context.Context, ids []string) (map[string]bool, 
 		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.key+") FROM "+t.name).Scan(&last); err != nil {
 			return nil, classify("reading the references of the LMS", err)
 		}
-		text := "SELECT " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + " FROM " + t.name +
-			" WHERE " + t.key + " > ? AND " + t.key + " <= ? AND " + hasReference + " AND (download_uuid IN (" + some + ") OR verify_uuid IN (" + some +
+		text := "SELECT " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + " FROM " +
+			t.name +
+			" WHERE " + t.key + " > ? AND " + t.key + " <= ? AND " + hasReference + " AND (download_uuid IN (" + some +
+			") OR verify_uuid IN (" + some +
 			") OR download_url <> '' AND (download_uuid = '' OR LOCATE(download_uuid, download_url) = 0))"
 		for from := int64(0); from < last.Int64; from += referencedPage {
 			args := append(append([]any{from, from + referencedPage}, anys(ids)...), anys(ids)...)

@@ -56,7 +56,10 @@ func TestASetOfOrphansIsWrittenOnce(t *testing.T) {
 	s := newFixture(t, lms.Mixed)
 	want := purge.OrphanSet{Before: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	for n := range purge.MaxOrphans {
-		want.Directories = append(want.Directories, purge.Directory{Bucket: "certs", Prefix: fmt.Sprintf("downloads/%032x/", n)})
+		want.Directories = append(want.Directories, purge.Directory{
+			Bucket: "certs",
+			Prefix: fmt.Sprintf("downloads/%032x/", n),
+		})
 	}
 	numbers := make([]purge.CertificateID, 8)
 	var all sync.WaitGroup
@@ -69,7 +72,8 @@ func TestASetOfOrphansIsWrittenOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	other, err := s.enqueuer.AddOrphanSet(t.Context(), purge.OrphanKey("f", 1), purge.OrphanSet{Directories: want.Directories[:1]})
+	other, err := s.enqueuer.AddOrphanSet(t.Context(), purge.OrphanKey("f", 1),
+		purge.OrphanSet{Directories: want.Directories[:1]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +84,8 @@ func TestASetOfOrphansIsWrittenOnce(t *testing.T) {
 		}
 	}
 	got, err := s.OrphanSet(t.Context(), numbers[0])
-	if err != nil || !got.Before.Equal(want.Before) || len(got.Directories) != purge.MaxOrphans || got.Directories[7] != want.Directories[7] {
+	if err != nil || !got.Before.Equal(want.Before) || len(got.Directories) != purge.MaxOrphans ||
+		got.Directories[7] != want.Directories[7] {
 		t.Errorf("got %d directories before %v, %v", len(got.Directories), got.Before, err)
 	}
 	if _, err := s.enqueuer.AddOrphanSet(t.Context(), "k", purge.OrphanSet{}); err == nil {

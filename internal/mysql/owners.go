@@ -22,18 +22,18 @@ type Walk struct {
 const (
 	// ownersPage is how many rows of the LMS are read at a time.
 	ownersPage = 2_000
-	// ownersOverlap is how many primary keys are read again each time: a transaction takes its key when it begins, so its row
-	// may come into sight below others that have been read.
+	// ownersOverlap is how many primary keys are read again each time: a transaction takes its key when it begins, so its
+	// row may come into sight below others that have been read.
 	ownersOverlap = 1_000
 )
 
 // ownersLock is held by the process that walks.
 const ownersLock = "certpurge_owners:%.40s"
 
-// WalkOwners reads rows of the LMS into the table of owners, page by page along the primary keys: those that are new; and,
-// where the latest walk is older than again, all of the live table once more, because a certificate that is made anew gets
-// other ids in its old row. The repeated walk rests nine times as long as it works. One process walks at a time; for others
-// nothing happens. progress is told after each page.
+// WalkOwners reads rows of the LMS into the table of owners, page by page along the primary keys: those that are new;
+// and, where the latest walk is older than again, all of the live table once more, because a certificate that is made
+// anew gets other ids in its old row. The repeated walk rests nine times as long as it works. One process walks at a
+// time; for others nothing happens. progress is told after each page.
 func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress func(Walk)) error {
 	release, leading, err := s.lead(ctx, ownersLock)
 	if err != nil || !leading {
@@ -50,7 +50,8 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 			return classify("reading the LMS database", err)
 		}
 		// A table that was restored from a backup counts from where it was then.
-		_, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET position = ? WHERE source_table = ? AND position > ?", last.Int64, t.source, last.Int64)
+		_, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET position = ? WHERE source_table = ? AND position > ?",
+			last.Int64, t.source, last.Int64)
 		if err != nil {
 			return classify("writing down how far the owners of directories are known", err)
 		}
@@ -65,7 +66,8 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 		}
 	}
 	var due bool
-	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at NOT BETWEEN UTC_TIMESTAMP(6) - INTERVAL ? SECOND AND UTC_TIMESTAMP(6)"+
+	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at NOT BETWEEN UTC_TIMESTAMP(6) - INTERVAL ? SECOND "+
+		"AND UTC_TIMESTAMP(6)"+
 		" FROM owner_walks WHERE source_table = ?", int64(again.Seconds()), purge.Live).Scan(&due)
 	if err != nil || !due {
 		return classify("reading how far the owners of directories are known", err)
@@ -76,15 +78,19 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 	})
 }
 
-// walk reads a table from the position in a column of owner_walks to its end, and rests after each page as many times as
-// long as that took.
-func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column string, rests int, page func(at int64, rows int)) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO owner_walks (source_table, position, again) VALUES (?, 0, 0)", source)
+// walk reads a table from the position in a column of owner_walks to its end, and rests after each page as many times
+// as long as that took.
+func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column string, rests int,
+	page func(at int64, rows int),
+) error {
+	_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO owner_walks (source_table, position, again) VALUES (?, 0, 0)",
+		source)
 	if err != nil {
 		return classify("beginning to read the owners of directories", err)
 	}
 	var at int64
-	if err := s.sql.QueryRowContext(ctx, "SELECT "+column+" FROM owner_walks WHERE source_table = ?", source).Scan(&at); err != nil {
+	if err := s.sql.QueryRowContext(ctx, "SELECT "+column+" FROM owner_walks WHERE source_table = ?",
+		source).Scan(&at); err != nil {
 		return classify("reading how far the owners of directories are known", err)
 	}
 	if column == "position" {
@@ -101,7 +107,8 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 		}
 		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)} //nolint:gosec // a text of our own
 		if rows < ownersPage {                                                  // the end
-			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, UTC_TIMESTAMP(6), walked_at)",
+			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, "+
+				"UTC_TIMESTAMP(6), walked_at)",
 				[]any{max(at, last), column == "again"}
 		}
 		if rows > 0 || rows < ownersPage {
@@ -140,7 +147,9 @@ type owner struct {
 }
 
 // readOwners reads one page of a table after a primary key.
-func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (owners []owner, last int64, n int, err error) {
+func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (owners []owner, last int64, n int,
+	err error,
+) {
 	err = each(ctx, s.sql, func(rows *sql.Rows) error {
 		var user sql.NullInt64
 		var texts [3]sql.NullString
@@ -158,7 +167,10 @@ func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (
 		" FROM "+table+" WHERE "+id+" > ? ORDER BY "+id+" LIMIT ?",
 		after, ownersPage)
 	// In the order of the primary key, so that the pages of the table are touched one after the other.
-	slices.SortFunc(owners, func(a, b owner) int { return cmp.Or(bytes.Compare(a.id[:], b.id[:]), cmp.Compare(a.user, b.user)) })
+	slices.SortFunc(owners, func(a, b owner) int {
+		return cmp.Or(bytes.Compare(a.id[:], b.id[:]),
+			cmp.Compare(a.user, b.user))
+	})
 	return slices.Compact(owners), last, n, classify("reading the owners of directories", err)
 }
 
@@ -168,7 +180,8 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 		for _, o := range part {
 			args = append(args, o.id[:], o.user)
 		}
-		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + tuples("(?, ?)", len(part)) //nolint:gosec // a text of our own
+		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " +
+			tuples("(?, ?)", len(part)) //nolint:gosec // a text of our own
 		_, err := s.sql.ExecContext(ctx, text, args...)
 		if err != nil {
 			return classify("writing down the owners of directories", err)
@@ -182,7 +195,8 @@ func (s *Store) CheckOwners(ctx context.Context) error {
 	var known int
 	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(walked_at) FROM owner_walks").Scan(&known)
 	if err == nil && known < 2 {
-		return &purge.Error{Class: purge.Unavailable, Text: "the directories of all users are being read for the first time, so that none is" +
+		return &purge.Error{Class: purge.Unavailable, Text: "the directories of all users are being read for the first " +
+			"time, so that none is" +
 			" deleted that another user's row names; purging begins after that"}
 	}
 	return classify("reading how far the owners of directories are known", err)
@@ -191,12 +205,13 @@ func (s *Store) CheckOwners(ctx context.Context) error {
 // sharingBatch is how many ids one statement asks for, so that it stays far below any server's max_allowed_packet.
 const sharingBatch = 100
 
-// Sharing finds the other users of directories, in one round trip for each 100 ids: in the table of owners; in verify_uuid of
-// the LMS's rows, which has an index; in rows that are newer than what has been read into the table of owners; and in the
-// live rows of certificates that were given to another user, while the history still names this one.
+// Sharing finds the other users of directories, in one round trip for each 100 ids: in the table of owners; in
+// verify_uuid of the LMS's rows, which has an index; in rows that are newer than what has been read into the table of
+// owners; and in the live rows of certificates that were given to another user, while the history still names this one.
 func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
 	columns := func(row string) string {
-		return row + ".user_id, " + exact(row+".download_uuid") + ", " + exact(row+".verify_uuid") + ", " + exact(row+".download_url")
+		return row + ".user_id, " + exact(row+".download_uuid") + ", " + exact(row+".verify_uuid") + ", " +
+			exact(row+".download_url")
 	}
 	newer := func(table, id string, source purge.Table) string {
 		return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r." + id +
@@ -209,9 +224,11 @@ func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([
 	for i := 0; i < len(ids); i += sharingBatch {
 		part := ids[i:min(i+sharingBatch, len(ids))]
 		verified := func(table string) string {
-			return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" + tuples("?", len(part)) + ")"
+			return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" +
+				tuples("?", len(part)) + ")"
 		}
-		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" + tuples("UNHEX(?)", len(part)) + ")" +
+		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" +
+			tuples("UNHEX(?)", len(part)) + ")" +
 			verified(s.tables.certificates) + verified(s.tables.history)
 		args := append([]any{user}, anys(part)...)
 		for range 2 {

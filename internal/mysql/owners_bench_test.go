@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkOwners reads whose directories there are, of a site with 200,000 certificates, and asks for a user of three, beside
-// the reading of the user that comes before.
+// BenchmarkOwners reads whose directories there are, of a site with 200,000 certificates, and asks for a user of three,
+// beside the reading of the user that comes before.
 func BenchmarkOwners(b *testing.B) {
 	const certificates = 200_000
 	f := newFixture(b, lms.UTF8MB4)
@@ -25,8 +25,10 @@ func BenchmarkOwners(b *testing.B) {
 		ids = append(ids, download, verify)
 	}
 	f.db.ExecUnchecked(b, "INSERT INTO "+f.db.LMS+"."+lms.Certificates+
-		" (id, user_id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name, created_date, modified_date, error_reason)"+
-		" SELECT 1000 + seq, 1000000 + seq DIV 3, seq, LEFT(SHA2(seq, 256), 32), LEFT(SHA2(-seq, 256), 32), CONCAT('https://certs.example.org/downloads/', LEFT(SHA2(-seq, 256), 32), '/Certificate.pdf'),"+
+		" (id, user_id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, "+
+		"name, created_date, modified_date, error_reason)"+
+		" SELECT 1000 + seq, 1000000 + seq DIV 3, seq, LEFT(SHA2(seq, 256), 32), LEFT(SHA2(-seq, 256), 32), "+
+		"CONCAT('https://certs.example.org/downloads/', LEFT(SHA2(-seq, 256), 32), '/Certificate.pdf'),"+
 		" '', '', 0, 'downloadable', 'honor', '', NOW(), NOW(), '' FROM "+sandboxtest.Numbers(certificates))
 	b.Run("first walk", func(b *testing.B) {
 		for b.Loop() {

@@ -30,8 +30,8 @@ func (f *fixture) others(user purge.UserID, ids ...string) []purge.UserID {
 	return others
 }
 
-// TestARowThatIsCommittedLateIsRead: a transaction takes its id when it begins, so a row may come into sight below others that
-// have been read already.
+// TestARowThatIsCommittedLateIsRead: a transaction takes its id when it begins, so a row may come into sight below
+// others that have been read already.
 func TestARowThatIsCommittedLateIsRead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
@@ -43,9 +43,12 @@ func TestARowThatIsCommittedLateIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback() //nolint:errcheck // committed below
-	_, err = tx.ExecContext(t.Context(), "INSERT INTO "+f.db.LMS+"."+lms.Certificates+" (course_id, verify_uuid, download_uuid, download_url, grade, `key`,"+
-		" distinction, status, mode, name, created_date, modified_date, error_reason, user_id) SELECT course_id, '', ?, '', grade, `key`, distinction,"+
-		" status, mode, name, created_date, modified_date, error_reason, ? FROM "+f.db.LMS+"."+lms.Certificates+" WHERE id = ?",
+	_, err = tx.ExecContext(t.Context(), "INSERT INTO "+f.db.LMS+"."+lms.Certificates+
+		" (course_id, verify_uuid, download_uuid, download_url, grade, `key`,"+
+		" distinction, status, mode, name, created_date, modified_date, error_reason, user_id) SELECT course_id, '', ?, "+
+		"'', grade, `key`, distinction,"+
+		" status, mode, name, created_date, modified_date, error_reason, ? FROM "+f.db.LMS+"."+lms.Certificates+
+		" WHERE id = ?",
 		strings.Repeat("2", 32), late, first.RowID)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +72,8 @@ func walk(tb testing.TB, f *fixture) {
 	}
 }
 
-// TestAPositionBehindTheTableHidesNothing: the LMS's tables were restored from a backup, or another program wrote the position.
+// TestAPositionBehindTheTableHidesNothing: the LMS's tables were restored from a backup, or another program wrote the
+// position.
 func TestAPositionBehindTheTableHidesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
@@ -90,14 +94,16 @@ func TestAPositionBehindTheTableHidesNothing(t *testing.T) {
 		t.Errorf("rows that are newer still: got %v, want the user of both", got)
 	}
 	var future bool
-	err := f.db.Root.QueryRowContext(t.Context(), "SELECT walked_at > UTC_TIMESTAMP(6) FROM "+f.db.Ledger+".owner_walks WHERE source_table = 'live'").Scan(&future)
+	err := f.db.Root.QueryRowContext(t.Context(),
+		"SELECT walked_at > UTC_TIMESTAMP(6) FROM "+f.db.Ledger+".owner_walks WHERE source_table = 'live'").Scan(&future)
 	if err != nil || future {
-		t.Errorf("got %v, %v; want the live table read anew, although its latest walk claims to be of a time to come", future, err)
+		t.Errorf("got %v, %v; want the live table read anew, although its latest walk claims to be of a time to come", future,
+			err)
 	}
 }
 
-// TestACertificateThatWasGivenToAnotherUser: support staff merged two accounts after both rows were read. The history still
-// names the old account.
+// TestACertificateThatWasGivenToAnotherUser: support staff merged two accounts after both rows were read. The history
+// still names the old account.
 func TestACertificateThatWasGivenToAnotherUser(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
@@ -105,7 +111,10 @@ func TestACertificateThatWasGivenToAnotherUser(t *testing.T) {
 	download := strings.Repeat("1", 32)
 	ref := f.NewReference(own, purge.Live, download, "No Verification", "")
 	f.db.AddHistory(t, sandboxtest.HistoryRow{
-		CertificateID: int(ref.CertificateID), Certificate: sandboxtest.Certificate{UserID: int(own), DownloadUUID: download, VerifyUUID: "No Verification"},
+		CertificateID: int(ref.CertificateID), Certificate: sandboxtest.Certificate{
+			UserID: int(own), DownloadUUID: download,
+			VerifyUUID: "No Verification",
+		},
 	})
 	f.ReadOwners()
 	f.exec("UPDATE "+f.db.LMS+"."+lms.Certificates+" SET user_id = ? WHERE id = ?", other, ref.RowID)
@@ -141,8 +150,10 @@ func TestNoPurgeWalksThroughTheLMS(t *testing.T) {
 	const users = 5000
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.Mixed))
 	populate(t, f.db, users)
-	f.exec("UPDATE " + f.db.LMS + "." + lms.Certificates + " SET verify_uuid = LEFT(SHA2(CONCAT('v', id), 256), 32), download_uuid = LEFT(SHA2(CONCAT('d', id), 256), 32)")
-	f.exec("UPDATE " + f.db.LMS + "." + lms.History + " SET verify_uuid = LEFT(SHA2(CONCAT('v', id), 256), 32), download_uuid = LEFT(SHA2(CONCAT('d', id), 256), 32)")
+	f.exec("UPDATE " + f.db.LMS + "." + lms.Certificates + " SET verify_uuid = LEFT(SHA2(CONCAT('v', id), 256), 32), " +
+		"download_uuid = LEFT(SHA2(CONCAT('d', id), 256), 32)")
+	f.exec("UPDATE " + f.db.LMS + "." + lms.History + " SET verify_uuid = LEFT(SHA2(CONCAT('v', id), 256), 32), " +
+		"download_uuid = LEFT(SHA2(CONCAT('d', id), 256), 32)")
 	f.exec("ANALYZE TABLE " + f.db.LMS + "." + lms.Certificates + ", " + f.db.LMS + "." + lms.History)
 	f.ReadOwners()
 	reads := func() int {
@@ -184,8 +195,10 @@ func TestWhoseADirectoryWasIsNotForgotten(t *testing.T) {
 	}
 	defer account.Close()
 	for _, statement := range []string{
-		"DELETE FROM directory_owners", "UPDATE directory_owners SET user_id = 1", "REPLACE INTO directory_owners VALUES (REPEAT('x', 16), 1)",
-		"TRUNCATE TABLE directory_owners", "DROP TABLE directory_owners", "ALTER TABLE directory_owners ADD COLUMN x INT", "DELETE FROM owner_walks",
+		"DELETE FROM directory_owners", "UPDATE directory_owners SET user_id = 1",
+		"REPLACE INTO directory_owners VALUES (REPEAT('x', 16), 1)",
+		"TRUNCATE TABLE directory_owners", "DROP TABLE directory_owners", "ALTER TABLE directory_owners ADD COLUMN x INT",
+		"DELETE FROM owner_walks",
 		"INSERT INTO directory_owners VALUES (REPEAT('x', 16), 1) ON DUPLICATE KEY UPDATE user_id = 2",
 	} {
 		if _, err := account.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "denied") {

@@ -23,29 +23,39 @@ func fillLedger(tb testing.TB, db *sandboxtest.Database) {
 	tb.Helper()
 	into := func(table, columns, values string) {
 		tb.Helper()
-		statement := "INSERT INTO " + db.Ledger + "." + table + " (" + columns + ") SELECT " + values + " FROM " + sandboxtest.Numbers(planRows) +
+		statement := "INSERT INTO " + db.Ledger + "." + table + " (" + columns + ") SELECT " + values + " FROM " +
+			sandboxtest.Numbers(planRows) +
 			" ORDER BY seq"
 		if _, err := db.Root.ExecContext(tb.Context(), statement); err != nil {
 			tb.Fatalf("filling %s: %v", table, err)
 		}
 	}
-	const state = "CASE WHEN seq > 150020 THEN 'queued' WHEN seq > 150000 THEN 'running' WHEN seq % 100 = 50 THEN 'failed'" +
+	const state = "CASE WHEN seq > 150020 THEN 'queued' WHEN seq > 150000 THEN 'running' WHEN seq % 100 = 50 " +
+		"THEN 'failed'" +
 		" WHEN seq % 100 = 51 THEN 'refused' ELSE 'done' END"
-	const reason = "CASE WHEN seq > 150000 THEN '' WHEN seq % 100 = 51 THEN 'not_retiring' WHEN seq % 200 = 150 THEN 'held'" +
+	const reason = "CASE WHEN seq > 150000 THEN '' WHEN seq % 100 = 51 THEN 'not_retiring' WHEN seq % 200 = 150 " +
+		"THEN 'held'" +
 		" WHEN seq % 200 = 50 THEN 'gave_up' ELSE '' END"
-	into("requests", "idempotency_key, user_id, source, state, reason, ended_as, requested_at, opened_at, updated_at, finished_at",
-		"CONCAT('user:', seq), seq, 'backfill', "+state+", "+reason+", CONCAT("+state+", ':', "+reason+"), '2024-01-01', '2024-01-01', '2024-01-01',"+
+	into("requests", "idempotency_key, user_id, source, state, reason, ended_as, requested_at, opened_at, updated_at, "+
+		"finished_at",
+		"CONCAT('user:', seq), seq, 'backfill', "+state+", "+reason+", CONCAT("+state+", ':', "+reason+
+			"), '2024-01-01', '2024-01-01', '2024-01-01',"+
 			" IF(seq > 150000, NULL, '2024-01-01' + INTERVAL seq SECOND)")
-	into("request_keys", "idempotency_key, request_id, created_at", "CONCAT('key:', seq), seq, '2024-01-01' + INTERVAL seq SECOND")
-	into("request_bodies", "idempotency_key, fingerprint, created_at", "CONCAT('key:', seq), REPEAT('x', 32), '2024-01-01' + INTERVAL seq SECOND")
+	into("request_keys", "idempotency_key, request_id, created_at",
+		"CONCAT('key:', seq), seq, '2024-01-01' + INTERVAL seq SECOND")
+	into("request_bodies", "idempotency_key, fingerprint, created_at",
+		"CONCAT('key:', seq), REPEAT('x', 32), '2024-01-01' + INTERVAL seq SECOND")
 	into("evidence", "request_id, user_id, certificate_id, source_table, attempt, references_cleared, cleared_at",
 		"seq, seq, seq, 'live', 1, 1, '2024-01-01' + INTERVAL seq DIV 7 SECOND")
-	into("evidence_objects", "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, generation, size, outcome,"+
+	into("evidence_objects", "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, "+
+		"generation, size, outcome,"+
 		" listed_at, settled_at, object_key",
-		"seq, seq, seq, 'live', 1, 'certs', 'downloads/', CONCAT('downloads/', seq), 1, 1, 'erased', '2024-01-01', '2024-01-01' + INTERVAL seq DIV 7 SECOND,"+
+		"seq, seq, seq, 'live', 1, 'certs', 'downloads/', CONCAT('downloads/', seq), 1, 1, 'erased', '2024-01-01', "+
+			"'2024-01-01' + INTERVAL seq DIV 7 SECOND,"+
 			" UNHEX(SHA2(CONCAT('certs', 0x00, 'downloads/', seq, 0x00, 1), 256))")
 	into("directory_owners", "id, user_id", "UNHEX(LEFT(SHA2(seq, 256), 32)), seq")
-	db.Exec(tb, "INSERT INTO "+db.Ledger+".owner_walks (source_table, position, again, walked_at) VALUES ('live', 200000, 0, UTC_TIMESTAMP(6)), ('history', 200000, 0, UTC_TIMESTAMP(6))")
+	db.Exec(tb, "INSERT INTO "+db.Ledger+".owner_walks (source_table, position, again, walked_at) VALUES ('live', "+
+		"200000, 0, UTC_TIMESTAMP(6)), ('history', 200000, 0, UTC_TIMESTAMP(6))")
 }
 
 // logged returns what the server was asked by do.
@@ -56,7 +66,8 @@ func logged(tb testing.TB, db *sandboxtest.Database, do func()) (statements []st
 	db.Exec(tb, "SET GLOBAL general_log = 1")
 	do()
 	db.Exec(tb, "SET GLOBAL general_log = 0")
-	rows, err := db.Root.QueryContext(tb.Context(), "SELECT COALESCE(CONVERT(argument USING utf8mb4), '') FROM mysql.general_log WHERE command_type = 'Query'")
+	rows, err := db.Root.QueryContext(tb.Context(), "SELECT COALESCE(CONVERT(argument USING utf8mb4), '') FROM "+
+		"mysql.general_log WHERE command_type = 'Query'")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,8 +89,8 @@ func logged(tb testing.TB, db *sandboxtest.Database, do func()) (statements []st
 	return statements
 }
 
-// TestPlans calls what reads pages and what is asked again and again, counts the rows that the server reads for it, and asks
-// the server how it does so.
+// TestPlans calls what reads pages and what is asked again and again, counts the rows that the server reads for it, and
+// asks the server how it does so.
 func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
@@ -181,8 +192,9 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			reads: planRows + 2_000, walks: true, // it counts them all
 		},
 		"changed evidence": {
-			ask:   func(ctx context.Context) error { _, err := f.ChangedEvidence(ctx, false); return err },
-			reads: 4*planRows/2 + 5_000, walks: true, // the latest 100,000: counted, divided into pages (twice counted), compared
+			ask: func(ctx context.Context) error { _, err := f.ChangedEvidence(ctx, false); return err },
+			// the latest 100,000: counted, divided into pages (twice counted), compared
+			reads: 4*planRows/2 + 5_000, walks: true,
 		},
 		// These read all of their tables, each row once.
 		"references": {ask: func(ctx context.Context) error {
@@ -204,13 +216,21 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			return err
 		}},
 
-		"retirees":      {ask: func(ctx context.Context) error { _, err := f.enqueuer.Retirees(ctx, 100_000, 500); return err }},
+		"retirees": {ask: func(ctx context.Context) error {
+			_,
+				err := f.enqueuer.Retirees(ctx, 100_000, 500)
+			return err
+		}},
 		"last retiree":  {ask: func(ctx context.Context) error { _, err := f.enqueuer.LastRetiree(ctx); return err }},
 		"standings":     {ask: func(ctx context.Context) error { _, err := f.enqueuer.Standings(ctx, users); return err }},
 		"user":          {ask: func(ctx context.Context) error { _, err := f.User(ctx, 150_000); return err }},
 		"users":         {ask: func(ctx context.Context) error { _, err := f.Users(ctx, users); return err }},
 		"unknown users": {ask: func(ctx context.Context) error { _, err := f.UnknownUsers(ctx, users); return err }},
-		"original name": {ask: func(ctx context.Context) error { _, err := f.enqueuer.OriginalName(ctx, 150_000); return err }},
+		"original name": {ask: func(ctx context.Context) error {
+			_,
+				err := f.enqueuer.OriginalName(ctx, 150_000)
+			return err
+		}},
 		"user by name": {ask: func(ctx context.Context) error {
 			_, err := f.enqueuer.UserByOriginalName(ctx, "u150000")
 			return err
@@ -220,7 +240,8 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			return err
 		}},
 		"new rows of the LMS": {
-			ask: func(ctx context.Context) error { return f.WalkOwners(ctx, time.Hour, func(mysql.Walk) {}) }, reads: 4_000, // two pages
+			// two pages
+			ask: func(ctx context.Context) error { return f.WalkOwners(ctx, time.Hour, func(mysql.Walk) {}) }, reads: 4_000,
 		},
 		"check": {ask: func(ctx context.Context) error { return f.Check(ctx) }},
 	}

@@ -29,7 +29,8 @@ func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]
 		if m := known.meets(w); m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])
 			foreseen[i] = purge.Accepted{
-				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays, Attempts: m.attempts,
+				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays,
+				Attempts: m.attempts,
 			}
 			if stays {
 				foreseen[i].Reason = m.reason

@@ -17,7 +17,8 @@ func TestUsersAreReadTogetherAsOneByOne(t *testing.T) {
 		t.Errorf("nobody: got %d, %v", last, err)
 	}
 	ids := []purge.UserID{
-		f.NewUser(purge.Retirement{UserExists: true}), f.NewUser(purgetest.Retiring), f.NewUser(purge.Retirement{Requested: true, State: "PENDING"}),
+		f.NewUser(purge.Retirement{UserExists: true}), f.NewUser(purgetest.Retiring),
+		f.NewUser(purge.Retirement{Requested: true, State: "PENDING"}),
 		f.NewUser(purge.Retirement{Requested: true}), 999_999,
 	}
 	for _, id := range ids[:3] {
@@ -66,7 +67,8 @@ func TestForeseeSaysWhatAcceptWouldAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := foreseen[0], accepted[0]; got.User != want.User || got.Found != want.Found || got.Open != want.Open || got.Open != open {
+		if got, want := foreseen[0], accepted[0]; got.User != want.User || got.Found != want.Found || got.Open != want.Open ||
+			got.Open != open {
 			t.Errorf("%s: foreseen %+v, accepted %+v", moment, got, want)
 		}
 	}

@@ -52,7 +52,8 @@ type Dates struct {
 // Recoverable counts requests of which something that was erased can still be restored.
 func (s *Store) Recoverable(ctx context.Context) (Dates, error) {
 	var d Dates
-	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(recoverable_until) AS first, MAX(recoverable_until) AS last"+
+	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(recoverable_until) AS first, "+
+		"MAX(recoverable_until) AS last"+
 		" FROM requests WHERE recoverable_until > ?", s.now()).Scan(&d).Error
 	return d, classify("counting what can be restored", err)
 }
@@ -61,6 +62,7 @@ func (s *Store) Recoverable(ctx context.Context) (Dates, error) {
 func (s *Store) Retained(ctx context.Context) (Dates, error) {
 	var d Dates
 	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(not_before) AS first, MAX(not_before) AS last"+
-		" FROM requests WHERE state = ? AND reason IN ?", purge.Queued, []purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted}).Scan(&d).Error
+		" FROM requests WHERE state = ? AND reason IN ?", purge.Queued,
+		[]purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted}).Scan(&d).Error
 	return d, classify("counting what waits for a date", err)
 }

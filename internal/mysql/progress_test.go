@@ -22,8 +22,10 @@ func (f *fixture) put(state purge.State, reason purge.Reason, opened, finished, 
 		}
 		return now.Add(-ago)
 	}
-	f.exec("INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, not_before, recoverable_until, updated_at, ended_as)"+
-		" VALUES (UUID(), ?, 'cli', ?, ?, ?, ?, ?, ?, ?, ?, CONCAT(state, ':', reason))", accounts.Add(1), state, reason, at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
+	f.exec("INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, "+
+		"opened_at, finished_at, not_before, recoverable_until, updated_at, ended_as)"+
+		" VALUES (UUID(), ?, 'cli', ?, ?, ?, ?, ?, ?, ?, ?, CONCAT(state, ':', reason))", accounts.Add(1), state, reason,
+		at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
 }
 
 func TestProgressOfALedger(t *testing.T) {
@@ -71,7 +73,8 @@ func TestProgressOfALedger(t *testing.T) {
 	}
 	for _, o := range oldest {
 		want := map[string]time.Duration{
-			"queued ": 5 * time.Hour, "running ": 6 * time.Hour, "queued retained": 48 * time.Hour, "queued soft_deleted": 24 * time.Hour, "queued transient": 24 * time.Hour,
+			"queued ": 5 * time.Hour, "running ": 6 * time.Hour, "queued retained": 48 * time.Hour,
+			"queued soft_deleted": 24 * time.Hour, "queued transient": 24 * time.Hour,
 		}[fmt.Sprint(o.State, " ", o.Reason)]
 		near(fmt.Sprint(o.State, " ", o.Reason), &o.OpenedAt, want)
 	}
@@ -89,11 +92,15 @@ func TestProgressOfALedger(t *testing.T) {
 	near("the last that is restorable", restorable.Last, -2*time.Hour)
 }
 
-// BenchmarkWatching asks what the overview asks, of a ledger of a million requests: half of them done, 1,000 within the hour.
+// BenchmarkWatching asks what the overview asks, of a ledger of a million requests: half of them done, 1,000 within the
+// hour.
 func BenchmarkWatching(b *testing.B) {
 	const requests = 1_000_000
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
-	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second, QueryTimeout: time.Minute})
+	store, err := mysql.Open(mysql.Config{
+		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second,
+		QueryTimeout: time.Minute,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -101,10 +108,13 @@ func BenchmarkWatching(b *testing.B) {
 	if _, err := store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	db.Exec(b, "INSERT INTO `"+db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, opened_at, finished_at, updated_at, ended_as)"+
-		" SELECT CONCAT('user:', seq), seq, 'backfill', IF(seq % 2, 'done', IF(seq % 20, 'queued', 'failed')), IF(seq % 20, '', 'held'), n, n - INTERVAL seq SECOND,"+
+	db.Exec(b, "INSERT INTO `"+db.Ledger+"`.requests (idempotency_key, user_id, source, state, reason, requested_at, "+
+		"opened_at, finished_at, updated_at, ended_as)"+
+		" SELECT CONCAT('user:', seq), seq, 'backfill', IF(seq % 2, 'done', IF(seq % 20, 'queued', 'failed')), IF(seq % "+
+		"20, '', 'held'), n, n - INTERVAL seq SECOND,"+
 		" IF(seq % 20 AND seq % 2 = 0, NULL, n - INTERVAL seq * 3.6 / 2 SECOND), n,"+
-		" IF(seq % 2, 'done:', IF(seq % 20, 'queued:', 'failed:held')) FROM (SELECT seq, UTC_TIMESTAMP(6) AS n FROM "+sandboxtest.Numbers(requests)+") s")
+		" IF(seq % 2, 'done:', IF(seq % 20, 'queued:', 'failed:held')) FROM (SELECT seq, UTC_TIMESTAMP(6) AS n FROM "+
+		sandboxtest.Numbers(requests)+") s")
 	for name, ask := range map[string]func(context.Context) error{
 		"Tallies":     func(ctx context.Context) error { _, err := store.Tallies(ctx); return err },
 		"Progress":    func(ctx context.Context) error { _, err := store.Progress(ctx); return err },

@@ -11,9 +11,9 @@ import (
 // referencesPage is how many rows EachReference reads at a time.
 const referencesPage = 5_000
 
-// EachReference calls do for every row of the LMS that holds a reference, live and history, with its user, which is 0 where a
-// history row does not know it. It reads page by page along the primary keys, so no transaction is long. Rows that are
-// written meanwhile are seen if their key lies ahead.
+// EachReference calls do for every row of the LMS that holds a reference, live and history, with its user, which is 0
+// where a history row does not know it. It reads page by page along the primary keys, so no transaction is long. Rows
+// that are written meanwhile are seen if their key lies ahead.
 func (s *Store) EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error {
 	for _, t := range s.referenceTables() {
 		for last, rows := int64(0), referencesPage; rows == referencesPage; {
@@ -29,8 +29,8 @@ func (s *Store) EachReference(ctx context.Context, do func(purge.UserID, purge.R
 // samplePage is how many rows are read in each place of a sample.
 const samplePage = 20
 
-// SampleReferences calls do for references in a number of places that are spread evenly over the keys of both tables. It reads
-// a few rows in each.
+// SampleReferences calls do for references in a number of places that are spread evenly over the keys of both tables.
+// It reads a few rows in each.
 func (s *Store) SampleReferences(ctx context.Context, places int, do func(purge.UserID, purge.Reference) error) error {
 	for _, t := range s.referenceTables() {
 		var end sql.NullInt64
@@ -84,15 +84,18 @@ func (s *Store) readReferences(
 // IDs are all that could name a directory in the columns of a reference, also where the whole is not understood.
 func IDs(ref purge.Reference, do func(id [16]byte)) {
 	for id := range idsIn(
-		sql.NullString{String: ref.DownloadUUID}, sql.NullString{String: ref.VerifyUUID}, sql.NullString{String: ref.DownloadURL},
+		sql.NullString{String: ref.DownloadUUID}, sql.NullString{String: ref.VerifyUUID},
+		sql.NullString{String: ref.DownloadURL},
 	) {
 		do(id)
 	}
 }
 
-// EachOutcome calls do for the evidence of every object that was erased, or that something protected, with its directory and
-// when it was settled.
-func (s *Store) EachOutcome(ctx context.Context, do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error) error {
+// EachOutcome calls do for the evidence of every object that was erased, or that something protected, with its
+// directory and when it was settled.
+func (s *Store) EachOutcome(ctx context.Context,
+	do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error,
+) error {
 	for last, rows := int64(0), referencesPage; rows == referencesPage; {
 		rows = 0
 		err := each(ctx, s.sql, func(row *sql.Rows) error {
@@ -107,7 +110,8 @@ func (s *Store) EachOutcome(ctx context.Context, do func(dir purge.Directory, ou
 				return nil
 			}
 			return do(dir, outcome, at.Time)
-		}, "SELECT id, bucket, directory, outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?", last, referencesPage)
+		}, "SELECT id, bucket, directory, outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?", last,
+			referencesPage)
 		if err != nil {
 			return classify("reading the evidence", err)
 		}

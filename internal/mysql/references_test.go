@@ -18,9 +18,11 @@ func TestEveryReferenceIsRead(t *testing.T) {
 	user := f.NewUser(purgetest.Retiring)
 	first := f.NewReference(user, purge.Live, fmt.Sprintf("%032x", 1), fmt.Sprintf("%032x", 2), "https://example.org/1")
 	table := f.db.LMS + "." + lms.Certificates
-	columns := "course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name, created_date, modified_date, error_reason, user_id"
+	columns := "course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name, " +
+		"created_date, modified_date, error_reason, user_id"
 	for range 13 { // 2^13 rows
-		f.db.Exec(t, "INSERT INTO "+table+" ("+columns+") SELECT CONCAT(UUID(), RAND()), '', '', '', grade, `key`, distinction, status, mode, name, created_date, modified_date, error_reason, user_id FROM "+table)
+		f.db.Exec(t, "INSERT INTO "+table+" ("+columns+") SELECT CONCAT(UUID(), RAND()), '', '', '', grade, `key`, "+
+			"distinction, status, mode, name, created_date, modified_date, error_reason, user_id FROM "+table)
 	}
 	last := f.NewReference(user, purge.Live, "", "", "https://example.org/2")
 	old := f.NewReference(user, purge.History, fmt.Sprintf("%032x", 3), "", "")
@@ -36,7 +38,8 @@ func TestEveryReferenceIsRead(t *testing.T) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
 	}
 	enough := errors.New("enough")
-	if err := f.EachReference(t.Context(), func(purge.UserID, purge.Reference) error { return enough }); !errors.Is(err, enough) {
+	if err := f.EachReference(t.Context(), func(purge.UserID, purge.Reference) error { return enough }); !errors.Is(err,
+		enough) {
 		t.Errorf("got %v, want the caller's error", err)
 	}
 

@@ -59,8 +59,8 @@ func (r Request) Open() purge.OpenRequest {
 	return purge.OpenRequest{Request: r.ID, User: r.UserID, Certificate: r.CertificateID, Source: r.Source}
 }
 
-// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are, and
-// so do those of whose scope another one is open: IGNORE leaves out rows that a unique key refuses.
+// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are,
+// and so do those of whose scope another one is open: IGNORE leaves out rows that a unique key refuses.
 func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
 	reopened := 0
 	for part := range slices.Chunk(ids, acceptBatch) {
@@ -144,10 +144,10 @@ func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.Request
 	return rows, classify("reading requests", q.Order("id").Limit(limit).Find(&rows).Error)
 }
 
-// arms are the SELECTs of a page of requests in certain states or for a reason: one for each state, because each of them
-// reads no more than a page from an index. Of an IN, the server would sort all that match for each page, or walk through
-// all other requests in the order of ids. MySQL chooses so even for a single state, unless it is told the index. There is
-// none if something else chooses far fewer rows.
+// arms are the SELECTs of a page of requests in certain states or for a reason: one for each state, because each of
+// them reads no more than a page from an index. Of an IN, the server would sort all that match for each page, or walk
+// through all other requests in the order of ids. MySQL chooses so even for a single state, unless it is told the
+// index. There is none if something else chooses far fewer rows.
 func (f Filter) arms(db *gorm.DB, after purge.RequestID, limit int) (arms []any) {
 	if len(f.IDs) > 0 || f.User != 0 || f.Key != "" || len(f.States) == 0 && f.Reason == "" {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Retirees returns users with a retirement request, in the order of their ids behind a given one; fewer than limit only if
-// there are no more. Each page is a short statement over the unique index of the requests' user_id.
+// Retirees returns users with a retirement request, in the order of their ids behind a given one; fewer than limit only
+// if there are no more. Each page is a short statement over the unique index of the requests' user_id.
 func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error) {
 	var page []struct {
 		UserID    purge.UserID
@@ -18,7 +18,8 @@ func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]
 		State     *string
 		Since     time.Time
 	}
-	err := s.gorm.WithContext(ctx).Raw("SELECT r.user_id, s.id IS NOT NULL AS has_status, "+exact("t.state_name")+" AS state,"+
+	err := s.gorm.WithContext(ctx).Raw("SELECT r.user_id, s.id IS NOT NULL AS has_status, "+exact("t.state_name")+
+		" AS state,"+
 		" COALESCE(s.created, r.created) AS since FROM "+
 		s.tables.requests+" r LEFT JOIN "+s.tables.statuses+" s ON s.user_id = r.user_id LEFT JOIN "+s.tables.states+
 		" t ON t.id = s.current_state_id WHERE r.user_id > ? ORDER BY r.user_id LIMIT ?", after, limit).Scan(&page).Error
@@ -39,8 +40,8 @@ func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]
 	return retirees, nil
 }
 
-// Standings tells those of the users apart that have a reference, live or in the history, and how each stands. Users without
-// one are missing. Requests about single certificates say nothing about the rest of a user, and do not count.
+// Standings tells those of the users apart that have a reference, live or in the history, and how each stands. Users
+// without one are missing. Requests about single certificates say nothing about the rest of a user, and do not count.
 func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -63,7 +64,8 @@ func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.
 	}
 	left := slices.Collect(maps.Keys(found))
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at, references_kept").Where("user_id IN ? AND certificate_id = 0", left).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("user_id, state, finished_at, "+
+		"references_kept").Where("user_id IN ? AND certificate_id = 0", left).Order("id").Find(&rows).Error; err != nil {
 		return nil, classify("looking up requests", err)
 	}
 	kept := map[purge.UserID]int{}

@@ -201,7 +201,8 @@ func TestASmallServerTakesAUserOfManyFiles(t *testing.T) {
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	f.exec("SET GLOBAL max_allowed_packet = 65536")
-	f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer)) // a session keeps the limit that it began with
+	// a session keeps the limit that it began with
+	f.Store, f.enqueuer = f.open(f.dsn()), f.open(f.db.LedgerDSN(f.accounts.Enqueuer))
 	attempt := f.begun()
 	var report purge.Report
 	for i := range 1500 {

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 // accounts counts the accounts that tests have made in this process.
 var accounts atomic.Int64
 
-// fixture is the worker's Store under exactly its rights; what the enqueuer does goes through another one, under those of
-// the enqueuer.
+// fixture is the worker's Store under exactly its rights; what the enqueuer does goes through another one, under those
+// of the enqueuer.
 type fixture struct {
 	*mysql.Store
 	enqueuer *mysql.Store
@@ -76,7 +76,8 @@ func (f *fixture) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reo
 
 func (f *fixture) exec(statement string, args ...any) {
 	f.t.Helper()
-	if _, err := f.db.Root.Exec(statement, args...); err != nil { //nolint:noctx // also runs in Cleanup, when the test's context has ended
+	if _, err := f.db.Root.Exec(statement,
+		args...); err != nil { //nolint:noctx // also runs in Cleanup, when the test's context has ended
 		f.t.Fatalf("running %q: %v", statement, err)
 	}
 }

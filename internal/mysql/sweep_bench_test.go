@@ -9,23 +9,32 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// populate makes n users who asked for retirement, all but a few without a reference, as at a site that has been purged.
+// populate makes n users who asked for retirement, all but a few without a reference, as at a site that has been
+// purged.
 func populate(tb testing.TB, db *sandboxtest.Database, n int) {
 	tb.Helper()
 	rows := " FROM " + sandboxtest.Numbers(n)
 	for _, statement := range []string{
-		"INSERT INTO " + db.LMS + "." + lms.Users + " (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)" +
+		"INSERT INTO " + db.LMS + "." + lms.Users + " (id, password, is_superuser, username, first_name, last_name, email, " +
+			"is_staff, is_active, date_joined)" +
 			" SELECT seq, '!', 0, CONCAT('u', seq), '', '', CONCAT('u', seq, '@example.com'), 0, 1, '2015-01-01'" + rows,
-		"INSERT INTO " + db.LMS + "." + lms.RetirementRequest + " (id, created, modified, user_id) SELECT seq, '2020-01-01', '2020-01-01', seq" + rows,
+		"INSERT INTO " + db.LMS + "." + lms.RetirementRequest + " (id, created, modified, user_id) SELECT seq, " +
+			"'2020-01-01', '2020-01-01', seq" + rows,
 		// One in ten is still in the pipeline; the status rows of the others are cleaned up.
-		"INSERT INTO " + db.LMS + "." + lms.RetirementStatus + " (created, modified, original_username, original_email, original_name, retired_username," +
-			" retired_email, responses, current_state_id, last_state_id, user_id) SELECT '2020-01-01', '2020-01-01', CONCAT('u', seq), '', '', '', '', '', 7, 7, seq" +
+		"INSERT INTO " + db.LMS + "." + lms.RetirementStatus + " (created, modified, original_username, original_email, " +
+			"original_name, retired_username," +
+			" retired_email, responses, current_state_id, last_state_id, user_id) SELECT '2020-01-01', '2020-01-01', " +
+			"CONCAT('u', seq), '', '', '', '', '', 7, 7, seq" +
 			rows + " WHERE seq % 10 = 0",
-		"INSERT INTO " + db.LMS + "." + lms.Certificates + " (id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name," +
-			" created_date, modified_date, error_reason, user_id) SELECT seq, 'c', REPEAT('a', 32), IF(seq % 1000 = 0, REPEAT('b', 32), ''), '', '', '', 0, '', '', ''," +
+		"INSERT INTO " + db.LMS + "." + lms.Certificates + " (id, course_id, verify_uuid, download_uuid, download_url, " +
+			"grade, `key`, distinction, status, mode, name," +
+			" created_date, modified_date, error_reason, user_id) SELECT seq, 'c', REPEAT('a', 32), IF(seq % 1000 = 0, " +
+			"REPEAT('b', 32), ''), '', '', '', 0, '', '', ''," +
 			" '2015-01-01', '2015-01-01', '', seq" + rows,
-		"INSERT INTO " + db.LMS + "." + lms.History + " (id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name," +
-			" created_date, modified_date, error_reason, history_date, history_type, user_id) SELECT seq, 'c', REPEAT('a', 32), '', '', '', '', 0, '', '', ''," +
+		"INSERT INTO " + db.LMS + "." + lms.History + " (id, course_id, verify_uuid, download_uuid, download_url, grade, " +
+			"`key`, distinction, status, mode, name," +
+			" created_date, modified_date, error_reason, history_date, history_type, user_id) SELECT seq, 'c', REPEAT('a', " +
+			"32), '', '', '', '', 0, '', '', ''," +
 			" '2015-01-01', '2015-01-01', '', '2015-01-01', '~', seq" + rows,
 	} {
 		if _, err := db.Root.ExecContext(tb.Context(), statement); err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// shipped are the migrations that ledgers out there have run, with their SHA-256. Add one for each new migration; a line that is here
-// never changes, because a ledger that has run a migration does not run it again.
+// shipped are the migrations that ledgers out there have run, with their SHA-256. Add one for each new migration; a
+// line that is here never changes, because a ledger that has run a migration does not run it again.
 var shipped = map[string]string{
 	"00001_ledger.sql":           "2de882cd737fbd97e6ce623b1b9c331c8a338bd823ff913b8368c24f7dca6203",
 	"00002_certificates.sql":     "1ef1423362aa4e758c20bc7c2fa36c7bebc8134d50df922d26ae45f0c7639066",
@@ -49,7 +49,8 @@ func TestMigrationsAreNeverChanged(t *testing.T) {
 // oldRequest writes a request as the first version did: with the columns of 00001 and no other.
 func (f *fixture) oldRequest(user purge.UserID, state, reason string) {
 	f.t.Helper()
-	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, reason, attempts, requested_at, opened_at, updated_at)"+
+	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, reason, attempts, "+
+		"requested_at, opened_at, updated_at)"+
 		" VALUES (?, ?, 'cli', ?, ?, 1, NOW(6), NOW(6), NOW(6))", purge.DefaultKey(user), user, state, reason)
 }
 
@@ -63,7 +64,8 @@ func oldLedger(t *testing.T, version int64) *fixture {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	provider, err := goose.NewProvider(goose.DialectMySQL, db, os.DirFS("migrations"), goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(goose.DialectMySQL, db, os.DirFS("migrations"),
+		goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,17 +90,21 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	// A second request of the same user, and one of another user, by keys of their callers.
 	twice := f.NewUser(purge.Retirement{Requested: true})
 	f.oldRequest(twice, "running", "")
-	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, requested_at, opened_at, updated_at)"+
+	f.exec("INSERT INTO "+f.db.Ledger+".requests (idempotency_key, user_id, source, state, requested_at, opened_at, "+
+		"updated_at)"+
 		" VALUES ('second', ?, 'api', 'queued', NOW(6), NOW(6), NOW(6))", twice)
 	for _, user := range []purge.UserID{absent, partly} {
-		f.exec("INSERT INTO "+f.db.Ledger+".evidence_objects (request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name,"+
-			" generation, size, outcome, listed_at, object_key) SELECT id, user_id, 7, 'live', 1, 'certs', 'cert/x/', 'cert/x/', 0, 0, 'absent', NOW(6),"+
+		f.exec("INSERT INTO "+f.db.Ledger+".evidence_objects (request_id, user_id, certificate_id, source_table, attempt, "+
+			"bucket, directory, name,"+
+			" generation, size, outcome, listed_at, object_key) SELECT id, user_id, 7, 'live', 1, 'certs', 'cert/x/', "+
+			"'cert/x/', 0, 0, 'absent', NOW(6),"+
 			" REPEAT('x', 32) FROM "+f.db.Ledger+".requests WHERE user_id = ?", user)
 		f.exec("UPDATE "+f.db.Ledger+".requests SET objects_absent = 1 WHERE user_id = ?", user)
 	}
 
 	err := f.Check(t.Context())
-	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "has version 1") || !strings.Contains(err.Error(), "enqueuer migrate") {
+	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "has version 1") ||
+		!strings.Contains(err.Error(), "enqueuer migrate") {
 		t.Errorf("got %v", err)
 	}
 	applied, err := f.migrate()
@@ -108,11 +114,13 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	if err := f.Check(t.Context()); err != nil {
 		t.Fatalf("after the migration: %v", err)
 	}
-	// What an old version cleared without having seen a file is told apart from now on; of what it saw in part it kept no record.
+	// What an old version cleared without having seen a file is told apart from now on; of what it saw in part it kept no
+	// record.
 	for user, want := range map[purge.UserID]string{absent: "files_missing 0 1 missing_accepted", partly: " 1 0 absent"} {
 		var reason, outcome string
 		var empty, missing int
-		err := f.db.Root.QueryRowContext(t.Context(), "SELECT r.reason, r.objects_absent, r.directories_missing, o.outcome FROM "+
+		err := f.db.Root.QueryRowContext(t.Context(), "SELECT r.reason, r.objects_absent, r.directories_missing, "+
+			"o.outcome FROM "+
 			f.db.Ledger+".requests r JOIN "+f.db.Ledger+".evidence_objects o ON o.request_id = r.id WHERE r.user_id = ?", user).
 			Scan(&reason, &empty, &missing, &outcome)
 		if err != nil {
@@ -128,14 +136,17 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 		{User: twice, Key: "second", Source: purge.SourceAPI},
 		{User: twice, Key: purge.DefaultKey(twice), Source: purge.SourceCLI},
 	})
-	if err != nil || both[0].Found != "refused" || both[0].Reason != purge.ReasonSuperseded || both[1].Request != both[2].Request ||
+	if err != nil || both[0].Found != "refused" || both[0].Reason != purge.ReasonSuperseded ||
+		both[1].Request != both[2].Request ||
 		both[1].Request == both[0].Request || both[1].Found != "running" {
 		t.Errorf("two open requests of one user: got %+v, %v", both, err)
 	}
 	accepted, err := f.Accept(t.Context(), []purge.Submission{
-		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI}, {User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},
+		{User: open, Key: purge.DefaultKey(open), Source: purge.SourceCLI},
+		{User: done, Key: purge.DefaultKey(done), Source: purge.SourceCLI},
 	})
-	if err != nil || accepted[0].Found != purge.Found(purge.Queued) || accepted[1].Found != purge.Found(purge.Done) || accepted[0].Certificate != 0 {
+	if err != nil || accepted[0].Found != purge.Found(purge.Queued) || accepted[1].Found != purge.Found(purge.Done) ||
+		accepted[0].Certificate != 0 {
 		t.Fatalf("got %+v, %v", accepted, err)
 	}
 	attempt, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: open})
@@ -144,13 +155,15 @@ func TestNewProgramOnAnOldLedger(t *testing.T) {
 	}
 }
 
-// TestOldProgramOnANewLedger: migrations only add, so what runs while the ledger is migrated goes on, and one step back is possible.
+// TestOldProgramOnANewLedger: migrations only add, so what runs while the ledger is migrated goes on, and one step back
+// is possible.
 func TestOldProgramOnANewLedger(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)
 	user := f.NewUser(purge.Retirement{Requested: true})
 	f.oldRequest(user, "queued", "")
-	f.db.Exec(t, "INSERT INTO "+f.db.Ledger+".goose_db_version (version_id, is_applied) VALUES (99, 1)") // of a version that is to come
+	// of a version that is to come
+	f.db.Exec(t, "INSERT INTO "+f.db.Ledger+".goose_db_version (version_id, is_applied) VALUES (99, 1)")
 	if err := f.Check(t.Context()); err != nil {
 		t.Errorf("on a newer ledger: %v", err)
 	}

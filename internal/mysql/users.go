@@ -20,7 +20,8 @@ func (s *Store) UnknownUsers(ctx context.Context, ids []purge.UserID) ([]purge.U
 	known := make(map[purge.UserID]bool, len(ids))
 	for part := range slices.Chunk(ids, acceptBatch) {
 		var rows []purge.UserID
-		if err := s.gorm.WithContext(ctx).Raw("SELECT id FROM "+s.tables.users+" WHERE id IN ?", part).Scan(&rows).Error; err != nil {
+		if err := s.gorm.WithContext(ctx).Raw("SELECT id FROM "+s.tables.users+" WHERE id IN ?",
+			part).Scan(&rows).Error; err != nil {
 			return nil, classify("looking up users", err)
 		}
 		for _, id := range rows {

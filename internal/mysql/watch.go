@@ -9,12 +9,13 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// WatchPosition returns the user behind whom the next round begins, and how long ago the latest one ended, by the clock of
-// the server. If none ever did, that is for ever.
+// WatchPosition returns the user behind whom the next round begins, and how long ago the latest one ended, by the clock
+// of the server. If none ever did, that is for ever.
 func (s *Store) WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error) {
 	const forEver = time.Duration(1<<63 - 1)
 	var ago sql.NullInt64
-	err = s.sql.QueryRowContext(ctx, "SELECT after_user_id, TIMESTAMPDIFF(MICROSECOND, ended_at, UTC_TIMESTAMP(6)) FROM watch_position WHERE id = 1").
+	err = s.sql.QueryRowContext(ctx, "SELECT after_user_id, TIMESTAMPDIFF(MICROSECOND, ended_at, UTC_TIMESTAMP(6)) FROM "+
+		"watch_position WHERE id = 1").
 		Scan(&after, &ago)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -29,7 +30,9 @@ func (s *Store) WatchPosition(ctx context.Context) (after purge.UserID, ended ti
 
 // SaveWatchPosition writes down behind which user to go on, and whether a round has ended there.
 func (s *Store) SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT INTO watch_position (id, after_user_id, ended_at) VALUES (1, ?, IF(?, UTC_TIMESTAMP(6), NULL))"+
-		" ON DUPLICATE KEY UPDATE after_user_id = VALUES(after_user_id), ended_at = COALESCE(VALUES(ended_at), ended_at)", after, ended)
+	_, err := s.sql.ExecContext(ctx, "INSERT INTO watch_position (id, after_user_id, ended_at) VALUES (1, ?, IF(?, "+
+		"UTC_TIMESTAMP(6), NULL))"+
+		" ON DUPLICATE KEY UPDATE after_user_id = VALUES(after_user_id), ended_at = COALESCE(VALUES(ended_at), ended_at)",
+		after, ended)
 	return classify("writing down where watching goes on", err)
 }

@@ -20,7 +20,8 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, charset)
-			asked, entered := time.Date(2024, 2, 29, 23, 59, 59, 999999000, time.UTC), time.Date(2024, 3, 1, 0, 0, 0, 1000, time.UTC)
+			asked, entered := time.Date(2024, 2, 29, 23, 59, 59, 999999000, time.UTC),
+				time.Date(2024, 3, 1, 0, 0, 0, 1000, time.UTC)
 			pending := f.NewUser(purge.Retirement{Requested: true, State: "PENDING"})
 			f.NewUser(purge.Retirement{}) // wants nothing
 			cleaned := f.NewUser(purge.Retirement{Requested: true})
@@ -32,7 +33,10 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 			want := []purge.Retiree{
 				{User: pending, Retirement: purge.Retirement{UserExists: true, Requested: true, State: "PENDING"}, Since: entered},
 				{User: cleaned, Retirement: purge.Retirement{UserExists: true, Requested: true}, Since: asked},
-				{User: odd, Retirement: purge.Retirement{UserExists: true, Requested: true, State: purge.StateUnknown}, Since: entered},
+				{
+					User: odd, Retirement: purge.Retirement{UserExists: true, Requested: true, State: purge.StateUnknown},
+					Since: entered,
+				},
 			}
 			var got []purge.Retiree
 			for after := purge.UserID(0); ; {
@@ -100,7 +104,8 @@ func TestStandings(t *testing.T) {
 	for _, id := range []purge.UserID{keep, more} {
 		external := f.NewReference(id, purge.Live, "", "", "https://credentials.example.net/0f3c")
 		report := purge.Report{State: purge.Done, Keep: []purge.Reference{external}}
-		if got, err := f.Record(t.Context(), begin(id, fmt.Sprintf("keep%d", id)), report); err != nil || got.State != purge.Done {
+		if got, err := f.Record(t.Context(), begin(id, fmt.Sprintf("keep%d", id)), report); err != nil ||
+			got.State != purge.Done {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	}
@@ -117,11 +122,13 @@ func TestStandings(t *testing.T) {
 		}
 		want := map[purge.UserID]purge.Standing{
 			live: {Left: true}, old: {Left: tc.oldLeft}, url: {Left: true}, open: {Left: true, Open: true},
-			failed: {Left: true, Ended: purge.Failed}, both: {Left: true, Ended: purge.Refused}, back: {Left: true, Ended: purge.Done},
+			failed: {Left: true, Ended: purge.Failed}, both: {Left: true, Ended: purge.Refused},
+			back: {Left: true, Ended: purge.Done},
 			keep: {Ended: purge.Done}, more: {Left: true, Ended: purge.Done},
 		}
 		for id, standing := range got {
-			if ended := !standing.EndedAt.IsZero(); ended != (standing.Ended != "") || ended && time.Since(standing.EndedAt) > time.Hour {
+			if ended := !standing.EndedAt.IsZero(); ended != (standing.Ended != "") || ended &&
+				time.Since(standing.EndedAt) > time.Hour {
 				t.Errorf("%s: user %d ended at %v", name, id, standing.EndedAt)
 			}
 			standing.EndedAt = time.Time{}
@@ -222,7 +229,8 @@ func TestCheckIntakeNeedsNoRightToClear(t *testing.T) {
 		t.Errorf("with the rights of grants.sql: got %v", err)
 	}
 	f.exec("REVOKE SELECT ON " + f.db.LMS + ".* FROM " + account)
-	if err := f.open(f.db.DSN(user, password, f.db.Ledger)).CheckIntake(t.Context()); purge.ClassOf(err) != purge.Misconfigured {
+	if err := f.open(f.db.DSN(user, password, f.db.Ledger)).CheckIntake(t.Context()); purge.ClassOf(
+		err) != purge.Misconfigured {
 		t.Errorf("without a right: got %v", err)
 	}
 }

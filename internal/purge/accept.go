@@ -16,8 +16,8 @@ type Submission struct {
 	Trace       string // of whoever asks, as a W3C traceparent; empty for none
 	// AcceptMissing says who accepts that files of this request are missing; empty if they are not accepted.
 	AcceptMissing string
-	// AcceptShared says who accepts that directories are erased which a row of another user names, too; empty if that is not
-	// accepted.
+	// AcceptShared says who accepts that directories are erased which a row of another user names, too; empty if that is
+	// not accepted.
 	AcceptShared string
 	// By says who asks, by which face and from where, as it is kept in the ledger: no personal data of learners.
 	By string
@@ -74,13 +74,12 @@ func (r OpenRequest) Task() Task {
 type Requests interface {
 	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
 	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. Of a
-	// user, and of each certificate, one request is open at most: a new key leads to the open one from then on, and so does
-	// the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys; the key of a wish
-	// whose caller gave none is always taken. A request that has ended
-	// is opened again, unless it is done and the LMS database shows no reference of the user, or of the request's certificate,
-	// or unless the wish is a replay. What a wish accepts counts until its request ends. A key that belongs to a request, or to
-	// a wish in the same call, about another user or another certificate is ErrKeyTaken. After either error nothing is
-	// accepted.
+	// user, and of each certificate, one request is open at most: a new key leads to the open one from then on, and so
+	// does the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys; the key of a wish
+	// whose caller gave none is always taken. A request that has ended is opened again, unless it is done and the LMS
+	// database shows no reference of the user, or of the request's certificate, or unless the wish is a replay. What a
+	// wish accepts counts until its request ends. A key that belongs to a request, or to a wish in the same call, about
+	// another user or another certificate is ErrKeyTaken. After either error nothing is accepted.
 	Accept(ctx context.Context, submissions []Submission) ([]Accepted, error)
 }
 
@@ -98,8 +97,8 @@ var ErrKeyTaken = errors.New("the idempotency key belongs to another user's requ
 // accepting the same wishes again puts them there.
 var ErrNotQueued = errors.New("accepted, but not yet queued")
 
-// NotQueuedError says which requests' tasks may be missing in the queue: a command whose answer was lost may have put one
-// there all the same.
+// NotQueuedError says which requests' tasks may be missing in the queue: a command whose answer was lost may have put
+// one there all the same.
 type NotQueuedError struct {
 	Requests []RequestID
 	Cause    error // of the first; the others may have their own, or were not tried
@@ -125,8 +124,8 @@ func CertificateKey(certificate CertificateID) string {
 	return fmt.Sprintf("certificate:%d", certificate)
 }
 
-// HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller can
-// use it up.
+// HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller
+// can use it up.
 func (w Submission) HasOwnKey() bool {
 	return w.Key != DefaultKey(w.User) && (w.Certificate == 0 || w.Key != CertificateKey(w.Certificate))
 }
@@ -136,16 +135,18 @@ const (
 	maxLedgerKey = 128 // of what the ledger holds of it
 )
 
-// MaxKeys is how many idempotency keys lead to one request at most, beside its first: a caller uses one for each intent.
-// Keys of calls that run at the same moment are counted before any of them is written, so as many may come on top.
+// MaxKeys is how many idempotency keys lead to one request at most, beside its first: a caller uses one for each
+// intent. Keys of calls that run at the same moment are counted before any of them is written, so as many may come on
+// top.
 const MaxKeys = 1_000
 
 // ErrTooManyKeys means that an open request has as many idempotency keys already as one may have.
-var ErrTooManyKeys = errors.New("the request has too many idempotency keys already: expected one for each intent, repeated when it is tried again")
+var ErrTooManyKeys = errors.New("the request has too many idempotency keys already: expected one for each intent, " +
+	"repeated when it is tried again")
 
 // CallerKey makes an idempotency key of what a caller gave: printable ASCII without spaces, 1 to 255 characters. The
-// ledger holds a hash, because callers put names and addresses into their keys. A key belongs to its caller: the same key of
-// another caller is another key. The caller is empty for commands.
+// ledger holds a hash, because callers put names and addresses into their keys. A key belongs to its caller: the same
+// key of another caller is another key. The caller is empty for commands.
 func CallerKey(caller, given string) (string, error) {
 	if given == "" || len(given) > maxKeyLength {
 		return "", fmt.Errorf("the idempotency key has %d characters: expected 1 to %d", len(given), maxKeyLength)

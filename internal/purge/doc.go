@@ -4,30 +4,30 @@
 //
 // # Invariants
 //
-//  1. A reference outlives its files. It is cleared only after a successful listing, made in the same attempt, has shown
-//     that no generation of any of its artifacts is left. A 404 is not proof, a 2xx is not proof.
+//  1. A reference outlives its files. It is cleared only after a successful listing, made in the same attempt, has
+//     shown that no generation of any of its artifacts is left. A 404 is not proof, a 2xx is not proof.
 //  2. Only retiring users. Eligibility is read from the LMS database when work begins and once more right before the
 //     first delete.
 //  3. Only this certificate's objects. Names are built from ids of 32 lower-case hexadecimal digits and end in "/";
-//     buckets come from the configuration. An empty or odd id never becomes a prefix. A verify_uuid alone is no reference.
-//     A directory whose id a row of another user holds, or held when it was last read, is neither listed nor deleted until
-//     the settings or an operator accept it.
+//     buckets come from the configuration. An empty or odd id never becomes a prefix. A verify_uuid alone is no
+//     reference. A directory whose id a row of another user holds, or held when it was last read, is neither listed nor
+//     deleted until the settings or an operator accept it.
 //  4. Only two columns: download_uuid and download_url, in the live table and, unless switched off, in the history
 //     table. Every UPDATE is guarded by the old values; no history row is written.
 //  5. Nothing accepted is lost. A request is in the ledger before its task is in Redis, and ends as done, refused or
 //     failed, with a reason.
 //  6. Everything may happen twice, also at the same time, with the same end state.
-//  7. No personal data leaves the LMS tables: numeric user ids only. Errors of this package and of its adapters carry no
-//     user names, e-mail addresses or certificate URLs.
-//  8. Erasure is reported honestly: soft delete, holds, retention and everything that could not be proven are outcomes of
-//     their own. When in doubt: not erased, reference kept, reason shown. Absence is doubt: a directory that a reference
-//     names, that is empty, and in which no file of the user was ever seen, may be somewhere else; its reference is kept
-//     until the settings or an operator accept it.
+//  7. No personal data leaves the LMS tables: numeric user ids only. Errors of this package and of its adapters carry
+//     no user names, e-mail addresses or certificate URLs.
+//  8. Erasure is reported honestly: soft delete, holds, retention and everything that could not be proven are outcomes
+//     of their own. When in doubt: not erased, reference kept, reason shown. Absence is doubt: a directory that a
+//     reference names, that is empty, and in which no file of the user was ever seen, may be somewhere else; its
+//     reference is kept until the settings or an operator accept it.
 //
-// A request about orphans (OrphanSet), directories that an operator took from an inventory and reviewed, is about no user.
-// All invariants hold for it, with "no reference anywhere in the LMS holds the id" in the place of "only retiring users" of
-// the second, asked when work begins and once more after the intents are written, right before the first delete. It clears
-// nothing. A directory with an object that is too young is left, because a link may be about to come.
+// A request about orphans (OrphanSet), directories that an operator took from an inventory and reviewed, is about no
+// user. All invariants hold for it, with "no reference anywhere in the LMS holds the id" in the place of "only retiring
+// users" of the second, asked when work begins and once more after the intents are written, right before the first
+// delete. It clears nothing. A directory with an object that is too young is left, because a link may be about to come.
 //
 // # Order
 //

@@ -35,9 +35,13 @@ func TestSevenFilePathExists(t *testing.T) {
 
 func TestReferencesPrintWithoutTheirContent(t *testing.T) {
 	t.Parallel()
-	ref := purge.Reference{Table: purge.History, RowID: 8, CertificateID: 7, DownloadUUID: idD, VerifyUUID: idV, DownloadURL: "https://secret.example"}
+	ref := purge.Reference{
+		Table: purge.History, RowID: 8, CertificateID: 7, DownloadUUID: idD, VerifyUUID: idV,
+		DownloadURL: "https://secret.example",
+	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-		if got := fmt.Sprintf(verb, ref); strings.Contains(got, "secret") || strings.Contains(got, idD) || !strings.Contains(got, "7") {
+		if got := fmt.Sprintf(verb, ref); strings.Contains(got, "secret") || strings.Contains(got, idD) ||
+			!strings.Contains(got, "7") {
 			t.Errorf("%s prints %s", verb, got)
 		}
 	}

@@ -26,7 +26,8 @@ func TestTheEarliestDateIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	purger := purge.Purger{
-		Users: store, Ledger: store, Objects: cloud, Locations: purgetest.OneLocation(t), Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
+		Users: store, Ledger: store, Objects: cloud, Locations: purgetest.OneLocation(t),
+		Policy: purge.Policy{ClearHistory: true, MaxAttempts: 1},
 	}
 	_, err := purger.Purge(t.Context(), purge.Task{Request: 1, User: user})
 	if e, ok := errors.AsType[*purge.Error](err); !ok || e.Class != purge.Retained || !e.Until.Equal(earliest) {

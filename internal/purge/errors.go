@@ -19,24 +19,25 @@ type Class int
 
 // The classes of failures. The zero value is no class; ClassOf never returns it.
 const (
-	Transient       Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that nobody understands
-	Throttled                        // the service asked us to slow down
-	Retained                         // a date protects an object; Error.Until says which
-	SoftDeleting                     // deleted, but restorable until Error.Until, and the configuration does not accept that
-	Held                             // a hold protects an object until somebody releases it
-	NoPermission                     // the service account may not do it
-	Unrecognised                     // a reference from which no artifact can be named
-	SharedDirectory                  // a directory that a row of another user names, too
-	NotOrphan                        // a directory that was to have no link has one, is too young, or is below no location
-	TooManyObjects                   // a directory that lists more than the configured bound
-	FilesMissing                     // a directory that a reference names is empty, and nothing was ever erased there
-	Misconfigured                    // wrong bucket, missing grant: every user would meet it
-	Unavailable                      // a database of ours cannot be reached: every user meets it, and it passes
-	Stopped                          // the worker is stopping; nothing is wrong
+	Transient Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that nobody understands
+	Throttled                  // the service asked us to slow down
+	Retained                   // a date protects an object; Error.Until says which
+	// deleted, but restorable until Error.Until, and the configuration does not accept that
+	SoftDeleting
+	Held            // a hold protects an object until somebody releases it
+	NoPermission    // the service account may not do it
+	Unrecognised    // a reference from which no artifact can be named
+	SharedDirectory // a directory that a row of another user names, too
+	NotOrphan       // a directory that was to have no link has one, is too young, or is below no location
+	TooManyObjects  // a directory that lists more than the configured bound
+	FilesMissing    // a directory that a reference names is empty, and nothing was ever erased there
+	Misconfigured   // wrong bucket, missing grant: every user would meet it
+	Unavailable     // a database of ours cannot be reached: every user meets it, and it passes
+	Stopped         // the worker is stopping; nothing is wrong
 )
 
-// Error is a failure with its class. Its text is fit for logs and the ledger: numeric ids, bucket names and status codes,
-// no object names, URLs or user names.
+// Error is a failure with its class. Its text is fit for logs and the ledger: numeric ids, bucket names and status
+// codes, no object names, URLs or user names.
 type Error struct {
 	Class Class
 	Until time.Time // for Retained and SoftDeleting
@@ -73,8 +74,8 @@ func Stack() string {
 	return string(stack[:min(len(stack), longest)])
 }
 
-// EscapedJSON writes JSON in which every character that a terminal would obey, or not show, is an escape: encoders let DEL, C1
-// controls and the characters that change the direction of writing through. Each Write has whole characters.
+// EscapedJSON writes JSON in which every character that a terminal would obey, or not show, is an escape: encoders let
+// DEL, C1 controls and the characters that change the direction of writing through. Each Write has whole characters.
 type EscapedJSON struct{ W io.Writer }
 
 // Write implements io.Writer.
@@ -117,7 +118,8 @@ func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
 	return context.WithValue(ctx, stopKey{}, stop)
 }
 
-// StopSignal returns the stop signal that ctx carries, for those who wait; nil, which is never ready, if it carries none.
+// StopSignal returns the stop signal that ctx carries, for those who wait; nil, which is never ready, if it carries
+// none.
 func StopSignal(ctx context.Context) <-chan struct{} {
 	stop, _ := ctx.Value(stopKey{}).(<-chan struct{})
 	return stop

@@ -7,8 +7,8 @@ type Expected struct {
 	Odd          int // references with an id from which no file can be named
 }
 
-// Expect counts what a user's references stand for. Where a certificate was made without a signature, the three files of
-// its verification never existed.
+// Expect counts what a user's references stand for. Where a certificate was made without a signature, the three files
+// of its verification never existed.
 func Expect(refs []Reference) Expected {
 	var e Expected
 	certificates, ids := map[CertificateID]bool{}, map[string]int{}

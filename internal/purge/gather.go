@@ -26,13 +26,13 @@ type Gather struct {
 
 	mu      sync.Mutex
 	waiting []*call
-	workers   int // how many are at work
+	workers int // how many are at work
 }
 
 // call is one caller's.
 type call struct {
 	submissions []Submission
-	answer chan answer // holds one, so that nobody waits for a caller who has left
+	answer      chan answer // holds one, so that nobody waits for a caller who has left
 }
 
 type answer struct {
@@ -111,8 +111,8 @@ func (g *Gather) next() []*call {
 	return calls
 }
 
-// accept accepts the wishes of all, and answers each. A key that is taken, or one too many, fails the whole batch, in which
-// nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
+// accept accepts the wishes of all, and answers each. A key that is taken, or one too many, fails the whole batch, in
+// which nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
 func (g *Gather) accept(ctx context.Context, calls []*call) {
 	var submissions []Submission
 	for _, c := range calls {

@@ -42,7 +42,8 @@ func TestWhoComesAloneDoesNotWait(t *testing.T) {
 			}
 		}
 		if len(d.batches) != 10 || len(d.tasks) != 10 || time.Since(start) != 0 {
-			t.Errorf("got %d batches and %d tasks after %v, want ten of each at once", len(d.batches), len(d.tasks), time.Since(start))
+			t.Errorf("got %d batches and %d tasks after %v, want ten of each at once", len(d.batches), len(d.tasks),
+				time.Since(start))
 		}
 	})
 }
@@ -264,7 +265,8 @@ func TestOnlyTheirOwnTasksMatter(t *testing.T) {
 						continue
 					}
 					e, ok := errors.AsType[*purge.NotQueuedError](err)
-					if !ok || !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, broken) || len(e.Requests) != 1 || strings.Contains(err.Error(), "more") {
+					if !ok || !errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, broken) || len(e.Requests) != 1 ||
+						strings.Contains(err.Error(), "more") {
 						t.Errorf("user %d: got %v, want its own request not queued", user, err)
 					}
 				}
@@ -291,11 +293,13 @@ func TestAReplayNeedsNoTask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.store.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
+	if _, err := d.store.Record(t.Context(), attempt,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}); err != nil {
 		t.Fatal(err)
 	}
 	submissions[0].Replay = true
-	if accepted, err := g.Accept(t.Context(), submissions); err != nil || accepted[0].Open || accepted[0].Found != "failed" {
+	if accepted, err := g.Accept(t.Context(), submissions); err != nil || accepted[0].Open ||
+		accepted[0].Found != "failed" {
 		t.Errorf("while the queue is away: got %+v, %v; want the request as it stands", accepted, err)
 	}
 	d.queue = nil
@@ -322,7 +326,12 @@ func TestAWishThatNobodyCouldAcceptIsItsCallersAlone(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	g := purge.NewGather(d.intake())
-	for _, w := range []purge.Submission{{User: 0, Key: "k"}, {User: 1 << 31, Key: "k"}, {User: 1}, {User: 1, Key: strings.Repeat("k", 129)}} {
+	for _, w := range []purge.Submission{
+		{User: 0, Key: "k"},
+		{User: 1 << 31, Key: "k"},
+		{User: 1},
+		{User: 1, Key: strings.Repeat("k", 129)},
+	} {
 		if _, err := g.Accept(t.Context(), []purge.Submission{w}); err == nil {
 			t.Errorf("user %d with a key of %d bytes: got no error", w.User, len(w.Key))
 		}
@@ -345,7 +354,8 @@ func TestALedgerThatHangsIsGivenUp(t *testing.T) {
 			t.Errorf("got %v, want the caller's deadline", err)
 		}
 		start := time.Now()
-		if _, err := g.Accept(t.Context(), submissionsOf(2, 2)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 2*time.Minute {
+		if _, err := g.Accept(t.Context(), submissionsOf(2, 2)); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(start) > 2*time.Minute {
 			t.Errorf("got %v after %v, want the ledger given up", err, time.Since(start))
 		}
 	})

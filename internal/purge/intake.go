@@ -55,7 +55,8 @@ func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	return all, alsoNotQueued(err, all[queued:])
 }
 
-// alsoNotQueued is the error of a batch, widened to all requests from there on: none of the batches after it was queued.
+// alsoNotQueued is the error of a batch, widened to all requests from there on: none of the batches after it was
+// queued.
 func alsoNotQueued(err error, accepted []Accepted) error {
 	batch, _ := errors.AsType[*NotQueuedError](err)
 	missing := slices.Clone(batch.Requests)
@@ -66,10 +67,12 @@ func alsoNotQueued(err error, accepted []Accepted) error {
 }
 
 // Stream accepts batches of wishes, of MaxBatch at most. While the tasks of one go into the queue, the next is written
-// into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order, with nil once
-// its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the stream, as does a
-// batch that the ledger does not take. Two batches are in memory, however many there are.
-func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission], answered func([]Accepted, error) error) error {
+// into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order, with nil
+// once its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the stream, as
+// does a batch that the ledger does not take. Two batches are in memory, however many there are.
+func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission],
+	answered func([]Accepted, error) error,
+) error {
 	finish := func() error { return nil } // the batch before: wait for its tasks, and answer it
 	for submissions := range batches {
 		accepted, err := in.write(ctx, submissions)

@@ -118,7 +118,8 @@ func TestIntakeWritesTheLedgerBeforeTheQueue(t *testing.T) {
 		t.Errorf("got %v, %v, tasks %v; want the same requests queued", accepted, err, d.tasks)
 	}
 	d.ledger = func(context.Context, int, []purge.Submission) error { return errInjected }
-	if accepted, err := d.intake().Accept(t.Context(), submissionsOf(3, 4)); !errors.Is(err, errInjected) || accepted != nil || len(d.tasks) != 2 {
+	if accepted, err := d.intake().Accept(t.Context(), submissionsOf(3, 4)); !errors.Is(err, errInjected) ||
+		accepted != nil || len(d.tasks) != 2 {
 		t.Errorf("got %v, %v and tasks %v; want an error and no task without a ledger row", accepted, err, d.tasks)
 	}
 }
@@ -145,9 +146,11 @@ func TestAQueueThatIsAwayKeepsNobodyOutOfTheLedger(t *testing.T) {
 		want = append(want, id)
 	}
 	if !slices.Equal(e.Requests, want) {
-		t.Errorf("got %d requests from %d to %d not queued, want 508 and 1001 to 1703", len(e.Requests), e.Requests[0], e.Requests[len(e.Requests)-1])
+		t.Errorf("got %d requests from %d to %d not queued, want 508 and 1001 to 1703", len(e.Requests), e.Requests[0],
+			e.Requests[len(e.Requests)-1])
 	}
-	d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, 2*4) } // the rest of the second call
+	// the rest of the second call
+	d.ledger = func(_ context.Context, n int, _ []purge.Submission) error { return onlyAt(n, 2*4) }
 	d.sent = 0
 	accepted, err = d.intake().Accept(t.Context(), submissions)
 	if errors.Is(err, purge.ErrNotQueued) || !errors.Is(err, errInjected) || len(accepted) != 1500 {
@@ -199,7 +202,10 @@ func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
 func TestStreamAnswersWhatIsSafe(t *testing.T) {
 	t.Parallel()
 	const third = 3
-	batches := slices.Values([][]purge.Submission{submissionsOf(1, 2), submissionsOf(3, 4), submissionsOf(5, 6), submissionsOf(7, 8), submissionsOf(9, 10)})
+	batches := slices.Values([][]purge.Submission{
+		submissionsOf(1, 2), submissionsOf(3, 4), submissionsOf(5, 6),
+		submissionsOf(7, 8), submissionsOf(9, 10),
+	})
 	for name, tc := range map[string]struct {
 		break_         func(*desk)
 		queued, unsafe int // answers with nil, and with ErrNotQueued

@@ -33,7 +33,8 @@ func TestALongAttemptKeepsItsLease(t *testing.T) {
 		}
 		task := purge.Task{Request: accepted[0].Request, User: user}
 		p := &purge.Purger{
-			Users: slowUsers{store, 10 * purge.LeaseDuration}, Ledger: store, Policy: purge.Policy{MaxAttempts: 3}, Now: time.Now,
+			Users: slowUsers{store, 10 * purge.LeaseDuration}, Ledger: store, Policy: purge.Policy{MaxAttempts: 3},
+			Now: time.Now,
 		}
 		done := make(chan error, 1)
 		go func() {

@@ -10,9 +10,9 @@ import (
 var errOddLink = errors.New("not a link")
 
 // NormalLink reduces a link of the LMS, or the beginning of one, to host and decoded path, so that http, https,
-// protocol-relative and scheme-less forms, upper-case hosts and default ports compare as equal. gs URLs keep their scheme,
-// because a bucket is no host name. A link that is a path only keeps its leading slash. Query and fragment are dropped. An
-// escape that is none ("100%.pdf") stands for itself. Any other text is an error, which never quotes it.
+// protocol-relative and scheme-less forms, upper-case hosts and default ports compare as equal. gs URLs keep their
+// scheme, because a bucket is no host name. A link that is a path only keeps its leading slash. Query and fragment are
+// dropped. An escape that is none ("100%.pdf") stands for itself. Any other text is an error, which never quotes it.
 func NormalLink(raw string) (string, error) {
 	rest := strings.TrimSpace(raw)
 	if strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || r == 0x7f }) {

@@ -116,7 +116,8 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 			continue
 		}
 		if Nested(loc.DownloadsDir, loc.VerifyDir) {
-			errs = append(errs, fmt.Errorf("location %s: its two directories must not be the same, nor one in the other", loc.Name))
+			errs = append(errs, fmt.Errorf("location %s: its two directories must not be the same, nor one in the other",
+				loc.Name))
 		}
 		path := loc.Bucket + "/" + loc.ObjectPrefix
 		own := []string{
@@ -144,8 +145,8 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 	return l, errors.Join(errs...)
 }
 
-// Nested reports whether two directories are the same, or one is in the other: then the ids of the one could be taken for
-// those of the other.
+// Nested reports whether two directories are the same, or one is in the other: then the ids of the one could be taken
+// for those of the other.
 func Nested(a, b string) bool {
 	return strings.HasPrefix(a+"/", b+"/") || strings.HasPrefix(b+"/", a+"/")
 }
@@ -161,8 +162,8 @@ func (l Locations) Buckets() []string {
 	return names
 }
 
-// Parents returns the directories that must hold something when a worker starts, of all locations or of those with one of
-// the names: a misspelt one would find nothing anywhere, which looks like files that are gone.
+// Parents returns the directories that must hold something when a worker starts, of all locations or of those with one
+// of the names: a misspelt one would find nothing anywhere, which looks like files that are gone.
 func (l Locations) Parents(names ...string) []Directory {
 	var parents []Directory
 	for _, loc := range l.all {
@@ -224,8 +225,8 @@ func (l Locations) Owns(dir Directory) bool {
 // Target is where the files of one reference are.
 type Target struct {
 	Places []Place // one; or all locations, where the link does not say in which of them the files are
-	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie in
-	// the places all the same, but none is expected.
+	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie
+	// in the places all the same, but none is expected.
 	External bool
 	IDs      []string // all that its directories are named by, whatever the location
 }
@@ -324,7 +325,8 @@ func (l Locations) locate(ref Reference) (at int, id, problem string) {
 	}
 	path := strings.TrimPrefix(norm, l.prefixes[i].prefix)
 	dir := l.all[at].DownloadsDir + "/"
-	if len(ref.DownloadURL) == maxURLLength && ref.DownloadUUID != "" && strings.HasPrefix(dir+ref.DownloadUUID+"/", path) {
+	if len(ref.DownloadURL) == maxURLLength && ref.DownloadUUID != "" &&
+		strings.HasPrefix(dir+ref.DownloadUUID+"/", path) {
 		return at, ref.DownloadUUID, "" // cut off by the column's width before or at the end of the id
 	}
 	rest, ok := strings.CutPrefix(path, dir)
@@ -346,9 +348,9 @@ func (l Locations) under(norm string) int {
 	return slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
 }
 
-// guess decides about a link that is under no prefix. One with a host or a scheme of its own names another place, however odd
-// it is. Any other is not understood, and the download_uuid decides if there is only one location in which its files can be,
-// and if the link names no other id.
+// guess decides about a link that is under no prefix. One with a host or a scheme of its own names another place,
+// however odd it is. Any other is not understood, and the download_uuid decides if there is only one location in which
+// its files can be, and if the link names no other id.
 func (l Locations) guess(ref Reference) (at int, id, problem string) {
 	link := strings.TrimSpace(ref.DownloadURL)
 	parts := strings.Split(link, "/")

@@ -9,9 +9,9 @@ import (
 // missLimit is how many users may find nothing where files were expected before the location itself is in doubt.
 const missLimit = 10
 
-// Misses watches whether locations are right: if the first users of a location, one after the other, find nothing in their
-// directories of one kind, the location is wrong rather than the users' files missing. It is for one process, and safe for
-// concurrent use.
+// Misses watches whether locations are right: if the first users of a location, one after the other, find nothing in
+// their directories of one kind, the location is wrong rather than the users' files missing. It is for one process, and
+// safe for concurrent use.
 type Misses struct {
 	// Doubt is called when a location comes into doubt. It must be quick, and may be nil.
 	Doubt func()
@@ -64,8 +64,8 @@ func (m *Misses) observe(location *Location, kind Kind, user UserID, found bool)
 	return false
 }
 
-// Check returns an error of class Misconfigured if a location is in doubt. erasedBelow says whether the ledger shows that
-// files were erased below a directory lately, by any worker: then the location is right after all.
+// Check returns an error of class Misconfigured if a location is in doubt. erasedBelow says whether the ledger shows
+// that files were erased below a directory lately, by any worker: then the location is right after all.
 func (m *Misses) Check(ctx context.Context, erasedBelow func(context.Context, Directory) (bool, error)) error {
 	for key, c := range m.doubtful() {
 		parent := Directory{c.location.Bucket, c.location.parent(key.kind)}
@@ -79,7 +79,8 @@ func (m *Misses) Check(ctx context.Context, erasedBelow func(context.Context, Di
 		}
 		setting := map[Kind]string{Downloads: "downloads_dir", Verification: "verify_dir, and signed"}[key.kind]
 		return &Error{Class: Misconfigured, Text: fmt.Sprintf(
-			"location %s: the first %d users had no files in their %s directories, which are below %q in bucket %q: check its bucket, "+
+			"location %s: the first %d users had no files in their %s directories, which are below %q in bucket %q: check "+
+				"its bucket, "+
 				"object_prefix and %s; if they are right, set its missing_files.%s to accept; then restart the worker",
 			c.location.Name, missLimit, key.kind, parent.Prefix, parent.Bucket, setting, key.kind)}
 	}

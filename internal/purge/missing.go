@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// seen reports whether there is a file of this user in the directory, or was one until we deleted it. A soft-deleted file that
-// we never saw was deleted by another program, which may have moved it. A directory that could not be listed counts as seen:
-// it has a problem of its own.
+// seen reports whether there is a file of this user in the directory, or was one until we deleted it. A soft-deleted
+// file that we never saw was deleted by another program, which may have moved it. A directory that could not be listed
+// counts as seen: it has a problem of its own.
 func (d *directory) seen() bool {
 	return d.err != nil || d.emptied || len(d.found) > 0
 }
 
-// seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files may
-// be somewhere else. Where several locations could hold them, they are expected in one of these.
+// seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files
+// may be somewhere else. Where several locations could hold them, they are expected in one of these.
 func (r *planned) seek() {
 	r.missing = map[Kind][]*directory{}
 	if r.external || len(r.places) == 0 {
@@ -42,8 +42,8 @@ func (r *planned) seek() {
 	}
 }
 
-// settleMissing decides about directories in which files were expected and never seen: whether that is accepted, by whom,
-// and whether it is the location that is wrong.
+// settleMissing decides about directories in which files were expected and never seen: whether that is accepted, by
+// whom, and whether it is the location that is wrong.
 func (w *work) settleMissing(p *Purger, attempt Attempt) []error {
 	type group struct {
 		kind  Kind
@@ -88,7 +88,8 @@ func (w *work) settleMissing(p *Purger, attempt Attempt) []error {
 	var problems []error
 	for g, ids := range certificates {
 		problems = append(problems, &Error{Class: FilesMissing, Text: fmt.Sprintf(
-			"the %s directory of %s is empty in %s, and nothing was ever erased there for this user: the files may be somewhere else",
+			"the %s directory of %s is empty in %s, and nothing was ever erased there for this user: the files may be "+
+				"somewhere else",
 			g.kind, list("certificate", ids), g.where)})
 	}
 	return problems
@@ -112,8 +113,8 @@ func (r *planned) confirm(misses *Misses, kind Kind, user UserID) {
 	}
 }
 
-// accepter says who accepted that files of a kind are missing: the operator who did for this request, or the settings of all
-// locations that could hold them. It is empty if it was not accepted.
+// accepter says who accepted that files of a kind are missing: the operator who did for this request, or the settings
+// of all locations that could hold them. It is empty if it was not accepted.
 func (r *planned) accepter(kind Kind, attempt Attempt) string {
 	if attempt.AcceptMissing != "" {
 		return attempt.AcceptMissing
@@ -130,7 +131,8 @@ func (r *planned) accepter(kind Kind, attempt Attempt) string {
 func (r *planned) where(kind Kind) string {
 	var names []string
 	for _, at := range r.places {
-		names = append(names, fmt.Sprintf("location %s (bucket %s, below %q)", at.location.Name, at.location.Bucket, at.location.parent(kind)))
+		names = append(names, fmt.Sprintf("location %s (bucket %s, below %q)", at.location.Name, at.location.Bucket,
+			at.location.parent(kind)))
 	}
 	return strings.Join(names, " and ")
 }

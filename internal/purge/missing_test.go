@@ -80,7 +80,8 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			func(s *stage) {
 				s.purger.Locations = oneLocation(s.t, func(l *purge.Location) { l.VerifyDir = "certs" })
 			},
-			purge.Failed, purge.ReasonFilesMissing, 3, 3, 3, `verification directory of certificates 1, 2 is empty in location main (bucket certs, below "certs/")`,
+			purge.Failed, purge.ReasonFilesMissing, 3, 3, 3,
+			`verification directory of certificates 1, 2 is empty in location main (bucket certs, below "certs/")`,
 		},
 		"another site's bucket": {
 			func(s *stage) {
@@ -149,11 +150,15 @@ func TestAbsenceIsDoubt(t *testing.T) {
 			s := newStage(t)
 			tc.arrange(s)
 			got, err := s.purge(t.Context())
-			if err != nil || got.State != tc.state || got.Reason != tc.reason || !strings.Contains(got.Detail, tc.detail) || tc.detail == "" && got.Detail != "" {
-				t.Errorf("got %s: %q, %q, error %v; want %s: %q, %q", got.State, got.Reason, got.Detail, err, tc.state, tc.reason, tc.detail)
+			if err != nil || got.State != tc.state || got.Reason != tc.reason || !strings.Contains(got.Detail, tc.detail) ||
+				tc.detail == "" && got.Detail != "" {
+				t.Errorf("got %s: %q, %q, error %v; want %s: %q, %q", got.State, got.Reason, got.Detail, err, tc.state, tc.reason,
+					tc.detail)
 			}
-			if left := len(s.store.References(userA)); left != tc.left || got.Counts.ObjectsErased != tc.erased || got.Counts.DirectoriesMissing != tc.missing {
-				t.Errorf("got %d references left and %+v, want %d, %d erased, %d missing", left, got.Counts, tc.left, tc.erased, tc.missing)
+			if left := len(s.store.References(userA)); left != tc.left || got.Counts.ObjectsErased != tc.erased ||
+				got.Counts.DirectoriesMissing != tc.missing {
+				t.Errorf("got %d references left and %+v, want %d, %d erased, %d missing", left, got.Counts, tc.left, tc.erased,
+					tc.missing)
 			}
 			s.checkOrder(t)
 			s.checkOthers(t)
@@ -181,8 +186,14 @@ func TestAMissingDirectoryIsFoundByASecondAttempt(t *testing.T) {
 // TestPlacesOfALinklessReference searches two locations.
 func TestPlacesOfALinklessReference(t *testing.T) {
 	t.Parallel()
-	here := purge.Location{Name: "here", Bucket: purgetest.Bucket, ObjectPrefix: "here/", DownloadsDir: "downloads", VerifyDir: "cert", Signed: true}
-	there := purge.Location{Name: "there", Bucket: purgetest.Bucket, ObjectPrefix: "there/", DownloadsDir: "downloads", VerifyDir: "cert", Signed: true}
+	here := purge.Location{
+		Name: "here", Bucket: purgetest.Bucket, ObjectPrefix: "here/", DownloadsDir: "downloads",
+		VerifyDir: "cert", Signed: true,
+	}
+	there := purge.Location{
+		Name: "there", Bucket: purgetest.Bucket, ObjectPrefix: "there/", DownloadsDir: "downloads",
+		VerifyDir: "cert", Signed: true,
+	}
 	unsigned := there
 	unsigned.Signed = false
 	accepts := there
@@ -210,7 +221,10 @@ func TestPlacesOfALinklessReference(t *testing.T) {
 			s.purger.Locations = locations(t, here, tc.second)
 			s.store.SetUser(userB, retiring())
 			s.store.Remove(userB)
-			s.store.AddReference(userB, purge.Reference{Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(51), VerifyUUID: hexID(151)})
+			s.store.AddReference(userB, purge.Reference{
+				Table: purge.Live, RowID: 20, CertificateID: 20, DownloadUUID: hexID(51),
+				VerifyUUID: hexID(151),
+			})
 			for _, object := range tc.objects {
 				s.cloud.Put(object)
 			}
@@ -240,11 +254,13 @@ func TestAnExternalLinkHidesNoFiles(t *testing.T) {
 	s.purger.Policy.ClearExternal = true
 	s.purger.Locations = oneLocation(t, func(*purge.Location) {}, "https://credentials.example.net/")
 	s.store.AddReference(userA, purge.Reference{
-		Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(30), DownloadURL: "https://credentials.example.net/0f3c",
+		Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(30),
+		DownloadURL: "https://credentials.example.net/0f3c",
 	})
 	got, err := s.purge(t.Context())
 	if err != nil || got.Reason != purge.ReasonFilesMissing || len(s.store.References(userA)) != 1 {
-		t.Errorf("got %+v, %v, %d references; want failed: files_missing and the link kept", got, err, len(s.store.References(userA)))
+		t.Errorf("got %+v, %v, %d references; want failed: files_missing and the link kept", got, err,
+			len(s.store.References(userA)))
 	}
 }
 
@@ -259,7 +275,8 @@ func TestMissingStaysMissing(t *testing.T) {
 	s.store.Remove(userA)
 	s.accept(t)
 	got, err := s.purge(t.Context())
-	if err != nil || got.State != purge.Done || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 {
+	if err != nil || got.State != purge.Done || got.Reason != purge.ReasonFilesMissing ||
+		got.Counts.DirectoriesMissing != 1 {
 		t.Errorf("got %+v, %v; want done: files_missing, as the file was never found", got, err)
 	}
 }
@@ -285,7 +302,10 @@ func TestExternalLinks(t *testing.T) {
 			if tc.only {
 				s.store.Remove(userA)
 			}
-			ref := purge.Reference{Table: purge.Live, RowID: 30, CertificateID: 30, VerifyUUID: hexID(55), DownloadURL: "https://credentials.example.net/0f3c"}
+			ref := purge.Reference{
+				Table: purge.Live, RowID: 30, CertificateID: 30, VerifyUUID: hexID(55),
+				DownloadURL: "https://credentials.example.net/0f3c",
+			}
 			if tc.file {
 				ref.DownloadUUID = hexID(30)
 				s.cloud.Put("downloads/" + hexID(30) + "/Certificate.pdf")
@@ -298,7 +318,8 @@ func TestExternalLinks(t *testing.T) {
 			}
 			got, err := s.purge(t.Context())
 			if err != nil || got.State != purge.Done || got.Reason != tc.reason || len(s.store.References(userA)) != tc.left {
-				t.Errorf("got %+v, %v, %d references; want done: %q and %d", got, err, len(s.store.References(userA)), tc.reason, tc.left)
+				t.Errorf("got %+v, %v, %d references; want done: %q and %d", got, err, len(s.store.References(userA)), tc.reason,
+					tc.left)
 			}
 			outcomes := s.store.Evidence(request)
 			external := slices.Contains(slices.Collect(maps.Values(outcomes)), purge.External)
@@ -360,7 +381,8 @@ func TestTheFirstUsersTellThatALocationIsWrong(t *testing.T) {
 		}
 	}
 	err := s.purger.Misses.Check(t.Context(), never)
-	if purge.ClassOf(err) != purge.Misconfigured || err == nil || !strings.Contains(err.Error(), `location main: the first 10 users had no files in their verification directories`) {
+	if purge.ClassOf(err) != purge.Misconfigured || err == nil ||
+		!strings.Contains(err.Error(), `location main: the first 10 users had no files in their verification directories`) {
 		t.Fatalf("got %v, want a misconfigured location", err)
 	}
 	for n, got := range s.purgeMany(t, 10, 12) { // under way when the doubt came
@@ -368,7 +390,10 @@ func TestTheFirstUsersTellThatALocationIsWrong(t *testing.T) {
 			t.Errorf("user %d: got %+v, want queued: misconfigured", 10+n, got)
 		}
 	}
-	if err := s.purger.Misses.Check(t.Context(), func(context.Context, purge.Directory) (bool, error) { return false, errors.New("away") }); err == nil || err.Error() != "away" {
+	if err := s.purger.Misses.Check(t.Context(), func(context.Context, purge.Directory) (bool, error) {
+		return false,
+			errors.New("away")
+	}); err == nil || err.Error() != "away" {
 		t.Errorf("got %v, want the ledger's error", err)
 	}
 	// Another worker, or this one before its last start, has erased files there: then it is these users.
@@ -403,7 +428,8 @@ func TestOneUserWithFilesTellsThatALocationIsRight(t *testing.T) {
 		t.Errorf("got %v, although one of the first users had files", err)
 	}
 	s = manyUsers(t, func(int, *purgetest.Cloud) {})
-	s.purger.Locations = oneLocation(t, func(l *purge.Location) { l.AcceptMissing = map[purge.Kind]bool{purge.Verification: true} })
+	s.purger.Locations = oneLocation(t,
+		func(l *purge.Location) { l.AcceptMissing = map[purge.Kind]bool{purge.Verification: true} })
 	s.purgeMany(t, 0, 20)
 	if err := s.purger.Misses.Check(t.Context(), never); err != nil {
 		t.Errorf("got %v, although the setting accepts it", err)

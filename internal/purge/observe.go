@@ -22,7 +22,8 @@ func Steps() []Step {
 	return []Step{StepClaim, StepEligibility, StepSharing, StepList, StepIntend, StepDelete, StepVerify, StepCommit}
 }
 
-// Observer is told of attempts while they are made. Its methods are called by many attempts at a time and must be quick.
+// Observer is told of attempts while they are made. Its methods are called by many attempts at a time and must be
+// quick.
 type Observer interface {
 	// Took says how long a step took, well or not.
 	Took(step Step, d time.Duration)

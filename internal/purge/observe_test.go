@@ -48,7 +48,9 @@ func TestObserverIsTold(t *testing.T) {
 	}{
 		"all is erased": {func(*stage) {}, purge.Steps(), map[purge.Outcome]int{purge.Erased: 12}, 3},
 		"one is held": {
-			func(s *stage) { s.cloud.Hold(held, true, false) }, purge.Steps(), map[purge.Outcome]int{purge.Erased: 11, purge.HeldBack: 1}, 2,
+			func(s *stage) { s.cloud.Hold(held, true, false) }, purge.Steps(),
+			map[purge.Outcome]int{purge.Erased: 11, purge.HeldBack: 1},
+			2,
 		},
 		"restorable": {
 			func(s *stage) {

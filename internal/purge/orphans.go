@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// OrphanSet is the directories of one request that is about no user: an operator has reviewed that no link leads to them.
+// OrphanSet is the directories of one request that is about no user: an operator has reviewed that no link leads to
+// them.
 type OrphanSet struct {
 	Directories []Directory
 	Before      time.Time // a directory with an object that was written at this time or later is left
@@ -21,8 +22,8 @@ const MaxOrphans = 500
 type Orphans interface {
 	// OrphanSet returns the directories of a set.
 	OrphanSet(ctx context.Context, set CertificateID) (OrphanSet, error)
-	// Referenced returns those of the ids, 32 lower-case hexadecimal digits each, that any row of the LMS with a reference holds at
-	// this moment, live or in the history, in any of its columns.
+	// Referenced returns those of the ids, 32 lower-case hexadecimal digits each, that any row of the LMS with a reference
+	// holds at this moment, live or in the history, in any of its columns.
 	Referenced(ctx context.Context, ids []string) (map[string]bool, error)
 }
 
@@ -93,12 +94,14 @@ func (d *directory) id() string { return path.Base(strings.TrimSuffix(d.Prefix, 
 
 // settleLeave reports a directory that was left.
 func (d *directory) settleLeave(report *Report) error {
-	report.Evidence = append(report.Evidence, d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, d.leave, time.Time{}))
+	report.Evidence = append(report.Evidence, d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, d.leave,
+		time.Time{}))
 	for _, g := range d.deletions { // written down, and not deleted
 		report.Evidence = append(report.Evidence, d.evidence(g.Generation, d.leave, time.Time{}))
 	}
 	why := map[Outcome]string{
-		Referenced: "a row of the LMS holds the id", TooYoung: "an object in it is too young", Foreign: "it is below no location",
+		Referenced: "a row of the LMS holds the id", TooYoung: "an object in it is too young",
+		Foreign: "it is below no location",
 	}[d.leave]
 	return &Error{Class: NotOrphan, Text: "a directory was left, because " + why}
 }

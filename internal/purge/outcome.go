@@ -5,8 +5,8 @@ import "time"
 // Outcome is what became of one object generation, or of one directory that held none.
 type Outcome string
 
-// The outcomes. Only Erased, Absent, MissingAccepted, External and, where the configuration accepts it, SoftDeleted let a
-// reference be cleared.
+// The outcomes. Only Erased, Absent, MissingAccepted, External and, where the configuration accepts it, SoftDeleted let
+// a reference be cleared.
 const (
 	Listed      Outcome = "listed"       // seen and about to be deleted: the intent, replaced by one of the others
 	Erased      Outcome = "erased"       // was listed for this request; a later complete listing shows that it is gone
@@ -44,8 +44,8 @@ type Evidence struct {
 	Generation    Generation // Number 0 and Name equal to the prefix for a directory
 	Outcome       Outcome
 	Until         time.Time // for SoftDeleted and KeptUntil
-	// AcceptedBy says who accepted a doubt about the directory: for MissingAccepted that it is empty, for others that a row of
-	// another user names it, too. It is an operator's account, or the setting.
+	// AcceptedBy says who accepted a doubt about the directory: for MissingAccepted that it is empty, for others that a
+	// row of another user names it, too. It is an operator's account, or the setting.
 	AcceptedBy string
 }
 

@@ -59,10 +59,10 @@ type PreviewObject struct {
 	Until   time.Time // for SoftDeleted and KeptUntil
 }
 
-// Preview does what Purge does, but with a ledger and a store to which nothing is written: deletes succeed in memory, and what
-// they hid is taken out of the second listing. softDelete says for how long a bucket keeps deleted objects restorable. The
-// attempt says what is accepted. An error means that a database could not be read; what the bucket answers is part of the
-// preview.
+// Preview does what Purge does, but with a ledger and a store to which nothing is written: deletes succeed in memory,
+// and what they hid is taken out of the second listing. softDelete says for how long a bucket keeps deleted objects
+// restorable. The attempt says what is accepted. An error means that a database could not be read; what the bucket
+// answers is part of the preview.
 func (p *Purger) Preview(
 	ctx context.Context, attempt Attempt, history EmptiedReader, softDelete func(bucket string) time.Duration,
 ) (Preview, error) {
@@ -70,13 +70,17 @@ func (p *Purger) Preview(
 	dry := *p
 	dry.Users, dry.Misses, dry.Observer = users, nil, nil
 	dry.Ledger = &dryLedger{users: p.Users, history: history}
-	dry.Objects = &dryObjects{Objects: p.Objects, softDelete: softDelete, now: p.Now, listed: map[Directory][]Generation{}, deleted: map[generationKey]bool{}}
+	dry.Objects = &dryObjects{
+		Objects: p.Objects, softDelete: softDelete, now: p.Now, listed: map[Directory][]Generation{},
+		deleted: map[generationKey]bool{},
+	}
 	report, work, err := dry.attempt(ctx, attempt)
 	if err != nil && ClassOf(err) == Unavailable {
 		return Preview{}, err
 	}
 	preview := Preview{
-		Attempt: attempt, User: users.user, State: report.State, Reason: report.Reason, Detail: report.Detail, NotBefore: report.NotBefore,
+		Attempt: attempt, User: users.user, State: report.State, Reason: report.Reason, Detail: report.Detail,
+		NotBefore: report.NotBefore,
 	}
 	if work == nil {
 		return preview, nil
@@ -102,7 +106,8 @@ func (p *Purger) previewReference(ref *planned, report Report) PreviewReference 
 	for _, d := range ref.directories() {
 		r.Directories = append(r.Directories, d.Directory)
 	}
-	r.Cleared = slices.ContainsFunc(report.Clear, func(c Clearing) bool { return slices.Contains(c.References, ref.Reference) })
+	r.Cleared = slices.ContainsFunc(report.Clear,
+		func(c Clearing) bool { return slices.Contains(c.References, ref.Reference) })
 	switch {
 	case r.Cleared:
 	case ref.problem != nil:
@@ -140,7 +145,10 @@ func (w *work) kindOf(d *directory) Kind {
 }
 
 func (d *directory) preview(outcomes map[generationKey]Evidence, kind Kind) PreviewDirectory {
-	shown := PreviewDirectory{Directory: d.Directory, Kind: kind, Certificate: d.owner.CertificateID, Emptied: d.emptied, AcceptedBy: d.sharing}
+	shown := PreviewDirectory{
+		Directory: d.Directory, Kind: kind, Certificate: d.owner.CertificateID, Emptied: d.emptied,
+		AcceptedBy: d.sharing,
+	}
 	if d.err != nil {
 		shown.Problem = d.err.Error()
 	}

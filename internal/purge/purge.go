@@ -27,20 +27,21 @@ type Shared struct {
 
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
 type Ledger interface {
-	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is returned as
-	// it is, without a claim. ErrUnknownRequest means that there is no such request, or that it is another user's. What the
-	// attempt is about is what the ledger says, whatever the task does.
+	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is
+	// returned as it is, without a claim. ErrUnknownRequest means that there is no such request, or that it is another
+	// user's. What the attempt is about is what the ledger says, whatever the task does.
 	Begin(ctx context.Context, task Task) (Attempt, error)
-	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the request.
+	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the
+	// request.
 	Extend(ctx context.Context, attempt Attempt) error
-	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads
-	// the user's eligibility once more, and which of the empty directories held files of this user before. Both lists may be
+	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads the
+	// user's eligibility once more, and which of the empty directories held files of this user before. Both lists may be
 	// empty.
 	Intend(ctx context.Context, attempt Attempt, intents []Evidence, empty []Directory) (Intended, error)
 	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
-	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, but for those
-	// of Report.Keep; then also if another attempt has failed it meanwhile. It lets an attempt that another one has overtaken
-	// clear and add evidence, but not end the request as refused or failed.
+	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, but for
+	// those of Report.Keep; then also if another attempt has failed it meanwhile. It lets an attempt that another one has
+	// overtaken clear and add evidence, but not end the request as refused or failed.
 	Record(ctx context.Context, attempt Attempt, report Report) (Recorded, error)
 }
 
@@ -70,8 +71,8 @@ type Task struct {
 // Intended is Intend's answer.
 type Intended struct {
 	Retirement Retirement
-	// Emptied are those of the empty directories of which the evidence says that we emptied them for this user, in this request
-	// or an earlier one: a file there was about to be deleted, and none was left because something protected it.
+	// Emptied are those of the empty directories of which the evidence says that we emptied them for this user, in this
+	// request or an earlier one: a file there was about to be deleted, and none was left because something protected it.
 	Emptied []Directory
 }
 
@@ -83,8 +84,8 @@ type Attempt struct {
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
 	AcceptMissing string
-	// AcceptShared says who accepted, for this request, that directories are erased which a row of another user names, too;
-	// empty if that was not accepted.
+	// AcceptShared says who accepted, for this request, that directories are erased which a row of another user names,
+	// too; empty if that was not accepted.
 	AcceptShared string
 	Failures     int       // counted failures since the request was opened
 	Lapsed       int       // attempts in a row before this one whose lease ran out, and that recorded nothing
@@ -144,11 +145,17 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		return Result{}, fmt.Errorf("beginning request %d: %w", task.Request, err)
 	}
 	if attempt.State.Ended() {
-		return Result{Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true, Counts: attempt.Counts}, nil
+		return Result{
+			Request: attempt.Request, State: attempt.State, Reason: attempt.Reason, Again: true,
+			Counts: attempt.Counts,
+		}, nil
 	}
 	defer p.keepLease(ctx, attempt)()
 	report, _, failure := p.attempt(ctx, attempt)
-	result := Result{Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail, Attempt: attempt.Number}
+	result := Result{
+		Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail,
+		Attempt: attempt.Number,
+	}
 
 	// What was done must be written down even if the attempt's time has run out meanwhile.
 	recordCtx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordGrace+remaining(ctx),
@@ -160,7 +167,8 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	if err != nil {
 		result.State, result.Reason = Queued, ReasonNone
 		// This error comes first, because it decides when to try again: what was to be recorded is not, whatever it was.
-		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err), failure)
+		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err),
+			failure)
 	}
 	p.recorded(report)
 	result.State, result.Counts = recorded.State, recorded.Counts
@@ -170,7 +178,8 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	}
 	if failure == nil { // the report said done, refused or failed; the database did not agree
 		failure = &Error{Class: Transient, Text: fmt.Sprintf(
-			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request, task.User)}
+			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request,
+			task.User)}
 	}
 	return result, failure
 }
@@ -206,8 +215,8 @@ func remaining(ctx context.Context) time.Duration {
 	return max(0, time.Until(deadline))
 }
 
-// attempt does everything but the recording. The error is nil if the report ends the request. The work is what it was about,
-// nil if it came to none.
+// attempt does everything but the recording. The error is nil if the report ends the request. The work is what it was
+// about, nil if it came to none.
 func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, error) {
 	if attempt.Lapsed >= p.Policy.MaxAttempts { // before it kills one more
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
@@ -239,7 +248,8 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 	work, err := p.plan(ctx, references, attempt)
 	p.took(StepSharing, begun)
 	if err != nil {
-		return p.settle(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User, err))
+		return p.settle(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User,
+			err))
 	}
 	return p.erase(ctx, attempt, work)
 }
@@ -319,7 +329,8 @@ func (p Policy) Refusal(r Retirement) Reason {
 
 // refusal reports a user that may not be purged. Nothing is cleared, not even what has no files.
 func refusal(attempt Attempt, reason Reason) Report {
-	detail := fmt.Sprintf("user %d has no retirement request past the cancellable stage; nothing was touched", attempt.User)
+	detail := fmt.Sprintf("user %d has no retirement request past the cancellable stage; nothing was touched",
+		attempt.User)
 	if reason == ReasonUnknownUser {
 		detail = fmt.Sprintf("the LMS has no user %d", attempt.User)
 	}
@@ -418,7 +429,8 @@ func (r *Report) doneReason() (Reason, string) {
 	}
 	switch {
 	case missing > 0:
-		return ReasonFilesMissing, fmt.Sprintf("%d expected directories were empty, and nothing was ever erased there; accepted by %s",
+		return ReasonFilesMissing, fmt.Sprintf("%d expected directories were empty, and nothing was ever erased there; "+
+			"accepted by %s",
 			missing, strings.Join(accepters, ", "))
 	case len(r.Keep) > 0 && len(r.Clear) == 0 && r.gone == 0:
 		return ReasonNothingToPurge, fmt.Sprintf("%d links lead to no file of ours and stay", len(r.Keep))

@@ -40,8 +40,8 @@ func retiring() purge.Retirement {
 	return purge.Retirement{UserExists: true, Requested: true, State: "RETIRING_LMS"}
 }
 
-// newStage builds the stage with three certificates and twelve files of user 42, one of which only the history knows, and
-// one certificate of user 43, who is not retiring.
+// newStage builds the stage with three certificates and twelve files of user 42, one of which only the history knows,
+// and one certificate of user 43, who is not retiring.
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, cloud: purgetest.NewCloud(), store: purgetest.NewFakeStore()}
@@ -58,7 +58,8 @@ func newStage(t *testing.T) *stage {
 		s.add(userA, ref)
 	}
 	s.add(userB, purge.Reference{
-		Table: purge.Live, RowID: 9, CertificateID: 9, DownloadUUID: hexID(9), VerifyUUID: hexID(109), DownloadURL: url(hexID(9)),
+		Table: purge.Live, RowID: 9, CertificateID: 9, DownloadUUID: hexID(9), VerifyUUID: hexID(109),
+		DownloadURL: url(hexID(9)),
 	})
 	s.purger = &purge.Purger{
 		Users: s.store, Ledger: s.store, Objects: s.cloud, Locations: purgetest.OneLocation(t),
@@ -78,7 +79,10 @@ func (s *stage) add(user purge.UserID, ref purge.Reference) {
 
 func (s *stage) accept(t *testing.T) purge.Accepted {
 	t.Helper()
-	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userA, Key: purge.DefaultKey(userA), Source: purge.SourceCLI}})
+	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{
+		User: userA, Key: purge.DefaultKey(userA),
+		Source: purge.SourceCLI,
+	}})
 	if err != nil {
 		t.Fatalf("accepting: %v", err)
 	}
@@ -170,7 +174,10 @@ func TestPurgeErasesThenClears(t *testing.T) {
 func TestPurgeOfOneCertificate(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{User: userA, Certificate: 1, Key: purge.CertificateKey(1), Source: purge.SourceBackfill}})
+	accepted, err := s.store.Accept(t.Context(), []purge.Submission{{
+		User: userA, Certificate: 1,
+		Key: purge.CertificateKey(1), Source: purge.SourceBackfill,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +188,8 @@ func TestPurgeOfOneCertificate(t *testing.T) {
 	}
 	left := s.store.References(userA)
 	if len(left) != 1 || left[0].CertificateID != 2 || len(s.cloud.Stored()) != 8 {
-		t.Errorf("got references %v and %d objects, want those of certificate 2 and of the other user", left, len(s.cloud.Stored()))
+		t.Errorf("got references %v and %d objects, want those of certificate 2 and of the other user", left,
+			len(s.cloud.Stored()))
 	}
 	s.checkOthers(t)
 	result, err = s.purge(t.Context()) // the whole user is a request of its own, still open
@@ -189,7 +197,10 @@ func TestPurgeOfOneCertificate(t *testing.T) {
 		t.Errorf("the rest: got %+v, error %v", result, err)
 	}
 	s.checkClean(t)
-	accepted, err = s.store.Accept(t.Context(), []purge.Submission{{User: userA, Certificate: 9, Key: purge.CertificateKey(9), Source: purge.SourceBackfill}})
+	accepted, err = s.store.Accept(t.Context(), []purge.Submission{{
+		User: userA, Certificate: 9,
+		Key: purge.CertificateKey(9), Source: purge.SourceBackfill,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +373,8 @@ func TestPurgeClearsWhatItCanBesideAHeldCertificate(t *testing.T) {
 	s := newStage(t)
 	s.cloud.Hold("cert/"+hexID(102)+"/valid.html", true, false)
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonHeld || result.Counts.ReferencesCleared != 2 {
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonHeld ||
+		result.Counts.ReferencesCleared != 2 {
 		t.Errorf("got %+v, error %v; want failed: held with 2 references cleared", result, err)
 	}
 	if refs := s.store.References(userA); len(refs) != 1 || refs[0].CertificateID != 2 {
@@ -374,9 +386,13 @@ func TestPurgeClearsWhatItCanBesideAHeldCertificate(t *testing.T) {
 func TestPurgeKeepsAReferenceItDoesNotUnderstand(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.store.AddReference(userA, purge.Reference{Table: purge.Live, RowID: 5, CertificateID: 5, DownloadURL: "https://elsewhere.example.org/a.pdf"})
+	s.store.AddReference(userA, purge.Reference{
+		Table: purge.Live, RowID: 5, CertificateID: 5,
+		DownloadURL: "https://elsewhere.example.org/a.pdf",
+	})
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonUnrecognised || result.Counts.ReferencesCleared != 3 {
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonUnrecognised ||
+		result.Counts.ReferencesCleared != 3 {
 		t.Errorf("got %+v, error %v; want failed: unrecognised_reference with 3 references cleared", result, err)
 	}
 	if strings.Contains(result.Detail, "elsewhere") {
@@ -389,7 +405,8 @@ func TestPurgeLeavesHistoryRowsWhenSwitchedOff(t *testing.T) {
 	s := newStage(t)
 	s.store.ClearHistory, s.purger.Policy.ClearHistory = false, false
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Done || result.Counts.ReferencesCleared != 2 || result.Counts.ObjectsErased != 12 {
+	if err != nil || result.State != purge.Done || result.Counts.ReferencesCleared != 2 ||
+		result.Counts.ObjectsErased != 12 {
 		t.Errorf("got %+v, error %v; want done, 2 references cleared, all 12 objects erased", result, err)
 	}
 	if refs := s.store.References(userA); len(refs) != 1 || refs[0].Table != purge.History {
@@ -429,7 +446,8 @@ func TestPurgeGivesUpWhatIsTooOld(t *testing.T) {
 	}
 	s.cloud.Advance(25 * time.Hour)
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp || !strings.Contains(result.Detail, "429") {
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp ||
+		!strings.Contains(result.Detail, "429") {
 		t.Errorf("old: got %+v, %v; want failed: gave_up with the throttling in its detail", result, err)
 	}
 	s.cloud.Mend()
@@ -454,7 +472,8 @@ func TestPurgeGivesUpWhereWorkersDie(t *testing.T) {
 	}
 	before := s.cloud.Stored()
 	result, err := s.purge(t.Context())
-	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp || !strings.Contains(result.Detail, "workers died") {
+	if err != nil || result.State != purge.Failed || result.Reason != purge.ReasonGaveUp ||
+		!strings.Contains(result.Detail, "workers died") {
 		t.Errorf("got %+v, %v; want failed: gave_up", result, err)
 	}
 	if diff := cmp.Diff(before, s.cloud.Stored()); diff != "" {
@@ -490,7 +509,8 @@ func TestPurgeAcceptsSoftDeleteOnlyIfConfigured(t *testing.T) {
 	s.cloud.SoftDelete(7 * 24 * time.Hour)
 	result, err := s.purge(t.Context())
 	e, ok := errors.AsType[*purge.Error](err)
-	if !ok || e.Class != purge.SoftDeleting || e.Until.IsZero() || result.Reason != purge.ReasonSoftDeleted || len(s.store.References(userA)) != 3 {
+	if !ok || e.Class != purge.SoftDeleting || e.Until.IsZero() || result.Reason != purge.ReasonSoftDeleted ||
+		len(s.store.References(userA)) != 3 {
 		t.Fatalf("got %+v, %v; want queued: soft_deleted with a date, references kept", result, err)
 	}
 	s.cloud.Advance(8 * 24 * time.Hour)
@@ -559,7 +579,10 @@ func TestAcceptFollowsTheIdempotencyRules(t *testing.T) {
 	if a := s.accept(t); a.Found != "done" || a.Open {
 		t.Errorf("when done: got %+v, want already done", a)
 	}
-	s.add(userA, purge.Reference{Table: purge.Live, RowID: 4, CertificateID: 4, DownloadUUID: hexID(4), DownloadURL: url(hexID(4))})
+	s.add(userA, purge.Reference{
+		Table: purge.Live, RowID: 4, CertificateID: 4, DownloadUUID: hexID(4),
+		DownloadURL: url(hexID(4)),
+	})
 	if a := s.accept(t); a.Found != "done" || !a.Open || a.Request != request {
 		t.Errorf("when references are back: got %+v, want a new run", a)
 	}

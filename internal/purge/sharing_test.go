@@ -21,7 +21,10 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 		"by the download id, as a page":    {DownloadUUID: hexID(99), VerifyUUID: hexID(51)},
 	} {
 		for _, emptied := range []bool{false, true} {
-			for accepted, submission := range map[string]purge.Submission{"refused": {}, "accepted": {AcceptShared: "alice@ops"}, "by setting": {}} {
+			for accepted, submission := range map[string]purge.Submission{
+				"refused": {}, "accepted": {AcceptShared: "alice@ops"},
+				"by setting": {},
+			} {
 				t.Run(name+"/"+map[bool]string{true: "emptied/", false: "kept/"}[emptied]+accepted, func(t *testing.T) {
 					t.Parallel()
 					s := newStage(t)
@@ -30,7 +33,10 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 					for _, object := range victim {
 						s.cloud.Put(object)
 					}
-					theirs := purge.Reference{Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(51), VerifyUUID: hexID(151)}
+					theirs := purge.Reference{
+						Table: purge.Live, RowID: 30, CertificateID: 30, DownloadUUID: hexID(51),
+						VerifyUUID: hexID(151),
+					}
 					s.store.AddReference(77, theirs)
 					if emptied { // by the one who pointed the other row at it
 						s.store.ReplaceDownload(theirs, "")
@@ -59,7 +65,8 @@ func TestASharedDirectoryIsNotDeleted(t *testing.T) {
 					if err != nil || got.State != purge.Failed || got.Reason != purge.ReasonShared || gone != 0 {
 						t.Errorf("got %+v, %v with %d gone; want failed: shared_directory", got, err, gone)
 					}
-					if !strings.Contains(got.Detail, "user 42") || !strings.Contains(got.Detail, "user 77") || !strings.Contains(got.Detail, "certificate 31") ||
+					if !strings.Contains(got.Detail, "user 42") || !strings.Contains(got.Detail, "user 77") ||
+						!strings.Contains(got.Detail, "certificate 31") ||
 						strings.Contains(got.Detail, hexID(51)) {
 						t.Errorf("the detail says %q, want both users and the certificate, and no id of a file", got.Detail)
 					}
@@ -82,7 +89,10 @@ func TestTwoRetiringUsersShareADirectory(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	s.store.SetUser(userB, retiring())
-	ref := purge.Reference{Table: purge.Live, RowID: 60, CertificateID: 60, DownloadUUID: hexID(51), VerifyUUID: hexID(151)}
+	ref := purge.Reference{
+		Table: purge.Live, RowID: 60, CertificateID: 60, DownloadUUID: hexID(51),
+		VerifyUUID: hexID(151),
+	}
 	s.store.AddReference(userA, ref)
 	ref.RowID, ref.CertificateID = 61, 61
 	s.store.AddReference(userB, ref)

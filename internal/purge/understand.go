@@ -13,11 +13,12 @@ const (
 	TakenByNone     Taker = "none"
 )
 
-// Understanding is what a reference says, for those who look through many. Unlike Resolve it separates the link, which the
-// configuration decides about, from the ids, which only the row does.
+// Understanding is what a reference says, for those who look through many. Unlike Resolve it separates the link, which
+// the configuration decides about, from the ids, which only the row does.
 type Understanding struct {
-	// Prefix is the link's beginning, in the form of NormalLink, up to the directory of the certificate: with the directory's
-	// parent, such as downloads/, and with a slash at the end. It is empty without a link, or with one that is none.
+	// Prefix is the link's beginning, in the form of NormalLink, up to the directory of the certificate: with the
+	// directory's parent, such as downloads/, and with a slash at the end. It is empty without a link, or with one that is
+	// none.
 	Prefix   string
 	Taker    Taker
 	Location *Location // of TakenByLocation
@@ -58,8 +59,8 @@ func (l Locations) Understand(ref Reference) Understanding {
 }
 
 // splitLink splits a reference's link before the directory of the certificate, and returns what stands before, as
-// Understanding.Prefix has it, and the id; the id is empty if the link holds none where a directory would be. A link without
-// one is split behind downloads/, or behind its host.
+// Understanding.Prefix has it, and the id; the id is empty if the link holds none where a directory would be. A link
+// without one is split behind downloads/, or behind its host.
 func splitLink(ref Reference) (prefix, id string) {
 	norm, err := NormalLink(ref.DownloadURL)
 	if err != nil {

@@ -25,11 +25,13 @@ func TestLinksAreUnderstoodAsTheyAreResolved(t *testing.T) {
 		taker                              purge.Taker
 	}{
 		"path-style": {
-			ref:    purge.Reference{DownloadUUID: id, DownloadURL: "https://s3.amazonaws.com/verify.example.org/downloads/" + id + "/Certificate.pdf"},
+			ref: purge.Reference{DownloadUUID: id, DownloadURL: "https://s3.amazonaws.com/verify.example.org/downloads/" +
+				id + "/Certificate.pdf"},
 			prefix: "s3.amazonaws.com/verify.example.org/downloads/", taker: purge.TakenByLocation, location: "main", linked: id,
 		},
 		"without a scheme": {
-			ref:    purge.Reference{DownloadUUID: id, DownloadURL: "//S3.amazonaws.com/verify.example.org/downloads/" + id + "/c.pdf?x=1"},
+			ref: purge.Reference{DownloadUUID: id, DownloadURL: "//S3.amazonaws.com/verify.example.org/downloads/" + id +
+				"/c.pdf?x=1"},
 			prefix: "s3.amazonaws.com/verify.example.org/downloads/", taker: purge.TakenByLocation, location: "main", linked: id,
 		},
 		"gs": {
@@ -67,8 +69,9 @@ func TestLinksAreUnderstoodAsTheyAreResolved(t *testing.T) {
 		},
 		"cut off in the id": {
 			ref:    purge.Reference{DownloadUUID: id, DownloadURL: long},
-			prefix: "certs.example.org/a/" + strings.Repeat("x", 64) + "/downloads/", taker: purge.TakenByLocation, location: "main",
-			linked: id, problems: "does not lead to a file",
+			prefix: "certs.example.org/a/" + strings.Repeat("x", 64) + "/downloads/", taker: purge.TakenByLocation,
+			location: "main",
+			linked:   id, problems: "does not lead to a file",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +85,8 @@ func TestLinksAreUnderstoodAsTheyAreResolved(t *testing.T) {
 				t.Errorf("got %q, %s %s, %s", u.Prefix, u.Taker, location, u.LinkedID)
 			}
 			_, err := locations.Resolve(tc.ref)
-			if (err == nil) != (u.Problem == "") || !strings.Contains(u.Problem, tc.problems) || tc.problems == "" && u.Problem != "" {
+			if (err == nil) != (u.Problem == "") || !strings.Contains(u.Problem, tc.problems) || tc.problems == "" &&
+				u.Problem != "" {
 				t.Errorf("got the problem %q, want %q; Resolve says %v", u.Problem, tc.problems, err)
 			}
 		})

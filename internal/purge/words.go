@@ -10,8 +10,8 @@ import (
 // UserID is the numeric id of an LMS user, auth_user.id: 1 to 2,147,483,647.
 type UserID int64
 
-// maxID is the largest value of auth_user.id and of certificates_generatedcertificate.id, signed 32-bit AutoFields (Open
-// edX migrations).
+// maxID is the largest value of auth_user.id and of certificates_generatedcertificate.id, signed 32-bit AutoFields
+// (Open edX migrations).
 const maxID = 1<<31 - 1
 
 // ParseUserID reads a user id from decimal digits; no sign, no spaces, no leading zero. Its error
@@ -39,8 +39,9 @@ func (id UserID) Valid() bool { return id >= 1 && id <= maxID }
 // RequestID is the ledger's id of a request; positive.
 type RequestID int64
 
-// CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row. Where
-// it says how far a request goes, 0 stands for all certificates of the user; beside user 0, it is the number of an OrphanSet.
+// CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row.
+// Where it says how far a request goes, 0 stands for all certificates of the user; beside user 0, it is the number of
+// an OrphanSet.
 type CertificateID int64
 
 // ParseCertificateID reads the id of a certificate as ParseUserID reads a user's.
@@ -85,33 +86,37 @@ type Reason string
 
 // Reasons of requests.
 const (
-	ReasonNone           Reason = ""                       // queued or running for the first time, or simply done
-	ReasonNothingToPurge Reason = "nothing_to_purge"       // done: the user has no reference, or external links only
-	ReasonNotRetiring    Reason = "not_retiring"           // refused
-	ReasonUnknownUser    Reason = "unknown_user"           // refused: no such LMS user
-	ReasonSuperseded     Reason = "superseded"             // refused: an older open request of the same scope stands for it
-	ReasonHeld           Reason = "held"                   // failed: a hold protects an object
-	ReasonNoPermission   Reason = "no_permission"          // failed: the service account may not delete an object
-	ReasonUnrecognised   Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
-	ReasonShared         Reason = "shared_directory"       // failed: a row of another user names the same directory
-	ReasonNotOrphan      Reason = "not_orphan"             // refused: a directory that was to have no link has one, is too young or foreign
-	ReasonTooMany        Reason = "too_many_objects"       // failed: a directory lists more than any certificate has
-	ReasonGaveUp         Reason = "gave_up"                // failed: the attempts are used up
-	ReasonTransient      Reason = "transient"              // queued again after a failure that should pass
-	ReasonThrottled      Reason = "throttled"              // queued again, slower
-	ReasonRetained       Reason = "retained"               // queued until a retention date has passed
-	ReasonSoftDeleted    Reason = "soft_deleted"           // queued until a soft delete can no longer be undone
-	ReasonMisconfigured  Reason = "misconfigured"          // queued until the configuration is mended
-	ReasonUnavailable    Reason = "unavailable"            // queued until a database, or the source of tokens, is there again
-	ReasonFilesMissing   Reason = "files_missing"          // failed: an expected directory is empty; done: that was accepted
-	ReasonStopped        Reason = "stopped"                // queued again because the worker was stopping
+	ReasonNone           Reason = ""                 // queued or running for the first time, or simply done
+	ReasonNothingToPurge Reason = "nothing_to_purge" // done: the user has no reference, or external links only
+	ReasonNotRetiring    Reason = "not_retiring"     // refused
+	ReasonUnknownUser    Reason = "unknown_user"     // refused: no such LMS user
+	// refused: an older open request of the same scope stands for it
+	ReasonSuperseded   Reason = "superseded"
+	ReasonHeld         Reason = "held"                   // failed: a hold protects an object
+	ReasonNoPermission Reason = "no_permission"          // failed: the service account may not delete an object
+	ReasonUnrecognised Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
+	ReasonShared       Reason = "shared_directory"       // failed: a row of another user names the same directory
+	// refused: a directory that was to have no link has one, is too young or foreign
+	ReasonNotOrphan     Reason = "not_orphan"
+	ReasonTooMany       Reason = "too_many_objects" // failed: a directory lists more than any certificate has
+	ReasonGaveUp        Reason = "gave_up"          // failed: the attempts are used up
+	ReasonTransient     Reason = "transient"        // queued again after a failure that should pass
+	ReasonThrottled     Reason = "throttled"        // queued again, slower
+	ReasonRetained      Reason = "retained"         // queued until a retention date has passed
+	ReasonSoftDeleted   Reason = "soft_deleted"     // queued until a soft delete can no longer be undone
+	ReasonMisconfigured Reason = "misconfigured"    // queued until the configuration is mended
+	ReasonUnavailable   Reason = "unavailable"      // queued until a database, or the source of tokens, is there again
+	ReasonFilesMissing  Reason = "files_missing"    // failed: an expected directory is empty; done: that was accepted
+	ReasonStopped       Reason = "stopped"          // queued again because the worker was stopping
 )
 
 // Reasons returns all reasons but the empty one.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonSuperseded, ReasonHeld, ReasonNoPermission,
-		ReasonUnrecognised, ReasonShared, ReasonNotOrphan, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled, ReasonRetained,
+		ReasonNothingToPurge, ReasonFilesMissing, ReasonNotRetiring, ReasonUnknownUser, ReasonSuperseded, ReasonHeld,
+		ReasonNoPermission,
+		ReasonUnrecognised, ReasonShared, ReasonNotOrphan, ReasonTooMany, ReasonGaveUp, ReasonTransient, ReasonThrottled,
+		ReasonRetained,
 		ReasonSoftDeleted, ReasonMisconfigured, ReasonUnavailable, ReasonStopped,
 	}
 }
@@ -126,8 +131,8 @@ const (
 	NoTable Table = "none" // in the evidence of orphans, to which no link leads
 )
 
-// Reference is the pair download_uuid and download_url of one row, with the ids it stands beside: the only descriptor of
-// the certificate's files. The strings are exactly as stored. It prints as its row, never as its URL (invariant 7).
+// Reference is the pair download_uuid and download_url of one row, with the ids it stands beside: the only descriptor
+// of the certificate's files. The strings are exactly as stored. It prints as its row, never as its URL (invariant 7).
 type Reference struct {
 	Table         Table
 	RowID         int64 // certificates_generatedcertificate.id, or history_id of the history table

@@ -59,8 +59,8 @@ type deletion struct {
 	err error
 }
 
-// plan names the artifacts. A reference that it cannot understand, and one whose directory is another user's, too, has a
-// problem; it stays as it is, and nothing of it is listed.
+// plan names the artifacts. A reference that it cannot understand, and one whose directory is another user's, too, has
+// a problem; it stays as it is, and nothing of it is listed.
 func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*work, error) {
 	w := &work{certificates: map[CertificateID]bool{}}
 	targets, ids := make([]Target, len(refs)), []string(nil)
@@ -247,7 +247,8 @@ func (r *planned) directories() []*directory {
 // evidence makes the record of one generation of the directory.
 func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evidence {
 	return Evidence{
-		CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until, AcceptedBy: d.sharing,
+		CertificateID: d.owner.CertificateID, Table: d.owner.Table, Generation: g, Outcome: outcome, Until: until,
+		AcceptedBy: d.sharing,
 	}
 }
 
@@ -282,7 +283,8 @@ func (d *directory) settleSoft(policy Policy, report *Report) []error {
 		report.Evidence = append(report.Evidence, d.evidence(g, SoftDeleted, s.Until))
 		if !policy.AcceptSoftDelete {
 			problems = append(problems, &Error{Class: SoftDeleting, Until: s.Until, Text: fmt.Sprintf(
-				"a file of certificate %d is soft-deleted and can be restored until %s", d.owner.CertificateID, s.Until.UTC().Format(time.RFC3339))})
+				"a file of certificate %d is soft-deleted and can be restored until %s", d.owner.CertificateID,
+				s.Until.UTC().Format(time.RFC3339))})
 		}
 	}
 	return problems
@@ -324,7 +326,8 @@ func (d *directory) settleLeft(report *Report) []error {
 		case err != nil:
 			problem = fmt.Errorf("deleting a file of certificate %d: %w", id, err)
 		case tried:
-			problem = &Error{Class: Transient, Text: fmt.Sprintf("a file of certificate %d was deleted, but is still listed", id)}
+			problem = &Error{Class: Transient, Text: fmt.Sprintf("a file of certificate %d was deleted, but is still listed",
+				id)}
 		default:
 			problem = &Error{Class: Transient, Text: fmt.Sprintf("a file of certificate %d appeared meanwhile", id)}
 		}

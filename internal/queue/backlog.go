@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Backlog counts the tasks of each of our queues by the lengths of asynq's own lists, which no broken task can spoil. Depths
-// asks asynq itself, and fails where the dashboard and the metrics of asynq fail too.
+// Backlog counts the tasks of each of our queues by the lengths of asynq's own lists, which no broken task can spoil.
+// Depths asks asynq itself, and fails where the dashboard and the metrics of asynq fail too.
 func Backlog(ctx context.Context, rdb redis.UniversalClient) ([]Depth, error) {
 	all := make([]Depth, 0, len(Queues()))
 	for _, name := range Queues() {

@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkEnqueue compares the ways to put tasks into a queue; an operation is one task. "EVALSHA" is what Redis and the
-// network allow: commands made beforehand, in a pipeline or not, and nothing made of the answers.
+// BenchmarkEnqueue compares the ways to put tasks into a queue; an operation is one task. "EVALSHA" is what Redis and
+// the network allow: commands made beforehand, in a pipeline or not, and nothing made of the answers.
 func BenchmarkEnqueue(b *testing.B) {
 	for _, way := range []struct {
 		name string
@@ -99,7 +99,8 @@ func evalsha(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task, pipeli
 	commands := make([]redis.Cmder, len(tasks))
 	for i, task := range tasks {
 		id := queue.TaskID(task)
-		commands[i] = redis.NewCmd(b.Context(), "evalsha", sha, 2, "asynq:{purge}:t:"+id, "asynq:{purge}:pending", message, id, time.Now().UnixNano())
+		commands[i] = redis.NewCmd(b.Context(), "evalsha", sha, 2, "asynq:{purge}:t:"+id, "asynq:{purge}:pending", message,
+			id, time.Now().UnixNano())
 	}
 	b.ResetTimer()
 	for first := 0; first < len(commands); first += pipeline {

@@ -147,7 +147,10 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 			if err := queue.Ping(t.Context(), rdb); (err != nil) != tc.deaf {
 				t.Errorf("Ping: got %v, want an answer: %v", err, !tc.deaf)
 			}
-			checks := map[string]func(context.Context, redis.UniversalClient) error{"enqueue": queue.Check, "pull": queue.CheckPull}
+			checks := map[string]func(context.Context, redis.UniversalClient) error{
+				"enqueue": queue.Check,
+				"pull":    queue.CheckPull,
+			}
 			for what, check := range checks {
 				err := check(t.Context(), rdb)
 				switch {
@@ -280,7 +283,8 @@ func TestContractServersListenForCancelations(t *testing.T) {
 	})
 }
 
-// TestKeysOfAWrongTypeAreNamedAndRemoved spoils each key that every enqueuer or worker uses, after it was used for real.
+// TestKeysOfAWrongTypeAreNamedAndRemoved spoils each key that every enqueuer or worker uses, after it was used for
+// real.
 func TestKeysOfAWrongTypeAreNamedAndRemoved(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
@@ -296,13 +300,15 @@ func TestKeysOfAWrongTypeAreNamedAndRemoved(t *testing.T) {
 	}
 	for _, key := range []string{
 		"asynq:queues", "asynq:servers", "asynq:workers", "asynq:{certpurge:workers}", "asynq:{purge}:processed",
-		"asynq:{purge}:processed:" + today, "asynq:{backfill}:failed", "asynq:{backfill}:failed:" + today, "asynq:{purge}:lease",
+		"asynq:{purge}:processed:" + today, "asynq:{backfill}:failed", "asynq:{backfill}:failed:" + today,
+		"asynq:{purge}:lease",
 		"asynq:{backfill}:active",
 	} {
 		if err := errors.Join(rdb.Del(t.Context(), key).Err(), rdb.HSet(t.Context(), key, "a", "b").Err()); err != nil {
 			t.Fatal(err)
 		}
-		if err := queue.Check(t.Context(), rdb); purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), key+" is a hash") {
+		if err := queue.Check(t.Context(), rdb); purge.ClassOf(err) != purge.Unavailable ||
+			!strings.Contains(err.Error(), key+" is a hash") {
 			t.Errorf("%s: got %v, want it named", key, err)
 		}
 		odd, err := queue.OddKeys(t.Context(), rdb)

@@ -62,8 +62,9 @@ func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...as
 		return err
 	}
 	// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
-	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(TaskType, data, headers(task)), append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
-		asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))...)
+	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(TaskType, data, headers(task)),
+		append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
+			asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))...)
 	return err
 }
 

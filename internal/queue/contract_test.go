@@ -19,7 +19,8 @@ import (
 
 func asynqServer(t *testing.T, rdb redis.UniversalClient, cfg asynq.Config, handler asynq.HandlerFunc) {
 	t.Helper()
-	cfg.LogLevel, cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = asynq.FatalLevel, 10*time.Millisecond, 100*time.Millisecond
+	cfg.LogLevel, cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = asynq.FatalLevel, 10*time.Millisecond,
+		100*time.Millisecond
 	server := asynq.NewServerFromRedisClient(rdb, cfg)
 	if err := server.Start(handler); err != nil {
 		t.Fatal(err)
@@ -41,7 +42,10 @@ func TestContractFractionsOfASecondAreCutOff(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	client := asynq.NewClientFromRedisClient(rdb)
-	for timeout, want := range map[time.Duration]time.Duration{500 * time.Millisecond: 0, 1999 * time.Millisecond: time.Second, 3 * time.Minute: 3 * time.Minute} {
+	for timeout, want := range map[time.Duration]time.Duration{
+		500 * time.Millisecond:  0,
+		1999 * time.Millisecond: time.Second, 3 * time.Minute: 3 * time.Minute,
+	} {
 		id := fmt.Sprint(timeout)
 		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.TaskID(id), asynq.Timeout(timeout)); err != nil {
 			t.Fatal(err)
@@ -67,14 +71,19 @@ func TestContractTaskIDConflictsPerQueueUntilTheTaskIsGone(t *testing.T) {
 	if err := put("a"); !errors.Is(err, asynq.ErrTaskIDConflict) {
 		t.Errorf("pending: got %v, want a conflict", err)
 	}
-	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"a": 1}}, func(context.Context, *asynq.Task) error { return nil })
-	sandboxtest.Eventually(t, "it is completed", func() bool { return info(t, rdb, "a", "x").State == asynq.TaskStateCompleted })
+	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"a": 1}},
+		func(context.Context, *asynq.Task) error { return nil })
+	sandboxtest.Eventually(t, "it is completed", func() bool {
+		return info(t, rdb, "a",
+			"x").State == asynq.TaskStateCompleted
+	})
 	if err := put("a"); !errors.Is(err, asynq.ErrTaskIDConflict) {
 		t.Errorf("completed: got %v, want a conflict", err)
 	}
 }
 
-// Hangs on it: maxRetry is far above the ledger's budget, because the last attempt is archived even if it is no failure.
+// Hangs on it: maxRetry is far above the ledger's budget, because the last attempt is archived even if it is no
+// failure.
 func TestContractLastAttemptIsArchivedEvenIfNotAFailure(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
@@ -85,18 +94,21 @@ func TestContractLastAttemptIsArchivedEvenIfNotAFailure(t *testing.T) {
 		}
 	}
 	asynqServer(t, rdb, asynq.Config{
-		IsFailure: func(error) bool { return false }, RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
+		IsFailure:      func(error) bool { return false },
+		RetryDelayFunc: func(int, error, *asynq.Task) time.Duration { return time.Hour },
 	}, func(context.Context, *asynq.Task) error { return errors.New("not a failure") })
 	sandboxtest.Eventually(t, "both were tried", func() bool {
-		return info(t, rdb, "default", "last").State == asynq.TaskStateArchived && info(t, rdb, "default", "more").State == asynq.TaskStateRetry
+		return info(t, rdb, "default", "last").State == asynq.TaskStateArchived &&
+			info(t, rdb, "default", "more").State == asynq.TaskStateRetry
 	})
 	if got := info(t, rdb, "default", "more").Retried; got != 0 {
 		t.Errorf("got %d retries counted, want 0", got)
 	}
 }
 
-// Hangs on it: failed requests end in the ledger, and a handler returns nil for them; the archive would lose them. All but the
-// newest tasks of the archive are put there by a script: how long it takes to fail ten thousand depends on the machine.
+// Hangs on it: failed requests end in the ledger, and a handler returns nil for them; the archive would lose them. All
+// but the newest tasks of the archive are put there by a script: how long it takes to fail ten thousand depends on the
+// machine.
 func TestContractTheArchiveKeeps9999AndDropsTheRest(t *testing.T) {
 	t.Parallel()
 	const tasks, kept = 60, 9_999
@@ -143,7 +155,8 @@ func TestContractATimedOutHandlerIsAbandonedNotStopped(t *testing.T) {
 	rdb := newRedis(t)
 	release := make(chan struct{})
 	runs := make(chan struct{}, 10)
-	if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("t", nil), asynq.TaskID("x"), asynq.Timeout(time.Second)); err != nil {
+	if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(asynq.NewTask("t", nil), asynq.TaskID("x"),
+		asynq.Timeout(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { close(release) })

@@ -10,22 +10,23 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Dashboard is asynq's own dashboard, made fit to be shown: it has no login of its own, so one must be in front of it. What
-// it may not do to our queues is refused before it sees it, it shows the numbers of our payloads and nothing of others, and
-// its pages load nothing from elsewhere.
+// Dashboard is asynq's own dashboard, made fit to be shown: it has no login of its own, so one must be in front of it.
+// What it may not do to our queues is refused before it sees it, it shows the numbers of our payloads and nothing of
+// others, and its pages load nothing from elsewhere.
 type Dashboard struct {
 	root      string
 	look, act http.Handler // asynqmon, read-only and not
 	redis     redis.UniversalClient
 }
 
-// NewDashboard makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find it,
-// without a slash at its end.
+// NewDashboard makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find
+// it, without a slash at its end.
 func NewDashboard(rdb redis.UniversalClient, root string) *Dashboard {
 	d := &Dashboard{root: root, redis: rdb}
 	options := asynqmon.Options{
 		RootPath: root, RedisConnOpt: shared{rdb},
-		PayloadFormatter: asynqmon.PayloadFormatterFunc(formatPayload), ResultFormatter: asynqmon.ResultFormatterFunc(formatResult),
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(formatPayload),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(formatResult),
 	}
 	d.act = asynqmon.New(options) // never closed: that would close the pool, which is not ours
 	options.ReadOnly = true

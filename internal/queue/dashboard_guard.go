@@ -18,14 +18,16 @@ const (
 
 var (
 	queueWrite = regexp.MustCompile(`^queues/([^/:]+)(?::(pause|resume))?$`)
-	taskWrite  = regexp.MustCompile(`^queues/([^/]+)/(active|pending|scheduled|retry|archived|completed)_tasks(?:/([^/]+?))?(?::([a-z_]+))?$`)
+	taskWrite  = regexp.MustCompile(
+		`^queues/([^/]+)/(active|pending|scheduled|retry|archived|completed)_tasks(?:/([^/]+?))?(?::([a-z_]+))?$`)
 )
 
 // refuseWrite says why a change is not made, or nothing. What it does not know is refused.
 func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (status int, refusal string) {
 	if match := queueWrite.FindStringSubmatch(path); match != nil {
 		if match[2] == "" || method != http.MethodPost {
-			return http.StatusConflict, "Queues are not deleted here: an enqueuer that runs would fill the queue again, and nobody would see it. Pause it instead."
+			return http.StatusConflict, "Queues are not deleted here: an enqueuer that runs would fill the queue again, and " +
+				"nobody would see it. Pause it instead."
 		}
 		return 0, ""
 	}
@@ -36,7 +38,8 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	queue, set, id, verb := match[1], match[2], match[3], match[4]
 	switch verb {
 	case "archive", "archive_all", "batch_archive":
-		return http.StatusConflict, "Tasks are not archived here: asynq's archive drops tasks silently, and the reconciler empties it and queues open requests again. " +
+		return http.StatusConflict, "Tasks are not archived here: asynq's archive drops tasks silently, and the reconciler " +
+			"empties it and queues open requests again. " +
 			"To stop the work, pause the queue."
 	case "", "cancel", "run":
 		if id == "" {
@@ -60,7 +63,8 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 		return http.StatusServiceUnavailable, "Redis cannot be asked how many tasks there are."
 	}
 	if n > maxAtOnce {
-		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would answer nobody while more than %d are changed at once. Pause the queue, or change tasks one by one.",
+		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would answer nobody while "+
+			"more than %d are changed at once. Pause the queue, or change tasks one by one.",
 			queue, n, maxAtOnce)
 	}
 	return 0, ""

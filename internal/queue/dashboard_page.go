@@ -28,7 +28,8 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, next http.Handl
 	}
 	nonce := rand.Text()
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'nonce-"+nonce+"'; style-src 'nonce-"+nonce+"'; img-src 'self' data:; "+
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'nonce-"+nonce+"'; style-src 'nonce-"+nonce+
+		"'; img-src 'self' data:; "+
 		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	_, _ = w.Write(rewrite(page.body.Bytes(), d.overview(), nonce)) // the client has gone
 }
@@ -44,14 +45,14 @@ var (
 	foreign = regexp.MustCompile(`<link rel="(stylesheet" href="https://|manifest")[^>]*>`)
 )
 
-// narrow makes the page usable on a phone: its menu, which it would otherwise open over half of the screen, begins closed, and
-// what stands side by side comes one below the other. (Names of asynqmon v0.7.2 and its component library.)
+// narrow makes the page usable on a phone: its menu, which it would otherwise open over half of the screen, begins
+// closed, and what stands side by side comes one below the other. (Names of asynqmon v0.7.2 and its component library.)
 const narrow = `<style>@media (max-width: 700px) { .MuiGrid-item.MuiGrid-grid-xs-6 { max-width: 100%; flex-basis: 100%; } }</style>` +
 	`<script>try { if (innerWidth <= 700 && !localStorage.getItem("asynqmon:state")) ` +
 	`localStorage.setItem("asynqmon:state", '{"settings":{"isDrawerOpen":false}}') } catch (e) {}</script>`
 
-// outcomes is a line at the foot of each page, because what the pages call failed are tasks that asynq tries again: a request that
-// failed has ended, and its task counts as processed.
+// outcomes is a line at the foot of each page, because what the pages call failed are tasks that asynq tries again: a
+// request that failed has ended, and its task counts as processed.
 const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right: 0; z-index: 2000; padding: .5em 1em; text-align: center; ` +
 	`font: 14px/1.4 sans-serif; background: #fff3cd; color: #332701; border-top: 1px solid #b58900 } #outcomes a { color: inherit } ` +
 	`body { padding-bottom: 3em }</style>` +
@@ -61,11 +62,12 @@ const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right:
 // overview is the address of the page with the outcomes: the dashboard is one level below it.
 func (d *Dashboard) overview() string { return d.root[:strings.LastIndexByte(d.root, '/')+1] }
 
-// rewrite takes out of the page what it would load from elsewhere, and lets its own scripts, and the styles that they make,
-// past the policy. It adds a line that leads to the overview.
+// rewrite takes out of the page what it would load from elsewhere, and lets its own scripts, and the styles that they
+// make, past the policy. It adds a line that leads to the overview.
 func rewrite(page []byte, overview, nonce string) []byte {
 	page = foreign.ReplaceAll(page, nil)
-	page = bytes.Replace(page, []byte("</body>"), []byte(strings.Replace(outcomes, "OVERVIEW", html.EscapeString(overview), 1)+"</body>"), 1)
+	page = bytes.Replace(page, []byte("</body>"),
+		[]byte(strings.Replace(outcomes, "OVERVIEW", html.EscapeString(overview), 1)+"</body>"), 1)
 	page = bytes.Replace(page, []byte("<head>"), []byte("<head>"+narrow), 1)
 	page = bytes.ReplaceAll(page, []byte("<style"), []byte(`<style nonce="`+nonce+`"`))
 	page = bytes.ReplaceAll(page, []byte("<script"), []byte(`<script nonce="`+nonce+`"`))

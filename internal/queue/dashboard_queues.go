@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// queues lists the queues. asynq counts in a script that dies when a single task is broken, and then the dashboard shows no
-// queue at all; so what can be counted all the same is shown instead, until the doctor has been there.
+// queues lists the queues. asynq counts in a script that dies when a single task is broken, and then the dashboard
+// shows no queue at all; so what can be counted all the same is shown instead, until the doctor has been there.
 func (d *Dashboard) queues(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	answer := recorder{header: http.Header{}, status: http.StatusOK}
 	next.ServeHTTP(&answer, r)
@@ -55,8 +55,9 @@ func rows(depths []Depth) []row {
 	all := make([]row, 0, len(depths))
 	for _, d := range depths {
 		all = append(all, row{
-			Queue: d.Queue, Display: "unknown: a task of the queue is broken", Active: d.Active, Pending: d.Pending, Scheduled: d.Scheduled,
-			Retry: d.Retry, Archived: d.Archived, Completed: d.Completed, Paused: d.Paused, Timestamp: time.Now(),
+			Queue: d.Queue, Display: "unknown: a task of the queue is broken", Active: d.Active, Pending: d.Pending,
+			Scheduled: d.Scheduled,
+			Retry:     d.Retry, Archived: d.Archived, Completed: d.Completed, Paused: d.Paused, Timestamp: time.Now(),
 			Size: d.Active + d.Pending + d.Scheduled + d.Retry + d.Archived + d.Completed,
 		})
 	}

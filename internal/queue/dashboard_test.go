@@ -36,13 +36,19 @@ func TestDashboardShowsEveryState(t *testing.T) {
 	release := ward{t, rdb}.fill()
 	defer release()
 	handler := queue.NewDashboard(rdb, root).Handler(false)
-	for set, user := range map[string]int{"active": 42, "pending": 5, "scheduled": 42, "retry": 3, "archived": 2, "completed": 1} {
+	for set, user := range map[string]int{
+		"active": 42, "pending": 5, "scheduled": 42, "retry": 3, "archived": 2,
+		"completed": 1,
+	} {
 		w := visit(t, handler, http.MethodGet, "/api/queues/purge/"+set+"_tasks?size=100&page=1")
 		if want := fmt.Sprintf(`\"user_id\":%d`, user); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
 			t.Errorf("%s: got %d %s, want %s in it", set, w.Code, w.Body, want)
 		}
 	}
-	for _, path := range []string{"/api/queues", "/api/queues/purge", "/api/queue_stats", "/api/servers", "/api/redis_info", "/api/queues/purge/tasks/purge:42", "/api/scheduler_entries"} {
+	for _, path := range []string{
+		"/api/queues", "/api/queues/purge", "/api/queue_stats", "/api/servers",
+		"/api/redis_info", "/api/queues/purge/tasks/purge:42", "/api/scheduler_entries",
+	} {
 		if w := visit(t, handler, http.MethodGet, path); w.Code != http.StatusOK || !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s: got %d %s", path, w.Code, w.Body)
 		}
@@ -54,9 +60,11 @@ func TestDashboardShowsNoForeignPayloads(t *testing.T) {
 	rdb := newRedis(t)
 	client := asynq.NewClientFromRedisClient(rdb)
 	for i, payload := range []string{
-		`jane.doe@x.example`, `{"v":1,"request_id":1,"user_id":2,"email":"jane.doe@x.example"}`, `{"v":9,"name":"jane.doe"}`, `{"v":1,"request_id":7,"user_id":8}`,
+		`jane.doe@x.example`, `{"v":1,"request_id":1,"user_id":2,"email":"jane.doe@x.example"}`, `{"v":9,"name":"jane.doe"}`,
+		`{"v":1,"request_id":7,"user_id":8}`,
 	} {
-		if _, err := client.Enqueue(asynq.NewTask("t", []byte(payload)), asynq.Queue(queue.Live), asynq.TaskID(strconv.Itoa(i))); err != nil {
+		if _, err := client.Enqueue(asynq.NewTask("t", []byte(payload)), asynq.Queue(queue.Live),
+			asynq.TaskID(strconv.Itoa(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +78,8 @@ func TestDashboardShowsNoForeignPayloads(t *testing.T) {
 			t.Errorf("%s: got %d %s", path, w.Code, w.Body)
 		}
 	}
-	if w := visit(t, handler, http.MethodGet, "/api/queues/purge/tasks/3"); !strings.Contains(w.Body.String(), `{\"v\":1,\"request_id\":7,\"user_id\":8}`) {
+	if w := visit(t, handler, http.MethodGet, "/api/queues/purge/tasks/3"); !strings.Contains(w.Body.String(),
+		`{\"v\":1,\"request_id\":7,\"user_id\":8}`) {
 		t.Errorf("our own payload: got %s", w.Body)
 	}
 }
@@ -81,16 +90,20 @@ func TestDashboardChangesOnlyForThoseWhoMay(t *testing.T) {
 	enqueue(t, rdb, task42)
 	d := queue.NewDashboard(rdb, root)
 	paused := func() bool { return rdb.Exists(t.Context(), "asynq:{purge}:paused").Val() == 1 }
-	if w := visit(t, d.Handler(false), http.MethodPost, "/api/queues/purge:pause"); w.Code != http.StatusForbidden || paused() {
+	if w := visit(t, d.Handler(false), http.MethodPost, "/api/queues/purge:pause"); w.Code != http.StatusForbidden ||
+		paused() {
 		t.Errorf("who may look: got %d, paused %v", w.Code, paused())
 	}
-	if w := visit(t, d.Handler(true), http.MethodPost, "/api/queues/purge:pause"); w.Code != http.StatusNoContent || !paused() {
+	if w := visit(t, d.Handler(true), http.MethodPost, "/api/queues/purge:pause"); w.Code != http.StatusNoContent ||
+		!paused() {
 		t.Errorf("who may operate: got %d, paused %v", w.Code, paused())
 	}
-	if w := visit(t, d.Handler(true), http.MethodPost, "/api/queues/purge:resume"); w.Code != http.StatusNoContent || paused() {
+	if w := visit(t, d.Handler(true), http.MethodPost, "/api/queues/purge:resume"); w.Code != http.StatusNoContent ||
+		paused() {
 		t.Errorf("resuming: got %d, paused %v", w.Code, paused())
 	}
-	if w := visit(t, d.Handler(true), http.MethodDelete, "/api/queues/purge/pending_tasks/purge:42"); w.Code != http.StatusNoContent || depth(t, rdb).Pending != 0 {
+	if w := visit(t, d.Handler(true), http.MethodDelete,
+		"/api/queues/purge/pending_tasks/purge:42"); w.Code != http.StatusNoContent || depth(t, rdb).Pending != 0 {
 		t.Errorf("deleting one task: got %d %s", w.Code, w.Body)
 	}
 	if w := visit(t, d.Handler(true), http.MethodPost, "/anything"); w.Code != http.StatusMethodNotAllowed {
@@ -135,7 +148,8 @@ func TestDashboardRefusesWhatHurts(t *testing.T) {
 		}
 	}
 	for _, size := range []string{"101", "0", "-1", "x"} {
-		if w := visit(t, handler, http.MethodGet, "/api/queues/purge/pending_tasks?size="+size); w.Code != http.StatusBadRequest {
+		if w := visit(t, handler, http.MethodGet, "/api/queues/purge/pending_tasks?size="+
+			size); w.Code != http.StatusBadRequest {
 			t.Errorf("a page of %s tasks: got %d", size, w.Code)
 		}
 	}
@@ -210,10 +224,12 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 				t.Fatalf("%s: got %d, policy %q", path, w.Code, policy)
 			}
 			nonces[nonce[1]] = true
-			if strings.Contains(page, "//fonts") || strings.Contains(page, "manifest.json") || regexp.MustCompile(`(src|href)="https?:`).MatchString(page) {
+			if strings.Contains(page, "//fonts") || strings.Contains(page, "manifest.json") ||
+				regexp.MustCompile(`(src|href)="https?:`).MatchString(page) {
 				t.Errorf("%s: the page loads from elsewhere:\n%s", path, page)
 			}
-			if got, want := strings.Count(page, `nonce="`+nonce[1]+`"`), strings.Count(page, "<script")+strings.Count(page, "<style"); got != want || want < 2 {
+			if got, want := strings.Count(page, `nonce="`+nonce[1]+`"`),
+				strings.Count(page, "<script")+strings.Count(page, "<style"); got != want || want < 2 {
 				t.Errorf("%s: %d of %d scripts and styles have the nonce", path, got, want)
 			}
 			if want := fmt.Sprintf(`FLAG_READ_ONLY="%v"`, !write); path != "/settings.html" && !strings.Contains(page, want) {
@@ -225,22 +241,26 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, base+"/queues/purge", http.NoBody)
 		answer := httptest.NewRecorder()
 		queue.NewDashboard(rdb, base).Handler(false).ServeHTTP(answer, request)
-		if page := answer.Body.String(); strings.Count(page, `a request that failed has ended`) != 1 || !strings.Contains(page, `<a href="`+overview+`">overview</a>`) {
+		if page := answer.Body.String(); strings.Count(page, `a request that failed has ended`) != 1 ||
+			!strings.Contains(page, `<a href="`+overview+`">overview</a>`) {
 			t.Errorf("%s: the page does not lead to the overview:\n%s", base, page)
 		}
 	}
-	script := regexp.MustCompile(`src="` + root + `(/static/js/main[^"]+)"`).FindStringSubmatch(visit(t, d.Handler(false), http.MethodGet, "/").Body.String())
+	script := regexp.MustCompile(`src="` + root +
+		`(/static/js/main[^"]+)"`).FindStringSubmatch(visit(t, d.Handler(false), http.MethodGet, "/").Body.String())
 	if script == nil {
 		t.Fatal("the page names no script")
 	}
-	if w := visit(t, d.Handler(false), http.MethodGet, script[1]); w.Code != http.StatusOK || !strings.Contains(w.Header().Get("Content-Type"), "javascript") || w.Body.Len() < 10_000 {
+	if w := visit(t, d.Handler(false), http.MethodGet, script[1]); w.Code != http.StatusOK ||
+		!strings.Contains(w.Header().Get("Content-Type"), "javascript") || w.Body.Len() < 10_000 {
 		t.Errorf("the script: got %d, %v, %d bytes", w.Code, w.Header(), w.Body.Len())
 	}
 	if w := visit(t, d.Handler(false), http.MethodGet, script[1]+".map"); w.Code != http.StatusNotFound {
 		t.Errorf("the source map: got %d", w.Code)
 	}
 	outside := httptest.NewRecorder()
-	d.Handler(false).ServeHTTP(outside, httptest.NewRequestWithContext(t.Context(), http.MethodGet, root+"x/", http.NoBody))
+	d.Handler(false).ServeHTTP(outside, httptest.NewRequestWithContext(t.Context(), http.MethodGet, root+"x/",
+		http.NoBody))
 	if outside.Code != http.StatusNotFound {
 		t.Errorf("a path beside the root: got %d", outside.Code)
 	}
@@ -254,7 +274,8 @@ func TestDashboardSaysThatRedisIsAway(t *testing.T) {
 	if w := visit(t, handler, http.MethodGet, "/api/queues"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
-	if w := visit(t, handler, http.MethodDelete, "/api/queues/purge/pending_tasks:delete_all"); w.Code != http.StatusServiceUnavailable {
+	if w := visit(t, handler, http.MethodDelete,
+		"/api/queues/purge/pending_tasks:delete_all"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }

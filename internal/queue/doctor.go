@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Ailment is a state in which asynq leaves a task when Redis loses a key, or a script of asynq dies half-way. asynq gets
-// out of none of them by itself.
+// Ailment is a state in which asynq leaves a task when Redis loses a key, or a script of asynq dies half-way. asynq
+// gets out of none of them by itself.
 type Ailment string
 
 // The ailments of tasks. What mends each of them is the same: forget the task, the ledger puts it back.
@@ -126,8 +126,8 @@ func (d *Doctor) Examine(ctx context.Context) ([]Broken, error) {
 	return all, nil
 }
 
-// Mend forgets those of the tasks that still are as they were found, and returns how many. Nothing is lost: requests live
-// in the ledger, and the reconciler makes a task for each open one that has none.
+// Mend forgets those of the tasks that still are as they were found, and returns how many. Nothing is lost: requests
+// live in the ledger, and the reconciler makes a task for each open one that has none.
 func (d *Doctor) Mend(ctx context.Context, b Broken) (int, error) {
 	found, err := d.examine(ctx, b.Queue, b.ids, b.Ailment)
 	if err != nil {
@@ -142,10 +142,11 @@ func (d *Doctor) Mend(ctx context.Context, b Broken) (int, error) {
 	return mended, nil
 }
 
-// examineScript says what is wrong with one task, and forgets the task if it is what ARGV[2] names: in one step, so that
-// no worker comes in between.
+// examineScript says what is wrong with one task, and forgets the task if it is what ARGV[2] names: in one step, so
+// that no worker comes in between.
 //
-// KEYS: pending, active, scheduled, retry, archived, completed, lease, the task. ARGV: the task's id, what to mend or "".
+// KEYS: pending, active, scheduled, retry, archived, completed, lease, the task. ARGV: the task's id, what to mend or
+// "".
 const examineScript = `
 local id, found = ARGV[1], ""
 local active = redis.call("LPOS", KEYS[2], id)

@@ -19,8 +19,8 @@ var taskSets = []string{"pending", "active", "scheduled", "retry", "archived", "
 func setKey(queue, set string) string { return "asynq:{" + queue + "}:" + set }
 
 const (
-	doctorPage  = 100    // ids looked at in one pipeline
-	scanPage    = 1000   // keys that one SCAN looks at
+	doctorPage = 100    // ids looked at in one pipeline
+	scanPage   = 1000   // keys that one SCAN looks at
 	maxSuspect = 10_000 // tasks of one queue that are kept in mind; the rest is found once these are mended
 )
 
@@ -63,7 +63,11 @@ func (d *Doctor) suspects(ctx context.Context, queue string) (found map[string]A
 		if err != nil {
 			return nil, false, err
 		}
-		odd, err := d.oddHashes(ctx, queue, ids, func(id string) bool { _, ok := listed[maphash.String(seed, id)]; return ok })
+		odd, err := d.oddHashes(ctx, queue, ids, func(id string) bool {
+			_,
+				ok := listed[maphash.String(seed, id)]
+			return ok
+		})
 		if err != nil {
 			return nil, false, err
 		}
@@ -104,7 +108,9 @@ func isAboutOneKey(err error) bool {
 }
 
 // oddHashes returns those of the tasks that are neither in one of the lists nor in the sorted set of their state.
-func (d *Doctor) oddHashes(ctx context.Context, queue string, ids []string, listed func(id string) bool) ([]string, error) {
+func (d *Doctor) oddHashes(ctx context.Context, queue string, ids []string, listed func(id string) bool) ([]string,
+	error,
+) {
 	states := make([]*redis.StringCmd, len(ids))
 	_, err := d.Redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {

@@ -82,8 +82,8 @@ func (d *Doctor) Version(ctx context.Context) string {
 	return ""
 }
 
-// OldVersion reports whether a version of Redis is below 6.2, the first with the commands that asynq uses. A version that
-// is empty, or no version, is not.
+// OldVersion reports whether a version of Redis is below 6.2, the first with the commands that asynq uses. A version
+// that is empty, or no version, is not.
 func OldVersion(version string) bool {
 	first, rest, _ := strings.Cut(version, ".")
 	second, _, _ := strings.Cut(rest, ".")

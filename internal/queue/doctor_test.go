@@ -51,8 +51,8 @@ func (w ward) set(name string) {
 	}
 }
 
-// fill puts tasks into every state by asynq's own hand: user 1 completed, 2 archived, 3 waiting for a retry, 4 scheduled
-// as a follow-up of 42, 42 active, 5 pending.
+// fill puts tasks into every state by asynq's own hand: user 1 completed, 2 archived, 3 waiting for a retry, 4
+// scheduled as a follow-up of 42, 42 active, 5 pending.
 func (w ward) fill() (release func()) {
 	w.t.Helper()
 	started, hold := make(chan struct{}, 10), make(chan struct{})
@@ -99,25 +99,35 @@ func TestDoctorFindsAndMendsEachAilment(t *testing.T) {
 		"an archived one falls off":         {2, func(w ward) { w.do("ZREM", w.key("archived"), "purge:2") }, queue.Orphan},
 		"a completed one falls off":         {1, func(w ward) { w.do("ZREM", w.key("completed"), "purge:1") }, queue.Orphan},
 		"one that retries falls off":        {3, func(w ward) { w.do("ZREM", w.key("retry"), "purge:3") }, queue.Orphan},
-		"a follow-up falls off":             {42, func(w ward) { w.do("ZREM", w.key("scheduled"), "purge:42:18") }, queue.Orphan},
+		"a follow-up falls off": {
+			42, func(w ward) { w.do("ZREM", w.key("scheduled"), "purge:42:18") },
+			queue.Orphan,
+		},
 		"an active one falls off": {42, func(w ward) {
 			w.do("LREM", w.key("active"), 0, id)
 			w.do("ZREM", w.key("lease"), id)
 		}, queue.Orphan},
-		"the lease is evicted":             {42, func(w ward) { w.do("DEL", w.key("lease")) }, queue.Leaseless},
-		"a pending hash is evicted":        {5, func(w ward) { w.do("DEL", w.key("t:purge:5")) }, queue.Dangling},
-		"a hash that retries is evicted":   {3, func(w ward) { w.do("DEL", w.key("t:purge:3")) }, queue.Dangling},
-		"a scheduled hash is evicted":      {42, func(w ward) { w.do("DEL", w.key("t:purge:42:18")) }, queue.Dangling},
-		"an archived hash is evicted":      {2, func(w ward) { w.do("DEL", w.key("t:purge:2")) }, queue.Dangling},
-		"a completed hash is evicted":      {1, func(w ward) { w.do("DEL", w.key("t:purge:1")) }, queue.Dangling},
-		"an active hash is evicted":        {42, func(w ward) { w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
-		"a lease is left of an active one": {42, func(w ward) { w.do("LREM", w.key("active"), 0, id); w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
-		"a hash loses its message":         {42, func(w ward) { w.do("HDEL", w.key("t:"+id), "msg") }, queue.Stump},
-		"a task is a text":                 {76, func(w ward) { w.set("t:purge:76") }, queue.Stump},
-		"a listed task is a text":          {5, func(w ward) { w.do("DEL", w.key("t:purge:5")); w.set("t:purge:5") }, queue.Stump},
-		"a stump of one certificate":       {78, func(w ward) { w.do("HSET", w.key("t:purge:78:c9"), "result", "x") }, queue.Stump},
-		"a stump of its follow-up":         {79, func(w ward) { w.do("HSET", w.key("t:purge:79:c9:5"), "result", "x") }, queue.Stump},
-		"a stump is in no list":            {77, func(w ward) { w.do("HSET", w.key("t:purge:77"), "result", "x") }, queue.Stump},
+		"the lease is evicted":           {42, func(w ward) { w.do("DEL", w.key("lease")) }, queue.Leaseless},
+		"a pending hash is evicted":      {5, func(w ward) { w.do("DEL", w.key("t:purge:5")) }, queue.Dangling},
+		"a hash that retries is evicted": {3, func(w ward) { w.do("DEL", w.key("t:purge:3")) }, queue.Dangling},
+		"a scheduled hash is evicted":    {42, func(w ward) { w.do("DEL", w.key("t:purge:42:18")) }, queue.Dangling},
+		"an archived hash is evicted":    {2, func(w ward) { w.do("DEL", w.key("t:purge:2")) }, queue.Dangling},
+		"a completed hash is evicted":    {1, func(w ward) { w.do("DEL", w.key("t:purge:1")) }, queue.Dangling},
+		"an active hash is evicted":      {42, func(w ward) { w.do("DEL", w.key("t:"+id)) }, queue.Dangling},
+		"a lease is left of an active one": {42, func(w ward) {
+			w.do("LREM", w.key("active"), 0, id)
+			w.do("DEL",
+				w.key("t:"+id))
+		}, queue.Dangling},
+		"a hash loses its message":   {42, func(w ward) { w.do("HDEL", w.key("t:"+id), "msg") }, queue.Stump},
+		"a task is a text":           {76, func(w ward) { w.set("t:purge:76") }, queue.Stump},
+		"a listed task is a text":    {5, func(w ward) { w.do("DEL", w.key("t:purge:5")); w.set("t:purge:5") }, queue.Stump},
+		"a stump of one certificate": {78, func(w ward) { w.do("HSET", w.key("t:purge:78:c9"), "result", "x") }, queue.Stump},
+		"a stump of its follow-up": {
+			79, func(w ward) { w.do("HSET", w.key("t:purge:79:c9:5"), "result", "x") },
+			queue.Stump,
+		},
+		"a stump is in no list": {77, func(w ward) { w.do("HSET", w.key("t:purge:77"), "result", "x") }, queue.Stump},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +142,8 @@ func TestDoctorFindsAndMendsEachAilment(t *testing.T) {
 				}
 				return
 			}
-			if len(found) != 1 || found[0].Ailment != tc.want || found[0].Queue != queue.Live || found[0].Count() != 1 || found[0].More {
+			if len(found) != 1 || found[0].Ailment != tc.want || found[0].Queue != queue.Live || found[0].Count() != 1 ||
+				found[0].More {
 				t.Fatalf("got %+v, want one %s", found, tc.want)
 			}
 			if users, foreign := found[0].Users(); !slices.Equal(users, []purge.UserID{tc.user}) || foreign != 0 {
@@ -180,8 +191,8 @@ func TestDoctorLetsHealedTasksAlone(t *testing.T) {
 	}
 }
 
-// TestDoctorMendsNothingThatHasChanged lets one fault become another between finding and mending: a task that has fallen off its
-// list loses its message as well. What is forgotten must be what was explained.
+// TestDoctorMendsNothingThatHasChanged lets one fault become another between finding and mending: a task that has
+// fallen off its list loses its message as well. What is forgotten must be what was explained.
 func TestDoctorMendsNothingThatHasChanged(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
@@ -263,7 +274,8 @@ func TestContractTheInspectorLeavesOrphans(t *testing.T) {
 	rdb := newRedis(t)
 	client := asynq.NewClientFromRedisClient(rdb)
 	for n := range tasks {
-		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(queue.Live), asynq.TaskID(queue.TaskID(purge.Task{User: purge.UserID(n + 1)}))); err != nil {
+		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(queue.Live),
+			asynq.TaskID(queue.TaskID(purge.Task{User: purge.UserID(n + 1)}))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,7 +288,8 @@ func TestContractTheInspectorLeavesOrphans(t *testing.T) {
 		t.Fatalf("got %+v, want %d orphans", found, tasks-kept)
 	}
 	users, _ := found[0].Users()
-	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), []purge.Task{{Request: 1, User: users[0]}}); err == nil {
+	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(),
+		[]purge.Task{{Request: 1, User: users[0]}}); err == nil {
 		t.Error("an orphan's user could be enqueued before mending")
 	}
 	if _, err := d.Mend(t.Context(), found[0]); err != nil {
@@ -292,7 +305,8 @@ func TestDoctorReadsConditions(t *testing.T) {
 	check := func(what string, want queue.Condition) {
 		t.Helper()
 		got, err := d.Conditions(t.Context())
-		if err != nil || len(got) != 2 || got[0] != want || got[1] != (queue.Condition{Queue: queue.Backfill, Registered: got[1].Registered}) {
+		if err != nil || len(got) != 2 || got[0] != want ||
+			got[1] != (queue.Condition{Queue: queue.Backfill, Registered: got[1].Registered}) {
 			t.Errorf("%s: got %+v, %v; want %+v", what, got, err, want)
 		}
 	}
@@ -343,7 +357,10 @@ func TestDoctorReadsTheServer(t *testing.T) {
 	if now, err := d.Clock(t.Context()); err != nil || time.Until(now).Abs() > time.Minute {
 		t.Errorf("got %v, %v; want about now", now, err)
 	}
-	for version, want := range map[string]bool{"": false, "odd": false, "5.0.7": true, "6.0.16": true, "6.2.0": false, "6.10": false, "7.0.15": false, "10.1": false} {
+	for version, want := range map[string]bool{
+		"": false, "odd": false, "5.0.7": true, "6.0.16": true, "6.2.0": false,
+		"6.10": false, "7.0.15": false, "10.1": false,
+	} {
 		if got := queue.OldVersion(version); got != want {
 			t.Errorf("%q: got %v, want %v", version, got, want)
 		}
@@ -383,7 +400,8 @@ func TestMissingTakesNoTextForATask(t *testing.T) {
 	t.Parallel()
 	w := ward{t, newRedis(t)}
 	w.set("t:purge:42")
-	missing, err := queue.NewKeeper(w.rdb, clientConfig).Missing(t.Context(), []purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})
+	missing, err := queue.NewKeeper(w.rdb, clientConfig).Missing(t.Context(),
+		[]purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})
 	if err != nil || len(missing) != 2 {
 		t.Errorf("got %+v, %v", missing, err)
 	}

@@ -18,8 +18,8 @@ const (
 
 // Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
 // there by a command whose answer was lost. One that has ended makes room, and one that waits for its retry is woken,
-// because somebody asks now. However many there are, two batches at most are in memory and on their way. After a failure
-// no further batch is sent.
+// because somebody asks now. However many there are, two batches at most are in memory and on their way. After a
+// failure no further batch is sent.
 func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	errs := make([]error, len(tasks))
 	var failed atomic.Bool

@@ -159,7 +159,8 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 		case 0:
 			return purge.Result{State: purge.Done}, nil // completed
 		case 1:
-			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)} // retry
+			// retry
+			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
 		case 2:
 			return purge.Result{}, purge.ErrUnknownRequest // archived
 		default:
@@ -174,7 +175,8 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 		return d.Completed == each && d.Retry == each && d.Archived == each
 	})
 	enqueue(t, rdb, tasksOf(3*each+1, 5*each, 0)...)
-	sandboxtest.Eventually(t, "the workers are busy", func() bool { d := depth(t, rdb); return d.Active == each && d.Pending == each })
+	sandboxtest.Eventually(t, "the workers are busy",
+		func() bool { d := depth(t, rdb); return d.Active == each && d.Pending == each })
 	watched, w := watch(t, rdb)
 	enqueue(t, watched, tasksOf(1, all, 100_000)...)
 	w.expect(t, 3, 3*12) // conflict, queue?, state, way made, put: each perhaps twice, for Redis may not know the script
@@ -191,7 +193,8 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 		"purge:41":        41,      // was pending
 		"purge:1203":      101_203,
 	} {
-		if got, want := string(info(t, rdb, queue.Live, id).Payload), fmt.Sprintf(`"request_id":%d,`, request); !strings.Contains(got, want) {
+		if got, want := string(info(t, rdb, queue.Live, id).Payload),
+			fmt.Sprintf(`"request_id":%d,`, request); !strings.Contains(got, want) {
 			t.Errorf("%s: got the payload %s, want %s in it", id, got, want)
 		}
 	}
@@ -336,7 +339,8 @@ func TestAnAnswerThatNeverCame(t *testing.T) {
 	tasks := tasksOf(1, 100, 0)
 	err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks)
 	notQueued(t, err, tasks)
-	if !strings.Contains(err.Error(), "request 1:") || !strings.Contains(err.Error(), "99 more") || !strings.Contains(err.Error(), broken.Error()) {
+	if !strings.Contains(err.Error(), "request 1:") || !strings.Contains(err.Error(), "99 more") ||
+		!strings.Contains(err.Error(), broken.Error()) {
 		t.Errorf("got %q, want the first request, its cause and how many more", err)
 	}
 	w.meddle = nil
@@ -400,7 +404,8 @@ func TestARemovedQueueIsListedAgain(t *testing.T) {
 		if err := client.Enqueue(t.Context(), tasksOf(first, first+9, 0)); err != nil {
 			t.Fatal(err)
 		}
-		if known, err := asynq.NewInspectorFromRedisClient(rdb).Queues(); err != nil || !slices.Equal(known, []string{queue.Live}) {
+		if known, err := asynq.NewInspectorFromRedisClient(rdb).Queues(); err != nil ||
+			!slices.Equal(known, []string{queue.Live}) {
 			t.Errorf("got queues %v, %v; want %s", known, err, queue.Live)
 		}
 		if err := rdb.Del(t.Context(), "asynq:queues").Err(); err != nil {
@@ -431,10 +436,13 @@ func TestManyTasksOnARedisCluster(t *testing.T) {
 func TestARedisThatIsAwayIsAskedOnceABatch(t *testing.T) {
 	t.Parallel()
 	var dials atomic.Int64
-	rdb := redis.NewClient(&redis.Options{MaxRetries: -1, DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
-		dials.Add(1)
-		return nil, errors.New("connection refused")
-	}})
+	rdb := redis.NewClient(&redis.Options{
+		MaxRetries: -1, DialerRetries: 1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			return nil, errors.New("connection refused")
+		},
+	})
 	defer rdb.Close()
 	tasks := tasksOf(1, 10_000, 0)
 	notQueued(t, queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks), tasks)

@@ -8,7 +8,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestExplainReadsWhatRedisAnswers has the server answer what it says in situations that are over too soon to be asked in.
+// TestExplainReadsWhatRedisAnswers has the server answer what it says in situations that are over too soon to be asked
+// in.
 func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 	t.Parallel()
 	rdb, err := NewRedis(sandboxtest.Redis(t))
@@ -23,7 +24,8 @@ func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 		"ERR The user executing the script can't run this command or sub": "lacks a right",
 	} {
 		err := explain(rdb.Eval(t.Context(), "return redis.error_reply(ARGV[1])", nil, answer).Err())
-		if err == nil || !strings.Contains(err.Error(), want) || (purge.ClassOf(err) == purge.Misconfigured) != strings.Contains(want, "right") {
+		if err == nil || !strings.Contains(err.Error(), want) ||
+			(purge.ClassOf(err) == purge.Misconfigured) != strings.Contains(want, "right") {
 			t.Errorf("%s: got %v (class %d), want %q", answer, err, purge.ClassOf(err), want)
 		}
 	}

@@ -37,11 +37,12 @@ type Handler struct {
 	newerAt atomic.Int64 // when it has, in nanoseconds
 }
 
-// newerTries is how often a task of a newer version is tried: with the default delays for some eight hours. Then it is archived,
-// as any refused task, and the reconciler makes one of this version for its request, if there is one.
+// newerTries is how often a task of a newer version is tried: with the default delays for some eight hours. Then it is
+// archived, as any refused task, and the reconciler makes one of this version for its request, if there is one.
 const newerTries = 25
 
-// newerEvery is how often the log tells of tasks of a newer version: they are tried again and again, until a worker knows them.
+// newerEvery is how often the log tells of tasks of a newer version: they are tried again and again, until a worker
+// knows them.
 const newerEvery = time.Minute
 
 // sayNewer reports whether it is time to tell of them.
@@ -60,13 +61,13 @@ type Observer interface {
 
 // Tracer follows attempts.
 type Tracer interface {
-	// Attempt begins the span of an attempt, a child of whoever asked for the task if there is a traceparent. ended is told what
-	// became of the attempt.
+	// Attempt begins the span of an attempt, a child of whoever asked for the task if there is a traceparent. ended is
+	// told what became of the attempt.
 	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
-// ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has the
-// outcome, and asynq's archive would only drop it silently.
+// ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has
+// the outcome, and asynq's archive would only drop it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	if _, ours := userOf(id); id != "" && !ours {
@@ -122,11 +123,14 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		log = log.With(slog.Int64("certificate_id", int64(task.Certificate)))
 	}
 	figures := []slog.Attr{
-		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)), slog.String("reason", string(result.Reason)),
+		slog.Int("attempt", result.Attempt), slog.String("state", string(result.State)),
+		slog.String("reason", string(result.Reason)),
 		slog.Int("certificates", result.Counts.Certificates), slog.Int("objects_erased", result.Counts.ObjectsErased),
-		slog.Int("objects_absent", result.Counts.ObjectsAbsent), slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
+		slog.Int("objects_absent", result.Counts.ObjectsAbsent),
+		slog.Int("objects_soft_deleted", result.Counts.ObjectsSoftDeleted),
 		slog.Int("directories_missing", result.Counts.DirectoriesMissing),
-		slog.Int("references_cleared", result.Counts.ReferencesCleared), slog.Int64("took_ms", time.Since(begun).Milliseconds()),
+		slog.Int("references_cleared", result.Counts.ReferencesCleared),
+		slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
 	if h.Observer != nil && !errors.Is(err, purge.ErrUnknownRequest) {
 		h.Observer.Attempted(ctx, result, err, time.Since(begun))
@@ -172,7 +176,8 @@ func (h *Handler) suspect() {
 	}
 }
 
-// isFailure says which errors asynq counts: those of the request, and tries of a task of a newer version, which are bounded.
+// isFailure says which errors asynq counts: those of the request, and tries of a task of a newer version, which are
+// bounded.
 func isFailure(err error) bool {
 	return errors.Is(err, errNewerPayload) || !errors.Is(err, context.Canceled) && purge.ClassOf(err) == purge.Transient
 }

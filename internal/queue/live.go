@@ -20,8 +20,8 @@ type Keeper struct {
 	clients   map[string]*Client
 }
 
-// NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes into
-// the queue of its source.
+// NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes
+// into the queue of its source.
 func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
 	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*Client{}}
 	for _, name := range Queues() {
@@ -97,8 +97,8 @@ func (k *Keeper) Restore(ctx context.Context, requests []purge.OpenRequest) erro
 	return nil
 }
 
-// Pending is the number of tasks that wait in all queues. It counts asynq's own lists, because the Inspector's figures are
-// not to be had while a single task's hash is missing.
+// Pending is the number of tasks that wait in all queues. It counts asynq's own lists, because the Inspector's figures
+// are not to be had while a single task's hash is missing.
 func (k *Keeper) Pending(ctx context.Context) (int, error) {
 	pending := 0
 	for _, name := range Queues() {

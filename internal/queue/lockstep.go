@@ -11,9 +11,9 @@ import (
 // lockstep is a connection to Redis for many runs of the same code. Each run goes on until it asks Redis for something,
 // and waits. Once all of them wait, what they have asked is sent as one pipeline, and each goes on with its own answer.
 //
-// So asynq, which has no bulk enqueue, puts many tasks into a queue in a few round trips, and nothing of what it does is
-// done in its place: it validates, encodes, chooses the script, sends it in full where Redis does not know it, and reads
-// the answer. A run that meets a conflict asks on, and its questions too travel with those of the others.
+// So asynq, which has no bulk enqueue, puts many tasks into a queue in a few round trips, and nothing of what it does
+// is done in its place: it validates, encodes, chooses the script, sends it in full where Redis does not know it, and
+// reads the answer. A run that meets a conflict asks on, and its questions too travel with those of the others.
 //
 // Only the commands below wait; they are what asynq sends for a single task. Any other goes straight to Redis, which is
 // right, and slow.
@@ -50,8 +50,8 @@ func (l *lockstep) SIsMember(ctx context.Context, key string, member any) *redis
 	return cmd
 }
 
-// SAdd implements redis.Cmdable. asynq lists the queue with it before the first task: the others share the answer, because
-// asking a Redis that is away would take each of them as long as it took the first.
+// SAdd implements redis.Cmdable. asynq lists the queue with it before the first task: the others share the answer,
+// because asking a Redis that is away would take each of them as long as it took the first.
 func (l *lockstep) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
 	what := fmt.Sprint(key, members)
 	if l.listed[what] == nil {

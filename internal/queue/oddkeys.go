@@ -20,7 +20,8 @@ func (k OddKey) String() string {
 	return fmt.Sprintf("the key %s is a %s, expected a %s", k.Key, k.Type, k.Want)
 }
 
-// keyTypes are the types of all keys that every enqueuer or worker uses (internal/base of asynq v0.26.0, pinned by a test).
+// keyTypes are the types of all keys that every enqueuer or worker uses (internal/base of asynq v0.26.0, pinned by a
+// test).
 func keyTypes(now time.Time) map[string]string {
 	types := map[string]string{registry: "set", asynqServers: "zset", asynqWorkers: "zset", presenceList: "zset"}
 	for _, queue := range Queues() {

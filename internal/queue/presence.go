@@ -79,7 +79,10 @@ func NewPresence(rdb redis.UniversalClient, version string, lost func()) *Presen
 	}
 	p := &Presence{
 		redis: rdb, lost: lost, changed: make(chan struct{}, 1),
-		worker: Worker{Host: host, PID: os.Getpid(), Version: version, State: Starting, Since: time.Now().UTC().Truncate(time.Second)},
+		worker: Worker{
+			Host: host, PID: os.Getpid(), Version: version, State: Starting,
+			Since: time.Now().UTC().Truncate(time.Second),
+		},
 	}
 	p.name = strings.Join([]string{host, strconv.Itoa(p.worker.PID), rand.Text()}, ":") // process ids repeat in containers
 	return p

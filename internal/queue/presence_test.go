@@ -49,15 +49,18 @@ func TestAWorkerTellsWhatItDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := become(t, rdb, queue.Starting); w.Host != host || w.PID != os.Getpid() || w.Version != "v9" || time.Since(w.Since).Abs() > time.Minute {
+	if w := become(t, rdb, queue.Starting); w.Host != host || w.PID != os.Getpid() || w.Version != "v9" ||
+		time.Since(w.Since).Abs() > time.Minute {
 		t.Errorf("got %+v", w)
 	}
 	p.Set(queue.Paused, "bucket certs: "+strings.Repeat("é", 1000))
 	paused := become(t, rdb, queue.Paused)
-	if !strings.HasPrefix(paused.Reason, "bucket certs: é") || len(paused.Reason) > 510 || !utf8.ValidString(paused.Reason) {
+	if !strings.HasPrefix(paused.Reason, "bucket certs: é") || len(paused.Reason) > 510 ||
+		!utf8.ValidString(paused.Reason) {
 		t.Errorf("got the reason %q", paused.Reason)
 	}
-	if text := paused.String(); !strings.Contains(text, host) || !strings.Contains(text, "is paused since 20") || !strings.Contains(text, ": bucket certs") {
+	if text := paused.String(); !strings.Contains(text, host) || !strings.Contains(text, "is paused since 20") ||
+		!strings.Contains(text, ": bucket certs") {
 		t.Errorf("got %q", text)
 	}
 	p.Set(queue.Pulling, "")
@@ -95,7 +98,8 @@ func TestAWorkerHearsThatRedisDoesNotTakeIt(t *testing.T) {
 func TestOlderWorkersCountAndStrangersDoNot(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"default": 1}}, func(context.Context, *asynq.Task) error { return nil })
+	asynqServer(t, rdb, asynq.Config{Queues: map[string]int{"default": 1}},
+		func(context.Context, *asynq.Task) error { return nil })
 	sandboxtest.Eventually(t, "the other application is listed", func() bool {
 		servers, err := asynq.NewInspectorFromRedisClient(rdb).Servers()
 		return err == nil && len(servers) == 1
@@ -103,7 +107,11 @@ func TestOlderWorkersCountAndStrangersDoNot(t *testing.T) {
 	if all := workers(t, rdb); len(all) != 0 {
 		t.Errorf("got %+v, want no worker", all)
 	}
-	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return purge.Result{}, nil }))
+	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result,
+		error,
+	) {
+		return purge.Result{}, nil
+	}))
 	if w := become(t, rdb, queue.Pulling); w.PID != os.Getpid() || w.Since.IsZero() {
 		t.Errorf("got %+v", w)
 	}
@@ -152,15 +160,18 @@ func TestForgedWorkersAreShownCleaned(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	const list = "asynq:{certpurge:workers}"
-	forged := `{"host":"\u001b]0;owned\u0007h","pid":1,"state":"paused","version":"\u202e1","reason":"` + strings.Repeat(`\n`, 100) + strings.Repeat("x", 3_000) + `"}`
-	if err := errors.Join(rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "h"}).Err(), rdb.Set(t.Context(), list+":h", forged, 0).Err()); err != nil {
+	forged := `{"host":"\u001b]0;owned\u0007h","pid":1,"state":"paused","version":"\u202e1","reason":"` +
+		strings.Repeat(`\n`, 100) + strings.Repeat("x", 3_000) + `"}`
+	if err := errors.Join(rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: "h"}).Err(),
+		rdb.Set(t.Context(), list+":h", forged, 0).Err()); err != nil {
 		t.Fatal(err)
 	}
 	workers, err := queue.Workers(t.Context(), rdb)
 	if err != nil || len(workers) != 1 {
 		t.Fatalf("got %v, %v", workers, err)
 	}
-	if text := workers[0].String(); strings.ContainsAny(text, "\x1b\x07\n") || len(text) > 1000 || workers[0].Version != "1" {
+	if text := workers[0].String(); strings.ContainsAny(text, "\x1b\x07\n") || len(text) > 1000 ||
+		workers[0].Version != "1" {
 		t.Errorf("got %q", text)
 	}
 }

@@ -98,7 +98,9 @@ func (f purgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, e
 }
 
 // serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
-func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger, purger queue.Purger) (stop func()) {
+func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger,
+	purger queue.Purger,
+) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -223,12 +225,16 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	}))
 	var open []purge.OpenRequest
 	for n := range tasks {
-		open = append(open, purge.OpenRequest{Request: purge.RequestID(n + 1), User: purge.UserID(n + 1), Source: purge.SourceCLI})
+		open = append(open, purge.OpenRequest{
+			Request: purge.RequestID(n + 1), User: purge.UserID(n + 1),
+			Source: purge.SourceCLI,
+		})
 	}
 	if err := keeper.Restore(t.Context(), open); err != nil {
 		t.Fatal(err)
 	}
-	sandboxtest.Eventually(t, "all but one are archived", func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
+	sandboxtest.Eventually(t, "all but one are archived",
+		func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
 	stop()
 	missing, err := keeper.Missing(t.Context(), open)
 	if err != nil || len(missing) != tasks-1 {
@@ -303,7 +309,8 @@ func TestARunningTaskLeavesAFollowUp(t *testing.T) {
 		t.Errorf("got %+v, want one follow-up scheduled", got)
 	}
 	close(release)
-	first, second := sandboxtest.Receive(t, "the first request ends", seen), sandboxtest.Receive(t, "the follow-up has run", seen)
+	first, second := sandboxtest.Receive(t, "the first request ends", seen),
+		sandboxtest.Receive(t, "the follow-up has run", seen)
 	if first != task42.Request || second != later.Request {
 		t.Errorf("got requests %d and %d, want 17, then 18", first, second)
 	}
@@ -316,7 +323,10 @@ func TestAskingAgainWakesATaskThatWaits(t *testing.T) {
 	cfg := fastServer
 	serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 		if runs.Add(1) == 1 {
-			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(10000 * time.Hour)}
+			return purge.Result{State: purge.Queued}, &purge.Error{
+				Class: purge.Retained,
+				Until: time.Now().Add(10000 * time.Hour),
+			}
 		}
 		return purge.Result{State: purge.Done}, nil
 	}))
@@ -353,8 +363,10 @@ func TestANewerPayloadWaitsForANewerWorker(t *testing.T) {
 		t.Error("reached the purge")
 		return purge.Result{}, nil
 	})}
-	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":99,"request_id":1,"user_id":42,"new":true}`)))
-	if err == nil || errors.Is(err, asynq.SkipRetry) || purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "deploy the worker") {
+	err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType,
+		[]byte(`{"v":99,"request_id":1,"user_id":42,"new":true}`)))
+	if err == nil || errors.Is(err, asynq.SkipRetry) || purge.ClassOf(err) != purge.Misconfigured ||
+		!strings.Contains(err.Error(), "deploy the worker") {
 		t.Errorf("got %v, want a retry", err)
 	}
 }
@@ -369,15 +381,30 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 		counts bool // whether asynq counts a failure
 		log    string
 	}{
-		"done":            {result: purge.Result{State: purge.Done}, want: queue.Depth{Completed: 1}, log: "task finished"},
-		"refused":         {result: purge.Result{State: purge.Refused, Reason: purge.ReasonNotRetiring}, want: queue.Depth{Completed: 1}, log: "not_retiring"},
-		"failed":          {result: purge.Result{State: purge.Failed, Reason: purge.ReasonHeld}, want: queue.Depth{Completed: 1}, log: "ERROR"},
-		"transient":       {err: fail(purge.Transient), want: queue.Depth{Retry: 1}, counts: true, log: "task will be tried again"},
-		"throttled":       {err: fail(purge.Throttled), want: queue.Depth{Retry: 1}},
-		"misconfigured":   {err: fail(purge.Misconfigured), want: queue.Depth{Retry: 1}},
-		"retained":        {err: &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}, want: queue.Depth{Retry: 1}},
-		"stopped":         {err: fail(purge.Stopped), want: queue.Depth{Retry: 1}},
-		"unknown request": {err: fmt.Errorf("beginning: %w", purge.ErrUnknownRequest), want: queue.Depth{Archived: 1}, log: "task refused"},
+		"done": {result: purge.Result{State: purge.Done}, want: queue.Depth{Completed: 1}, log: "task finished"},
+		"refused": {
+			result: purge.Result{State: purge.Refused, Reason: purge.ReasonNotRetiring},
+			want:   queue.Depth{Completed: 1}, log: "not_retiring",
+		},
+		"failed": {
+			result: purge.Result{State: purge.Failed, Reason: purge.ReasonHeld},
+			want:   queue.Depth{Completed: 1}, log: "ERROR",
+		},
+		"transient": {
+			err: fail(purge.Transient), want: queue.Depth{Retry: 1}, counts: true,
+			log: "task will be tried again",
+		},
+		"throttled":     {err: fail(purge.Throttled), want: queue.Depth{Retry: 1}},
+		"misconfigured": {err: fail(purge.Misconfigured), want: queue.Depth{Retry: 1}},
+		"retained": {
+			err:  &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)},
+			want: queue.Depth{Retry: 1},
+		},
+		"stopped": {err: fail(purge.Stopped), want: queue.Depth{Retry: 1}},
+		"unknown request": {
+			err: fmt.Errorf("beginning: %w", purge.ErrUnknownRequest), want: queue.Depth{Archived: 1},
+			log: "task refused",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -385,9 +412,10 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 			var log sandboxtest.Buffer
 			cfg := fastServer
 			cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
-			stop := serve(t, rdb, cfg, slog.New(slog.NewTextHandler(&log, nil)), purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
-				return tc.result, tc.err
-			}))
+			stop := serve(t, rdb, cfg, slog.New(slog.NewTextHandler(&log, nil)),
+				purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+					return tc.result, tc.err
+				}))
 			enqueue(t, rdb, task42)
 			tc.want.Queue = queue.Live
 			if name == "stopped" { // a second later it is back
@@ -400,7 +428,8 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 			if err != nil || (info.Retried > 0) != tc.counts {
 				t.Errorf("got %+v, %v; want a counted failure: %v", info, err, tc.counts)
 			}
-			if !strings.Contains(log.String(), tc.log) || !strings.Contains(log.String(), "user_id=42") || !strings.Contains(log.String(), "task_id=purge:42") {
+			if !strings.Contains(log.String(), tc.log) || !strings.Contains(log.String(), "user_id=42") ||
+				!strings.Contains(log.String(), "task_id=purge:42") {
 				t.Errorf("the log says\n%s", log.String())
 			}
 		})
@@ -410,9 +439,12 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 func TestMalformedPayloadsAreRefusedWithoutQuotingThem(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{
-		"", "alice@example.org", "{}", `{"v":0,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`, `{"v":1,"request_id":0,"user_id":42}`,
-		`{"v":1,"request_id":1,"user_id":-4}`, `{"v":1,"request_id":1,"user_id":42,"username":"alice"}`, `{"v":1,"request_id":1,"user_id":42}{}`,
-		`{"v":1,"request_id":1,"user_id":42,"certificate_id":7}`, `{"v":2,"request_id":1,"user_id":42}`, `{"v":2,"request_id":1,"user_id":42,"certificate_id":-7}`,
+		"", "alice@example.org", "{}", `{"v":0,"request_id":1,"user_id":42}`, `{"v":1,"request_id":1}`,
+		`{"v":1,"request_id":0,"user_id":42}`,
+		`{"v":1,"request_id":1,"user_id":-4}`, `{"v":1,"request_id":1,"user_id":42,"username":"alice"}`,
+		`{"v":1,"request_id":1,"user_id":42}{}`,
+		`{"v":1,"request_id":1,"user_id":42,"certificate_id":7}`, `{"v":2,"request_id":1,"user_id":42}`,
+		`{"v":2,"request_id":1,"user_id":42,"certificate_id":-7}`,
 		`{"v":1,"request_id":"alice","user_id":42}`, `{"v":1,"request_id":1,"user_id":99999999999}`,
 	} {
 		h := &queue.Handler{Log: quiet, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
@@ -446,13 +478,31 @@ func TestObserverIsToldOfAttempts(t *testing.T) {
 		err     error
 		want    onlooker
 	}{
-		"done":            {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{State: purge.Done}, nil, onlooker{attempts: []string{"done  false true"}}},
-		"tried again":     {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"), onlooker{attempts: []string{"queued throttled true true"}}},
-		"unknown request": {`{"v":1,"request_id":1,"user_id":42}`, purge.Result{}, purge.ErrUnknownRequest, onlooker{refused: 1}},
-		"no payload":      {`{}`, purge.Result{}, nil, onlooker{refused: 1}},
+		"done": {
+			`{"v":1,"request_id":1,"user_id":42}`,
+			purge.Result{State: purge.Done},
+			nil,
+			onlooker{attempts: []string{"done  false true"}},
+		},
+		"tried again": {
+			`{"v":1,"request_id":1,"user_id":42}`,
+			purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled},
+			errors.New("later"),
+			onlooker{attempts: []string{"queued throttled true true"}},
+		},
+		"unknown request": {
+			`{"v":1,"request_id":1,"user_id":42}`,
+			purge.Result{},
+			purge.ErrUnknownRequest,
+			onlooker{refused: 1},
+		},
+		"no payload": {`{}`, purge.Result{}, nil, onlooker{refused: 1}},
 	} {
 		var got onlooker
-		h := &queue.Handler{Log: quiet, Observer: &got, Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err })}
+		h := &queue.Handler{
+			Log: quiet, Observer: &got,
+			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
+		}
 		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(tc.payload))) // other tests look at it
 		if !slices.Equal(got.attempts, tc.want.attempts) || got.refused != tc.want.refused {
 			t.Errorf("%s: got %+v, want %+v", name, got, tc.want)
@@ -477,7 +527,8 @@ func TestSuspicionIsRaised(t *testing.T) {
 			Log: quiet, Suspect: func() { got++ },
 			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
 		}
-		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`))) // not the subject
+		// not the subject
+		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(`{"v":1,"request_id":1,"user_id":42}`)))
 		if got != tc.want {
 			t.Errorf("%s: got %d suspicions, want %d", name, got, tc.want)
 		}
@@ -494,14 +545,17 @@ func TestBackoff(t *testing.T) {
 		err      error
 		min, max time.Duration
 	}{
-		"first failure":       {0, errors.New("x"), time.Second, 5 * time.Second},
-		"fifth failure":       {4, fail(purge.Transient), time.Second, 80 * time.Second},
-		"many failures":       {900, errors.New("x"), time.Second, time.Hour},
-		"throttled":           {9, fail(purge.Throttled), 5 * time.Second, 20 * time.Second},
-		"misconfigured":       {9, fail(purge.Misconfigured), 5 * time.Second, 20 * time.Second},
-		"stopped":             {9, fail(purge.Stopped), time.Second, time.Second},
-		"cancelled by asynq":  {9, context.Canceled, time.Second, time.Second},
-		"retained":            {0, &purge.Error{Class: purge.Retained, Until: now.Add(48 * time.Hour)}, 48 * time.Hour, 48*time.Hour + 65*time.Second},
+		"first failure":      {0, errors.New("x"), time.Second, 5 * time.Second},
+		"fifth failure":      {4, fail(purge.Transient), time.Second, 80 * time.Second},
+		"many failures":      {900, errors.New("x"), time.Second, time.Hour},
+		"throttled":          {9, fail(purge.Throttled), 5 * time.Second, 20 * time.Second},
+		"misconfigured":      {9, fail(purge.Misconfigured), 5 * time.Second, 20 * time.Second},
+		"stopped":            {9, fail(purge.Stopped), time.Second, time.Second},
+		"cancelled by asynq": {9, context.Canceled, time.Second, time.Second},
+		"retained": {
+			0, &purge.Error{Class: purge.Retained, Until: now.Add(48 * time.Hour)}, 48 * time.Hour,
+			48*time.Hour + 65*time.Second,
+		},
 		"retained, date past": {0, &purge.Error{Class: purge.Retained, Until: now.Add(-time.Hour)}, 0, 65 * time.Second},
 		"retained, no date":   {0, fail(purge.Retained), time.Hour, time.Hour},
 	} {
@@ -599,8 +653,12 @@ func TestNewRedisUnderstandsURLs(t *testing.T) {
 			t.Errorf("%s: closing: %v", url, err)
 		}
 	}
-	for _, url := range []string{"", "s3cret", "http://s3cret@h", "redis://:s3cret@h:port", "redis+s3cret://h", "redis+sentinel://:s3cret@h:1", "unix+cluster:///s3cret"} {
-		if _, err := queue.NewRedis(url); err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "redis.url") {
+	for _, url := range []string{
+		"", "s3cret", "http://s3cret@h", "redis://:s3cret@h:port", "redis+s3cret://h",
+		"redis+sentinel://:s3cret@h:1", "unix+cluster:///s3cret",
+	} {
+		if _, err := queue.NewRedis(url); err == nil || strings.Contains(err.Error(), "s3cret") ||
+			!strings.Contains(err.Error(), "redis.url") {
 			t.Errorf("%s: got %v, want an error that names redis.url and no secret", url, err)
 		}
 	}
@@ -624,7 +682,8 @@ func FuzzPayload(f *testing.F) {
 			}
 			return purge.Result{State: purge.Done}, nil
 		})}
-		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, data)); err != nil && !errors.Is(err, asynq.SkipRetry) && purge.ClassOf(err) != purge.Misconfigured {
+		if err := h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, data)); err != nil &&
+			!errors.Is(err, asynq.SkipRetry) && purge.ClassOf(err) != purge.Misconfigured {
 			t.Fatalf("%q: got %v", data, err)
 		}
 	})

@@ -20,7 +20,8 @@ func (silent) Printf(context.Context, string, ...any) {}
 
 // redisForms are the URL schemes that NewRedis understands.
 const redisForms = "redis://user:password@host:6379/5, rediss:// for TLS, unix:///path?db=5, " +
-	"redis+sentinel://host:26379/5?master_name=NAME&addr=host2:26379, redis+cluster://host:6379?addr=host2:6379 (and rediss+...)"
+	"redis+sentinel://host:26379/5?master_name=NAME&addr=host2:26379, redis+cluster://host:6379?addr=host2:6379 (and " +
+	"rediss+...)"
 
 // RedisConfig says how to reach Redis. What stands in the URL must not be set beside it.
 type RedisConfig struct {
@@ -73,7 +74,8 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 		err = errors.New("unknown kind")
 	}
 	if err != nil {
-		return nil, errors.New("redis.url: it could not be understood (write # / @ in a password as %23 %2F %40); expected one of " + redisForms)
+		return nil, errors.New("redis.url: it could not be understood (write # / @ in a password as %23 %2F %40); " +
+			"expected one of " + redisForms)
 	}
 	for _, s := range settings {
 		if err := s.apply(); err != nil {
@@ -131,8 +133,8 @@ func EvictionPolicy(ctx context.Context, client redis.UniversalClient) string {
 	return values["maxmemory-policy"]
 }
 
-// Persistence says how Redis keeps its data over a restart: append-only file, snapshots or none; empty where the server does
-// not tell.
+// Persistence says how Redis keeps its data over a restart: append-only file, snapshots or none; empty where the server
+// does not tell.
 func Persistence(ctx context.Context, client redis.UniversalClient) string {
 	info, err := client.Info(ctx, "persistence").Result()
 	if err != nil {

@@ -23,10 +23,12 @@ type ServerConfig struct {
 // checkInterval is how often an idle server looks for work. asynq's default of 1 s is felt by live requests.
 const checkInterval = 250 * time.Millisecond
 
-// Serve pulls tasks until ctx ends, then drains: it takes no more, lets those at work finish, gives them the stop signal
-// when three quarters of the drain time are over, and hands back to Redis what is still not finished at its end. No retry
-// is spent. An asynq server cannot be started twice; call Serve again for another run.
-func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, handler asynq.Handler, log *slog.Logger) error {
+// Serve pulls tasks until ctx ends, then drains: it takes no more, lets those at work finish, gives them the stop
+// signal when three quarters of the drain time are over, and hands back to Redis what is still not finished at its end.
+// No retry is spent. An asynq server cannot be started twice; call Serve again for another run.
+func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, handler asynq.Handler,
+	log *slog.Logger,
+) error {
 	stop := make(chan struct{})
 	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
 		Concurrency: cfg.Concurrency,
@@ -52,7 +54,8 @@ func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, han
 	return nil
 }
 
-// logAdapter gives asynq's own messages to slog. They hold task ids, which may be forged, and Redis errors, never payloads.
+// logAdapter gives asynq's own messages to slog. They hold task ids, which may be forged, and Redis errors, never
+// payloads.
 type logAdapter struct{ log *slog.Logger }
 
 func (a logAdapter) at(level slog.Level, args []any) {

@@ -22,8 +22,8 @@ const (
 // Queues returns the names of all queues.
 func Queues() []string { return []string{Live, Backfill} }
 
-// A payload has the lowest version that can say what it says, so that older workers run what they understand, and leave the
-// rest to newer ones: one that did not know of certificates would purge the whole user.
+// A payload has the lowest version that can say what it says, so that older workers run what they understand, and leave
+// the rest to newer ones: one that did not know of certificates would purge the whole user.
 const (
 	wholeUser      = 1
 	oneCertificate = 2
@@ -39,8 +39,9 @@ type payload struct {
 	Certificate purge.CertificateID `json:"certificate_id,omitzero"` // of versions 2 and 3
 }
 
-// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates, or each set of orphans,
-// that is asked for by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages break.
+// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates, or each set of
+// orphans, that is asked for by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages
+// break.
 func TaskID(task purge.Task) string {
 	id := "purge:" + strconv.FormatInt(int64(task.User), 10)
 	if task.Certificate != 0 {
@@ -67,7 +68,8 @@ func encode(task purge.Task) ([]byte, error) {
 
 // errNewerPayload is met in a deployment that upgraded the enqueuer first. The task waits for a worker that knows it.
 var errNewerPayload = &purge.Error{
-	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: deploy the worker before the enqueuer", newestPayload),
+	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: "+
+		"deploy the worker before the enqueuer", newestPayload),
 }
 
 // maxPayload is in bytes, far above what any version needs.
@@ -76,7 +78,8 @@ const maxPayload = 4 << 10
 // decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
 func decode(data []byte) (purge.Task, error) {
 	if len(data) > maxPayload {
-		return purge.Task{}, fmt.Errorf("the payload is not ours: it has %d bytes, expected %d at most", len(data), maxPayload)
+		return purge.Task{}, fmt.Errorf("the payload is not ours: it has %d bytes, expected %d at most", len(data),
+			maxPayload)
 	}
 	// The member names are compared with their case, and none may be there twice, so there is one way to read a payload.
 	var version struct {
@@ -89,17 +92,20 @@ func decode(data []byte) (purge.Task, error) {
 		return purge.Task{}, errNewerPayload
 	}
 	if *version.Version < wholeUser {
-		return purge.Task{}, fmt.Errorf("the payload has version %d, expected %d to %d", *version.Version, wholeUser, newestPayload)
+		return purge.Task{}, fmt.Errorf("the payload has version %d, expected %d to %d", *version.Version, wholeUser,
+			newestPayload)
 	}
 	var p payload
 	if err := json.Unmarshal(data, &p, json.RejectUnknownMembers(true)); err != nil {
 		return purge.Task{}, errors.New("the payload is malformed: expected the numbers v, request_id and user_id, each once")
 	}
 	if p.Request <= 0 || (p.Version == orphanSet) != (p.User == 0) || p.User != 0 && !p.User.Valid() {
-		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids, user_id of version 3 is 0")
+		return purge.Task{}, errors.New("the payload is malformed: request_id and user_id must be positive ids, user_id of " +
+			"version 3 is 0")
 	}
 	if (p.Version >= oneCertificate) != (p.Certificate != 0) || p.Certificate < 0 {
-		return purge.Task{}, errors.New("the payload is malformed: certificate_id belongs to versions 2 and 3, and is positive")
+		return purge.Task{}, errors.New("the payload is malformed: certificate_id belongs to versions 2 and 3, and " +
+			"is positive")
 	}
 	return purge.Task{Request: p.Request, User: p.User, Certificate: p.Certificate}, nil
 }

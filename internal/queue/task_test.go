@@ -44,15 +44,18 @@ func TestPayloads(t *testing.T) {
 func TestForgedTasksAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ taskType, payload string }{
-		"another type":                     {"certificates:other", `{"v":1,"request_id":17,"user_id":42}`},
-		"a member twice":                   {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"user_id":987654}`},
-		"the version twice":                {queue.TaskType, `{"v":1,"v":2,"request_id":17,"user_id":42,"certificate_id":1}`},
-		"another case":                     {queue.TaskType, `{"v":1,"request_id":17,"User_ID":42}`},
-		"another case beside it":           {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"USER_ID":987654}`},
-		"the version in another case":      {queue.TaskType, `{"V":1,"request_id":17,"user_id":42}`},
-		"something behind it":              {queue.TaskType, `{"v":1,"request_id":17,"user_id":42}{}`},
-		"an unknown member":                {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"x":1}`},
-		"more than any version needs":      {queue.TaskType, `{"v":1,"request_id":17,"user_id":42` + strings.Repeat(" ", 5000) + `}`},
+		"another type":                {"certificates:other", `{"v":1,"request_id":17,"user_id":42}`},
+		"a member twice":              {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"user_id":987654}`},
+		"the version twice":           {queue.TaskType, `{"v":1,"v":2,"request_id":17,"user_id":42,"certificate_id":1}`},
+		"another case":                {queue.TaskType, `{"v":1,"request_id":17,"User_ID":42}`},
+		"another case beside it":      {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"USER_ID":987654}`},
+		"the version in another case": {queue.TaskType, `{"V":1,"request_id":17,"user_id":42}`},
+		"something behind it":         {queue.TaskType, `{"v":1,"request_id":17,"user_id":42}{}`},
+		"an unknown member":           {queue.TaskType, `{"v":1,"request_id":17,"user_id":42,"x":1}`},
+		"more than any version needs": {
+			queue.TaskType,
+			`{"v":1,"request_id":17,"user_id":42` + strings.Repeat(" ", 5000) + `}`,
+		},
 		"more of a newer version":          {queue.TaskType, `{"v":99,"x":"` + strings.Repeat("x", 5000) + `"}`},
 		"a user's orphans":                 {queue.TaskType, `{"v":3,"request_id":17,"user_id":42,"certificate_id":1}`},
 		"orphans without a set":            {queue.TaskType, `{"v":3,"request_id":17,"user_id":0}`},
@@ -63,11 +66,15 @@ func TestForgedTasksAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log sandboxtest.Buffer
-			h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
-				t.Error("reached the purge")
-				return purge.Result{}, nil
-			})}
-			if err := h.ProcessTask(t.Context(), asynq.NewTask(tc.taskType, []byte(tc.payload))); !errors.Is(err, asynq.SkipRetry) {
+			h := &queue.Handler{
+				Log: slog.New(slog.NewTextHandler(&log, nil)),
+				Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+					t.Error("reached the purge")
+					return purge.Result{}, nil
+				}),
+			}
+			if err := h.ProcessTask(t.Context(), asynq.NewTask(tc.taskType, []byte(tc.payload))); !errors.Is(err,
+				asynq.SkipRetry) {
 				t.Errorf("got %v, want it archived", err)
 			}
 			if got := log.String(); strings.Count(got, "\n") != 1 || strings.Contains(got, "987654") {
@@ -88,7 +95,8 @@ func TestAPanicIsLoggedWithItsStack(t *testing.T) {
 	if purge.ClassOf(err) != purge.Transient || errors.Is(err, asynq.SkipRetry) {
 		t.Errorf("got %v, want another try", err)
 	}
-	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "index out of range") || !strings.Contains(got, "task_test.go") {
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "index out of range") ||
+		!strings.Contains(got, "task_test.go") {
 		t.Errorf("the log says %s, want one line that leads here", got)
 	}
 }
@@ -121,10 +129,13 @@ func TestATaskOfANewerVersionIsMadeAnewAtTheEnd(t *testing.T) {
 		}
 	}
 	purged := make(chan purge.Task, 2)
-	h := &queue.Handler{Log: quiet, NewerTries: 2, Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
-		purged <- task
-		return purge.Result{State: purge.Done}, nil
-	})}
+	h := &queue.Handler{
+		Log: quiet, NewerTries: 2,
+		Purger: purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
+			purged <- task
+			return purge.Result{State: purge.Done}, nil
+		}),
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
@@ -163,7 +174,8 @@ func TestATaskCarriesTheTraceOfWhoAsked(t *testing.T) {
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	for id, want := range map[string]string{"purge:42": parent, "purge:43": ""} {
 		info, err := inspector.GetTaskInfo(queue.Live, id)
-		if err != nil || info.Headers["traceparent"] != want || len(info.Headers) > 1 || strings.Contains(string(info.Payload), "trace") {
+		if err != nil || info.Headers["traceparent"] != want || len(info.Headers) > 1 ||
+			strings.Contains(string(info.Payload), "trace") {
 			t.Errorf("%s: got %+v, %v", id, info, err)
 		}
 	}
@@ -172,14 +184,20 @@ func TestATaskCarriesTheTraceOfWhoAsked(t *testing.T) {
 func TestACertificateHasATaskOfItsOwn(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	tasks := []purge.Task{{Request: 1, User: 42}, {Request: 2, User: 42, Certificate: 7}, {Request: 3, User: 42, Certificate: 8}, {Request: 4, User: 427}}
+	tasks := []purge.Task{
+		{Request: 1, User: 42},
+		{Request: 2, User: 42, Certificate: 7},
+		{Request: 3, User: 42, Certificate: 8},
+		{Request: 4, User: 427},
+	}
 	enqueue(t, rdb, tasks...)
 	if got := depth(t, rdb); got.Pending != len(tasks) {
 		t.Errorf("got %+v, want %d tasks", got, len(tasks))
 	}
 	keeper := queue.NewKeeper(rdb, clientConfig)
 	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{
-		{Request: 2, User: 42, Certificate: 7, Source: purge.SourceBackfill}, {Request: 5, User: 42, Certificate: 9, Source: purge.SourceBackfill},
+		{Request: 2, User: 42, Certificate: 7, Source: purge.SourceBackfill},
+		{Request: 5, User: 42, Certificate: 9, Source: purge.SourceBackfill},
 	})
 	if err != nil || len(missing) != 1 || missing[0].Request != 5 {
 		t.Errorf("got %+v, %v; want request 5, whose certificate has no task", missing, err)
@@ -193,9 +211,16 @@ func TestALogLineNamesTheCertificate(t *testing.T) {
 	} {
 		for _, fails := range []error{nil, errors.New("later")} {
 			var lines strings.Builder
-			h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&lines, nil)), Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return purge.Result{State: purge.Done}, fails })}
+			h := &queue.Handler{
+				Log: slog.New(slog.NewTextHandler(&lines, nil)),
+				Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
+					return purge.Result{State: purge.Done},
+						fails
+				}),
+			}
 			_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(payload))) // the line is looked at
-			if got := strings.Contains(lines.String(), "certificate_id=9"); got != want || !strings.Contains(lines.String(), "user_id=42") {
+			if got := strings.Contains(lines.String(), "certificate_id=9"); got != want ||
+				!strings.Contains(lines.String(), "user_id=42") {
 				t.Errorf("%s: got %s", payload, lines.String())
 			}
 		}

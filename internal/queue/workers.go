@@ -16,8 +16,9 @@ const (
 	asynqWorkers = "asynq:workers"
 )
 
-// Workers returns all workers of our queues, in the order of their hosts and processes: what they say of themselves, and those
-// whom only asynq knows, because they are of an older version. Servers of other applications in the same Redis are none.
+// Workers returns all workers of our queues, in the order of their hosts and processes: what they say of themselves,
+// and those whom only asynq knows, because they are of an older version. Servers of other applications in the same
+// Redis are none.
 func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	all, err := present(ctx, rdb)
 	if err != nil {
@@ -36,7 +37,8 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	if counts[0].Val() <= maxWorkers && counts[1].Val() <= maxWorkers {
 		servers, err = asynq.NewInspectorFromRedisClient(rdb).Servers()
 	}
-	if err != nil && !redis.HasErrorPrefix(err, "READONLY") { // asynq tidies its list while reading it, which a replica refuses
+	// asynq tidies its list while reading it, which a replica refuses
+	if err != nil && !redis.HasErrorPrefix(err, "READONLY") {
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
 	for _, s := range servers {

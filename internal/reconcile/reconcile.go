@@ -1,6 +1,6 @@
-// Package reconcile makes Redis agree with the ledger, which is the truth: every open request gets a task again, whatever
-// became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive). What no worker
-// will ever run is removed first.
+// Package reconcile makes Redis agree with the ledger, which is the truth: every open request gets a task again,
+// whatever became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive).
+// What no worker will ever run is removed first.
 //
 // It never touches an LMS table or a bucket, and it ends no request.
 package reconcile
@@ -21,7 +21,8 @@ type Ledger interface {
 	Lead(ctx context.Context) (release func(), leading bool, err error)
 	// OpenRequests returns open requests after an id, in order, that nobody has touched since a moment and that wait for
 	// no date; fewer than limit only if there are no more.
-	OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest, error)
+	OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest,
+		error)
 }
 
 // Queue is what it mends. Each method may be repeated.

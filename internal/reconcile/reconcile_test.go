@@ -34,7 +34,9 @@ func (f *fake) Lead(context.Context) (func(), bool, error) {
 	return func() { f.led-- }, true, nil
 }
 
-func (f *fake) OpenRequests(_ context.Context, after purge.RequestID, since time.Time, limit int) ([]purge.OpenRequest, error) {
+func (f *fake) OpenRequests(_ context.Context, after purge.RequestID, since time.Time, limit int) ([]purge.OpenRequest,
+	error,
+) {
 	f.since = since
 	var page []purge.OpenRequest
 	for _, r := range f.open {
@@ -74,7 +76,8 @@ func newFake(n int) (*fake, *reconcile.Reconciler) {
 		f.open = append(f.open, purge.OpenRequest{Request: purge.RequestID(id + 1), User: purge.UserID(id + 1)})
 	}
 	return f, &reconcile.Reconciler{
-		Ledger: f, Queue: f, Grace: 2 * time.Minute, Rate: 500, HighWater: 5000, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Ledger: f, Queue: f, Grace: 2 * time.Minute, Rate: 500, HighWater: 5000, Now: time.Now,
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -143,10 +146,14 @@ func TestRunGoesOnAfterAnErrorAndEndsWithItsContext(t *testing.T) {
 func TestRunTellsOfEachRound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{open: []purge.OpenRequest{{Request: 1, User: 1}}, tasks: map[purge.RequestID]bool{}, leader: true, archived: 2}
+		f := &fake{
+			open: []purge.OpenRequest{{Request: 1, User: 1}}, tasks: map[purge.RequestID]bool{}, leader: true,
+			archived: 2,
+		}
 		var told []string
 		r := reconcile.Reconciler{
-			Ledger: f, Queue: f, Grace: time.Minute, Rate: 100, HighWater: 100, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+			Ledger: f, Queue: f, Grace: time.Minute, Rate: 100, HighWater: 100, Now: time.Now,
+			Log: slog.New(slog.DiscardHandler),
 			Observe: func(sum reconcile.Summary, err error) {
 				told = append(told, fmt.Sprint(sum.Led, sum.Restored, sum.Swept, err != nil))
 				f.failTill = time.Now().Add(time.Minute)

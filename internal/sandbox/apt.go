@@ -16,8 +16,8 @@ const (
 	mysqlPackage   = "mysql-server-core"
 )
 
-// unpackPackages downloads packages with all that they depend on and the machine lacks, unpacks them aside, and puts the
-// finished tree into place.
+// unpackPackages downloads packages with all that they depend on and the machine lacks, unpacks them aside, and puts
+// the finished tree into place.
 func (in installer) unpackPackages(ctx context.Context, tree string, packages ...string) error {
 	if err := os.MkdirAll(in.cache, 0o700); err != nil {
 		return err
@@ -137,8 +137,8 @@ func (a apt) packageName(ctx context.Context, name string) (string, error) {
 // debianKeys sign the lists of all suites of Debian.
 const debianKeys = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-// unstable is apt for Debian's unstable on the mirror that the machine uses: for packages that no release has. Nothing of
-// the machine counts as installed, because its C library is too old for them.
+// unstable is apt for Debian's unstable on the mirror that the machine uses: for packages that no release has. Nothing
+// of the machine counts as installed, because its C library is too old for them.
 func (a apt) unstable(ctx context.Context, staging string) (apt, error) {
 	output, err := a.run(ctx, "apt-get", append(slices.Clone(a.options), "indextargets",
 		"--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")...)
@@ -156,7 +156,8 @@ func (a apt) unstable(ctx context.Context, staging string) (apt, error) {
 		return apt{}, errors.New("apt has no mirror to ask for Debian's unstable")
 	}
 	dir := filepath.Join(staging, "unstable")
-	sources, installed, lists := filepath.Join(dir, "sources.list"), filepath.Join(dir, "status"), filepath.Join(dir, "lists")
+	sources, installed, lists := filepath.Join(dir, "sources.list"), filepath.Join(dir, "status"),
+		filepath.Join(dir, "lists")
 	if err := errors.Join(
 		os.MkdirAll(filepath.Join(lists, "partial"), 0o700),
 		os.WriteFile(sources, fmt.Appendf(nil, "deb [signed-by=%s] %s unstable main\n", debianKeys, mirror), 0o600),

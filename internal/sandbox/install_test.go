@@ -32,7 +32,8 @@ func newMachine(t *testing.T, path ...string) *machine {
 		path:  path,
 		names: "mariadb-server-core",
 		contents: map[string]string{
-			"mariadb-server-core": "usr/sbin/mariadbd", "redis-server": "usr/bin/redis-server", "mysql-server-core": "usr/sbin/mysqld",
+			"mariadb-server-core": "usr/sbin/mariadbd", "redis-server": "usr/bin/redis-server",
+			"mysql-server-core": "usr/sbin/mysqld",
 		},
 	}
 }
@@ -139,7 +140,10 @@ func TestInstallUnpacksPackages(t *testing.T) {
 		updates  bool
 	}{
 		"with the machine's lists": {names: "mariadb-server-core-dbg\nmariadb-server-core", core: "mariadb-server-core"},
-		"versioned package":        {names: "mariadb-server-core-10.3\nmariadb-server-core-10.6", core: "mariadb-server-core-10.6"},
+		"versioned package": {
+			names: "mariadb-server-core-10.3\nmariadb-server-core-10.6",
+			core:  "mariadb-server-core-10.6",
+		},
 		"stale lists": {
 			names: "mariadb-server-core", core: "mariadb-server-core", updates: true,
 			failures: map[string]error{"redis-server": noPackage},
@@ -201,9 +205,13 @@ func TestInstallTakesAnyMySQLOfOracle(t *testing.T) {
 		path, oracle []string
 		want         string
 	}{
-		"on the PATH":             {[]string{"mysqld"}, []string{"mysqld"}, "mysqld"},
-		"behind one of MariaDB":   {[]string{"mysqld", "/usr/sbin/mysqld"}, []string{"/usr/sbin/mysqld"}, "/usr/sbin/mysqld"},
-		"beside a MariaDB, alone": {[]string{"mariadbd", "/usr/libexec/mysqld"}, []string{"/usr/libexec/mysqld"}, "/usr/libexec/mysqld"},
+		"on the PATH":           {[]string{"mysqld"}, []string{"mysqld"}, "mysqld"},
+		"behind one of MariaDB": {[]string{"mysqld", "/usr/sbin/mysqld"}, []string{"/usr/sbin/mysqld"}, "/usr/sbin/mysqld"},
+		"beside a MariaDB, alone": {
+			[]string{"mariadbd", "/usr/libexec/mysqld"},
+			[]string{"/usr/libexec/mysqld"},
+			"/usr/libexec/mysqld",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -261,7 +269,8 @@ func TestInstallUnpacksMySQL(t *testing.T) {
 			if got := len(m.all("update")); got != c.updates {
 				t.Errorf("apt-get update: got %d, want %d", got, c.updates)
 			}
-			if got := m.all("install"); len(got) != 2 || !strings.HasSuffix(got[0], " "+c.core) || !strings.HasSuffix(got[1], " redis-server") {
+			if got := m.all("install"); len(got) != 2 || !strings.HasSuffix(got[0], " "+c.core) ||
+				!strings.HasSuffix(got[1], " redis-server") {
 				t.Errorf("apt-get install: got %q, want %s, then redis-server", got, c.core)
 			}
 		})
@@ -356,9 +365,12 @@ func TestInstallSaysWhatToDo(t *testing.T) {
 	}{
 		"another system":     {path: []string{"dnf"}, want: errNoApt},
 		"no cache directory": {path: debian, noCache: true, want: errNoCache},
-		"empty packages":     {path: debian, contents: map[string]string{"redis-server": "usr/share/doc"}, want: errUnfetched},
-		"offline":            {path: debian, failures: map[string]error{"redis-server": offline, "update": offline}, want: offline},
-		"one is there":       {path: []string{"mariadbd"}, want: errNoApt},
+		"empty packages": {
+			path: debian, contents: map[string]string{"redis-server": "usr/share/doc"},
+			want: errUnfetched,
+		},
+		"offline":      {path: debian, failures: map[string]error{"redis-server": offline, "update": offline}, want: offline},
+		"one is there": {path: []string{"mariadbd"}, want: errNoApt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -373,7 +385,10 @@ func TestInstallSaysWhatToDo(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
-			for _, want := range []string{"apt-get install mariadb-server-core redis-server", "dnf install", "brew install", "docker compose up"} {
+			for _, want := range []string{
+				"apt-get install mariadb-server-core redis-server", "dnf install", "brew install",
+				"docker compose up",
+			} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("got %q, want %q in it", err, want)
 				}

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// bootstrap makes the system tables by feeding the server's own scripts to mariadbd --bootstrap. mariadb-install-db does
-// the same, but needs my_print_defaults from yet another package, and spends most of its time on help texts.
+// bootstrap makes the system tables by feeding the server's own scripts to mariadbd --bootstrap. mariadb-install-db
+// does the same, but needs my_print_defaults from yet another package, and spends most of its time on help texts.
 func (m *MySQL) bootstrap(ctx context.Context) error {
 	if err := os.Mkdir(m.dataDirectory(), 0o700); err != nil {
 		return err

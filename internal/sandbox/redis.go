@@ -11,7 +11,8 @@ import (
 	"slices"
 )
 
-// redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte each.
+// redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte
+// each.
 const redisDatabases = "8192"
 
 // Redis is a private redis-server without a password, on the loopback interface. It keeps nothing on disk: what Stop,

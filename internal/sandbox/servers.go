@@ -44,9 +44,9 @@ type Servers struct {
 	once sync.Once
 }
 
-// StartServers starts a MySQL server of the chosen engine and a Redis that share nothing with any other server on the machine, and waits until
-// both answer. The context bounds the start, not the life of the servers. Stop ends them; so does the end of this
-// process, however it comes.
+// StartServers starts a MySQL server of the chosen engine and a Redis that share nothing with any other server on the
+// machine, and waits until both answer. The context bounds the start, not the life of the servers. Stop ends them; so
+// does the end of this process, however it comes.
 func StartServers(ctx context.Context, opts Options) (*Servers, error) {
 	locator, err := defaultLocator()
 	if err != nil {

@@ -263,7 +263,8 @@ func TestSettingsOfTheServers(t *testing.T) {
 
 	c := client(t, servers.Redis.URL(0))
 	for option, want := range map[string]string{
-		"save": "", "appendonly": "no", "databases": "8192", "maxmemory-policy": "noeviction", "hash-max-ziplist-value": "1024",
+		"save": "", "appendonly": "no", "databases": "8192", "maxmemory-policy": "noeviction",
+		"hash-max-ziplist-value": "1024",
 	} {
 		got, err := c.ConfigGet(t.Context(), option).Result()
 		if err != nil || got[option] != want {

@@ -10,9 +10,9 @@ import (
 // pidSuffix ends the names of the pid files that the watchdog looks for.
 const pidSuffix = ".pid"
 
-// watchScript waits for the end of its standard input: a pipe that nobody writes to and that the kernel closes when this
-// process ends, even by SIGKILL. Then it kills the servers whose pid files are left and removes the directory $1. A
-// killed server may still be writing for a moment, so the removal is tried again, for five seconds at most.
+// watchScript waits for the end of its standard input: a pipe that nobody writes to and that the kernel closes when
+// this process ends, even by SIGKILL. Then it kills the servers whose pid files are left and removes the directory $1.
+// A killed server may still be writing for a moment, so the removal is tried again, for five seconds at most.
 const watchScript = `
 trap '' HUP INT TERM
 cat >/dev/null
@@ -36,7 +36,8 @@ type watchdog struct {
 // startWatchdog guards dir, which must be a directory of our own making: it is removed with all that is in it.
 func startWatchdog(dir string) (*watchdog, error) {
 	// Not bound to a context: it must outlive every one.
-	cmd := exec.Command("/bin/sh", "-c", watchScript, "certpurge-watchdog", dir) //nolint:gosec,noctx // our own directory; ends with its input
+	cmd := exec.Command("/bin/sh", "-c", watchScript, "certpurge-watchdog",
+		dir) //nolint:gosec,noctx // our own directory; ends with its input
 	cmd.Dir = "/"
 	// A session of its own, so that neither Ctrl-C nor a killed process group reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

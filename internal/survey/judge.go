@@ -117,12 +117,14 @@ func (s *Survey) judgeLocation(ctx context.Context, r *Report, l *purge.Location
 		expected -= g.Downloads.Expected
 	}
 	if downloads.Found < expected {
-		find(few(downloads.Found, expected), FilesMissing, "%d of %d sampled downloads directories are empty: requests of these users will fail as files_missing",
+		find(few(downloads.Found, expected), FilesMissing, "%d of %d sampled downloads directories are empty: requests of "+
+			"these users will fail as files_missing",
 			expected-downloads.Found, expected)
 	}
 	if verification.Found > 0 && verification.Found < verification.Expected {
 		find(few(verification.Found, verification.Expected), FilesMissing,
-			"%d of %d sampled verification directories are empty: if the site signed in some years only, set missing_files.verification"+
+			"%d of %d sampled verification directories are empty: if the site signed in some years only, set "+
+				"missing_files.verification"+
 				" to accept", verification.Expected-verification.Found, verification.Expected)
 	}
 	s.judgeSignatures(ctx, r, l, verification, wrong)
@@ -144,7 +146,8 @@ func (s *Survey) judgeLost(ctx context.Context, r *Report, l *purge.Location, g 
 	found, ok := s.locate(ctx, r, g)
 	switch {
 	case !ok:
-		wrong(WrongPlace, "gs://%s/%s holds none of the %d sampled certificates under %s, and neither does any directory that was tried",
+		wrong(WrongPlace, "gs://%s/%s holds none of the %d sampled certificates under %s, and neither does any directory "+
+			"that was tried",
 			at.Bucket, at.Prefix, len(g.sample), g.Prefix)
 	case found.bucket == l.Bucket && found.prefix == l.ObjectPrefix:
 		wrong(WrongDownloadsDir, "downloads_dir %q is wrong: %q holds %d of %d sampled certificates",
@@ -159,7 +162,8 @@ func (s *Survey) judgeLost(ctx context.Context, r *Report, l *purge.Location, g 
 func (s *Survey) judgeSignatures(ctx context.Context, r *Report, l *purge.Location, v Tally, wrong complain) {
 	switch {
 	case !l.Signed && v.Unexpected > 0:
-		wrong(NotSigned, "signed is false, but %d sampled certificates have verification files: set signed to true", v.Unexpected)
+		wrong(NotSigned, "signed is false, but %d sampled certificates have verification files: set signed to true",
+			v.Unexpected)
 	case v.Expected == 0 || v.Found > 0:
 	case v.Erased > 0: // the directory is right
 	default:
@@ -174,11 +178,13 @@ func (s *Survey) judgeSignatures(ctx context.Context, r *Report, l *purge.Locati
 		}
 		sig := s.sign(ctx, r, base{l.Bucket, l.ObjectPrefix, l.DownloadsDir}, ids)
 		if sig.dir != "" {
-			wrong(WrongVerifyDir, "verify_dir %q is wrong: it holds none of %d sampled certificates, %q holds %d", l.VerifyDir, v.Expected,
+			wrong(WrongVerifyDir, "verify_dir %q is wrong: it holds none of %d sampled certificates, %q holds %d", l.VerifyDir,
+				v.Expected,
 				sig.dir, sig.found)
 			return
 		}
-		wrong(Unsigned, "no verification files of %d sampled certificates, neither in verify_dir %q nor in another directory:"+
+		wrong(Unsigned, "no verification files of %d sampled certificates, neither in verify_dir %q nor in "+
+			"another directory:"+
 			" if the site never signed, set signed to false", v.Expected, l.VerifyDir)
 	}
 }
@@ -298,8 +304,8 @@ func (s *Survey) unseen(r *Report, g *Group) string {
 	return text
 }
 
-// isExternal reports whether the links of a group cannot be those of edx-certificates, which writes the id into a column, too,
-// and has a directory of downloads.
+// isExternal reports whether the links of a group cannot be those of edx-certificates, which writes the id into a
+// column, too, and has a directory of downloads.
 func (s *Survey) isExternal(g *Group) bool {
 	if g.withUUID > 0 || g.Prefix == "" || strings.HasPrefix(g.Prefix, "gs://") {
 		return false
@@ -332,7 +338,8 @@ func (r *Report) judgeOdd() {
 
 // who counts the links and users of a group.
 func (g *Group) who() string {
-	return fmt.Sprintf("%s of %s (%s retiring)", Count(g.Links, "link"), Count(g.Users, "user"), numbers.Sprint(g.Retiring))
+	return fmt.Sprintf("%s of %s (%s retiring)", Count(g.Links, "link"), Count(g.Users, "user"),
+		numbers.Sprint(g.Retiring))
 }
 
 // Count writes a number of things.

@@ -46,9 +46,11 @@ func (t *Tally) Add(more Tally) {
 	t.Unexpected += more.Unexpected
 }
 
-// Look asks the bucket for the directories of one reference. A reference that may be in several locations is found if it is
-// in one of them.
-func (s *Survey) Look(ctx context.Context, user purge.UserID, target purge.Target) (downloads, verification Tally, err error) {
+// Look asks the bucket for the directories of one reference. A reference that may be in several locations is found if
+// it is in one of them.
+func (s *Survey) Look(ctx context.Context, user purge.UserID, target purge.Target) (downloads, verification Tally,
+	err error,
+) {
 	// tally counts one expected directory, which may be in several places.
 	tally := func(t *Tally, expected bool, dirs []purge.Directory) error {
 		for _, dir := range dirs {

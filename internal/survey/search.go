@@ -112,7 +112,8 @@ func (s *search) level(ctx context.Context, bucket, prefix string) []string {
 
 var idName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// downloads looks for the directory of PDFs in a bucket: where the link says, where a location has it, and one level deep.
+// downloads looks for the directory of PDFs in a bucket: where the link says, where a location has it, and one level
+// deep.
 func (s *search) downloads(ctx context.Context, bucket, linkPath string, known []hit, ids []string) (place, bool) {
 	dir := lastOf(linkPath)
 	candidates := append(slices.Clone(known), hit{strings.TrimSuffix(linkPath, dir+"/"), dir}, hit{"", dir})
@@ -127,7 +128,9 @@ func (s *search) downloads(ctx context.Context, bucket, linkPath string, known [
 }
 
 // verification looks for the directory of signatures beside that of PDFs.
-func (s *search) verification(ctx context.Context, bucket, prefix, downloads string, known []string, ids []string) (place, bool) {
+func (s *search) verification(ctx context.Context, bucket, prefix, downloads string, known []string,
+	ids []string,
+) (place, bool) {
 	if len(ids) == 0 {
 		return place{}, false
 	}
@@ -146,16 +149,17 @@ func lastOf(path string) string {
 	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
-// bucketForms are the URLs under which Amazon S3 and Google Cloud Storage serve buckets. (S3 user guide, "Virtual hosting of
-// buckets", "Website endpoints"; Cloud Storage documentation, "Request endpoints".)
+// bucketForms are the URLs under which Amazon S3 and Google Cloud Storage serve buckets. (S3 user guide, "Virtual
+// hosting of buckets", "Website endpoints"; Cloud Storage documentation, "Request endpoints".)
 var bucketForms = []*regexp.Regexp{
 	regexp.MustCompile(`^gs://(?P<bucket>[^/]+)/(?P<path>.*)$`),
 	regexp.MustCompile(`^(?:storage\.googleapis\.com|storage\.cloud\.google\.com|commondatastorage\.googleapis\.com)/` +
 		`(?P<bucket>[^/]+)/(?P<path>.*)$`),
 	regexp.MustCompile(`^(?P<bucket>[^/]+)\.(?:commondata)?storage\.googleapis\.com/(?P<path>.*)$`),
 	regexp.MustCompile(`^s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/(?P<bucket>[^/]+)/(?P<path>.*)$`),
-	regexp.MustCompile(`^(?P<bucket>[^/]+?)\.s3(?:-website)?(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/` +
-		`(?P<path>.*)$`),
+	regexp.MustCompile(
+		`^(?P<bucket>[^/]+?)\.s3(?:-website)?(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?/` +
+			`(?P<path>.*)$`),
 	regexp.MustCompile(`^(?P<bucket>[^/:]+\.[^/:]+)/(?P<path>.*)$`), // a bucket that is named as its host
 }
 
@@ -164,8 +168,8 @@ var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$`)
 // ValidBucket reports whether a text can be the name of a bucket of Cloud Storage.
 func ValidBucket(name string) bool { return bucketName.MatchString(name) }
 
-// guessBucket reads the bucket and the path in it from the prefix of a group. Files that were moved from S3 are often in a
-// bucket of the same name. bucket is empty if the form does not tell.
+// guessBucket reads the bucket and the path in it from the prefix of a group. Files that were moved from S3 are often
+// in a bucket of the same name. bucket is empty if the form does not tell.
 func guessBucket(prefix string) (bucket, path string) {
 	for _, form := range bucketForms {
 		if m := form.FindStringSubmatch(prefix); m != nil {

@@ -32,8 +32,8 @@ type Suggested struct {
 	Why    []string
 }
 
-// Suggest makes locations of the places in which files were found. Configured ones keep their settings, but for what the
-// survey has seen to be wrong.
+// Suggest makes locations of the places in which files were found. Configured ones keep their settings, but for what
+// the survey has seen to be wrong.
 func (s *Survey) Suggest(r *Report) Suggestion {
 	var out Suggestion
 	for _, l := range s.Configured {
@@ -64,7 +64,8 @@ func (s *Survey) Suggest(r *Report) Suggestion {
 		out.Locations[i].sign(r)
 	}
 	for _, f := range r.Findings {
-		if f.Kind == NotLooked || f.Kind == FilesMissing && f.Severity == Wrong || f.Kind == WrongPlace && !r.moved(f.Location) {
+		if f.Kind == NotLooked || f.Kind == FilesMissing && f.Severity == Wrong || f.Kind == WrongPlace &&
+			!r.moved(f.Location) {
 			out.Undecided = append(out.Undecided, f.Text)
 		}
 	}
@@ -76,7 +77,8 @@ func (s *Survey) take(out *Suggestion, g *Group, at place) {
 	why := numbers.Sprintf("%s: %d of %d sampled certificates are there", g.Prefix, at.found, len(g.sample))
 	root, ok := strings.CutSuffix(g.Prefix, at.dir+"/")
 	if !ok || root != "" && !strings.HasSuffix(root, "/") {
-		out.Undecided = append(out.Undecided, fmt.Sprintf("the files under %s are in gs://%s/%s%s/: a link's last directory must be"+
+		out.Undecided = append(out.Undecided, fmt.Sprintf("the files under %s are in gs://%s/%s%s/: a link's last "+
+			"directory must be"+
 			" that of the bucket; copy them there, or make a proxy's path agree", g.Prefix, at.bucket, at.prefix, at.dir))
 		return
 	}
@@ -155,10 +157,12 @@ func (l *Suggested) sign(r *Report) {
 	switch {
 	case looked && sig.dir != "":
 		l.VerifyDir, l.Signed = sig.dir, true
-		l.Why = append(l.Why, fmt.Sprintf("verification: %d of %d sampled certificates are in %s/", sig.found, sig.sample, sig.dir))
+		l.Why = append(l.Why, fmt.Sprintf("verification: %d of %d sampled certificates are in %s/", sig.found, sig.sample,
+			sig.dir))
 	case looked:
 		l.Signed = false
-		l.Why = append(l.Why, fmt.Sprintf("signed: of %d sampled certificates with a verify_uuid, none has verification files in any"+
+		l.Why = append(l.Why, fmt.Sprintf("signed: of %d sampled certificates with a verify_uuid, none has verification "+
+			"files in any"+
 			" directory that was tried; true, with the right verify_dir, if the site signed", sig.sample))
 	case slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind == NotSigned && f.Location == l.Name }):
 		l.Signed = true

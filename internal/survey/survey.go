@@ -1,5 +1,6 @@
-// Package survey reads all links of an LMS for the operator who sets certpurge up: it groups them by how they begin, tries a
-// sample of each group in the buckets, says what is wrong with the locations, and suggests some that would fit. It reads only.
+// Package survey reads all links of an LMS for the operator who sets certpurge up: it groups them by how they begin,
+// tries a sample of each group in the buckets, says what is wrong with the locations, and suggests some that would fit.
+// It reads only.
 package survey
 
 import (
@@ -19,8 +20,8 @@ import (
 type Database interface {
 	// EachReference calls do for every reference; the user is 0 where the row names none.
 	EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error
-	// Retirees returns users with a retirement request, in the order of their ids after a given one; fewer than limit only if
-	// there are no more.
+	// Retirees returns users with a retirement request, in the order of their ids after a given one; fewer than limit only
+	// if there are no more.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
 	// Emptied returns those of the directories that certpurge emptied for a user.
 	Emptied(ctx context.Context, user purge.UserID, dirs []purge.Directory) ([]purge.Directory, error)

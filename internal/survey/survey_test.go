@@ -46,7 +46,8 @@ func TestBucketsAreGuessedFromTheFormOfLinks(t *testing.T) {
 func TestLinksAreWrittenAsTheyAreRead(t *testing.T) {
 	t.Parallel()
 	for _, link := range []string{
-		"https://certs.example.org/a/", "http://localhost:18090/", "http://host:443/", "https://lms/", "/", "/media/", "gs://certs/",
+		"https://certs.example.org/a/", "http://localhost:18090/", "http://host:443/", "https://lms/", "/", "/media/",
+		"gs://certs/",
 		"https://example.org/a b/100%25/x%3Fy/",
 	} {
 		norm, err := purge.NormalLink(link)
@@ -155,7 +156,10 @@ func TestASampleIsSpreadAndHasEachFileOnce(t *testing.T) {
 	t.Parallel()
 	const files = 10_000
 	m := made{n: 2 * files, link: func(i int) (purge.UserID, purge.Reference) { // each live, and in the history
-		ref := purge.Reference{Table: purge.Live, RowID: int64(i), DownloadUUID: hexID(i % files), DownloadURL: "https://x.example.org/downloads/" + hexID(i%files) + "/c.pdf"}
+		ref := purge.Reference{
+			Table: purge.Live, RowID: int64(i), DownloadUUID: hexID(i % files),
+			DownloadURL: "https://x.example.org/downloads/" + hexID(i%files) + "/c.pdf",
+		}
 		if i >= files {
 			ref.Table = purge.History
 		}
@@ -180,11 +184,15 @@ func TestASampleIsSpreadAndHasEachFileOnce(t *testing.T) {
 func TestWhatCouldNotBeLookedIntoIsSaid(t *testing.T) {
 	t.Parallel()
 	m := made{n: 1, link: func(int) (purge.UserID, purge.Reference) {
-		return 1, purge.Reference{DownloadUUID: hexID(1), DownloadURL: "https://closed.example.org/downloads/" + hexID(1) + "/c.pdf"}
+		return 1, purge.Reference{
+			DownloadUUID: hexID(1),
+			DownloadURL:  "https://closed.example.org/downloads/" + hexID(1) + "/c.pdf",
+		}
 	}}
 	look := m.survey(5, "other")
 	r, err := look.Run(t.Context())
-	if err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text, "not looked into: closed.example.org (answer 403)") {
+	if err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text,
+		"not looked into: closed.example.org (answer 403)") {
 		t.Fatalf("got %+v, %v", r, err)
 	}
 	if s := look.Suggest(r); len(s.Undecided) != 1 || len(s.Locations)+len(s.External) != 0 {

@@ -11,10 +11,12 @@ const (
 	lastWait  = 30 * time.Second
 )
 
-// Await returns nil and is ready once check passes. It waits out failures, longer and longer; meanwhile it is not ready and
-// says why, and paused is told each new reason once. An error that fatal accepts is returned instead. If ctx ends before,
-// Await returns nil without having become ready.
-func (h *Health) Await(ctx context.Context, check func(context.Context) error, fatal func(error) bool, paused func(error)) error {
+// Await returns nil and is ready once check passes. It waits out failures, longer and longer; meanwhile it is not ready
+// and says why, and paused is told each new reason once. An error that fatal accepts is returned instead. If ctx ends
+// before, Await returns nil without having become ready.
+func (h *Health) Await(ctx context.Context, check func(context.Context) error, fatal func(error) bool,
+	paused func(error),
+) error {
 	said := ""
 	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, lastWait) {
 		err := check(ctx)

@@ -17,7 +17,10 @@ func TestAwaitWaitsLongerAndLongerAndSaysEachReasonOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		health := telemetry.NewHealth()
-		answers := []string{"MySQL is away", "MySQL is away", "MySQL is away", "Redis is away", "Redis is away", "Redis is away", "Redis is away", "Redis is away", ""}
+		answers := []string{
+			"MySQL is away", "MySQL is away", "MySQL is away", "Redis is away", "Redis is away",
+			"Redis is away", "Redis is away", "Redis is away", "",
+		}
 		var said []string
 		begun := time.Now()
 		err := health.Await(t.Context(), func(context.Context) error { //nolint:contextcheck // the test asks for itself
@@ -49,12 +52,14 @@ func TestAwaitEndsAtWhatDoesNotPassAndWithItsContext(t *testing.T) {
 	broken := errors.New("no such right")
 	check := func(context.Context) error { return broken }
 	none := func(error) { t.Error("a fatal error was said to be a pause") }
-	if err := health.Await(t.Context(), check, func(err error) bool { return errors.Is(err, broken) }, none); !errors.Is(err, broken) {
+	if err := health.Await(t.Context(), check, func(err error) bool { return errors.Is(err, broken) },
+		none); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the fatal error", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	err := health.Await(ctx, check, func(error) bool { return false }, func(error) { cancel() })
-	if status, why := get(t, health.Handler(), "/readyz"); err != nil || status != http.StatusServiceUnavailable || !strings.Contains(why, "no such right") {
+	if status, why := get(t, health.Handler(), "/readyz"); err != nil || status != http.StatusServiceUnavailable ||
+		!strings.Contains(why, "no such right") {
 		t.Errorf("got %v, %d, %q; want a quiet end, not ready", err, status, why)
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// All metrics of ours are declared in this file, in metrics_servers.go and in metrics_watch.go. They have no label that could name a user, and each
-// exists, at zero, from the start: a series that appears only with the first failure cannot be alerted on.
+// All metrics of ours are declared in this file, in metrics_servers.go and in metrics_watch.go. They have no label that
+// could name a user, and each exists, at zero, from the start: a series that appears only with the first failure cannot
+// be alerted on.
 
 // Worker is what a worker counts. It implements the observers of the packages that it is handed to.
 type Worker struct {
@@ -39,46 +40,55 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 	w := &Worker{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "certpurge_attempts_total",
-			Help: "Attempts at requests, by the state and the reason that the request had afterwards. State queued means that it is tried again.",
+			Help: "Attempts at requests, by the state and the reason that the request had afterwards. State queued means that " +
+				"it is tried again.",
 		}, []string{"state", "reason"}),
 		attempt: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "certpurge_attempt_duration_seconds", Help: "Time that attempts at requests took.", Buckets: durations,
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "certpurge_tasks_refused_total", Help: "Tasks in Redis that no request stands behind, or that are none of ours.",
+			Name: "certpurge_tasks_refused_total", Help: "Tasks in Redis that no request stands behind, or that are " +
+				"none of ours.",
 		}),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "certpurge_step_duration_seconds", Help: "Time that the steps of attempts took.", Buckets: durations,
 		}, []string{"step"}),
 		objects: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "certpurge_objects_total",
-			Help: "Object generations, by what attempts have found out about them. Outcomes absent, missing and missing_accepted count" +
+			Help: "Object generations, by what attempts have found out about them. Outcomes absent, missing and " +
+				"missing_accepted count" +
 				" directories that held none, external counts links.",
 		}, []string{"outcome"}),
 		references: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certpurge_references_cleared_total", Help: "References that attempts have cleared in the LMS.",
 		}),
 		lastDone: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "certpurge_last_done_timestamp_seconds", Help: "When this process last got a request done; 0 if it has not yet.",
+			Name: "certpurge_last_done_timestamp_seconds", Help: "When this process last got a request done; 0 if it " +
+				"has not yet.",
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "certpurge_gcs_requests_total", Help: "Requests to Cloud Storage, by the status code of the answer. Code none means that no answer came.",
+			Name: "certpurge_gcs_requests_total", Help: "Requests to Cloud Storage, by the status code of the answer. Code " +
+				"none means that no answer came.",
 		}, []string{"kind", "code"}),
 		request: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "certpurge_gcs_request_duration_seconds", Help: "Time until Cloud Storage answered a request.", Buckets: durations,
+			Name: "certpurge_gcs_request_duration_seconds", Help: "Time until Cloud Storage answered a request.",
+			Buckets: durations,
 		}, []string{"kind"}),
 		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "certpurge_reconciler_rounds_total", Help: "Rounds of the reconciler: led, followed (another process leads), or failed.",
+			Name: "certpurge_reconciler_rounds_total", Help: "Rounds of the reconciler: led, followed (another process " +
+				"leads), or failed.",
 		}, []string{"result"}),
 		restored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certpurge_reconciler_tasks_restored_total", Help: "Tasks that the reconciler has put back into Redis.",
 		}),
 		swept: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "certpurge_reconciler_tasks_removed_total", Help: "Archived and broken tasks that the reconciler has removed from Redis.",
+			Name: "certpurge_reconciler_tasks_removed_total", Help: "Archived and broken tasks that the reconciler has " +
+				"removed from Redis.",
 		}),
 	}
 	w.zero()
-	return w, register(r, w.attempts, w.attempt, w.refused, w.steps, w.objects, w.references, w.lastDone, w.requests, w.request, w.rounds, w.restored, w.swept)
+	return w, register(r, w.attempts, w.attempt, w.refused, w.steps, w.objects, w.references, w.lastDone, w.requests,
+		w.request, w.rounds, w.restored, w.swept)
 }
 
 // ends are the states and reasons that a request can have after an attempt.
@@ -91,7 +101,8 @@ func ends() map[purge.State][]purge.Reason {
 			purge.ReasonFilesMissing, purge.ReasonGaveUp,
 		},
 		purge.Queued: {
-			purge.ReasonNone, purge.ReasonTransient, purge.ReasonThrottled, purge.ReasonRetained, purge.ReasonSoftDeleted, purge.ReasonMisconfigured,
+			purge.ReasonNone, purge.ReasonTransient, purge.ReasonThrottled, purge.ReasonRetained, purge.ReasonSoftDeleted,
+			purge.ReasonMisconfigured,
 			purge.ReasonUnavailable, purge.ReasonStopped,
 		},
 	}
@@ -207,10 +218,14 @@ type Intake struct{ accepted *prometheus.CounterVec }
 func NewIntake(r prometheus.Registerer, sources ...purge.Source) (*Intake, error) {
 	in := &Intake{accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "certpurge_wishes_accepted_total",
-		Help: "Wishes accepted into the ledger, by source and by what was found: new, or the state of the request that was there.",
+		Help: "Wishes accepted into the ledger, by source and by what was found: new, or the state of the request " +
+			"that was there.",
 	}, []string{"source", "found"})}
 	for _, source := range sources {
-		for _, found := range []purge.Found{purge.FoundNew, purge.Found(purge.Queued), purge.Found(purge.Running), purge.Found(purge.Done), purge.Found(purge.Refused), purge.Found(purge.Failed)} {
+		for _, found := range []purge.Found{
+			purge.FoundNew, purge.Found(purge.Queued), purge.Found(purge.Running),
+			purge.Found(purge.Done), purge.Found(purge.Refused), purge.Found(purge.Failed),
+		} {
 			in.accepted.WithLabelValues(string(source), string(found))
 		}
 	}

@@ -54,8 +54,8 @@ type BucketSettings struct {
 	SoftDeleteUnknown     bool          // then it is left out: 0 would say that it is off
 }
 
-// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server could
-// not be asked: then its figures are left out, because old ones would look like new ones.
+// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server
+// could not be asked: then its figures are left out, because old ones would look like new ones.
 type Servers struct {
 	Ready    func(context.Context) bool // the process itself
 	Ledger   func(context.Context) (f LedgerFigures, ok bool)
@@ -66,29 +66,42 @@ type Servers struct {
 }
 
 var (
-	ready       = desc("certpurge_ready", "Whether the process is ready; 0 while it starts, is paused, stops, or a server does not do what its work needs.")
-	ledgerUp    = desc("certpurge_ledger_up", "Whether the ledger could be read.")
-	requests    = desc("certpurge_ledger_requests", "Requests in the ledger. Every process reports all of them: take the maximum, not the sum.", "state", "reason")
-	oldestDue   = desc("certpurge_ledger_oldest_due_age_seconds", "Age of the oldest open request that waits for no date; 0 if there is none.")
-	lastDone    = desc("certpurge_ledger_last_done_timestamp_seconds", "When any process last got a request done; 0 if none ever was.")
-	queueUp     = desc("certpurge_queue_up", "Whether the queues in Redis could be read.")
-	queueTasks  = desc("certpurge_queue_tasks", "Tasks in a queue, by asynq's state; right also while a task is broken.", "queue", "state")
+	ready = desc("certpurge_ready", "Whether the process is ready; 0 while it starts, is paused, stops, or a "+
+		"server does not do what its work needs.")
+	ledgerUp = desc("certpurge_ledger_up", "Whether the ledger could be read.")
+	requests = desc("certpurge_ledger_requests", "Requests in the ledger. Every process reports all of them: take "+
+		"the maximum, not the sum.", "state", "reason")
+	oldestDue = desc("certpurge_ledger_oldest_due_age_seconds",
+		"Age of the oldest open request that waits for no date; 0 if there is none.")
+	lastDone = desc("certpurge_ledger_last_done_timestamp_seconds",
+		"When any process last got a request done; 0 if none ever was.")
+	queueUp    = desc("certpurge_queue_up", "Whether the queues in Redis could be read.")
+	queueTasks = desc("certpurge_queue_tasks", "Tasks in a queue, by asynq's state; right also while a task is broken.",
+		"queue", "state")
 	queuePaused = desc("certpurge_queue_paused", "Whether a queue is paused.", "queue")
 	workers     = desc("certpurge_queue_workers", "Workers that pull tasks.")
-	noeviction  = desc("certpurge_queue_noeviction", "Whether Redis drops nothing when its memory is full (maxmemory-policy noeviction); left out where it does not tell.")
-	statistics  = desc("certpurge_queue_statistics_up", "Whether asynq's own statistics can be read; 0 while a task is broken, and with it parts of the dashboard.")
-	rate        = desc("certpurge_gcs_rate_requests_per_second", "Requests that may be sent to a bucket in a second now; 0 for no limit.", "bucket", "kind")
-	ceiling     = desc("certpurge_gcs_rate_ceiling_requests_per_second", "Requests that may be sent to a bucket in a second at most; 0 for no limit.", "bucket", "kind")
-	waiting     = desc("certpurge_gcs_calls_waiting", "Calls that wait for their turn.", "bucket", "kind")
-	throttled   = desc("certpurge_gcs_throttled_total", "Answers of Cloud Storage that asked for fewer requests.", "bucket", "kind")
-	halved      = desc("certpurge_gcs_rate_halved_total", "How often the rate was halved.", "bucket", "kind")
-	waited      = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket", "kind")
+	noeviction  = desc("certpurge_queue_noeviction", "Whether Redis drops nothing when its memory is full "+
+		"(maxmemory-policy noeviction); left out where it does not tell.")
+	statistics = desc("certpurge_queue_statistics_up", "Whether asynq's own statistics can be read; 0 while a task is "+
+		"broken, and with it parts of the dashboard.")
+	rate = desc("certpurge_gcs_rate_requests_per_second",
+		"Requests that may be sent to a bucket in a second now; 0 for no limit.", "bucket", "kind")
+	ceiling = desc("certpurge_gcs_rate_ceiling_requests_per_second",
+		"Requests that may be sent to a bucket in a second at most; 0 for no limit.", "bucket", "kind")
+	waiting   = desc("certpurge_gcs_calls_waiting", "Calls that wait for their turn.", "bucket", "kind")
+	throttled = desc("certpurge_gcs_throttled_total", "Answers of Cloud Storage that asked for fewer requests.",
+		"bucket", "kind")
+	halved = desc("certpurge_gcs_rate_halved_total", "How often the rate was halved.", "bucket", "kind")
+	waited = desc("certpurge_gcs_waited_seconds_total", "Time that calls have waited for their turn.", "bucket",
+		"kind")
 	inFlight    = desc("certpurge_gcs_calls_in_flight", "Calls to a bucket that are under way.", "bucket")
 	maxInFlight = desc("certpurge_gcs_calls_in_flight_limit", "Calls to a bucket that may be under way.", "bucket")
 	softDelete  = desc("certpurge_bucket_soft_delete_seconds",
 		"How long a bucket keeps deleted objects restorable, as last read; 0 for not at all, missing if unknown.", "bucket")
-	retention  = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be deleted, as last read; 0 for none.", "bucket")
-	versioning = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All of them are deleted.", "bucket")
+	retention = desc("certpurge_bucket_retention_seconds", "The age that an object of a bucket must have to be "+
+		"deleted, as last read; 0 for none.", "bucket")
+	versioning = desc("certpurge_bucket_versioning", "Whether a bucket keeps old versions of objects, as last read. All "+
+		"of them are deleted.", "bucket")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

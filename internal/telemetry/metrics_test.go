@@ -31,7 +31,8 @@ func servers() telemetry.Servers {
 		Ledger: func(context.Context) (telemetry.LedgerFigures, bool) { return telemetry.LedgerFigures{}, true },
 		Queues: func(context.Context) (telemetry.RedisFigures, bool) {
 			tasks := map[string]int{"pending": 0, "active": 0, "retry": 0, "scheduled": 0, "archived": 0, "completed": 0}
-			return telemetry.RedisFigures{Queues: []telemetry.QueueFigures{{Queue: "purge", Tasks: tasks}}, Keeps: new(true)}, true
+			return telemetry.RedisFigures{Queues: []telemetry.QueueFigures{{Queue: "purge", Tasks: tasks}}, Keeps: new(true)},
+				true
 		},
 		Buckets: func() []telemetry.BucketFigures {
 			return []telemetry.BucketFigures{{Bucket: "certs", Kind: "delete"}, {Bucket: "certs", Kind: "read"}}
@@ -72,7 +73,8 @@ func scrape(t *testing.T, registry *prometheus.Registry) string {
 	return text
 }
 
-// TestMetricsAreThoseOfTheList compares what there is at the start with a list for reviewers; go test -update writes it.
+// TestMetricsAreThoseOfTheList compares what there is at the start with a list for reviewers; go test -update writes
+// it.
 func TestMetricsAreThoseOfTheList(t *testing.T) {
 	t.Parallel()
 	const golden = "testdata/metrics.txt"
@@ -86,7 +88,8 @@ func TestMetricsAreThoseOfTheList(t *testing.T) {
 		if !strings.HasPrefix(f.GetName(), "certpurge_") {
 			continue
 		}
-		fmt.Fprintf(&list, "%s %s %d\n  %s\n", f.GetName(), strings.ToLower(f.GetType().String()), len(f.GetMetric()), f.GetHelp())
+		fmt.Fprintf(&list, "%s %s %d\n  %s\n", f.GetName(), strings.ToLower(f.GetType().String()), len(f.GetMetric()),
+			f.GetHelp())
 		labels := map[string][]string{}
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
@@ -95,7 +98,10 @@ func TestMetricsAreThoseOfTheList(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range []string{"bucket", "code", "found", "kind", "outcome", "queue", "reason", "result", "source", "state", "step"} {
+		for _, name := range []string{
+			"bucket", "code", "found", "kind", "outcome", "queue", "reason", "result", "source",
+			"state", "step",
+		} {
 			if values := labels[name]; len(values) > 0 {
 				slices.Sort(values)
 				fmt.Fprintf(&list, "  %s: %s\n", name, strings.Join(values, " "))
@@ -138,11 +144,14 @@ func TestMetricsAreAtZeroFromTheStart(t *testing.T) {
 	text := scrape(t, registry)
 	for _, want := range []string{
 		`certpurge_attempts_total{reason="none",state="done"} 0`, `certpurge_attempts_total{reason="held",state="failed"} 0`,
-		`certpurge_attempts_total{reason="throttled",state="queued"} 0`, `certpurge_step_duration_seconds_count{step="verify"} 0`,
+		`certpurge_attempts_total{reason="throttled",state="queued"} 0`,
+		`certpurge_step_duration_seconds_count{step="verify"} 0`,
 		`certpurge_objects_total{outcome="not_proven"} 0`, `certpurge_gcs_requests_total{code="429",kind="delete"} 0`,
 		`certpurge_gcs_throttled_total{bucket="certs",kind="read"} 0`, `certpurge_reconciler_rounds_total{result="failed"} 0`,
-		`certpurge_ledger_requests{reason="gave_up",state="failed"} 0`, `certpurge_ledger_requests{reason="none",state="running"} 0`,
-		`certpurge_wishes_accepted_total{found="new",source="driver"} 0`, "certpurge_last_done_timestamp_seconds 0", "certpurge_ledger_oldest_due_age_seconds 0",
+		`certpurge_ledger_requests{reason="gave_up",state="failed"} 0`,
+		`certpurge_ledger_requests{reason="none",state="running"} 0`,
+		`certpurge_wishes_accepted_total{found="new",source="driver"} 0`, "certpurge_last_done_timestamp_seconds 0",
+		"certpurge_ledger_oldest_due_age_seconds 0",
 		"certpurge_queue_workers 0", "certpurge_tasks_refused_total 0",
 	} {
 		if !strings.Contains(text, want+"\n") {
@@ -156,7 +165,8 @@ func TestWorkerCounts(t *testing.T) {
 	registry, w, in := newMetrics(t, servers())
 	w.Attempted(t.Context(), purge.Result{State: purge.Done, Reason: purge.ReasonNone}, nil, 300*time.Millisecond)
 	w.Attempted(t.Context(), purge.Result{State: purge.Failed, Reason: purge.ReasonHeld}, nil, time.Second)
-	w.Attempted(t.Context(), purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"), time.Second)
+	w.Attempted(t.Context(), purge.Result{State: purge.Queued, Reason: purge.ReasonThrottled}, errors.New("later"),
+		time.Second)
 	w.Attempted(t.Context(), purge.Result{}, errors.New("MySQL is away"), time.Second)
 	w.Refused()
 	w.Took(purge.StepDelete, 200*time.Millisecond)
@@ -172,14 +182,18 @@ func TestWorkerCounts(t *testing.T) {
 	text := scrape(t, registry)
 	for _, want := range []string{
 		`certpurge_attempts_total{reason="none",state="done"} 1`, `certpurge_attempts_total{reason="held",state="failed"} 1`,
-		`certpurge_attempts_total{reason="throttled",state="queued"} 1`, `certpurge_attempts_total{reason="none",state="queued"} 1`,
+		`certpurge_attempts_total{reason="throttled",state="queued"} 1`,
+		`certpurge_attempts_total{reason="none",state="queued"} 1`,
 		"certpurge_attempt_duration_seconds_count 4", "certpurge_tasks_refused_total 1",
-		`certpurge_step_duration_seconds_bucket{step="delete",le="0.1"} 0`, `certpurge_step_duration_seconds_bucket{step="delete",le="0.25"} 1`,
+		`certpurge_step_duration_seconds_bucket{step="delete",le="0.1"} 0`,
+		`certpurge_step_duration_seconds_bucket{step="delete",le="0.25"} 1`,
 		`certpurge_objects_total{outcome="erased"} 8`, "certpurge_references_cleared_total 2",
 		`certpurge_gcs_requests_total{code="204",kind="delete"} 1`, `certpurge_gcs_requests_total{code="none",kind="list"} 1`,
-		`certpurge_gcs_requests_total{code="418",kind="list"} 1`, `certpurge_gcs_request_duration_seconds_count{kind="list"} 2`,
+		`certpurge_gcs_requests_total{code="418",kind="list"} 1`,
+		`certpurge_gcs_request_duration_seconds_count{kind="list"} 2`,
 		`certpurge_reconciler_rounds_total{result="led"} 1`, `certpurge_reconciler_rounds_total{result="followed"} 1`,
-		`certpurge_reconciler_rounds_total{result="failed"} 1`, "certpurge_reconciler_tasks_restored_total 4", "certpurge_reconciler_tasks_removed_total 4",
+		`certpurge_reconciler_rounds_total{result="failed"} 1`, "certpurge_reconciler_tasks_restored_total 4",
+		"certpurge_reconciler_tasks_removed_total 4",
 		`certpurge_wishes_accepted_total{found="new",source="driver"} 1`,
 	} {
 		if !strings.Contains(text, want+"\n") {
@@ -229,13 +243,17 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 	s := servers()
 	s.Ledger = func(context.Context) (telemetry.LedgerFigures, bool) {
 		return telemetry.LedgerFigures{
-			Requests:  map[purge.State]map[purge.Reason]int64{purge.Queued: {purge.ReasonNone: 12}, purge.Running: {purge.ReasonTransient: 3}, "odd": {"new": 1}},
+			Requests: map[purge.State]map[purge.Reason]int64{
+				purge.Queued:  {purge.ReasonNone: 12},
+				purge.Running: {purge.ReasonTransient: 3}, "odd": {"new": 1},
+			},
 			OldestDue: scraped.Add(-90 * time.Second), LastDone: scraped.Add(-time.Second),
 		}, true
 	}
 	s.Queues = func(context.Context) (telemetry.RedisFigures, bool) {
 		return telemetry.RedisFigures{
-			Queues: []telemetry.QueueFigures{{Queue: "backfill", Paused: true, Tasks: map[string]int{"pending": 7}}}, Workers: 2, Keeps: new(false), Broken: true,
+			Queues: []telemetry.QueueFigures{{Queue: "backfill", Paused: true, Tasks: map[string]int{"pending": 7}}}, Workers: 2,
+			Keeps: new(false), Broken: true,
 		}, true
 	}
 	s.Ready = func(context.Context) bool { return false }
@@ -247,7 +265,10 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 	}
 	s.Buckets = func() []telemetry.BucketFigures {
 		return []telemetry.BucketFigures{
-			{Bucket: "certs", Kind: "delete", Rate: 50, Ceiling: 100, Waiting: 4, Throttled: 5, Halved: 1, Waited: 1500 * time.Millisecond, InFlight: 6, MaxInFlight: 64},
+			{
+				Bucket: "certs", Kind: "delete", Rate: 50, Ceiling: 100, Waiting: 4, Throttled: 5, Halved: 1,
+				Waited: 1500 * time.Millisecond, InFlight: 6, MaxInFlight: 64,
+			},
 		}
 	}
 	registry, _, _ := newMetrics(t, s)
@@ -256,15 +277,21 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 		t.Error("a bucket that does not say whether it has soft delete is reported as one without")
 	}
 	for _, want := range []string{
-		"certpurge_ledger_up 1", `certpurge_ledger_requests{reason="none",state="queued"} 12`, `certpurge_ledger_requests{reason="transient",state="running"} 3`,
+		"certpurge_ledger_up 1", `certpurge_ledger_requests{reason="none",state="queued"} 12`,
+		`certpurge_ledger_requests{reason="transient",state="running"} 3`,
 		`certpurge_ledger_requests{reason="new",state="odd"} 1`, `certpurge_ledger_requests{reason="held",state="failed"} 0`,
 		"certpurge_ledger_oldest_due_age_seconds 90", "certpurge_ledger_last_done_timestamp_seconds 1.793501999e+09",
-		"certpurge_queue_up 1", "certpurge_queue_workers 2", `certpurge_queue_paused{queue="backfill"} 1`, `certpurge_queue_tasks{queue="backfill",state="pending"} 7`,
-		`certpurge_gcs_rate_requests_per_second{bucket="certs",kind="delete"} 50`, `certpurge_gcs_rate_ceiling_requests_per_second{bucket="certs",kind="delete"} 100`,
-		`certpurge_gcs_calls_waiting{bucket="certs",kind="delete"} 4`, `certpurge_gcs_throttled_total{bucket="certs",kind="delete"} 5`,
-		`certpurge_gcs_rate_halved_total{bucket="certs",kind="delete"} 1`, `certpurge_gcs_waited_seconds_total{bucket="certs",kind="delete"} 1.5`,
+		"certpurge_queue_up 1", "certpurge_queue_workers 2", `certpurge_queue_paused{queue="backfill"} 1`,
+		`certpurge_queue_tasks{queue="backfill",state="pending"} 7`,
+		`certpurge_gcs_rate_requests_per_second{bucket="certs",kind="delete"} 50`,
+		`certpurge_gcs_rate_ceiling_requests_per_second{bucket="certs",kind="delete"} 100`,
+		`certpurge_gcs_calls_waiting{bucket="certs",kind="delete"} 4`,
+		`certpurge_gcs_throttled_total{bucket="certs",kind="delete"} 5`,
+		`certpurge_gcs_rate_halved_total{bucket="certs",kind="delete"} 1`,
+		`certpurge_gcs_waited_seconds_total{bucket="certs",kind="delete"} 1.5`,
 		`certpurge_gcs_calls_in_flight{bucket="certs"} 6`, `certpurge_gcs_calls_in_flight_limit{bucket="certs"} 64`,
-		"certpurge_ready 0", "certpurge_queue_noeviction 0", "certpurge_queue_statistics_up 0", `certpurge_bucket_soft_delete_seconds{bucket="certs"} 604800`,
+		"certpurge_ready 0", "certpurge_queue_noeviction 0", "certpurge_queue_statistics_up 0",
+		`certpurge_bucket_soft_delete_seconds{bucket="certs"} 604800`,
 		`certpurge_bucket_retention_seconds{bucket="certs"} 60`, `certpurge_bucket_versioning{bucket="certs"} 1`,
 	} {
 		if !strings.Contains(text, want) {
@@ -282,7 +309,8 @@ func TestServersThatAreAwayLeaveNoOldFigures(t *testing.T) {
 	registry, _, _ := newMetrics(t, s)
 	text := scrape(t, registry)
 	if !strings.Contains(text, "certpurge_ledger_up 0\n") || !strings.Contains(text, "certpurge_queue_up 0\n") ||
-		strings.Contains(text, "certpurge_ledger_requests{") || strings.Contains(text, "certpurge_queue_tasks{") || strings.Contains(text, "certpurge_queue_noeviction ") {
+		strings.Contains(text, "certpurge_ledger_requests{") || strings.Contains(text, "certpurge_queue_tasks{") ||
+		strings.Contains(text, "certpurge_queue_noeviction ") {
 		t.Errorf("got\n%s", text)
 	}
 }

@@ -12,10 +12,12 @@ type Watch struct {
 func NewWatch(r prometheus.Registerer) (*Watch, error) {
 	w := &Watch{
 		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "certpurge_watch_rounds_total", Help: "Rounds of the watcher: led, followed (another watcher is at work), or failed.",
+			Name: "certpurge_watch_rounds_total", Help: "Rounds of the watcher: led, followed (another watcher is at " +
+				"work), or failed.",
 		}, []string{"result"}),
 		last: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "certpurge_watch_last_round_timestamp_seconds", Help: "When this process last finished a round of the watcher; 0 if it has not yet.",
+			Name: "certpurge_watch_last_round_timestamp_seconds", Help: "When this process last finished a round of the " +
+				"watcher; 0 if it has not yet.",
 		}),
 	}
 	for _, result := range []string{"led", "followed", "failed"} {

@@ -18,7 +18,8 @@ func NewRegistry() (*prometheus.Registry, error) {
 		Name: "certpurge_build_info", Help: "Always 1. The labels say what runs.", ConstLabels: buildLabels(),
 	})
 	build.Set(1)
-	return r, register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build)
+	return r, register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		build)
 }
 
 // buildLabels are what the build recorded.
@@ -40,7 +41,8 @@ func buildLabels() prometheus.Labels {
 // MetricsHandler serves what a registry has. A collector that fails costs its own metrics only, and is logged.
 func MetricsHandler(r *prometheus.Registry, log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, Registry: r, EnableOpenMetrics: true,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, Registry: r,
+		EnableOpenMetrics: true,
 	})
 }
 

@@ -47,7 +47,8 @@ func TestNoLogLineCommandsATerminal(t *testing.T) {
 	const evil = "a\u009b2J\u202eb\x1b[31m\u007f\r\n"
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		telemetry.NewLogger(&out, "info", format).InfoContext(t.Context(), evil, slog.String("key", evil), slog.Any("error", errors.New(evil)))
+		telemetry.NewLogger(&out, "info", format).InfoContext(t.Context(), evil, slog.String("key", evil),
+			slog.Any("error", errors.New(evil)))
 		line := strings.TrimSuffix(out.String(), "\n")
 		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || line == "" {
 			t.Errorf("%s: got %q", format, line)

@@ -36,8 +36,8 @@ type TracingConfig struct {
 	Log      *slog.Logger
 }
 
-// Tracing follows requests from whoever asked to the last call to Cloud Storage. Spans have ids of requests, figures, and
-// classes of errors; never a user, an object or a link. A nil Tracing traces nothing, and wraps nothing.
+// Tracing follows requests from whoever asked to the last call to Cloud Storage. Spans have ids of requests, figures,
+// and classes of errors; never a user, an object or a link. A nil Tracing traces nothing, and wraps nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -46,13 +46,14 @@ type Tracing struct {
 // carrier is the W3C Trace Context, whose header is traceparent.
 var carrier propagation.TraceContext
 
-// NewTracing makes a Tracing, nil without an endpoint. Spans wait in a bounded queue and are dropped when it is full, so that a
-// collector that is slow or away costs no request anything.
+// NewTracing makes a Tracing, nil without an endpoint. Spans wait in a bounded queue and are dropped when it is full,
+// so that a collector that is slow or away costs no request anything.
 func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if cfg.Endpoint == "" {
 		return nil, nil //nolint:nilnil // a nil Tracing is one that does nothing
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(cfg.Endpoint), otlptracehttp.WithTimeout(exportTimeout),
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(cfg.Endpoint),
+		otlptracehttp.WithTimeout(exportTimeout),
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: false}))
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint: %w", err)
@@ -60,7 +61,10 @@ func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if cfg.Log != nil {
 		seldom := xrate.Sometimes{Interval: complainEvery}
 		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-			seldom.Do(func() { cfg.Log.Warn("handing traces over failed", slog.Any("error", err)) }) //nolint:sloglint // the library has no context
+			seldom.Do(func() {
+				cfg.Log.Warn("handing traces over failed",
+					slog.Any("error", err))
+			}) //nolint:sloglint // the library has no context
 		}))
 	}
 	provider := sdktrace.NewTracerProvider(
@@ -89,7 +93,9 @@ func (t *Tracing) Start(ctx context.Context, name string) (_ context.Context, en
 	return t.start(ctx, name, trace.SpanKindInternal)
 }
 
-func (t *Tracing) start(ctx context.Context, name string, kind trace.SpanKind, attributes ...attribute.KeyValue) (context.Context, func(error)) {
+func (t *Tracing) start(ctx context.Context, name string, kind trace.SpanKind,
+	attributes ...attribute.KeyValue,
+) (context.Context, func(error)) {
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
 	return ctx, func(err error) {
 		fail(span, err)
@@ -125,7 +131,9 @@ func traceID(ctx context.Context) string {
 }
 
 // Attempt implements queue.Tracer: a child of whoever asked for the task, or a trace of its own.
-func (t *Tracing) Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error)) {
+func (t *Tracing) Attempt(ctx context.Context, traceparent string) (_ context.Context,
+	ended func(purge.Result, error),
+) {
 	if t == nil {
 		return ctx, func(purge.Result, error) {}
 	}
@@ -135,15 +143,16 @@ func (t *Tracing) Attempt(ctx context.Context, traceparent string) (_ context.Co
 		span.SetAttributes(
 			attribute.Int64("certpurge.request_id", int64(r.Request)), attribute.Int("certpurge.attempt", r.Attempt),
 			attribute.String("certpurge.state", string(r.State)), attribute.String("certpurge.reason", string(r.Reason)),
-			attribute.Int("certpurge.objects_erased", r.Counts.ObjectsErased), attribute.Int("certpurge.references_cleared", r.Counts.ReferencesCleared),
+			attribute.Int("certpurge.objects_erased", r.Counts.ObjectsErased),
+			attribute.Int("certpurge.references_cleared", r.Counts.ReferencesCleared),
 		)
 		fail(span, err)
 		span.End()
 	}
 }
 
-// Asked begins the span of one request to Cloud Storage, if it belongs to a trace that is kept. It is ended with the status of the
-// answer, 0 if none came.
+// Asked begins the span of one request to Cloud Storage, if it belongs to a trace that is kept. It is ended with the
+// status of the answer, 0 if none came.
 func (t *Tracing) Asked(ctx context.Context, kind string) (answered func(status int)) {
 	if t == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
 		return func(int) {}
@@ -165,7 +174,8 @@ func (t *Tracing) Handler(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := carrier.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := t.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("http.request.method", r.Method)))
+		ctx, span := t.tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer),
+			trace.WithAttributes(attribute.String("http.request.method", r.Method)))
 		defer span.End()
 		r = r.WithContext(ctx)
 		answer := &statusWriter{ResponseWriter: w}

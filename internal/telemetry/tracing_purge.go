@@ -9,8 +9,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// tracedSubmissions is how many wishes of one call are followed into their purges. What is more is a bulk: each of its purges
-// is a trace of its own, or one trace would have a million spans.
+// tracedSubmissions is how many wishes of one call are followed into their purges. What is more is a bulk: each of its
+// purges is a trace of its own, or one trace would have a million spans.
 const tracedSubmissions = 100
 
 // Follow has the purges of what next accepts follow the trace of whoever asks.
@@ -40,7 +40,8 @@ func (f following) Accept(ctx context.Context, submissions []purge.Submission) (
 
 // mysqlSpan begins the span of what is one round trip to MySQL.
 func (t *Tracing) mysqlSpan(ctx context.Context, operation string) (context.Context, func(error)) {
-	return t.start(ctx, "mysql "+operation, trace.SpanKindClient, attribute.String("db.system.name", "mysql"), attribute.String("db.operation.name", operation))
+	return t.start(ctx, "mysql "+operation, trace.SpanKindClient, attribute.String("db.system.name", "mysql"),
+		attribute.String("db.operation.name", operation))
 }
 
 // Users has spans for the look at a user.
@@ -101,7 +102,9 @@ func (l tracedLedger) Intend(
 	return l.next.Intend(ctx, attempt, intents, empty)
 }
 
-func (l tracedLedger) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (r purge.Recorded, err error) {
+func (l tracedLedger) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (r purge.Recorded,
+	err error,
+) {
 	ctx, end := l.t.mysqlSpan(ctx, "record")
 	defer func() { end(err) }()
 	return l.next.Record(ctx, attempt, report)
@@ -120,7 +123,9 @@ type tracedRequests struct {
 	next purge.Requests
 }
 
-func (r tracedRequests) Accept(ctx context.Context, submissions []purge.Submission) (accepted []purge.Accepted, err error) {
+func (r tracedRequests) Accept(ctx context.Context, submissions []purge.Submission) (accepted []purge.Accepted,
+	err error,
+) {
 	ctx, end := r.t.mysqlSpan(ctx, "accept")
 	defer func() { end(err) }()
 	return r.next.Accept(ctx, submissions)
@@ -140,7 +145,8 @@ type tracedTasks struct {
 }
 
 func (q tracedTasks) Enqueue(ctx context.Context, tasks []purge.Task) (err error) {
-	ctx, end := q.t.start(ctx, "redis enqueue", trace.SpanKindProducer, attribute.String("messaging.system", "asynq"), attribute.Int("messaging.batch.message_count", len(tasks)))
+	ctx, end := q.t.start(ctx, "redis enqueue", trace.SpanKindProducer, attribute.String("messaging.system", "asynq"),
+		attribute.Int("messaging.batch.message_count", len(tasks)))
 	defer func() { end(err) }()
 	return q.next.Enqueue(ctx, tasks)
 }
@@ -170,7 +176,9 @@ func (o tracedObjects) Delete(ctx context.Context, g purge.Generation) (err erro
 	return o.next.Delete(ctx, g)
 }
 
-func (o tracedObjects) SoftDeleted(ctx context.Context, dir purge.Directory) (all []purge.SoftDeletedObject, err error) {
+func (o tracedObjects) SoftDeleted(ctx context.Context, dir purge.Directory) (all []purge.SoftDeletedObject,
+	err error,
+) {
 	ctx, end := o.t.start(ctx, "list soft-deleted", trace.SpanKindInternal)
 	defer func() { end(err) }()
 	return o.next.SoftDeleted(ctx, dir)

@@ -45,11 +45,12 @@ func TestABulkIsNotOneTrace(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	for _, tc := range []struct {
-		ratio  float64
+		ratio       float64
 		submissions int
-		traced bool
+		traced      bool
 	}{{1, 1, true}, {1, 100, true}, {1, 101, false}, {0, 1, false}} {
-		tracing, err := telemetry.NewTracing(t.Context(), telemetry.TracingConfig{Endpoint: server.URL, Ratio: tc.ratio, Service: "test"})
+		tracing, err := telemetry.NewTracing(t.Context(),
+			telemetry.TracingConfig{Endpoint: server.URL, Ratio: tc.ratio, Service: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,10 @@ func TestAnAttemptFollowsWhoAsked(t *testing.T) {
 	}
 	defer tracing.Close()
 	const id = "0af7651916cd43dd8448eb211c80319c"
-	for parent, want := range map[string]bool{"00-" + id + "-b7ad6b7169203331-01": true, "00-" + id + "-b7ad6b7169203331-00": false, "": false, "anything": false} {
+	for parent, want := range map[string]bool{
+		"00-" + id + "-b7ad6b7169203331-01": true,
+		"00-" + id + "-b7ad6b7169203331-00": false, "": false, "anything": false,
+	} {
 		var out strings.Builder
 		ctx, ended := tracing.Attempt(t.Context(), parent)
 		telemetry.NewLogger(&out, "info", "json").With(slog.Int("n", 1)).InfoContext(ctx, "line")

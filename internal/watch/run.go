@@ -10,8 +10,8 @@ import (
 // jitter is the part of the interval by which the time between two rounds differs at most.
 const jitter = 0.1
 
-// rest is the part of the interval that must lie between two rounds of any watchers, so that a second one, which is there
-// in case the first dies, does not double the pace.
+// rest is the part of the interval that must lie between two rounds of any watchers, so that a second one, which is
+// there in case the first dies, does not double the pace.
 const rest = 0.8
 
 // Run makes a round at once and then one in each interval, until ctx ends or a round fails; then it returns the error.
@@ -40,7 +40,8 @@ func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) 
 	}
 	log.InfoContext(ctx, "round finished",
 		slog.Int("requests", s.Requests), slog.Int("eligible", s.Eligible), slog.Int("cooling_off", s.CoolingOff),
-		slog.Int("with_references", s.WithReferences), slog.Int("open", s.Open), slog.Int("failed", s.Failed), slog.Int("too_soon", s.TooSoon),
+		slog.Int("with_references", s.WithReferences), slog.Int("open", s.Open), slog.Int("failed", s.Failed),
+		slog.Int("too_soon", s.TooSoon),
 		slog.Int("asked", s.Asked), slog.Int("again", s.Again), slog.Bool("capped", s.Capped), slog.Bool("full", s.Full),
 		slog.Int64("took_ms", took.Milliseconds()))
 }

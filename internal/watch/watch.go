@@ -3,10 +3,11 @@
 //
 // A round is a full turn over the retirement requests in the order of user ids, page by page. Neither the creation nor
 // the change of a row can be asked for by an index in the LMS, and a user becomes eligible long after the request was
-// made, so a high-water mark on ids would miss people. The turn begins where the last one ended, and goes on there after a
-// restart: a round that was cut short by its limits is continued, not begun again.
+// made, so a high-water mark on ids would miss people. The turn begins where the last one ended, and goes on there
+// after a restart: a round that was cut short by its limits is continued, not begun again.
 //
-// It never touches an LMS table or a bucket. Whether a user is retiring is decided by the worker, at the moment of work.
+// It never touches an LMS table or a bucket. Whether a user is retiring is decided by the worker, at the moment of
+// work.
 package watch
 
 import (
@@ -25,7 +26,8 @@ type Ledger interface {
 	WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error)
 	// SaveWatchPosition writes down behind whom to go on, and whether a round has ended there.
 	SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error
-	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no more.
+	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no
+	// more.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
 	// Standings tells how those of the users stand who have a reference; the others are missing.
 	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)
@@ -109,7 +111,8 @@ type round struct {
 	after purge.UserID // everybody up to here has been looked at
 }
 
-// part looks at the users behind r.after up to a last one, 0 for all there are, and reports whether the round may go on.
+// part looks at the users behind r.after up to a last one, 0 for all there are, and reports whether the round may go
+// on.
 func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err error) {
 	for {
 		if ctx.Err() != nil {
@@ -213,8 +216,8 @@ func (r *round) judge(s purge.Standing, now time.Time) bool {
 	return false
 }
 
-// ask enqueues users. What was begun is finished even when the watcher is told to stop, so that no request is left without
-// its task.
+// ask enqueues users. What was begun is finished even when the watcher is told to stop, so that no request is left
+// without its task.
 func (r *round) ask(ctx context.Context, submissions []purge.Submission) error {
 	if len(submissions) == 0 {
 		return nil

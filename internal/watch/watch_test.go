@@ -37,7 +37,10 @@ func newSite(users int) *site {
 	s := &site{retirees: map[purge.UserID]purge.Retiree{}, standings: map[purge.UserID]purge.Standing{}}
 	for n := range users {
 		id := purge.UserID(n + 1)
-		s.retirees[id] = purge.Retiree{User: id, Retirement: purge.Retirement{UserExists: true, Requested: true, State: "COMPLETE"}, Since: time.Now().Add(-240 * time.Hour)}
+		s.retirees[id] = purge.Retiree{User: id, Retirement: purge.Retirement{
+			UserExists: true, Requested: true,
+			State: "COMPLETE",
+		}, Since: time.Now().Add(-240 * time.Hour)}
 		s.standings[id] = purge.Standing{Left: true}
 	}
 	return s
@@ -175,14 +178,29 @@ func TestJudgement(t *testing.T) {
 		standing purge.Standing
 		asked    bool
 	}{
-		"never asked for":                          {purge.Standing{Left: true}, true},
-		"never asked for, only the history":        {purge.Standing{}, true},
-		"at work":                                  {purge.Standing{Left: true, Open: true}, false},
-		"at work again after a failure":            {purge.Standing{Left: true, Open: true, Ended: purge.Failed, EndedAt: earlier}, false},
-		"failed":                                   {purge.Standing{Left: true, Ended: purge.Failed, EndedAt: earlier}, false},
-		"failed long ago":                          {purge.Standing{Left: true, Ended: purge.Failed, EndedAt: time.Now().AddDate(-1, 0, 0)}, false},
-		"refused, eligible now":                    {purge.Standing{Left: true, Ended: purge.Refused, EndedAt: earlier}, true},
-		"refused just now":                         {purge.Standing{Left: true, Ended: purge.Refused, EndedAt: justNow}, false},
+		"never asked for":                   {purge.Standing{Left: true}, true},
+		"never asked for, only the history": {purge.Standing{}, true},
+		"at work":                           {purge.Standing{Left: true, Open: true}, false},
+		"at work again after a failure": {purge.Standing{
+			Left: true, Open: true, Ended: purge.Failed,
+			EndedAt: earlier,
+		}, false},
+		"failed": {
+			purge.Standing{Left: true, Ended: purge.Failed, EndedAt: earlier},
+			false,
+		},
+		"failed long ago": {purge.Standing{
+			Left: true, Ended: purge.Failed,
+			EndedAt: time.Now().AddDate(-1, 0, 0),
+		}, false},
+		"refused, eligible now": {
+			purge.Standing{Left: true, Ended: purge.Refused, EndedAt: earlier},
+			true,
+		},
+		"refused just now": {
+			purge.Standing{Left: true, Ended: purge.Refused, EndedAt: justNow},
+			false,
+		},
 		"done, references are back":                {purge.Standing{Left: true, Ended: purge.Done, EndedAt: earlier}, true},
 		"done just now, references are back":       {purge.Standing{Left: true, Ended: purge.Done, EndedAt: justNow}, false},
 		"done, the history keeps its dead links":   {purge.Standing{Ended: purge.Done, EndedAt: earlier}, false},
@@ -293,7 +311,8 @@ func TestARestartInTheMiddleOfARoundGoesOnThere(t *testing.T) {
 	if s.after != 500 || s.led {
 		t.Errorf("it stands behind user %d and leads: %v; want 500, and the lead given up", s.after, s.led)
 	}
-	if sum := once(t, s.watcher()); sum.Asked != 400 || sum.Open != 1000 || sum.Requests != 1400 || !slices.Equal(s.asked, users(1, 1400)) {
+	if sum := once(t, s.watcher()); sum.Asked != 400 || sum.Open != 1000 || sum.Requests != 1400 ||
+		!slices.Equal(s.asked, users(1, 1400)) {
 		t.Errorf("after it: got %+v", sum)
 	}
 	if s.after != 500 {
@@ -361,7 +380,8 @@ func TestRunEndsWithTheFirstRoundThatFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(3)
 	s.fail = errors.New("Redis went away")
-	if err := s.watcher().Run(t.Context(), time.Minute, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "Redis went away") {
+	if err := s.watcher().Run(t.Context(), time.Minute, slog.New(slog.DiscardHandler)); err == nil ||
+		!strings.Contains(err.Error(), "Redis went away") {
 		t.Errorf("got %v", err)
 	}
 }

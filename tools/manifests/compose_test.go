@@ -22,7 +22,8 @@ func load(t *testing.T, file string, profiles ...string) *types.Project {
 		t.Fatal(err)
 	}
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir: filepath.Dir(absolute), ConfigFiles: []types.ConfigFile{{Filename: absolute}}, Environment: types.Mapping{},
+		WorkingDir: filepath.Dir(absolute), ConfigFiles: []types.ConfigFile{{Filename: absolute}},
+		Environment: types.Mapping{},
 	}, func(o *loader.Options) {
 		o.SetProjectName("certpurge", true)
 		o.Profiles = profiles
@@ -42,7 +43,10 @@ func TestComposeFile(t *testing.T) {
 		{nil, []string{"enqueuer", "migrate", "redis", "worker"}},
 		{[]string{"demo"}, []string{"enqueuer", "migrate", "mysql", "redis", "site", "worker"}},
 		{[]string{"monitoring"}, []string{"enqueuer", "grafana", "migrate", "prometheus", "redis", "worker"}},
-		{[]string{"demo", "monitoring"}, []string{"enqueuer", "grafana", "migrate", "mysql", "prometheus", "redis", "site", "worker"}},
+		{[]string{"demo", "monitoring"}, []string{
+			"enqueuer", "grafana", "migrate", "mysql", "prometheus", "redis", "site",
+			"worker",
+		}},
 	} {
 		project := load(t, root+"/docker-compose.yml", test.profiles...)
 		if got := slices.Sorted(maps.Keys(project.Services)); !slices.Equal(got, test.want) {
@@ -77,7 +81,8 @@ func checkService(t *testing.T, name string, service types.ServiceConfig) {
 	if !strings.HasPrefix(service.Image, "certpurge:") {
 		return
 	}
-	if !service.ReadOnly || !slices.Equal(service.CapDrop, []string{"ALL"}) || !slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
+	if !service.ReadOnly || !slices.Equal(service.CapDrop, []string{"ALL"}) ||
+		!slices.Contains(service.SecurityOpt, "no-new-privileges:true") {
 		t.Errorf("%s has more rights than it needs", name)
 	}
 	if service.StopGracePeriod == nil || *service.StopGracePeriod < types.Duration(drain) {

@@ -35,13 +35,15 @@ func decode(t *testing.T, text []byte) runtime.Object {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		core.AddToScheme, apps.AddToScheme, batch.AddToScheme, policy.AddToScheme, networking.AddToScheme, autoscaling.AddToScheme, monitoring.AddToScheme,
+		core.AddToScheme, apps.AddToScheme, batch.AddToScheme, policy.AddToScheme, networking.AddToScheme,
+		autoscaling.AddToScheme, monitoring.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
 	}
-	object, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil, nil)
+	object, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil,
+		nil)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
@@ -177,7 +179,8 @@ func checkPods(t *testing.T, all objects) {
 			t.Errorf("%s has the account %q, which is not there", p.name, spec.ServiceAccountName)
 		}
 		for _, volume := range spec.Volumes {
-			if volume.ConfigMap != nil && !strings.HasPrefix(volume.ConfigMap.Name, "certpurge-settings") && settings[volume.ConfigMap.Name] == nil {
+			if volume.ConfigMap != nil && !strings.HasPrefix(volume.ConfigMap.Name, "certpurge-settings") &&
+				settings[volume.ConfigMap.Name] == nil {
 				t.Errorf("%s mounts %s, which is not there", p.name, volume.ConfigMap.Name)
 			}
 			if volume.Secret != nil && *volume.Secret.DefaultMode != 0o440 {
@@ -222,11 +225,13 @@ func checkSecurity(t *testing.T, p pod) {
 	}
 	for _, c := range spec.Containers {
 		s := c.SecurityContext
-		if s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem ||
+		if s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil ||
+			!*s.ReadOnlyRootFilesystem ||
 			s.Capabilities == nil || !slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}) {
 			t.Errorf("%s: the container %s is not restricted", p.name, c.Name)
 		}
-		if c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
+		if c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() ||
+			c.Resources.Requests.Cpu().IsZero() {
 			t.Errorf("%s: the container %s does not say what it needs", p.name, c.Name)
 		}
 	}
@@ -248,7 +253,8 @@ func checkSelectors(t *testing.T, all objects) {
 				continue
 			}
 			chosen++
-			if port != "" && !slices.ContainsFunc(p.template.Spec.Containers, func(c core.Container) bool { return hasPort(c, port) }) {
+			if port != "" && !slices.ContainsFunc(p.template.Spec.Containers,
+				func(c core.Container) bool { return hasPort(c, port) }) {
 				t.Errorf("%s wants port %s of %s, which has none", what, port, p.name)
 			}
 		}
@@ -292,7 +298,8 @@ func TestEveryComponentStandsAlone(t *testing.T) {
 	base := len(build(t, filepath.Join(root, "configs/kubernetes/base")))
 	for _, component := range components {
 		disk := filesys.MakeFsOnDisk()
-		overlay, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"), ".test-") //nolint:usetesting // kustomize wants it beside the others
+		overlay, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"),
+			".test-") //nolint:usetesting // kustomize wants it beside the others
 		if err != nil {
 			t.Fatal(err)
 		}

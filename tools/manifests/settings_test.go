@@ -14,7 +14,8 @@ var secretPath = regexp.MustCompile(`/run/secrets/[\w./-]+`)
 
 // secrets are values of the right form, by what the names of their files end in.
 var secrets = map[string]string{
-	"dsn": "certpurge:x@tcp(mysql:3306)/certpurge", "redis-url": "redis://redis:6379/5", "jwt-secret": strings.Repeat("x", 32), "jwt_secret": strings.Repeat("x", 32),
+	"dsn": "certpurge:x@tcp(mysql:3306)/certpurge", "redis-url": "redis://redis:6379/5",
+	"jwt-secret": strings.Repeat("x", 32), "jwt_secret": strings.Repeat("x", 32),
 	"gcs.json": "{}",
 }
 
@@ -22,14 +23,16 @@ var secrets = map[string]string{
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	binaries := t.TempDir()
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", "-o", binaries+"/", "./worker", "./enqueuer") //nolint:gosec // our own
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", "-o", binaries+"/",
+		"./worker", "./enqueuer") //nolint:gosec // our own
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	var files []string
 	for _, pattern := range []string{
-		root + "/configs/compose/*.yaml", root + "/configs/kubernetes/base/settings/*.yaml", root + "/configs/kubernetes/overlays/*/settings/*.yaml",
+		root + "/configs/compose/*.yaml", root + "/configs/kubernetes/base/settings/*.yaml",
+		root + "/configs/kubernetes/overlays/*/settings/*.yaml",
 		os.Getenv("CERTPURGE_TEST_TUTOR") + "/*/settings/*.yaml",
 	} {
 		found, err := filepath.Glob(pattern)
@@ -71,8 +74,9 @@ func validate(t *testing.T, binaries, file string) {
 		t.Fatal(err)
 	}
 	binary := strings.TrimSuffix(filepath.Base(file), ".yaml")
-	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config", "validate") //nolint:gosec // our own
-	if !strings.Contains(here, "dsn_file") {                                                                                 // compose gives it by the environment
+	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config",
+		"validate") //nolint:gosec // our own
+	if !strings.Contains(here, "dsn_file") { // compose gives it by the environment
 		command.Env = []string{"CERTPURGE_MYSQL_DSN=" + secrets["dsn"], "CERTPURGE_REDIS_URL=" + secrets["redis-url"]}
 	} else {
 		command.Env = []string{}

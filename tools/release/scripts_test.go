@@ -97,7 +97,10 @@ func repository(t *testing.T) string {
 	for name, function := range map[string]string{"worker": "EscapeString", "enqueuer": "UnescapeString"} {
 		write(t, filepath.Join(dir, name, "main.go"), strings.NewReplacer("NAME", name, "CALL", function).Replace(program))
 	}
-	for _, name := range []string{"LICENSE", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "configs/worker.yaml"} {
+	for _, name := range []string{
+		"LICENSE", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md",
+		"docs/README.md", "configs/worker.yaml",
+	} {
 		write(t, filepath.Join(dir, name), name)
 	}
 	must(t, dir, "git", "init", "--quiet")
@@ -243,7 +246,8 @@ func database(t *testing.T, function string) string {
 	dir := t.TempDir()
 	const modified = `"modified": "2026-01-01T00:00:00Z"`
 	write(t, filepath.Join(dir, "index/db.json"), "{"+modified+"}")
-	write(t, filepath.Join(dir, "index/modules.json"), `[{"path": "stdlib", "vulns": [{"id": "GO-2099-0001", `+modified+`}]}]`)
+	write(t, filepath.Join(dir, "index/modules.json"),
+		`[{"path": "stdlib", "vulns": [{"id": "GO-2099-0001", `+modified+`}]}]`)
 	write(t, filepath.Join(dir, "ID/GO-2099-0001.json"), fmt.Sprintf(`{"schema_version": "1.3.1", "id": "GO-2099-0001", %s,
 		"published": "2026-01-01T00:00:00Z", "summary": "made up", "details": "made up",
 		"database_specific": {"url": "https://example.org/GO-2099-0001"},
@@ -267,7 +271,12 @@ func TestVuln(t *testing.T) {
 	}{
 		{"called", called, nil, 3, []string{"main.go:", "== worker", "html.EscapeString"}},
 		{"linked only", called, []string{"./enqueuer"}, 3, []string{"== worker", "html.EscapeString"}},
-		{"programs", called, []string{"-mode=binary", "programs/enqueuer", "programs/worker"}, 3, []string{"html.EscapeString"}},
+		{
+			"programs", called,
+			[]string{"-mode=binary", "programs/enqueuer", "programs/worker"},
+			3,
+			[]string{"html.EscapeString"},
+		},
 		{"one program", called, []string{"-mode=binary", "programs/enqueuer"}, 0, []string{"== enqueuer"}},
 		{"neither called nor linked", unused, nil, 0, []string{"== worker", "== enqueuer"}},
 		{"no such database", "file:///does/not/exist", nil, 75, []string{"nothing was checked"}},

@@ -21,8 +21,8 @@ type cached[T any] struct {
 	reading chan struct{}
 }
 
-// costShare bounds what a value may cost: reading takes at most this share of the time. Every process reads for itself, and
-// there may be dozens.
+// costShare bounds what a value may cost: reading takes at most this share of the time. Every process reads for itself,
+// and there may be dozens.
 const costShare = 50
 
 // reading is what a look at a value gives.

@@ -8,7 +8,8 @@ import (
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// Servers gives the metrics what the page knows of ledger and queues, so that both together read no more than one of them.
+// Servers gives the metrics what the page knows of ledger and queues, so that both together read no more than one of
+// them.
 func (p *Page) Servers() telemetry.Servers {
 	return telemetry.Servers{
 		Ready:  func(ctx context.Context) bool { return len(p.sources.Problems(ctx)) == 0 },
@@ -50,7 +51,8 @@ func (p *Page) queueFigures(ctx context.Context) (f telemetry.RedisFigures, ok b
 	}
 	for _, d := range q.Value.depths {
 		f.Queues = append(f.Queues, telemetry.QueueFigures{Queue: d.Queue, Paused: d.Paused, Tasks: map[string]int{
-			"pending": d.Pending, "active": d.Active, "retry": d.Retry, "scheduled": d.Scheduled, "archived": d.Archived, "completed": d.Completed,
+			"pending": d.Pending, "active": d.Active, "retry": d.Retry, "scheduled": d.Scheduled, "archived": d.Archived,
+			"completed": d.Completed,
 		}})
 	}
 	return f, true

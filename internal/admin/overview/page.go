@@ -60,7 +60,10 @@ func New(about About, sources Sources, log *slog.Logger) *Page {
 	p.style, _ = files.ReadFile("overview.css") // it is embedded
 	p.tag = fmt.Sprintf("%x", sha256.Sum256(p.style))[:12]
 	const cheap, dear = 10 * time.Second, 5 * time.Minute
-	p.tallies = &cached[[]mysql.Tally]{load: sources.Ledger.Tallies, life: 5 * time.Second, limit: time.Minute, waiting: 3 * time.Second}
+	p.tallies = &cached[[]mysql.Tally]{
+		load: sources.Ledger.Tallies, life: 5 * time.Second, limit: time.Minute,
+		waiting: 3 * time.Second,
+	}
 	p.ledger = &cached[ledger]{load: p.readLedger, life: 5 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	p.queues = &cached[queues]{load: p.readQueues, life: 2 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	p.dates = &cached[dates]{load: p.readDates, life: time.Minute, limit: time.Minute, waiting: 2 * time.Second}

@@ -46,7 +46,7 @@ type world struct {
 	redis    error
 	problems []string
 	left     []overview.Uncovered
-	findings    []doctor.Find
+	findings []doctor.Find
 	reads    atomic.Int64 // of the ledger
 }
 
@@ -72,7 +72,8 @@ func pulling(n int) []queue.Worker { return slices.Repeat([]queue.Worker{{State:
 
 func pausedWorker() []queue.Worker {
 	return []queue.Worker{{
-		Host: "host-a", PID: 7, State: queue.Paused, Reason: "MySQL is read-only", Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Host: "host-a", PID: 7, State: queue.Paused, Reason: "MySQL is read-only",
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}}
 }
 
@@ -121,7 +122,8 @@ func (w *world) open(t *testing.T, base string) *overview.Page {
 func get(t *testing.T, page http.Handler, url string) (status int, body string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(login.With(t.Context(), login.Visitor{Name: "alice", Right: login.View}), http.MethodGet, url, http.NoBody)
+	r := httptest.NewRequestWithContext(login.With(t.Context(), login.Visitor{Name: "alice", Right: login.View}),
+		http.MethodGet, url, http.NoBody)
 	page.ServeHTTP(w, r)
 	return w.Code, w.Body.String()
 }
@@ -152,28 +154,71 @@ func TestPageAnswersTheFirstQuestion(t *testing.T) {
 		change func(*world)
 		want   string
 	}{
-		"working":           {func(*world) {}, "Working 8,000 requests were done in the last ten minutes, 1,200,057 are open."},
-		"idle":              {func(w *world) { w.tallies, w.oldest = nil, nil }, "Idle No request is open."},
-		"waiting for dates": {func(w *world) { w.tallies, w.oldest = w.tallies[1:2], w.oldest[2:] }, "Waiting Nothing is due. 7 requests wait for a date."},
-		"stalled":           {func(w *world) { w.progress.Ten = 0 }, "Problem No request was done in the last ten minutes, and the oldest one waits since 2 h."},
+		"working": {func(*world) {}, "Working 8,000 requests were done in the last ten minutes, " +
+			"1,200,057 are open."},
+		"idle": {func(w *world) { w.tallies, w.oldest = nil, nil }, "Idle No request is open."},
+		"waiting for dates": {
+			func(w *world) { w.tallies, w.oldest = w.tallies[1:2], w.oldest[2:] },
+			"Waiting Nothing is due. 7 requests wait for a date.",
+		},
+		"stalled": {func(w *world) { w.progress.Ten = 0 }, "Problem No request was done in the last ten minutes, and the " +
+			"oldest one waits since 2 h."},
 		"just begun": {func(w *world) {
 			w.progress.Ten = 0
 			w.oldest = []mysql.Oldest{{State: purge.Queued, OpenedAt: *ago(time.Minute)}}
 		}, "Working"},
-		"no worker":             {func(w *world) { w.workers = nil }, "Problem 1,200,057 requests are open, and no worker is running."},
-		"all are paused":        {func(w *world) { w.workers = pausedWorker() }, "Problem 1,200,057 requests are open, and no worker pulls tasks: host-a (process 7) is paused since"},
-		"one is paused":         {func(w *world) { w.workers = append(w.workers, pausedWorker()...) }, "Worker host-a (process 7) is paused since 2026-01-02T03:04:05Z: MySQL is read-only."},
-		"no worker, none due":   {func(w *world) { w.workers, w.oldest = nil, w.oldest[2:] }, "Waiting"},
-		"MySQL is away":         {func(w *world) { w.ledger = errors.New("connection refused") }, "Problem The ledger in MySQL cannot be read: connection refused"},
-		"Redis is away":         {func(w *world) { w.redis = errors.New("connection refused") }, "Problem The queues in Redis cannot be read: connection refused"},
-		"not ready":             {func(w *world) { w.problems = []string{"paused: bucket certs is missing"} }, "Problem This process is not ready: paused: bucket certs is missing"},
-		"a broken task":         {func(w *world) { w.stats = errors.New("script died") }, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. asynq's own statistics fail, and with them parts of the dashboard"},
-		"a paused queue":        {func(w *world) { w.depths[1].Paused = true }, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. Queue backfill is paused: 1,000 tasks wait"},
-		"failures of this hour": {func(w *world) { w.progress.Failed = 3 }, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. 3 requests have failed in the last hour."},
+		"no worker": {
+			func(w *world) { w.workers = nil },
+			"Problem 1,200,057 requests are open, and no worker is running.",
+		},
+		"all are paused": {
+			func(w *world) { w.workers = pausedWorker() },
+			"Problem 1,200,057 requests are open, and no worker pulls tasks: host-a (process 7) is paused since",
+		},
+		"one is paused": {
+			func(w *world) { w.workers = append(w.workers, pausedWorker()...) },
+			"Worker host-a (process 7) is paused since 2026-01-02T03:04:05Z: MySQL is read-only.",
+		},
+		"no worker, none due": {func(w *world) { w.workers, w.oldest = nil, w.oldest[2:] }, "Waiting"},
+		"MySQL is away": {
+			func(w *world) { w.ledger = errors.New("connection refused") },
+			"Problem The ledger in MySQL cannot be read: connection refused",
+		},
+		"Redis is away": {
+			func(w *world) { w.redis = errors.New("connection refused") },
+			"Problem The queues in Redis cannot be read: connection refused",
+		},
+		"not ready": {
+			func(w *world) { w.problems = []string{"paused: bucket certs is missing"} },
+			"Problem This process is not ready: paused: bucket certs is missing",
+		},
+		"a broken task": {
+			func(w *world) { w.stats = errors.New("script died") },
+			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. asynq's own statistics fail, and " +
+				"with them parts of the dashboard",
+		},
+		"a paused queue": {
+			func(w *world) { w.depths[1].Paused = true },
+			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. Queue backfill is paused: " +
+				"1,000 tasks wait",
+		},
+		"failures of this hour": {
+			func(w *world) { w.progress.Failed = 3 },
+			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. 3 requests have failed in " +
+				"the last hour.",
+		},
 		"finds of the doctor": {func(w *world) {
-			w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "Redis", Text: "its clock is wrong"}, {Severity: doctor.Note, Subject: "x", Text: "y"}}
+			w.findings = []doctor.Find{
+				{Severity: doctor.Warn, Subject: "Redis", Text: "its clock is wrong"},
+				{Severity: doctor.Note, Subject: "x", Text: "y"},
+			}
 		}, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. The doctor has 1 find; see below."},
-		"only notes of the doctor": {func(w *world) { w.findings = []doctor.Find{{Severity: doctor.Note, Subject: "x", Text: "y"}} }, "Working"},
+		"only notes of the doctor": {func(w *world) {
+			w.findings = []doctor.Find{{
+				Severity: doctor.Note, Subject: "x",
+				Text: "y",
+			}}
+		}, "Working"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -192,10 +237,12 @@ func TestPageSaysWhatMendsEachFailure(t *testing.T) {
 	for _, r := range []purge.Reason{purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised} {
 		w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: r, Count: 41})
 	}
-	w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: purge.ReasonGaveUp, Count: 99}, mysql.Tally{State: purge.Done, Reason: purge.ReasonFilesMissing, Count: 6})
+	w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: purge.ReasonGaveUp, Count: 99},
+		mysql.Tally{State: purge.Done, Reason: purge.ReasonFilesMissing, Count: 6})
 	text := w.read(t)
 	for _, want := range []string{
-		"enqueuer requeue --reason held --execute", "enqueuer requeue --reason no_permission --execute", "enqueuer requeue --reason unrecognised_reference --execute",
+		"enqueuer requeue --reason held --execute", "enqueuer requeue --reason no_permission --execute",
+		"enqueuer requeue --reason unrecognised_reference --execute",
 		"enqueuer failures --reason gave_up", "done: files_missing 6",
 	} {
 		if !strings.Contains(text, want) {
@@ -215,10 +262,15 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "mend it"}}
 	text := w.read(t)
 	for _, want := range []string{
-		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0", "backfill runs 1,000 48",
-		"retained 7 , oldest 30 d", "Protected by a date 7 the first until 2026-11-03 03:00 , the last until 2026-11-05 03:00", "restorable (soft delete) 5",
-		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d", "old Versioning off; soft delete unknown", "20 retiring users still have links", "never requested 17", "failed: held 3",
-		"queue purge: The queue is odd.", "enqueuer doctor --fix would: mend it.", "refused: not_retiring 12", "logged in as alice (view)", "certpurge v1",
+		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",
+		"backfill runs 1,000 48",
+		"retained 7 , oldest 30 d", "Protected by a date 7 the first until 2026-11-03 03:00 , the last until " +
+			"2026-11-05 03:00", "restorable (soft delete) 5",
+		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d",
+		"old Versioning off; soft delete unknown", "20 retiring users still have links", "never requested 17",
+		"failed: held 3",
+		"queue purge: The queue is odd.", "enqueuer doctor --fix would: mend it.", "refused: not_retiring 12",
+		"logged in as alice (view)", "certpurge v1",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("got\n%s\nwant %q", text, want)
@@ -275,8 +327,10 @@ func TestPageKnowsWhereItIs(t *testing.T) {
 	if strings.Count(body, runbooks) != 1 {
 		t.Error("the page does not lead to the runbooks")
 	}
-	for _, match := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(strings.Replace(body, runbooks, "", 1), -1) {
-		if link := match[1]; !strings.HasPrefix(link, "/ops/certpurge/") && !strings.HasPrefix(link, "#") && !strings.HasPrefix(link, "?") && link != "data:," {
+	for _, match := range regexp.MustCompile(`(?:href|src)="([^"]*)"`).FindAllStringSubmatch(strings.Replace(body,
+		runbooks, "", 1), -1) {
+		if link := match[1]; !strings.HasPrefix(link, "/ops/certpurge/") && !strings.HasPrefix(link, "#") &&
+			!strings.HasPrefix(link, "?") && link != "data:," {
 			t.Errorf("the page links to %s", link)
 		}
 	}
@@ -284,13 +338,15 @@ func TestPageKnowsWhereItIs(t *testing.T) {
 	if style == nil {
 		t.Fatal("the page has no style")
 	}
-	if status, css := get(t, page, style[1]); status != http.StatusOK || !strings.Contains(css, "prefers-color-scheme: dark") || strings.Contains(css, "url(") {
+	if status, css := get(t, page, style[1]); status != http.StatusOK ||
+		!strings.Contains(css, "prefers-color-scheme: dark") || strings.Contains(css, "url(") {
 		t.Errorf("the style: got %d", status)
 	}
 	if status, _ := get(t, page, "/nowhere"); status != http.StatusNotFound {
 		t.Errorf("got %d", status)
 	}
-	if _, still := get(t, page, "/?refresh=off"); strings.Contains(still, "http-equiv") || !strings.Contains(body, `http-equiv="refresh"`) {
+	if _, still := get(t, page, "/?refresh=off"); strings.Contains(still, "http-equiv") ||
+		!strings.Contains(body, `http-equiv="refresh"`) {
 		t.Error("the page cannot be kept from loading itself again")
 	}
 }
@@ -301,7 +357,8 @@ func TestManyLooksReadOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := busy()
 		page := overview.New(overview.About{}, overview.Sources{
-			Ledger: &slowLedger{world: w, takes: time.Second}, Queues: w, Problems: func(context.Context) []string { return nil },
+			Ledger: &slowLedger{world: w, takes: time.Second}, Queues: w,
+			Problems: func(context.Context) []string { return nil },
 		}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 		defer page.Close()
 		var crowd sync.WaitGroup
@@ -332,7 +389,8 @@ func TestSlowReadingsKeepNobodyWaiting(t *testing.T) {
 			Coverage: func(ctx context.Context) ([]overview.Uncovered, error) { <-ctx.Done(); return nil, ctx.Err() },
 		}, slog.New(slog.NewTextHandler(t.Output(), nil)))
 		begun := time.Now()
-		if _, body := get(t, page, "/"); !strings.Contains(body, "could not be read yet") || !strings.Contains(body, "Being counted") {
+		if _, body := get(t, page, "/"); !strings.Contains(body, "could not be read yet") ||
+			!strings.Contains(body, "Being counted") {
 			t.Errorf("got\n%s", body)
 		}
 		if took := time.Since(begun); took > 5*time.Second {

@@ -15,9 +15,11 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Real makes sources of the servers that a process has open, with the account of a role. Eligible says who may be purged; tasks is how tasks are put into
-// Redis, which the page itself never does.
-func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, problems func(context.Context) []string, eligible func(purge.Retirement) bool, tasks queue.ClientConfig) Sources {
+// Real makes sources of the servers that a process has open, with the account of a role. Eligible says who may be
+// purged; tasks is how tasks are put into Redis, which the page itself never does.
+func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, problems func(context.Context) []string,
+	eligible func(purge.Retirement) bool, tasks queue.ClientConfig,
+) Sources {
 	settle := func(ctx context.Context) error {
 		timer := time.NewTimer(2 * time.Second)
 		defer timer.Stop()
@@ -29,8 +31,9 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 		}
 	}
 	d := doctor.Doctor{
-		Store: store, Role: role, Redis: rdb, Queue: &queue.Doctor{Redis: rdb, Wait: settle}, Keeper: queue.NewKeeper(rdb, tasks),
-		Grace: 2 * time.Minute, Now: time.Now, Wait: settle,
+		Store: store, Role: role, Redis: rdb, Queue: &queue.Doctor{Redis: rdb, Wait: settle},
+		Keeper: queue.NewKeeper(rdb, tasks),
+		Grace:  2 * time.Minute, Now: time.Now, Wait: settle,
 	}
 	return Sources{
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,

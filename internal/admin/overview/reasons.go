@@ -15,15 +15,18 @@ var failures = map[purge.Reason]advice{
 		"A hold protects a file.", "Release the hold, then run them again.", "enqueuer requeue --reason held --execute",
 	},
 	purge.ReasonNoPermission: {
-		"The service account may not delete an object.", "Grant storage.objects.delete, then run them again.", "enqueuer requeue --reason no_permission --execute",
+		"The service account may not delete an object.", "Grant storage.objects.delete, then run them again.",
+		"enqueuer requeue --reason no_permission --execute",
 	},
 	purge.ReasonUnrecognised: {
-		"No file can be named from a link: a foreign bucket, an odd id.", "Look them up, add the location or its URL prefix, restart the workers, then run them again.",
+		"No file can be named from a link: a foreign bucket, an odd id.",
+		"Look them up, add the location or its URL prefix, restart the workers, then run them again.",
 		"enqueuer requeue --reason unrecognised_reference --execute",
 	},
 	purge.ReasonShared: {
 		"A row of another user names the same directory, or did. Nothing in it was deleted.",
-		"The details name both users. Correct the rows in the LMS; or, if the files are the retiring user's, run them again with --accept-shared.",
+		"The details name both users. Correct the rows in the LMS; or, if the files are the retiring user's, run them " +
+			"again with --accept-shared.",
 		"enqueuer failures --reason shared_directory",
 	},
 	purge.ReasonTooMany: {
@@ -32,31 +35,39 @@ var failures = map[purge.Reason]advice{
 		"enqueuer failures --reason too_many_objects",
 	},
 	purge.ReasonFilesMissing: {
-		"A directory in which files were expected is empty, and they may be somewhere else. What was found is erased, the links are kept.",
-		"Check the location and its verify_dir; then run them again, with --accept-missing if the files are known to be gone.",
+		"A directory in which files were expected is empty, and they may be somewhere else. What was found is erased, the " +
+			"links are kept.",
+		"Check the location and its verify_dir; then run them again, with --accept-missing if the files are known " +
+			"to be gone.",
 		"enqueuer failures --reason files_missing",
 	},
 	purge.ReasonGaveUp: {
-		"Failures for hours, or workers that died on them.", "The details say which. Mend it, then run them again.", "enqueuer failures --reason gave_up",
+		"Failures for hours, or workers that died on them.", "The details say which. Mend it, then run them again.",
+		"enqueuer failures --reason gave_up",
 	},
 }
 
 // waits are the reasons for which requests wait.
 var waits = map[purge.Reason]advice{
-	purge.ReasonNone:          {Means: "Not begun yet, or opened again."},
-	purge.ReasonTransient:     {Means: "A failure that should pass; tried again by itself."},
-	purge.ReasonThrottled:     {Means: "Cloud Storage asked to slow down; tried again by itself."},
-	purge.ReasonRetained:      {Means: "A date protects a file; tried again after it."},
-	purge.ReasonSoftDeleted:   {Means: "A file can still be restored; tried again after that."},
-	purge.ReasonMisconfigured: {Means: "A bucket, a right or a setting is wrong for everybody.", Do: "Readiness and the log say which. Once mended, they go on by themselves."},
-	purge.ReasonUnavailable:   {Means: "MySQL, or the source of access tokens, could not be used; they go on by themselves."},
-	purge.ReasonStopped:       {Means: "Their worker was stopping; another one goes on."},
+	purge.ReasonNone:        {Means: "Not begun yet, or opened again."},
+	purge.ReasonTransient:   {Means: "A failure that should pass; tried again by itself."},
+	purge.ReasonThrottled:   {Means: "Cloud Storage asked to slow down; tried again by itself."},
+	purge.ReasonRetained:    {Means: "A date protects a file; tried again after it."},
+	purge.ReasonSoftDeleted: {Means: "A file can still be restored; tried again after that."},
+	purge.ReasonMisconfigured: {
+		Means: "A bucket, a right or a setting is wrong for everybody.",
+		Do:    "Readiness and the log say which. Once mended, they go on by themselves.",
+	},
+	purge.ReasonUnavailable: {Means: "MySQL, or the source of access tokens, could not be used; they go on by " +
+		"themselves."},
+	purge.ReasonStopped: {Means: "Their worker was stopping; another one goes on."},
 }
 
 // odd are ends that somebody should know of although nothing failed.
 var odd = map[purge.Reason]advice{
 	purge.ReasonFilesMissing: {
-		"Links were cleared although some of their files were never seen: that was accepted.", "The evidence says which, and by whom.",
+		"Links were cleared although some of their files were never seen: that was accepted.",
+		"The evidence says which, and by whom.",
 		"enqueuer report --user USER_ID",
 	},
 }

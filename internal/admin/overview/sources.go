@@ -56,11 +56,11 @@ type Uncovered struct {
 // Diagnosis is what the doctor has found. Whole is false if it left out what reads every task.
 type Diagnosis struct {
 	Findings []doctor.Find
-	Whole bool
+	Whole    bool
 }
 
-// Sources are where the page's content comes from. Coverage, Doctor and Buckets may be nil: then the page says nothing of
-// them.
+// Sources are where the page's content comes from. Coverage, Doctor and Buckets may be nil: then the page says nothing
+// of them.
 type Sources struct {
 	Ledger   Ledger
 	Queues   Queues

@@ -35,7 +35,8 @@ func judge(v view) verdict {
 	case v.QueuesKnown && v.QueuesErr == "" && queue.NonePulls(v.Workers) != "" && due:
 		bad = append(bad, several(v.Open, "request is", "requests are")+" open, and "+queue.NonePulls(v.Workers)+".")
 	case due && v.LedgerKnown && v.Progress.Ten == 0 && v.Now.Sub(*v.OldestDue) > stallTime:
-		bad = append(bad, fmt.Sprintf("No request was done in the last ten minutes, and the oldest one waits since %s.", age(v.Now, *v.OldestDue)))
+		bad = append(bad, fmt.Sprintf("No request was done in the last ten minutes, and the oldest one waits since %s.",
+			age(v.Now, *v.OldestDue)))
 	}
 	for _, w := range v.Workers {
 		if w.State == queue.Paused && queue.CountPulling(v.Workers) > 0 {
@@ -43,11 +44,13 @@ func judge(v view) verdict {
 		}
 	}
 	if v.Broken && v.QueuesErr == "" {
-		warn = append(warn, "asynq's own statistics fail, and with them parts of the dashboard: a task in Redis is broken. `enqueuer doctor --fix` forgets it; the ledger has its request.")
+		warn = append(warn, "asynq's own statistics fail, and with them parts of the dashboard: a task in Redis is broken. "+
+			"`enqueuer doctor --fix` forgets it; the ledger has its request.")
 	}
 	for _, d := range v.Depths {
 		if d.Paused {
-			warn = append(warn, fmt.Sprintf("Queue %s is paused: %s until somebody resumes it.", d.Queue, several(int64(d.Pending), "task waits", "tasks wait")))
+			warn = append(warn, fmt.Sprintf("Queue %s is paused: %s until somebody resumes it.", d.Queue,
+				several(int64(d.Pending), "task waits", "tasks wait")))
 		}
 	}
 	if v.Progress.Failed > 0 {
@@ -59,7 +62,8 @@ func judge(v view) verdict {
 	word, sentence := "Idle", "No request is open."
 	switch {
 	case due:
-		word, sentence = "Working", several(v.Progress.Ten, "request was", "requests were")+" done in the last ten minutes, "+number(v.Open)+" are open."
+		word, sentence = "Working", several(v.Progress.Ten, "request was", "requests were")+" done in the last ten minutes, "+
+			number(v.Open)+" are open."
 	case v.Open > 0:
 		word, sentence = "Waiting", "Nothing is due. "+several(v.Open, "request waits", "requests wait")+" for a date."
 	}

@@ -62,7 +62,8 @@ type line struct {
 // look reads everything, as fresh as it may be, and at the same time.
 func (p *Page) look(ctx context.Context) view {
 	v := view{
-		About: p.about, Style: p.about.Base + "/assets/overview.css?" + p.tag, Covers: p.sources.Coverage != nil, Doctors: p.sources.Doctor != nil,
+		About: p.about, Style: p.about.Base + "/assets/overview.css?" + p.tag, Covers: p.sources.Coverage != nil,
+		Doctors: p.sources.Doctor != nil,
 	}
 	var l reading[ledger]
 	var t reading[[]mysql.Tally]
@@ -130,7 +131,10 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 		}
 	}
 	for reason, n := range open {
-		v.Waits = append(v.Waits, line{Reason: cmp.Or(string(reason), "(none yet)"), Count: n, Since: since[reason], advice: waits[reason]})
+		v.Waits = append(v.Waits, line{
+			Reason: cmp.Or(string(reason), "(none yet)"), Count: n, Since: since[reason],
+			advice: waits[reason],
+		})
 	}
 	most := func(a, b line) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason)) }
 	slices.SortFunc(v.Waits, most)
@@ -142,5 +146,6 @@ func (v view) Pulling() int { return queue.CountPulling(v.Workers) }
 
 // findings returns the doctor's findings that are no mere notes.
 func (v view) findings() []doctor.Find {
-	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Findings), func(f doctor.Find) bool { return f.Severity == doctor.Note })
+	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Findings),
+		func(f doctor.Find) bool { return f.Severity == doctor.Note })
 }

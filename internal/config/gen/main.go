@@ -1,5 +1,5 @@
-// Command gen writes docs/configuration.md from the comments of the fields in internal/config, so that what a key means is
-// said in one place. Run it with go generate ./internal/config.
+// Command gen writes docs/configuration.md from the comments of the fields in internal/config, so that what a key means
+// is said in one place. Run it with go generate ./internal/config.
 package main
 
 import (

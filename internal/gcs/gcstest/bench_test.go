@@ -19,8 +19,8 @@ const (
 	batchSize = 20_000 // Deletes in one iteration, so that seeding is not in the measured time.
 )
 
-// BenchmarkDelete drives the emulator with the real client over HTTP/1.1, both on the same cores, and reports deletes/s. It
-// is the ceiling for any benchmark of a worker against this emulator.
+// BenchmarkDelete drives the emulator with the real client over HTTP/1.1, both on the same cores, and reports
+// deletes/s. It is the ceiling for any benchmark of a worker against this emulator.
 func BenchmarkDelete(b *testing.B) {
 	clients := map[string][]option.ClientOption{
 		"client as it comes": nil,
@@ -36,7 +36,8 @@ func BenchmarkDelete(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.Cleanup(stop)
-			client, err := storage.NewClient(b.Context(), append(opts, option.WithEndpoint(baseURL), option.WithoutAuthentication())...)
+			client, err := storage.NewClient(b.Context(),
+				append(opts, option.WithEndpoint(baseURL), option.WithoutAuthentication())...)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -101,7 +102,8 @@ func deleteAll(b *testing.B, s *gcstest.Server, remove func(name string, generat
 	b.ReportMetric(float64(deleted)/b.Elapsed().Seconds(), "deletes/s")
 }
 
-// BenchmarkListDirectory lists one directory of 4 objects among many. The time must hardly grow with the number of names.
+// BenchmarkListDirectory lists one directory of 4 objects among many. The time must hardly grow with the number of
+// names.
 func BenchmarkListDirectory(b *testing.B) {
 	for _, names := range []int{1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) {
@@ -109,11 +111,13 @@ func BenchmarkListDirectory(b *testing.B) {
 			s.CreateBucket("b", gcstest.BucketConfig{})
 			content := []byte("%PDF-1.7")
 			for i := range names {
-				if _, err := s.Put("b", fmt.Sprintf("downloads/%032x/%d.pdf", i/4, i%4), content, gcstest.ObjectOptions{}); err != nil {
+				if _, err := s.Put("b", fmt.Sprintf("downloads/%032x/%d.pdf", i/4, i%4), content,
+					gcstest.ObjectOptions{}); err != nil {
 					b.Fatal(err)
 				}
 			}
-			path := fmt.Sprintf("/storage/v1/b/b/o?versions=true&prefix=downloads/%032x/&fields=nextPageToken,items(name,generation)", names/8)
+			path := fmt.Sprintf(
+				"/storage/v1/b/b/o?versions=true&prefix=downloads/%032x/&fields=nextPageToken,items(name,generation)", names/8)
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()

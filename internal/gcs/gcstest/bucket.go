@@ -9,8 +9,8 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// stamp is a time in microseconds since 1970, the resolution of a generation; 0 is "not set". It is a third of the size of
-// a time.Time, and there are seven in every stored generation.
+// stamp is a time in microseconds since 1970, the resolution of a generation; 0 is "not set". It is a third of the size
+// of a time.Time, and there are seven in every stored generation.
 type stamp int64
 
 func at(t time.Time) stamp {
@@ -110,8 +110,8 @@ func (b *bucket) nextGeneration(now stamp) int64 {
 	return b.lastGeneration
 }
 
-// retainedUntil is the later of the bucket's and the object's retention, 0 if there is none. Under an event-based hold the
-// time is not known yet, and the hold itself protects the object.
+// retainedUntil is the later of the bucket's and the object's retention, 0 if there is none. Under an event-based hold
+// the time is not known yet, and the hold itself protects the object.
 func (b *bucket) retainedUntil(v *version) stamp {
 	if v.eventBasedHold {
 		return 0
@@ -123,8 +123,8 @@ func (b *bucket) retainedUntil(v *version) stamp {
 	return until
 }
 
-// refuse returns why a generation may not be touched now, or nil. archiving is a live object becoming noncurrent, which a
-// hold forbids and retention does not.
+// refuse returns why a generation may not be touched now, or nil. archiving is a live object becoming noncurrent, which
+// a hold forbids and retention does not.
 func (b *bucket) refuse(now stamp, bucketName, name string, v *version, archiving bool) *Error {
 	switch {
 	case v.temporaryHold:

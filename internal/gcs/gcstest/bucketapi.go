@@ -42,8 +42,11 @@ func (b *bucket) resource(name string) map[string]any {
 		"etag":             base64.StdEncoding.EncodeToString([]byte(strconv.FormatInt(b.metageneration, 10))),
 		"softDeletePolicy": softDelete,
 		"iamConfiguration": map[string]any{
-			"uniformBucketLevelAccess": map[string]any{"enabled": true, "lockedTime": b.created.add(90 * 24 * time.Hour).rfc3339()},
-			"publicAccessPrevention":   "inherited",
+			"uniformBucketLevelAccess": map[string]any{
+				"enabled":    true,
+				"lockedTime": b.created.add(90 * 24 * time.Hour).rfc3339(),
+			},
+			"publicAccessPrevention": "inherited",
 		},
 	}
 	if b.cfg.Versioning {
@@ -64,7 +67,8 @@ func (b *bucket) resource(name string) map[string]any {
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// testPermissions handles GET /b/BUCKET/iam/testPermissions: what was asked for and is not denied. It needs no permission.
+// testPermissions handles GET /b/BUCKET/iam/testPermissions: what was asked for and is not denied. It needs no
+// permission.
 func testPermissions(c *call, denied map[string]bool) reply {
 	answer := struct {
 		Kind        string   `json:"kind"`

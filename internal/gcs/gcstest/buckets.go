@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// BucketConfig is what can be set on a bucket. The zero value is a plain bucket: no versioning, no soft delete. A bucket
-// made in the console has soft delete on, for 7 days.
+// BucketConfig is what can be set on a bucket. The zero value is a plain bucket: no versioning, no soft delete. A
+// bucket made in the console has soft delete on, for 7 days.
 type BucketConfig struct {
 	// Versioning keeps overwritten objects, and those deleted without generation=, as noncurrent generations.
 	Versioning bool
-	// SoftDelete is how long deleted generations stay restorable; zero is off. The real service takes 7 to 90 days in whole
-	// seconds. A change counts for later deletes only.
+	// SoftDelete is how long deleted generations stay restorable; zero is off. The real service takes 7 to 90 days in
+	// whole seconds. A change counts for later deletes only.
 	SoftDelete time.Duration
-	// Retention is how long after its creation a generation may not be deleted or overwritten; zero is off. A change counts
-	// for existing objects, too.
+	// Retention is how long after its creation a generation may not be deleted or overwritten; zero is off. A change
+	// counts for existing objects, too.
 	Retention time.Duration
 	// RetentionLocked is reported in the bucket's metadata. The back door does not enforce it.
 	RetentionLocked bool
@@ -66,9 +66,9 @@ func (s *Server) DeleteBucket(name string) {
 	delete(s.denied, name)
 }
 
-// RenameBucket gives a bucket another name, with everything in it and the permissions denied on it. The service cannot do
-// this; a test can, to take a bucket away and bring it back. A bucket that does not exist is an error wrapping [*Error]
-// with code 404, a name that is taken one with code 409.
+// RenameBucket gives a bucket another name, with everything in it and the permissions denied on it. The service cannot
+// do this; a test can, to take a bucket away and bring it back. A bucket that does not exist is an error wrapping
+// [*Error] with code 404, a name that is taken one with code 409.
 func (s *Server) RenameBucket(from, to string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

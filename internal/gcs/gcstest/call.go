@@ -30,8 +30,8 @@ type call struct {
 	xml          bool // The refusal is to be in XML.
 }
 
-// understand reads the request line. It takes the escaped path apart: an object name is one segment, and its slashes are
-// percent-encoded, which r.URL.Path no longer shows and http.ServeMux would tidy up.
+// understand reads the request line. It takes the escaped path apart: an object name is one segment, and its slashes
+// are percent-encoded, which r.URL.Path no longer shows and http.ServeMux would tidy up.
 func understand(r *http.Request) call {
 	c := call{op: OpOther, query: r.URL.Query()}
 	path := r.URL.EscapedPath()

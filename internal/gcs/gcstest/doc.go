@@ -1,26 +1,27 @@
-// Package gcstest is an in-memory emulator of the part of the Google Cloud Storage JSON API that deleting objects needs.
-// Tests, the demo and the benchmarks run the real client library against it, over real HTTP.
+// Package gcstest is an in-memory emulator of the part of the Google Cloud Storage JSON API that deleting objects
+// needs. Tests, the demo and the benchmarks run the real client library against it, over real HTTP.
 //
 // It exists because no other emulator can tell an object that is gone from one that only looks gone: a noncurrent
-// generation, a soft-deleted copy, a held or retained object, a missing bucket, a proxy's page. Those differences decide
-// whether a reference may be cleared, so here they are emulated exactly, with the service's own wording:
+// generation, a soft-deleted copy, a held or retained object, a missing bucket, a proxy's page. Those differences
+// decide whether a reference may be cleared, so here they are emulated exactly, with the service's own wording:
 //
 //   - 204 for a delete; in a versioned bucket a delete without generation= only makes the live object noncurrent, and
 //     suspending versioning leaves the noncurrent generations in place;
 //   - soft delete with the policy that was in force at the time of the delete, holds, bucket and object retention;
 //   - 404, 403, 400 and 412 bodies as measured on the real service, conditions before holds and retention;
 //   - a replayed x-goog-gcs-idempotency-token answers as the first attempt did, for two minutes;
-//   - strongly consistent listings in name order, paged, with generations as JSON strings and partial responses (fields=).
+//   - strongly consistent listings in name order, paged, with generations as JSON strings and partial responses
+//     (fields=).
 //
-// The way in for a client is [Server.Start] or any http.Server, since [Server] is an http.Handler. The way in for a test
-// is the back door: [Server.Put] seeds, [Server.Objects] shows everything that is stored, also what no listing shows.
-// [Server.AddFault] makes chosen requests fail in the ways networks and proxies do, and [Server.SetHook] lets a test change
-// the world between two requests of the code under test.
+// The way in for a client is [Server.Start] or any http.Server, since [Server] is an http.Handler. The way in for a
+// test is the back door: [Server.Put] seeds, [Server.Objects] shows everything that is stored, also what no listing
+// shows. [Server.AddFault] makes chosen requests fail in the ways networks and proxies do, and [Server.SetHook] lets a
+// test change the world between two requests of the code under test.
 //
 // # What it does not do
 //
-// It knows no credentials and no IAM beyond [Server.Deny]; every caller has the same name. Settings and permissions apply
-// at once, where the service may take 30 seconds or a minute. It has no glob and no filter in listings, no
+// It knows no credentials and no IAM beyond [Server.Deny]; every caller has the same name. Settings and permissions
+// apply at once, where the service may take 30 seconds or a minute. It has no glob and no filter in listings, no
 // resumable upload, no copy, compose, restore, patch, batch or XML multi-delete: such a request is refused with 400 and
 // the reason notEmulated, never answered wrongly. Idempotency tokens count for deletes only. The XML API is there for
 // reading one object, as the Go client does by default. Objects live in memory, one process long.

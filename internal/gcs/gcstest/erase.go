@@ -17,7 +17,8 @@ const (
 	replayed                // Nothing now: an earlier request with the same token did the work.
 )
 
-// erase deletes. The order of its checks is the service's: a replay first, then existence, conditions, holds, retention.
+// erase deletes. The order of its checks is the service's: a replay first, then existence, conditions, holds,
+// retention.
 func (b *bucket) erase(now stamp, e erasure) (outcome, *Error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -47,8 +48,8 @@ func (b *bucket) erase(now stamp, e erasure) (outcome, *Error) {
 }
 
 // replays remembers deletes that succeeded by their token. Refusals are not remembered, as nothing was committed that a
-// second attempt could meet. Two generations of maps bound the memory without a sweep: an entry is forgotten after one to
-// two windows, and its own time decides whether it still counts.
+// second attempt could meet. Two generations of maps bound the memory without a sweep: an entry is forgotten after one
+// to two windows, and its own time decides whether it still counts.
 type replays struct {
 	window     stamp
 	turned     stamp

@@ -31,7 +31,8 @@ func errNoBucket() *Error {
 }
 
 func errBucketTaken() *Error {
-	return &Error{http.StatusConflict, "conflict", "Your previous request to create the named bucket succeeded and you already own it."}
+	return &Error{http.StatusConflict, "conflict", "Your previous request to create the named bucket succeeded and you " +
+		"already own it."}
 }
 
 // errNoObject also answers for a generation that is gone; the message does not name the generation.
@@ -40,7 +41,10 @@ func errNoObject(bucket, name string) *Error {
 }
 
 func errCondition() *Error {
-	return &Error{http.StatusPreconditionFailed, "conditionNotMet", "At least one of the pre-conditions you specified did not hold."}
+	return &Error{
+		http.StatusPreconditionFailed, "conditionNotMet",
+		"At least one of the pre-conditions you specified did not hold.",
+	}
 }
 
 // errHeld has the reason forbidden, which a missing permission has, too. The documented objectUnderActiveHold was never
@@ -48,7 +52,8 @@ func errCondition() *Error {
 func errHeld(bucket, name, kind string) *Error {
 	return &Error{
 		http.StatusForbidden, "forbidden",
-		fmt.Sprintf("Object '%s/%s' is under active %s hold and cannot be deleted, overwritten or archived until hold is removed.", bucket, name, kind),
+		fmt.Sprintf("Object '%s/%s' is under active %s hold and cannot be deleted, overwritten or archived until hold "+
+			"is removed.", bucket, name, kind),
 	}
 }
 
@@ -57,7 +62,8 @@ func errRetained(bucket, name string, until stamp) *Error {
 	zone := time.FixedZone("", -7*60*60)
 	return &Error{
 		http.StatusForbidden, "retentionPolicyNotMet",
-		fmt.Sprintf("Object '%s/%s' is subject to bucket's retention policy or object retention and cannot be deleted or overwritten until %s",
+		fmt.Sprintf("Object '%s/%s' is subject to bucket's retention policy or object retention and cannot be deleted or "+
+			"overwritten until %s",
 			bucket, name, until.time().In(zone).Format("2006-01-02T15:04:05.000000-07:00")),
 	}
 }
@@ -66,7 +72,8 @@ func errRetained(bucket, name string, until stamp) *Error {
 func errDenied(permission, resource string) *Error {
 	return &Error{
 		http.StatusForbidden, "forbidden",
-		fmt.Sprintf("%s does not have %s access to the Google Cloud Storage %s. Permission '%s' denied on resource (or it may not exist).",
+		fmt.Sprintf("%s does not have %s access to the Google Cloud Storage %s. Permission '%s' denied on resource (or it "+
+			"may not exist).",
 			caller, permission, resource, permission),
 	}
 }
@@ -106,10 +113,12 @@ func defaultError(f *Fault, bucket, name string) *Error {
 		e = errCondition()
 	case http.StatusTooManyRequests:
 		e.Reason = "rateLimitExceeded"
-		e.Message = "You have exceeded your bucket's IO capacity. Please follow the request rate and access distribution guidelines at " +
+		e.Message = "You have exceeded your bucket's IO capacity. Please follow the request rate and access distribution " +
+			"guidelines at " +
 			"https://cloud.google.com/storage/docs/request-rate in order to avoid temporary limits on your bucket."
 		if f.PerObject {
-			e.Message = fmt.Sprintf("The object %s/%s exceeded the rate limit for object mutation operations (create, update, and delete). "+
+			e.Message = fmt.Sprintf("The object %s/%s exceeded the rate limit for object mutation operations (create, update, "+
+				"and delete). "+
 				"Please reduce your request rate. See https://cloud.google.com/storage/docs/gcs429.", bucket, name)
 		}
 	default:

@@ -7,8 +7,8 @@ import (
 
 // Fault makes chosen requests fail or wait. The zero Fault matches every request and does nothing to it.
 //
-// Which requests: the fields Op, Bucket, Name and Prefix, each empty for any. When: Skip, Count and Probability, all zero
-// for always. What: one of Status, Reset, Proxy and Rate, or none; Latency goes with each of them and with none.
+// Which requests: the fields Op, Bucket, Name and Prefix, each empty for any. When: Skip, Count and Probability, all
+// zero for always. What: one of Status, Reset, Proxy and Rate, or none; Latency goes with each of them and with none.
 //
 // Faults are tried in the order they were added. Latencies add up; the first fault that has an answer gives it.
 type Fault struct {
@@ -55,8 +55,8 @@ type Fault struct {
 	// gives up ends the wait, and a request that waits before its work is then never done.
 	Latency, Jitter time.Duration
 
-	// AfterWork does the request's work first and strikes then: with Reset it is the lost answer, with Status 504 a gateway
-	// that gave up on a delete that was done, with Latency a client's timeout whose outcome is unknown to it.
+	// AfterWork does the request's work first and strikes then: with Reset it is the lost answer, with Status 504 a
+	// gateway that gave up on a delete that was done, with Latency a client's timeout whose outcome is unknown to it.
 	AfterWork bool
 }
 

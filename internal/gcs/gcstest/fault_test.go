@@ -22,10 +22,13 @@ func TestProxyAnswersDeceiveTheClient(t *testing.T) {
 		fault   gcstest.Fault
 		missing bool // Otherwise the client reports success.
 	}{
-		"200 with HTML is a success":             {fault: gcstest.Fault{Proxy: gcstest.ProxyOKHTML}},
-		"202 is a success":                       {fault: gcstest.Fault{Proxy: gcstest.ProxyAccepted}},
-		"302 to a page is a success":             {fault: gcstest.Fault{Proxy: gcstest.ProxyRedirect}},
-		"302 to a missing object is not found":   {fault: gcstest.Fault{Proxy: gcstest.ProxyRedirect, Location: "/storage/v1/b/b/o/none"}, missing: true},
+		"200 with HTML is a success": {fault: gcstest.Fault{Proxy: gcstest.ProxyOKHTML}},
+		"202 is a success":           {fault: gcstest.Fault{Proxy: gcstest.ProxyAccepted}},
+		"302 to a page is a success": {fault: gcstest.Fault{Proxy: gcstest.ProxyRedirect}},
+		"302 to a missing object is not found": {fault: gcstest.Fault{
+			Proxy:    gcstest.ProxyRedirect,
+			Location: "/storage/v1/b/b/o/none",
+		}, missing: true},
 		"404 with HTML is a missing object":      {fault: gcstest.Fault{Proxy: gcstest.ProxyNotFoundHTML}, missing: true},
 		"404 without a body is a missing object": {fault: gcstest.Fault{Proxy: gcstest.ProxyNotFoundEmpty}, missing: true},
 	}
@@ -163,7 +166,8 @@ func TestRateFollowsTheClock(t *testing.T) {
 				got = append(got, answer.status)
 				if answer.status == http.StatusTooManyRequests {
 					equal(t, "Retry-After", answer.header.Get("Retry-After"), "2")
-					if name == "a" && !strings.Contains(answer.body, tc.text) || !strings.Contains(answer.body, `"domain":"usageLimits","reason":"rateLimitExceeded"`) {
+					if name == "a" && !strings.Contains(answer.body, tc.text) ||
+						!strings.Contains(answer.body, `"domain":"usageLimits","reason":"rateLimitExceeded"`) {
 						t.Errorf("body: got %s", answer.body)
 					}
 				}
@@ -207,7 +211,8 @@ func TestLatencyEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// TestResetOfAListingIsInvisible shows why a single reset cannot fail a listing: Go's transport repeats a GET by itself.
+// TestResetOfAListingIsInvisible shows why a single reset cannot fail a listing: Go's transport repeats a GET by
+// itself.
 func TestResetOfAListingIsInvisible(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gcstest.BucketConfig{})

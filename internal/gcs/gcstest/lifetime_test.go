@@ -48,7 +48,8 @@ func TestSoftDeletedObjectVanishesByTheClock(t *testing.T) {
 	w.clock.Advance(time.Millisecond)
 	equal(t, "stored after the time", len(w.Objects("b", "")), 0)
 	equal(t, "listed after the time", len(w.names(t, &storage.Query{SoftDeleted: true})), 0)
-	if _, err := object.Generation(generation).SoftDeleted().Attrs(t.Context()); !errors.Is(err, storage.ErrObjectNotExist) {
+	if _, err := object.Generation(generation).SoftDeleted().Attrs(t.Context()); !errors.Is(err,
+		storage.ErrObjectNotExist) {
 		t.Errorf("metadata after the time: got %v, want ErrObjectNotExist", err)
 	}
 }
@@ -78,10 +79,13 @@ func TestOverwriteKeepsTheOldGenerationAsTheBucketSays(t *testing.T) {
 		config gcstest.BucketConfig
 		states []string
 	}{
-		"plain bucket forgets it":             {gcstest.BucketConfig{}, []string{"live"}},
-		"soft delete keeps it restorable":     {gcstest.BucketConfig{SoftDelete: week}, []string{"soft-deleted", "live"}},
-		"versioning makes it noncurrent":      {gcstest.BucketConfig{Versioning: true}, []string{"noncurrent", "live"}},
-		"versioning comes before soft delete": {gcstest.BucketConfig{Versioning: true, SoftDelete: week}, []string{"noncurrent", "live"}},
+		"plain bucket forgets it":         {gcstest.BucketConfig{}, []string{"live"}},
+		"soft delete keeps it restorable": {gcstest.BucketConfig{SoftDelete: week}, []string{"soft-deleted", "live"}},
+		"versioning makes it noncurrent":  {gcstest.BucketConfig{Versioning: true}, []string{"noncurrent", "live"}},
+		"versioning comes before soft delete": {
+			gcstest.BucketConfig{Versioning: true, SoftDelete: week},
+			[]string{"noncurrent", "live"},
+		},
 	}
 	for behaviour, tc := range tests {
 		t.Run(behaviour, func(t *testing.T) {
@@ -205,9 +209,16 @@ func TestHoldsAndRetentionForbidOverwriting(t *testing.T) {
 		options gcstest.ObjectOptions
 		reason  string
 	}{
-		"hold":                            {options: gcstest.ObjectOptions{TemporaryHold: true}, reason: "forbidden"},
-		"hold in a versioned bucket":      {gcstest.BucketConfig{Versioning: true}, gcstest.ObjectOptions{EventBasedHold: true}, "forbidden"},
-		"retention":                       {config: gcstest.BucketConfig{Retention: time.Hour}, reason: "retentionPolicyNotMet"},
+		"hold": {options: gcstest.ObjectOptions{TemporaryHold: true}, reason: "forbidden"},
+		"hold in a versioned bucket": {
+			gcstest.BucketConfig{Versioning: true},
+			gcstest.ObjectOptions{EventBasedHold: true},
+			"forbidden",
+		},
+		"retention": {
+			config: gcstest.BucketConfig{Retention: time.Hour},
+			reason: "retentionPolicyNotMet",
+		},
 		"retention in a versioned bucket": {config: gcstest.BucketConfig{Versioning: true, Retention: time.Hour}},
 	}
 	for behaviour, tc := range tests {

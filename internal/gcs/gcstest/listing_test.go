@@ -24,15 +24,19 @@ func TestListingPagesThroughEveryName(t *testing.T) {
 		items    int
 		pages    int64
 	}{
-		"live objects in pages of 1,000":                 {storage.Query{Prefix: "many/"}, 0, count, 3},
-		"every generation in pages of 1,000":             {storage.Query{Prefix: "many/", Versions: true}, 0, 2 * count, 5},
-		"pages may be smaller":                           {storage.Query{Prefix: "many/24"}, 30, 100, 4},
-		"pages may split the generations of one name":    {storage.Query{Prefix: "many/000", Versions: true}, 7, 20, 3},
-		"a page size above 1,000 is 1,000":               {storage.Query{Prefix: "many/"}, 5000, count, 3},
-		"from an offset":                                 {storage.Query{Prefix: "many/", StartOffset: "many/2499"}, 0, 1, 1},
-		"up to an offset":                                {storage.Query{Prefix: "many/", EndOffset: "many/0003"}, 0, 3, 1},
-		"an empty answer is an answer":                   {storage.Query{Prefix: "none/"}, 0, 0, 1},
-		"exactly one full page has no page after it":     {storage.Query{Prefix: "many/0", EndOffset: "many/1000"}, 0, 1000, 1},
+		"live objects in pages of 1,000":              {storage.Query{Prefix: "many/"}, 0, count, 3},
+		"every generation in pages of 1,000":          {storage.Query{Prefix: "many/", Versions: true}, 0, 2 * count, 5},
+		"pages may be smaller":                        {storage.Query{Prefix: "many/24"}, 30, 100, 4},
+		"pages may split the generations of one name": {storage.Query{Prefix: "many/000", Versions: true}, 7, 20, 3},
+		"a page size above 1,000 is 1,000":            {storage.Query{Prefix: "many/"}, 5000, count, 3},
+		"from an offset":                              {storage.Query{Prefix: "many/", StartOffset: "many/2499"}, 0, 1, 1},
+		"up to an offset":                             {storage.Query{Prefix: "many/", EndOffset: "many/0003"}, 0, 3, 1},
+		"an empty answer is an answer":                {storage.Query{Prefix: "none/"}, 0, 0, 1},
+		"exactly one full page has no page after it": {
+			storage.Query{Prefix: "many/0", EndOffset: "many/1000"},
+			0, 1000,
+			1,
+		},
 		"the empty prefix is the whole bucket":           {storage.Query{}, 0, count, 3},
 		"a prefix that sorts before and after the names": {storage.Query{Prefix: "many"}, 0, count, 3},
 	}
@@ -90,7 +94,8 @@ func TestOddNamesSurviveTheWire(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gcstest.BucketConfig{})
 	names := []string{
-		"downloads/abc/Certificate.pdf", "a b", "a%2Fb", "a+b", "ü/é.pdf", "quote\"back\\slash", "//double//slash/", "./dot/../dots",
+		"downloads/abc/Certificate.pdf", "a b", "a%2Fb", "a+b", "ü/é.pdf", "quote\"back\\slash", "//double//slash/",
+		"./dot/../dots",
 		"question?mark#hash", "iam/testPermissions", "line\nbreak", "<html>&amp;", "\u2028",
 	}
 	slices.Sort(names)
@@ -163,7 +168,8 @@ func TestListingByDelimiter(t *testing.T) {
 		equalSlices(t, "first level", list(&storage.Query{Delimiter: "/"}, size), []string{"a", "b/", "b0", "d", "d/"})
 		equalSlices(t, "with versions", list(&storage.Query{Delimiter: "/", Versions: true}, size),
 			[]string{"a", "b/", "b0", "d", "d/", "gone/"})
-		equalSlices(t, "second level", list(&storage.Query{Prefix: "b/", Delimiter: "/"}, size), []string{"b/1", "b/2", "b/c/"})
+		equalSlices(t, "second level", list(&storage.Query{Prefix: "b/", Delimiter: "/"}, size),
+			[]string{"b/1", "b/2", "b/c/"})
 	}
 }
 
@@ -204,15 +210,23 @@ func TestListingRefusals(t *testing.T) {
 		stored  []string // What the back door still sees.
 	}{
 		"missing bucket is never an empty page": {
-			prepare: func(_ context.Context, w *world) error { return w.RenameBucket("b", "c") }, code: 404, reason: "notFound", missing: true,
+			prepare: func(_ context.Context, w *world) error { return w.RenameBucket("b", "c") }, code: 404, reason: "notFound",
+			missing: true,
 		},
 		"no permission": {
-			prepare: func(_ context.Context, w *world) error { w.Deny("b", "storage.objects.list"); return nil }, code: 403, reason: "forbidden",
+			prepare: func(_ context.Context, w *world) error { w.Deny("b", "storage.objects.list"); return nil }, code: 403,
+			reason: "forbidden",
 		},
-		"soft-deleted without a policy":      {query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid"},
-		"soft-deleted and versions together": {config: soft, query: storage.Query{SoftDeleted: true, Versions: true}, code: 400, reason: "invalid"},
-		"globs are not emulated":             {query: storage.Query{MatchGlob: "*"}, code: 400, reason: "notEmulated"},
-		"requester pays without a project":   {config: gcstest.BucketConfig{RequesterPays: true}, code: 400, reason: "required"},
+		"soft-deleted without a policy": {query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid"},
+		"soft-deleted and versions together": {
+			config: soft, query: storage.Query{SoftDeleted: true, Versions: true},
+			code: 400, reason: "invalid",
+		},
+		"globs are not emulated": {query: storage.Query{MatchGlob: "*"}, code: 400, reason: "notEmulated"},
+		"requester pays without a project": {
+			config: gcstest.BucketConfig{RequesterPays: true}, code: 400,
+			reason: "required",
+		},
 		"soft-deleted after policy was ended": {
 			config: soft, query: storage.Query{SoftDeleted: true}, code: 400, reason: "invalid",
 			prepare: func(ctx context.Context, w *world) error {

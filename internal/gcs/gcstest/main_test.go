@@ -72,7 +72,8 @@ func newWorld(t *testing.T, cfg gcstest.BucketConfig, opts ...gcstest.Option) *w
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.client.Close() })
-	w.client.SetRetry(storage.WithMaxAttempts(3), storage.WithBackoff(gax.Backoff{Initial: time.Millisecond, Max: time.Millisecond}))
+	w.client.SetRetry(storage.WithMaxAttempts(3),
+		storage.WithBackoff(gax.Backoff{Initial: time.Millisecond, Max: time.Millisecond}))
 	w.bucket = w.client.Bucket("b")
 	return w
 }

@@ -39,8 +39,8 @@ type Object struct {
 
 // Put stores an object and returns its generation. It is the way to seed a bucket, and obeys what an upload obeys: the
 // live generation becomes noncurrent in a versioned bucket and is deleted, or soft-deleted, in another; holds and
-// retention forbid that. data is kept, not copied, so one slice may back many objects; the caller must not change it. An
-// error wraps [*Error].
+// retention forbid that. data is kept, not copied, so one slice may back many objects; the caller must not change it.
+// An error wraps [*Error].
 func (s *Server) Put(bucket, name string, data []byte, o ObjectOptions) (generation int64, err error) {
 	b, _, refused := s.lookup(bucket)
 	if refused == nil && name == "" {
@@ -76,8 +76,8 @@ func (s *Server) SetGenerationHold(bucket, name string, generation int64, tempor
 	})
 }
 
-// Retain sets the retention of a live object, which the service would only let grow once it is locked; the zero time takes
-// it away. An error wraps [*Error] with code 404.
+// Retain sets the retention of a live object, which the service would only let grow once it is locked; the zero time
+// takes it away. An error wraps [*Error] with code 404.
 func (s *Server) Retain(bucket, name string, until time.Time) error {
 	return s.amend(bucket, name, -1, func(v *version) { v.retainUntil = at(until) })
 }
@@ -95,7 +95,8 @@ func (s *Server) amend(bucket, name string, generation int64, change func(*versi
 
 // Objects returns every generation stored under names with a prefix, ordered by name, then generation: live, noncurrent
 // and soft-deleted ones, also those soft-deleted before the policy was switched off, which no listing shows. It ignores
-// permissions and faults. A bucket that does not exist has none. It costs time and memory for every generation it returns.
+// permissions and faults. A bucket that does not exist has none. It costs time and memory for every generation it
+// returns.
 func (s *Server) Objects(bucket, prefix string) []Object {
 	b, _, refused := s.lookup(bucket)
 	if refused != nil {

@@ -132,7 +132,8 @@ func hash(text string) uint64 {
 	return sum
 }
 
-// draws returns two numbers from 0 to 1 that depend on nothing but the arguments, spread by the finalizer of SplitMix64.
+// draws returns two numbers from 0 to 1 that depend on nothing but the arguments, spread by the finalizer of
+// SplitMix64.
 func draws(seed, request, addPage uint64) (first, second float64) {
 	const golden = uint64(0x9e3779b97f4a7c15)
 	spread := func(x uint64) float64 {

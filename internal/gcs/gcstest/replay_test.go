@@ -23,8 +23,11 @@ func TestLostAnswerIsReplayedToTheSameCall(t *testing.T) {
 		missing  bool
 		replayed int64
 	}{
-		"with replaying, the retry succeeds":           {replayed: 1},
-		"without replaying, the retry finds no object": {options: []gcstest.Option{gcstest.WithReplayWindow(0)}, missing: true},
+		"with replaying, the retry succeeds": {replayed: 1},
+		"without replaying, the retry finds no object": {
+			options: []gcstest.Option{gcstest.WithReplayWindow(0)},
+			missing: true,
+		},
 	}
 	for how, fault := range lost {
 		for behaviour, tc := range tests {
@@ -41,7 +44,8 @@ func TestLostAnswerIsReplayedToTheSameCall(t *testing.T) {
 				equal(t, "objects deleted", stats.ObjectsDeleted, 1)
 				equal(t, "replayed", stats.Replayed, tc.replayed)
 				// Another call has another token.
-				if err := w.bucket.Object("a").Generation(generation).Delete(t.Context()); !errors.Is(err, storage.ErrObjectNotExist) {
+				if err := w.bucket.Object("a").Generation(generation).Delete(t.Context()); !errors.Is(err,
+					storage.ErrObjectNotExist) {
 					t.Errorf("next call: got %v, want ErrObjectNotExist", err)
 				}
 			})

@@ -125,8 +125,8 @@ func (v *view) serve(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", v.updated.time(), bytes.NewReader(v.data))
 }
 
-// abort ends the connection without an answer: with a reset, which a client sees as "connection reset by peer", or, where
-// the connection cannot be had, with an end of file.
+// abort ends the connection without an answer: with a reset, which a client sees as "connection reset by peer", or,
+// where the connection cannot be had, with an end of file.
 func abort(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -63,7 +63,8 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 		path := url.PathEscape(v.name)
 		e.text("id", bucket+"/"+v.name+"/"+generation)
 		e.text("selfLink", "https://www.googleapis.com/storage/v1/b/"+bucket+"/o/"+path)
-		e.text("mediaLink", "https://storage.googleapis.com/download/storage/v1/b/"+bucket+"/o/"+path+"?generation="+generation+"&alt=media")
+		e.text("mediaLink", "https://storage.googleapis.com/download/storage/v1/b/"+bucket+"/o/"+path+"?generation="+
+			generation+"&alt=media")
 	}
 	e.text("name", v.name)
 	e.text("bucket", bucket)
@@ -105,8 +106,8 @@ func (v *version) etag() string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// appendListing makes a page of a listing. Without nextPageToken among the selected fields a client sees one page only, as
-// with the service.
+// appendListing makes a page of a listing. Without nextPageToken among the selected fields a client sees one page only,
+// as with the service.
 func appendListing(bucket string, p page, next *position, selected selection) []byte {
 	page := p.views
 	e := encoder{buf: make([]byte, 0, 64+512*len(page)), selected: selected}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// selection is a parsed fields= parameter: the wanted keys and what is wanted below each. Nil is everything. A client that
-// forgets to select a hold must not be told of it, or its tests would pass where production fails.
+// selection is a parsed fields= parameter: the wanted keys and what is wanted below each. Nil is everything. A client
+// that forgets to select a hold must not be told of it, or its tests would pass where production fails.
 type selection map[string]selection
 
 func (s selection) has(key string) bool {

@@ -11,8 +11,8 @@ const (
 	permCreate    = "storage.objects.create"
 )
 
-// ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this order.
-// No lock is held while it waits or writes.
+// ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this
+// order. No lock is held while it waits or writes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.stats.enter()
 	defer s.stats.leave()

@@ -34,15 +34,15 @@ type Server struct {
 // Option changes how a [Server] behaves.
 type Option func(*Server)
 
-// WithClock makes the server read the time from now instead of [time.Now]. Creation times, retention, soft delete, token
-// replay and the rate of a [Fault] follow it; the latency of a [Fault] is always real time.
+// WithClock makes the server read the time from now instead of [time.Now]. Creation times, retention, soft delete,
+// token replay and the rate of a [Fault] follow it; the latency of a [Fault] is always real time.
 func WithClock(now func() time.Time) Option {
 	return func(s *Server) { s.now = now }
 }
 
 // WithReplayWindow sets how long the answer to a delete is replayed to requests with the same
-// x-goog-gcs-idempotency-token. Zero switches replaying off, so that a retried delete meets its own earlier work as a 404.
-// The default is 120 seconds.
+// x-goog-gcs-idempotency-token. Zero switches replaying off, so that a retried delete meets its own earlier work as a
+// 404. The default is 120 seconds.
 func WithReplayWindow(window time.Duration) Option {
 	return func(s *Server) { s.replayWindow = window }
 }
@@ -61,10 +61,10 @@ func New(opts ...Option) *Server {
 	return s
 }
 
-// SetHook makes the server call hook as each request arrives, before the faults are drawn and before the work, so that a
-// test can change the world between two requests or inject a fault into this very one. For a listing name is the prefix;
-// for requests that concern a bucket only it is empty. No lock is held: hook may call every method of the server, from
-// many goroutines at once. Nil removes the hook.
+// SetHook makes the server call hook as each request arrives, before the faults are drawn and before the work, so that
+// a test can change the world between two requests or inject a fault into this very one. For a listing name is the
+// prefix; for requests that concern a bucket only it is empty. No lock is held: hook may call every method of the
+// server, from many goroutines at once. Nil removes the hook.
 func (s *Server) SetHook(hook func(op, bucket, name string)) {
 	if hook == nil {
 		s.hook.Store(nil)
@@ -73,10 +73,10 @@ func (s *Server) SetHook(hook func(op, bucket, name string)) {
 	s.hook.Store(&hook)
 }
 
-// Start listens on a free port of 127.0.0.1 and serves until stop is called. baseURL, "http://127.0.0.1:PORT/storage/v1/",
-// is what option.WithEndpoint of the storage client takes. stop closes the listener and every connection, wakes requests
-// that wait for a fault's latency, and returns when the last connection is closed; it may be called more than once. The
-// only error is a port that could not be opened.
+// Start listens on a free port of 127.0.0.1 and serves until stop is called. baseURL,
+// "http://127.0.0.1:PORT/storage/v1/", is what option.WithEndpoint of the storage client takes. stop closes the
+// listener and every connection, wakes requests that wait for a fault's latency, and returns when the last connection
+// is closed; it may be called more than once. The only error is a port that could not be opened.
 func (s *Server) Start() (baseURL string, stop func(), err error) { return s.StartOn("127.0.0.1:0") }
 
 // StartOn is Start on another address, host:port.

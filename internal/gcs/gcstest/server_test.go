@@ -67,7 +67,8 @@ func TestBucketThatIsNotThere(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"put": second(w.Put("b", "a", nil, gcstest.ObjectOptions{})), "hold": w.SetHold("b", "a", true, false),
-		"retain": w.Retain("b", "a", noon), "update": w.UpdateBucket("b", func(*gcstest.BucketConfig) {}), "rename": w.RenameBucket("b", "c"),
+		"retain": w.Retain("b", "a", noon), "update": w.UpdateBucket("b", func(*gcstest.BucketConfig) {}),
+		"rename": w.RenameBucket("b", "c"),
 	} {
 		if e, ok := errors.AsType[*gcstest.Error](err); !ok || e.Code != http.StatusNotFound {
 			t.Errorf("%s: got %v, want code 404", what, err)
@@ -205,7 +206,8 @@ func TestStatsCountRequestsByOperation(t *testing.T) {
 	got := w.Stats()
 	got.InFlight = 0 // The last handler may still be returning.
 	equal(t, "stats", got, gcstest.Stats{
-		BucketGets: 1, PermissionTests: 1, Lists: 1, Gets: 2, Deletes: 2, Uploads: 1, Others: 1, ObjectsDeleted: 1, MaxInFlight: 2,
+		BucketGets: 1, PermissionTests: 1, Lists: 1, Gets: 2, Deletes: 2, Uploads: 1, Others: 1, ObjectsDeleted: 1,
+		MaxInFlight: 2,
 	})
 	equal(t, "requests", got.Requests(), 9)
 }

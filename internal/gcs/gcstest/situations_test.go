@@ -74,11 +74,13 @@ func TestDeleteSituations(t *testing.T) {
 		},
 		"temporary hold": {
 			options: options{TemporaryHold: true}, handle: byGeneration, code: 403, reason: "forbidden", left: []string{"live"},
-			message: "Object 'b/" + name + "' is under active Temporary hold and cannot be deleted, overwritten or archived until hold is removed.",
+			message: "Object 'b/" + name + "' is under active Temporary hold and cannot be deleted, overwritten or archived " +
+				"until hold is removed.",
 		},
 		"event-based hold": {
 			options: options{EventBasedHold: true}, handle: byGeneration, code: 403, reason: "forbidden", left: []string{"live"},
-			message: "Object 'b/" + name + "' is under active Event-Based hold and cannot be deleted, overwritten or archived until hold is removed.",
+			message: "Object 'b/" + name + "' is under active Event-Based hold and cannot be deleted, overwritten or archived " +
+				"until hold is removed.",
 		},
 		"hold in a versioned bucket forbids archiving, too": {
 			config: versioned, options: options{TemporaryHold: true}, code: 403, reason: "forbidden", left: []string{"live"},
@@ -86,11 +88,13 @@ func TestDeleteSituations(t *testing.T) {
 		"bucket retention": {
 			config: gcstest.BucketConfig{Retention: time.Hour}, handle: byGeneration,
 			code: 403, reason: "retentionPolicyNotMet", left: []string{"live"},
-			message: "Object 'b/" + name + "' is subject to bucket's retention policy or object retention and cannot be deleted or overwritten until 2026-03-02T06:00:00.000000-07:00",
+			message: "Object 'b/" + name + "' is subject to bucket's retention policy or object retention and cannot be " +
+				"deleted or overwritten until 2026-03-02T06:00:00.000000-07:00",
 		},
 		"object retention": {
 			options: options{RetainUntil: noon.Add(48 * time.Hour)}, handle: byGeneration,
-			code: 403, reason: "retentionPolicyNotMet", left: []string{"live"}, message: "until 2026-03-04T05:00:00.000000-07:00",
+			code: 403, reason: "retentionPolicyNotMet", left: []string{"live"},
+			message: "until 2026-03-04T05:00:00.000000-07:00",
 		},
 		"retained live object can be made noncurrent": {
 			config: gcstest.BucketConfig{Versioning: true, Retention: time.Hour}, left: []string{"noncurrent"},
@@ -104,7 +108,8 @@ func TestDeleteSituations(t *testing.T) {
 			handle: func(o *storage.ObjectHandle, g int64) *storage.ObjectHandle {
 				return o.If(storage.Conditions{GenerationMatch: g - 1})
 			},
-			code: 412, reason: "conditionNotMet", message: "At least one of the pre-conditions you specified did not hold.", left: []string{"live"},
+			code: 412, reason: "conditionNotMet", message: "At least one of the pre-conditions you specified did not hold.",
+			left: []string{"live"},
 		},
 		"condition is checked before a hold": {
 			options: options{TemporaryHold: true},
@@ -183,14 +188,22 @@ func TestTransientAnswers(t *testing.T) {
 		code     int
 		reason   string
 	}{
-		"408 is retried":                   {gcstest.Fault{Status: 408}, 3, 408, "requestTimeout"},
-		"429 is retried":                   {gcstest.Fault{Status: 429}, 3, 429, "rateLimitExceeded"},
-		"500 is retried":                   {gcstest.Fault{Status: 500}, 3, 500, "backendError"},
-		"503 is retried":                   {gcstest.Fault{Status: 503}, 3, 503, "backendError"},
-		"504 is retried":                   {gcstest.Fault{Status: 504}, 3, 504, "backendError"},
-		"401 is not retried":               {gcstest.Fault{Status: 401}, 1, 401, "authError"},
-		"old quota style 403 is not":       {gcstest.Fault{Status: 403, Reason: "rateLimitExceeded"}, 1, 403, "rateLimitExceeded"},
-		"billing disabled is not":          {gcstest.Fault{Status: 403, Reason: "accountDisabled"}, 1, 403, "accountDisabled"},
+		"408 is retried":     {gcstest.Fault{Status: 408}, 3, 408, "requestTimeout"},
+		"429 is retried":     {gcstest.Fault{Status: 429}, 3, 429, "rateLimitExceeded"},
+		"500 is retried":     {gcstest.Fault{Status: 500}, 3, 500, "backendError"},
+		"503 is retried":     {gcstest.Fault{Status: 503}, 3, 503, "backendError"},
+		"504 is retried":     {gcstest.Fault{Status: 504}, 3, 504, "backendError"},
+		"401 is not retried": {gcstest.Fault{Status: 401}, 1, 401, "authError"},
+		"old quota style 403 is not": {
+			gcstest.Fault{Status: 403, Reason: "rateLimitExceeded"},
+			1, 403,
+			"rateLimitExceeded",
+		},
+		"billing disabled is not": {
+			gcstest.Fault{Status: 403, Reason: "accountDisabled"},
+			1, 403,
+			"accountDisabled",
+		},
 		"reset is retried":                 {gcstest.Fault{Reset: true}, 3, 0, ""},
 		"503 once is invisible":            {gcstest.Fault{Status: 503, Count: 1}, 2, 0, ""},
 		"reset once is invisible":          {gcstest.Fault{Reset: true, Count: 1}, 2, 0, ""},

@@ -27,7 +27,8 @@ func (s Stats) Requests() int64 {
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	return Stats{
-		BucketGets: c.bucketGets.Load(), PermissionTests: c.permissionTests.Load(), Lists: c.lists.Load(), Gets: c.gets.Load(),
+		BucketGets: c.bucketGets.Load(), PermissionTests: c.permissionTests.Load(), Lists: c.lists.Load(),
+		Gets:    c.gets.Load(),
 		Deletes: c.deletes.Load(), Uploads: c.uploads.Load(), Others: c.others.Load(),
 		ObjectsDeleted: c.erased.Load(), ObjectsArchived: c.archived.Load(), Replayed: c.replayed.Load(),
 		Faulted: c.faulted.Load(), InFlight: c.inFlight.Load(), MaxInFlight: c.maxInFlight.Load(),

@@ -84,8 +84,8 @@ func (u *upload) read(c *call, r *http.Request) *Error {
 	return nil
 }
 
-// readParts reads multipart/related: the metadata as JSON, then the content, whose own type counts if the metadata names
-// none.
+// readParts reads multipart/related: the metadata as JSON, then the content, whose own type counts if the metadata
+// names none.
 func (m *uploadMetadata) readParts(body io.Reader, contentType string) ([]byte, error) {
 	_, params, err := mime.ParseMediaType(contentType)
 	if err != nil {

@@ -37,7 +37,8 @@ type upload struct {
 	mayOverwrite bool // Overwriting needs storage.objects.delete as well.
 }
 
-// put stores a new live generation. What it replaces becomes noncurrent in a versioned bucket and is deleted in another.
+// put stores a new live generation. What it replaces becomes noncurrent in a versioned bucket and is deleted in
+// another.
 func (b *bucket) put(now stamp, u upload) (view, *Error) {
 	v := &version{
 		metageneration: 1,
@@ -82,8 +83,8 @@ func (b *bucket) put(now stamp, u upload) (view, *Error) {
 	return b.view(u.name, v), nil
 }
 
-// amend changes the metadata of a generation, of the live one when generation is negative, which holds and retention never
-// forbid. It reports false if there is none.
+// amend changes the metadata of a generation, of the live one when generation is negative, which holds and retention
+// never forbid. It reports false if there is none.
 func (b *bucket) amend(now stamp, name string, generation int64, change func(*version)) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

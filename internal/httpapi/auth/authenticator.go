@@ -26,8 +26,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// JWTConfig says which JSON Web Tokens are accepted. See config.JWT, whose rules New checks again where they keep strangers
-// out.
+// JWTConfig says which JSON Web Tokens are accepted. See config.JWT, whose rules New checks again where they keep
+// strangers out.
 type JWTConfig struct {
 	HS256Secret       config.Secret
 	AcceptShortSecret bool
@@ -60,8 +60,8 @@ type Authenticator struct {
 	keys   *keySet   // nil: no key set
 }
 
-// New makes an Authenticator. It reads the key set if that is a file; one behind a URL is fetched by Run, or when the first
-// token asks for it. Its errors are mistakes of the configuration.
+// New makes an Authenticator. It reads the key set if that is a file; one behind a URL is fetched by Run, or when the
+// first token asks for it. Its errors are mistakes of the configuration.
 func New(cfg Config) (*Authenticator, error) {
 	a := &Authenticator{}
 	var err error
@@ -79,7 +79,8 @@ func New(cfg Config) (*Authenticator, error) {
 		}
 	}
 	if a.jwt == nil && len(a.tokens) == 0 {
-		return nil, errors.New("letting callers in: neither jwt.hs256_secret, jwt.jwks_url, jwt.jwks_file nor tokens is configured")
+		return nil, errors.New("letting callers in: neither jwt.hs256_secret, jwt.jwks_url, jwt.jwks_file nor tokens " +
+			"is configured")
 	}
 	return a, nil
 }
@@ -93,8 +94,8 @@ func (a *Authenticator) Run(ctx context.Context) {
 	a.keys.run(ctx)
 }
 
-// Ready returns an error while there is a key set to be had and none was read yet. Callers with other credentials are let in
-// all the same.
+// Ready returns an error while there is a key set to be had and none was read yet. Callers with other credentials are
+// let in all the same.
 func (a *Authenticator) Ready() error {
 	if a.keys == nil {
 		return nil
@@ -102,8 +103,8 @@ func (a *Authenticator) Ready() error {
 	return a.keys.ready()
 }
 
-// Authenticate says who sends the request. Its error is an [*Error] that says how to answer. It may wait for the key set to
-// be fetched, but not longer than the request's context.
+// Authenticate says who sends the request. Its error is an [*Error] that says how to answer. It may wait for the key
+// set to be fetched, but not longer than the request's context.
 func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 	scheme, token, err := credentials(r.Header)
 	if err != nil {

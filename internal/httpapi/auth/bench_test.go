@@ -35,7 +35,10 @@ func BenchmarkStaticToken(b *testing.B) {
 		b.Run(fmt.Sprintf("of %d", count), func(b *testing.B) {
 			var cfg auth.Config
 			for i := range count {
-				cfg.Tokens = append(cfg.Tokens, auth.Token{Name: strconv.Itoa(i), SHA256: sha256Hex(fmt.Sprint(staticToken, i)), Rights: auth.All})
+				cfg.Tokens = append(cfg.Tokens, auth.Token{
+					Name: strconv.Itoa(i), SHA256: sha256Hex(fmt.Sprint(staticToken, i)),
+					Rights: auth.All,
+				})
 			}
 			a := newAuthenticator(b, cfg)
 			r := request(b, fmt.Sprint("Bearer ", staticToken, 0))

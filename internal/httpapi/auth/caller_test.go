@@ -13,9 +13,12 @@ func TestCallersMayDoWhatTheirRightsSay(t *testing.T) {
 		rights auth.Rights
 		may    map[auth.Right]bool
 	}{
-		"nothing":         {0, nil},
-		"read":            {auth.RightsOf(auth.Read), map[auth.Right]bool{auth.Read: true}},
-		"enqueue,requeue": {auth.RightsOf(auth.Requeue, auth.Enqueue), map[auth.Right]bool{auth.Enqueue: true, auth.Requeue: true}},
+		"nothing": {0, nil},
+		"read":    {auth.RightsOf(auth.Read), map[auth.Right]bool{auth.Read: true}},
+		"enqueue,requeue": {
+			auth.RightsOf(auth.Requeue, auth.Enqueue),
+			map[auth.Right]bool{auth.Enqueue: true, auth.Requeue: true},
+		},
 		"enqueue,read,requeue": {
 			auth.All, map[auth.Right]bool{auth.Enqueue: true, auth.Read: true, auth.Requeue: true},
 		},
@@ -41,7 +44,10 @@ func TestCallersMayDoWhatTheirRightsSay(t *testing.T) {
 
 func TestRightsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]auth.Right{"enqueue": auth.Enqueue, "read": auth.Read, "requeue": auth.Requeue, "Read": 0, "": 0, "all": 0} {
+	for name, want := range map[string]auth.Right{
+		"enqueue": auth.Enqueue, "read": auth.Read, "requeue": auth.Requeue,
+		"Read": 0, "": 0, "all": 0,
+	} {
 		if got, ok := auth.ParseRight(name); got != want || ok != (want != 0) {
 			t.Errorf("%q: got %v, %t, want %v", name, got, ok, want)
 		}

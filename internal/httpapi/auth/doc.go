@@ -1,5 +1,5 @@
-// Package auth says who sends an HTTP request and what they may do: the retirement driver or a superuser, by a JSON Web Token
-// that the LMS has signed, or a program, by a static bearer token of which the configuration holds the hash.
+// Package auth says who sends an HTTP request and what they may do: the retirement driver or a superuser, by a JSON Web
+// Token that the LMS has signed, or a program, by a static bearer token of which the configuration holds the hash.
 //
 //	Authorization: JWT <JSON Web Token>      what the retirement driver sends
 //	Authorization: Bearer <either of the two>
@@ -13,9 +13,10 @@
 // # What a JSON Web Token must be
 //
 //  1. One compact token of at most 8 KiB, each part in the only base64url form that stands for its bytes.
-//  2. Signed with HS256 and the shared secret, or with RS256 or RS512 and a key of the key set. The two kinds of keys are kept
-//     apart: an HS256 signature is never checked with a public key, whatever the token says of itself.
-//  3. In time (exp and iat are required, nbf is obeyed, 30 seconds of leeway), for one of our audiences, from one of our issuers.
+//  2. Signed with HS256 and the shared secret, or with RS256 or RS512 and a key of the key set. The two kinds of keys
+//     are kept apart: an HS256 signature is never checked with a public key, whatever the token says of itself.
+//  3. In time (exp and iat are required, nbf is obeyed, 30 seconds of leeway), for one of our audiences, from one of
+//     our issuers.
 //  4. Of the configured service user, or of one whose superuser claim is true. Everybody else is known, but may not.
 //
 // # What is told and kept

@@ -34,8 +34,8 @@ const (
 	TokenRestricted Code = "token_restricted"
 	RightMissing    Code = "right_missing"
 
-	// 503: the token may be right, but the keys to check it could not be fetched since it came. A 401 would be final for the
-	// driver.
+	// 503: the token may be right, but the keys to check it could not be fetched since it came. A 401 would be final for
+	// the driver.
 	KeysUnavailable Code = "keys_unavailable"
 )
 
@@ -53,25 +53,34 @@ var meanings = map[Code]struct {
 	challenge string // the attribute error, or "" for a challenge without one
 	sentence  string
 }{
-	CredentialsMissing:   {http.StatusUnauthorized, "", "the request has no Authorization header"},
-	CredentialsMalformed: {http.StatusUnauthorized, invalidRequest, "expected one Authorization header with a scheme, a blank and a token"},
-	SchemeUnknown:        {http.StatusUnauthorized, "", "expected the scheme JWT or Bearer"},
-	TokenTooLarge:        {http.StatusUnauthorized, invalidToken, "the token is larger than 8 KiB"},
-	TokenMalformed:       {http.StatusUnauthorized, invalidToken, "the token is not well formed"},
-	TokenUnknown:         {http.StatusUnauthorized, invalidToken, "the token is not known"},
-	AlgorithmNotAllowed:  {http.StatusUnauthorized, invalidToken, "the token is signed with an algorithm that is not accepted"},
-	KeyUnknown:           {http.StatusUnauthorized, invalidToken, "the token names a key that is not in the key set"},
-	SignatureInvalid:     {http.StatusUnauthorized, invalidToken, "the signature of the token is wrong"},
-	ClaimMissing:         {http.StatusUnauthorized, invalidToken, "the token needs the claims exp and iat"},
-	TokenExpired:         {http.StatusUnauthorized, invalidToken, "the token has expired"},
-	TokenNotYetValid:     {http.StatusUnauthorized, invalidToken, "the token is not valid yet"},
-	AudienceWrong:        {http.StatusUnauthorized, invalidToken, "the token is for another audience"},
-	IssuerWrong:          {http.StatusUnauthorized, invalidToken, "the token is from another issuer"},
-	LifetimeTooLong:      {http.StatusUnauthorized, invalidToken, "the token is valid for longer than jwt.max_lifetime from now on"},
-	TokenRestricted:      {http.StatusForbidden, insufficientScope, "the token of a superuser is restricted, or lacks the scope read or write"},
-	UserNotAllowed:       {http.StatusForbidden, insufficientScope, "the user of the token is neither the retirement service user nor a superuser"},
-	RightMissing:         {http.StatusForbidden, insufficientScope, "the caller has no right to do this"},
-	KeysUnavailable:      {http.StatusServiceUnavailable, "", "the keys to check the token cannot be fetched now"},
+	CredentialsMissing: {http.StatusUnauthorized, "", "the request has no Authorization header"},
+	CredentialsMalformed: {
+		http.StatusUnauthorized, invalidRequest,
+		"expected one Authorization header with a scheme, a blank and a token",
+	},
+	SchemeUnknown:  {http.StatusUnauthorized, "", "expected the scheme JWT or Bearer"},
+	TokenTooLarge:  {http.StatusUnauthorized, invalidToken, "the token is larger than 8 KiB"},
+	TokenMalformed: {http.StatusUnauthorized, invalidToken, "the token is not well formed"},
+	TokenUnknown:   {http.StatusUnauthorized, invalidToken, "the token is not known"},
+	AlgorithmNotAllowed: {
+		http.StatusUnauthorized, invalidToken,
+		"the token is signed with an algorithm that is not accepted",
+	},
+	KeyUnknown:       {http.StatusUnauthorized, invalidToken, "the token names a key that is not in the key set"},
+	SignatureInvalid: {http.StatusUnauthorized, invalidToken, "the signature of the token is wrong"},
+	ClaimMissing:     {http.StatusUnauthorized, invalidToken, "the token needs the claims exp and iat"},
+	TokenExpired:     {http.StatusUnauthorized, invalidToken, "the token has expired"},
+	TokenNotYetValid: {http.StatusUnauthorized, invalidToken, "the token is not valid yet"},
+	AudienceWrong:    {http.StatusUnauthorized, invalidToken, "the token is for another audience"},
+	IssuerWrong:      {http.StatusUnauthorized, invalidToken, "the token is from another issuer"},
+	LifetimeTooLong: {http.StatusUnauthorized, invalidToken, "the token is valid for longer than jwt.max_lifetime " +
+		"from now on"},
+	TokenRestricted: {http.StatusForbidden, insufficientScope, "the token of a superuser is restricted, or lacks the " +
+		"scope read or write"},
+	UserNotAllowed: {http.StatusForbidden, insufficientScope, "the user of the token is neither the retirement service " +
+		"user nor a superuser"},
+	RightMissing:    {http.StatusForbidden, insufficientScope, "the caller has no right to do this"},
+	KeysUnavailable: {http.StatusServiceUnavailable, "", "the keys to check the token cannot be fetched now"},
 }
 
 // Error is why a request is not let through. It never holds a piece of a token.

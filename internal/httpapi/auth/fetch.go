@@ -18,8 +18,8 @@ const (
 	maxDocument  = 256 << 10 // 16 keys have less than 16 KiB
 )
 
-// fetchURL returns a function that gets the document at address. It follows no redirect: one from https to http would give
-// away who may sign tokens.
+// fetchURL returns a function that gets the document at address. It follows no redirect: one from https to http would
+// give away who may sign tokens.
 func fetchURL(address string, transport http.RoundTripper) func(context.Context) ([]byte, error) {
 	if transport == nil {
 		transport = &http.Transport{

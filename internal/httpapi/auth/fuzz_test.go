@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
 )
 
-// FuzzToken changes credentials that are right. Whatever is let in must be one of those that were signed here, byte for byte:
-// there must be no second text for the same token. Nothing may panic, and no refusal may repeat what was sent.
+// FuzzToken changes credentials that are right. Whatever is let in must be one of those that were signed here, byte for
+// byte: there must be no second text for the same token. Nothing may panic, and no refusal may repeat what was sent.
 func FuzzToken(f *testing.F) {
 	c := &clock{}
 	cfg := full(f)
@@ -54,7 +54,10 @@ func FuzzToken(f *testing.F) {
 		f.Add(pick, strings.IndexByte(good[pick], '.')+1, 1, "f", "JWT ")
 		f.Add(pick, 0, len(good[pick]), "eyJhbGciOiJub25lIn0.e30.", "Bearer  ")
 	}
-	for _, header := range []string{`{"alg":"HS256"}`, `{"alg":"none"}`, `{"alg":"RS256","kid":"old"}`, `{"alg":"RS256","b64":false}`} {
+	for _, header := range []string{
+		`{"alg":"HS256"}`, `{"alg":"none"}`, `{"alg":"RS256","kid":"old"}`,
+		`{"alg":"RS256","b64":false}`,
+	} {
 		f.Add(0, 0, strings.IndexByte(good[0], '.'), part([]byte(header)), "JWT ")
 	}
 	f.Fuzz(func(t *testing.T, pick, at, cut int, insert, scheme string) {
@@ -88,12 +91,14 @@ func assertFixed(t *testing.T, err error) {
 	}
 }
 
-// FuzzJWT signs whatever header and claims the fuzzer makes up. Only claims that say all that is asked for may be let in.
+// FuzzJWT signs whatever header and claims the fuzzer makes up. Only claims that say all that is asked for may be let
+// in.
 func FuzzJWT(f *testing.F) {
 	cfg := full(f)
 	a := newAuthenticator(f, cfg)
 	f.Add([]byte(`{"alg":"HS256"}`), []byte(claimsText()))
-	f.Add([]byte(`{"alg":"HS256","typ":"JWT","kid":"a"}`), marshal(goodClaims(object{"superuser": true, "preferred_username": nil})))
+	f.Add([]byte(`{"alg":"HS256","typ":"JWT","kid":"a"}`),
+		marshal(goodClaims(object{"superuser": true, "preferred_username": nil})))
 	f.Add([]byte(`{"alg":"none"}`), []byte(claimsText()))
 	f.Add([]byte(`{"alg":"HS256","crit":["b64"],"b64":false}`), []byte(claimsText()))
 	f.Add([]byte(`{"alg":"RS256","kid":"old"}`), []byte(`{"exp":1e999,"iat":null,"aud":[[]],"iss":1}`))
@@ -117,10 +122,11 @@ func FuzzJWT(f *testing.F) {
 		if !hasExp || !hasIat || exp < at-most || iat > at+most || nbf > at+most {
 			t.Errorf("let in with the times of %q", claims)
 		}
-		if !slices.Contains(cfg.JWT.Issuers, fmt.Sprint(c["iss"])) || !slices.ContainsFunc(cfg.JWT.Audiences, func(audience string) bool {
-			list, _ := c["aud"].([]any)
-			return c["aud"] == audience || slices.Contains(list, any(audience))
-		}) {
+		if !slices.Contains(cfg.JWT.Issuers, fmt.Sprint(c["iss"])) ||
+			!slices.ContainsFunc(cfg.JWT.Audiences, func(audience string) bool {
+				list, _ := c["aud"].([]any)
+				return c["aud"] == audience || slices.Contains(list, any(audience))
+			}) {
 			t.Errorf("let in with issuer and audience of %q", claims)
 		}
 		if c["preferred_username"] != serviceUser && c["superuser"] != true {

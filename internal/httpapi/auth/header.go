@@ -17,7 +17,8 @@ func credentials(h http.Header) (scheme, token string, err error) {
 		return "", "", refuse(CredentialsMissing)
 	}
 	if len(values) > 1 {
-		return "", "", refuse(CredentialsMalformed) // Which one was meant cannot be told, and a proxy may look at another than we.
+		// Which one was meant cannot be told, and a proxy may look at another than we.
+		return "", "", refuse(CredentialsMalformed)
 	}
 	scheme, token, _ = strings.Cut(values[0], " ")
 	scheme, token = strings.ToLower(scheme), strings.TrimLeft(token, " ")

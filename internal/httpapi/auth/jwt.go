@@ -39,13 +39,15 @@ type verifier struct {
 
 func newVerifier(cfg Config, keys *keySet) (*verifier, error) {
 	v := &verifier{
-		keys: keys, expected: jwt.Expected{AnyAudience: cfg.JWT.Audiences}, issuers: cfg.JWT.Issuers, user: cfg.JWT.ServiceUser,
+		keys: keys, expected: jwt.Expected{AnyAudience: cfg.JWT.Audiences}, issuers: cfg.JWT.Issuers,
+		user:     cfg.JWT.ServiceUser,
 		lifetime: cfg.JWT.MaxLifetime, now: clock(cfg.Now),
 	}
 	if v.lifetime <= 0 {
 		return nil, errors.New("accepting JSON Web Tokens: jwt.max_lifetime must be set")
 	}
-	if len(cfg.JWT.Audiences) == 0 || len(cfg.JWT.Issuers) == 0 || v.user == "" || slices.Contains(cfg.JWT.Audiences, "") || slices.Contains(v.issuers, "") {
+	if len(cfg.JWT.Audiences) == 0 || len(cfg.JWT.Issuers) == 0 || v.user == "" ||
+		slices.Contains(cfg.JWT.Audiences, "") || slices.Contains(v.issuers, "") {
 		return nil, errors.New("accepting JSON Web Tokens: jwt.audiences, jwt.issuers and jwt.service_user must be set")
 	}
 	if cfg.JWT.HS256Secret.IsZero() {
@@ -57,7 +59,8 @@ func newVerifier(cfg Config, keys *keySet) (*verifier, error) {
 		least = minShortSecret
 	}
 	if len(v.secret) < least || bytes.Contains(v.secret, []byte("-----BEGIN ")) {
-		return nil, fmt.Errorf("accepting JSON Web Tokens: jwt.hs256_secret must have at least %d bytes and not be a key in PEM", least)
+		return nil, fmt.Errorf("accepting JSON Web Tokens: jwt.hs256_secret must have at least %d bytes and not be "+
+			"a key in PEM", least)
 	}
 	if len(v.secret) < minSecret {
 		// The library refuses short ones. HMAC itself fills a key up with zeros (RFC 2104), so this is the same secret.
@@ -111,8 +114,8 @@ func (v *verifier) verify(ctx context.Context, token string) (Caller, error) {
 	return v.admit(c)
 }
 
-// parseHeader reads a token's header and makes sure that the token is the only text that stands for its bytes: base64 leaves
-// bits over at the end that a lenient decoder ignores.
+// parseHeader reads a token's header and makes sure that the token is the only text that stands for its bytes: base64
+// leaves bits over at the end that a lenient decoder ignores.
 func parseHeader(token string) (header, error) {
 	var first []byte
 	parts := strings.Split(token, ".")
@@ -129,7 +132,8 @@ func parseHeader(token string) (header, error) {
 		}
 	}
 	var h header
-	// This package's JSON tells letter case apart and refuses members that are there twice, so there is one way to read it.
+	// This package's JSON tells letter case apart and refuses members that are there twice, so there is one way to read
+	// it.
 	if err := josejson.Unmarshal(first, &h); err != nil || h.Critical != nil || h.Base64 != nil {
 		return header{}, refuse(TokenMalformed)
 	}
@@ -207,8 +211,8 @@ func (v *verifier) admit(c *claims) (Caller, error) {
 	return caller, nil
 }
 
-// clientForm keeps names and addresses of people out of the logs. OAuth clients of the LMS are called by random letters and
-// digits, or by a name such as retirement.
+// clientForm keeps names and addresses of people out of the logs. OAuth clients of the LMS are called by random letters
+// and digits, or by a name such as retirement.
 var clientForm = regexp.MustCompile(`^[0-9A-Za-z._-]{1,64}$`)
 
 // hasScope reports whether a claim is a list that holds the scope.

@@ -11,7 +11,7 @@ import (
 
 const (
 	minKeyBits = 2048 // as RFC 7518, section 3.3, asks
-	maxKeys     = 16   // a token without a key id is tried with each
+	maxKeys    = 16   // a token without a key id is tried with each
 )
 
 // publicKey is one usable key of a key set.
@@ -21,14 +21,14 @@ type publicKey struct {
 	key       *rsa.PublicKey
 }
 
-// accepts reports whether a token with this header may be signed with the key. A token without a key id may be signed with
-// any; so are those of newer LMS releases.
+// accepts reports whether a token with this header may be signed with the key. A token without a key id may be signed
+// with any; so are those of newer LMS releases.
 func (k publicKey) accepts(h header) bool {
 	return (h.KeyID == nil || *h.KeyID == k.id) && (k.algorithm == "" || k.algorithm == h.Algorithm)
 }
 
-// parseKeys reads a JSON Web Key Set. Keys of other kinds are left out: symmetric keys above all, which must never be taken
-// from a document that is public. It returns an error where nothing is left.
+// parseKeys reads a JSON Web Key Set. Keys of other kinds are left out: symmetric keys above all, which must never be
+// taken from a document that is public. It returns an error where nothing is left.
 func parseKeys(document []byte) ([]publicKey, error) {
 	var set struct {
 		Keys []josejson.RawMessage `json:"keys"`
@@ -44,7 +44,8 @@ func parseKeys(document []byte) ([]publicKey, error) {
 	}
 	switch {
 	case len(usable) == 0:
-		return nil, fmt.Errorf("it holds no public RSA key of at least %d bits for RS256 or RS512; keys in it: %d", minKeyBits, len(set.Keys))
+		return nil, fmt.Errorf("it holds no public RSA key of at least %d bits for RS256 or RS512; keys in it: %d",
+			minKeyBits, len(set.Keys))
 	case len(usable) > maxKeys:
 		return nil, fmt.Errorf("it holds %d keys, more than %d", len(usable), maxKeys)
 	}

@@ -25,15 +25,18 @@ type keySet struct {
 	log     *slog.Logger
 	now     func() time.Time
 
-	mu      sync.Mutex
-	keys    []publicKey
-	failure error // of the last fetch, or that there was none yet
-	inflight  chan struct{}
-	nextAsk time.Time
+	mu       sync.Mutex
+	keys     []publicKey
+	failure  error // of the last fetch, or that there was none yet
+	inflight chan struct{}
+	nextAsk  time.Time
 }
 
 func newKeySet(cfg Config) (*keySet, error) {
-	s := &keySet{refresh: cfg.JWT.JWKSRefresh, log: cfg.Log, now: clock(cfg.Now), failure: errors.New("they were not fetched yet")}
+	s := &keySet{
+		refresh: cfg.JWT.JWKSRefresh, log: cfg.Log, now: clock(cfg.Now),
+		failure: errors.New("they were not fetched yet"),
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -52,10 +55,10 @@ func newKeySet(cfg Config) (*keySet, error) {
 	return s, nil
 }
 
-// open checks a token with the keys that its header allows. If none opens it, the key may be new, and the set is fetched:
-// also for a key id that is known, because sites exist that give each new key the id of the old one (Tutor does). Only a set
-// that was fetched since the token came can tell that the token is wrong. Where the set may not be fetched yet, because another
-// token has just had it fetched, the answer is that the key is not available now.
+// open checks a token with the keys that its header allows. If none opens it, the key may be new, and the set is
+// fetched: also for a key id that is known, because sites exist that give each new key the id of the old one (Tutor
+// does). Only a set that was fetched since the token came can tell that the token is wrong. Where the set may not be
+// fetched yet, because another token has just had it fetched, the answer is that the key is not available now.
 func (s *keySet) open(ctx context.Context, token string, h header) (*claims, error) {
 	c, err := s.try(token, h)
 	if !isAboutKeys(err) {
@@ -105,8 +108,9 @@ func (s *keySet) lastFailure() error {
 	return s.failure
 }
 
-// ask waits for a fetch of the set, and reports whether one began since it was called, and after which time the next one may
-// be asked for. It starts one unless one was started within the last minute; many callers wait for the same one.
+// ask waits for a fetch of the set, and reports whether one began since it was called, and after which time the next
+// one may be asked for. It starts one unless one was started within the last minute; many callers wait for the same
+// one.
 func (s *keySet) ask(ctx context.Context) (isFetched bool, wait time.Duration) {
 	s.mu.Lock()
 	inflight, now := s.inflight, s.now()

@@ -89,11 +89,15 @@ func TestNewKeyIsFetchedWhenATokenNamesIt(t *testing.T) {
 		keys  []object
 		old   auth.Code // what becomes of the old key's token
 	}{
-		"added":              {nextToken(), []object{jwk("old", &oldKey().PublicKey), jwk("next", &nextKey().PublicKey)}, ""},
-		"in place":           {nextToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
-		"without an id":      {bareToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
-		"under the same id":  {reusedToken(), []object{jwk("old", &nextKey().PublicKey)}, auth.SignatureInvalid},
-		"id used for both":   {reusedToken(), []object{jwk("old", &oldKey().PublicKey), jwk("old", &nextKey().PublicKey)}, ""},
+		"added":             {nextToken(), []object{jwk("old", &oldKey().PublicKey), jwk("next", &nextKey().PublicKey)}, ""},
+		"in place":          {nextToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
+		"without an id":     {bareToken(), []object{jwk("next", &nextKey().PublicKey)}, auth.KeyUnknown},
+		"under the same id": {reusedToken(), []object{jwk("old", &nextKey().PublicKey)}, auth.SignatureInvalid},
+		"id used for both": {
+			reusedToken(),
+			[]object{jwk("old", &oldKey().PublicKey), jwk("old", &nextKey().PublicKey)},
+			"",
+		},
 		"key without any id": {bareToken(), []object{jwk("", &nextKey().PublicKey, object{"kid": nil})}, auth.KeyUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -119,8 +123,8 @@ func TestNewKeyIsFetchedWhenATokenNamesIt(t *testing.T) {
 	}
 }
 
-// A token of nobody's, sent just before the LMS changes its key, must not cost the driver its learners; and a flood of them
-// must not have the LMS asked more than once a minute.
+// A token of nobody's, sent just before the LMS changes its key, must not cost the driver its learners; and a flood of
+// them must not have the LMS asked more than once a minute.
 func TestJunkBeforeARotationRefusesNoToken(t *testing.T) {
 	t.Parallel()
 	for name, junk := range map[string]string{
@@ -134,7 +138,8 @@ func TestJunkBeforeARotationRefusesNoToken(t *testing.T) {
 			a := newAuthenticator(t, fromURL(t, s.URL, c))
 			assertCode(t, a, oldToken(), "")
 			c.pass(time.Minute)
-			if caller, err := a.Authenticate(request(t, junk)); codeOf(t, err) != auth.KeyUnknown && codeOf(t, err) != auth.SignatureInvalid || caller != (auth.Caller{}) {
+			if caller, err := a.Authenticate(request(t, junk)); codeOf(t, err) != auth.KeyUnknown &&
+				codeOf(t, err) != auth.SignatureInvalid || caller != (auth.Caller{}) {
 				t.Errorf("the set that was fetched for it has no such key: got %v, want 401", err)
 			}
 			s.publish(jwk("next", &nextKey().PublicKey))
@@ -189,7 +194,8 @@ func TestTokensOfKnownKeysFetchNothing(t *testing.T) {
 	s, c := newLMS(t), &clock{}
 	a := newAuthenticator(t, fromURL(t, s.URL, c))
 	for _, authorization := range []string{
-		oldToken(), "JWT " + rs256(oldKey(), object{"kid": "old"}, goodClaims(object{"exp": 1})), "JWT " + hs256(nil, nil, goodClaims()), "JWT x.y.z",
+		oldToken(), "JWT " + rs256(oldKey(), object{"kid": "old"}, goodClaims(object{"exp": 1})),
+		"JWT " + hs256(nil, nil, goodClaims()), "JWT x.y.z",
 	} {
 		_, _ = a.Authenticate(request(t, authorization))
 		c.pass(time.Minute)
@@ -314,22 +320,40 @@ func TestKeysThatMustNotBeUsed(t *testing.T) {
 		token string
 		want  auth.Code
 	}{
-		"private key":           {jwk("next", &nextKey().PublicKey, private(nextKey())), nextToken(), auth.KeyUnknown},
-		"1024 bits":             {jwk("next", &small.PublicKey), "JWT " + rs256(small, object{"kid": "next"}, goodClaims()), auth.KeyUnknown},
-		"for encryption":        {jwk("next", &nextKey().PublicKey, object{"use": "enc"}), nextToken(), auth.KeyUnknown},
-		"for PS256":             {jwk("next", &nextKey().PublicKey, object{"alg": "PS256"}), nextToken(), auth.KeyUnknown},
-		"for RS256 only":        {jwk("next", &nextKey().PublicKey, object{"alg": "RS256"}), nextToken(), auth.AlgorithmNotAllowed},
-		"symmetric":             {symmetric, "JWT " + hs256([]byte(secret), object{"kid": "next"}, goodClaims()), auth.AlgorithmNotAllowed},
-		"symmetric for RS256":   {symmetric, nextToken(), auth.KeyUnknown},
-		"symmetric, said RSA":   {jwk("next", &nextKey().PublicKey, object{"n": symmetric["k"]}), nextToken(), auth.KeyUnknown},
-		"even exponent":         {jwk("next", &nextKey().PublicKey, object{"e": "Ag"}), nextToken(), auth.SignatureInvalid},
-		"exponent 1":            {jwk("next", &nextKey().PublicKey, object{"e": "AQ"}), nextToken(), auth.KeyUnknown},
-		"huge exponent":         {jwk("next", &nextKey().PublicKey, object{"e": strings.Repeat("_", 40)}), nextToken(), auth.KeyUnknown},
-		"id of other case":      {jwk("NEXT", &nextKey().PublicKey), nextToken(), auth.KeyUnknown},
-		"kty of other case":     {jwk("next", &nextKey().PublicKey, object{"kty": "rsa"}), nextToken(), auth.KeyUnknown},
-		"no modulus":            {jwk("next", &nextKey().PublicKey, object{"n": nil}), nextToken(), auth.KeyUnknown},
-		"empty":                 {object{}, nextToken(), auth.KeyUnknown},
-		"certificate of others": {jwk("next", &nextKey().PublicKey, object{"x5c": []string{"AAAA"}}), nextToken(), auth.KeyUnknown},
+		"private key": {jwk("next", &nextKey().PublicKey, private(nextKey())), nextToken(), auth.KeyUnknown},
+		"1024 bits": {
+			jwk("next", &small.PublicKey), "JWT " + rs256(small, object{"kid": "next"}, goodClaims()),
+			auth.KeyUnknown,
+		},
+		"for encryption": {jwk("next", &nextKey().PublicKey, object{"use": "enc"}), nextToken(), auth.KeyUnknown},
+		"for PS256":      {jwk("next", &nextKey().PublicKey, object{"alg": "PS256"}), nextToken(), auth.KeyUnknown},
+		"for RS256 only": {
+			jwk("next", &nextKey().PublicKey, object{"alg": "RS256"}), nextToken(),
+			auth.AlgorithmNotAllowed,
+		},
+		"symmetric": {
+			symmetric, "JWT " + hs256([]byte(secret), object{"kid": "next"}, goodClaims()),
+			auth.AlgorithmNotAllowed,
+		},
+		"symmetric for RS256": {symmetric, nextToken(), auth.KeyUnknown},
+		"symmetric, said RSA": {
+			jwk("next", &nextKey().PublicKey, object{"n": symmetric["k"]}), nextToken(),
+			auth.KeyUnknown,
+		},
+		"even exponent": {jwk("next", &nextKey().PublicKey, object{"e": "Ag"}), nextToken(), auth.SignatureInvalid},
+		"exponent 1":    {jwk("next", &nextKey().PublicKey, object{"e": "AQ"}), nextToken(), auth.KeyUnknown},
+		"huge exponent": {
+			jwk("next", &nextKey().PublicKey, object{"e": strings.Repeat("_", 40)}), nextToken(),
+			auth.KeyUnknown,
+		},
+		"id of other case":  {jwk("NEXT", &nextKey().PublicKey), nextToken(), auth.KeyUnknown},
+		"kty of other case": {jwk("next", &nextKey().PublicKey, object{"kty": "rsa"}), nextToken(), auth.KeyUnknown},
+		"no modulus":        {jwk("next", &nextKey().PublicKey, object{"n": nil}), nextToken(), auth.KeyUnknown},
+		"empty":             {object{}, nextToken(), auth.KeyUnknown},
+		"certificate of others": {
+			jwk("next", &nextKey().PublicKey, object{"x5c": []string{"AAAA"}}), nextToken(),
+			auth.KeyUnknown,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

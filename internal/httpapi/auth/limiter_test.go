@@ -28,7 +28,8 @@ func TestCallersAreHeldToTheirOwnRate(t *testing.T) {
 	portal := callerOf(t, a, "Bearer "+staticToken) // 1 a second, 2 at once
 	other := callerOf(t, a, "Bearer x"+staticToken) // 1 a second
 	service := callerOf(t, a, "JWT "+hs256([]byte(secret), nil, goodClaims()))
-	superuser := callerOf(t, a, "JWT "+hs256([]byte(secret), nil, goodClaims(object{"preferred_username": "a", "superuser": true})))
+	superuser := callerOf(t, a, "JWT "+hs256([]byte(secret), nil,
+		goodClaims(object{"preferred_username": "a", "superuser": true})))
 	take := func(caller auth.Caller, want time.Duration) {
 		t.Helper()
 		if got := limiter.Take(caller); got != want {
@@ -52,7 +53,8 @@ func TestCallersAreHeldToTheirOwnRate(t *testing.T) {
 		}
 		take(caller, 500*time.Millisecond)
 	}
-	another := callerOf(t, a, "JWT "+hs256([]byte(secret), nil, goodClaims(object{"preferred_username": "b", "superuser": true})))
+	another := callerOf(t, a, "JWT "+hs256([]byte(secret), nil,
+		goodClaims(object{"preferred_username": "b", "superuser": true})))
 	take(another, 500*time.Millisecond)
 	take(auth.Caller{Name: "portal", RateKey: "jwt:portal"}, time.Second)
 	take(auth.Caller{}, time.Second)

@@ -18,7 +18,8 @@ func TestPageExplainsEveryCode(t *testing.T) {
 			t.Errorf("docs/authentication.md has the wrong number of rows %s", row)
 		}
 	}
-	if got, want := strings.Count(string(page), "\n| 4")+strings.Count(string(page), "\n| 5"), len(statuses)-1; got != want {
+	if got, want := strings.Count(string(page), "\n| 4")+strings.Count(string(page), "\n| 5"),
+		len(statuses)-1; got != want {
 		t.Errorf("docs/authentication.md explains %d codes, want %d", got, want)
 	}
 }

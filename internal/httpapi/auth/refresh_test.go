@@ -28,7 +28,10 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(document)), Request: r}, nil
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(document)), Request: r,
+	}, nil
 }
 
 // endless is an answer without an end, which counts what is read of it.
@@ -148,7 +151,8 @@ func TestManyCallersWaitForOneFetch(t *testing.T) {
 		close(release)
 		group.Wait()
 		if w.fetches.Load() != 1 || accepted.Load() != 100 || refused.Load() != 100 {
-			t.Errorf("got %d fetches, %d accepted, %d refused, want 1, 100 and 100", w.fetches.Load(), accepted.Load(), refused.Load())
+			t.Errorf("got %d fetches, %d accepted, %d refused, want 1, 100 and 100", w.fetches.Load(), accepted.Load(),
+				refused.Load())
 		}
 	})
 }
@@ -233,7 +237,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		callers.Go(func() {
 			for range 50 {
 				assertCode(t, a, old, "") // In the set all the time.
-				if _, err := a.Authenticate(request(t, next)); err != nil && codeOf(t, err) != auth.KeyUnknown && codeOf(t, err) != auth.KeysUnavailable {
+				if _, err := a.Authenticate(request(t, next)); err != nil && codeOf(t, err) != auth.KeyUnknown &&
+					codeOf(t, err) != auth.KeysUnavailable {
 					t.Errorf("got %v, want the key to be known or not", err)
 				}
 				caller, err := a.Authenticate(request(t, "Bearer "+staticToken))

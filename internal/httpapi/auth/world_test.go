@@ -80,8 +80,10 @@ type object = map[string]any
 // goodClaims are those of a token of the LMS, changed by changes; nil takes a claim away.
 func goodClaims(changes ...object) object {
 	claims := object{
-		"aud": audience, "iss": issuer, "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(), "preferred_username": serviceUser,
-		"grant_type": "client-credentials", "scopes": []string{"read", "write"}, "version": "1.2.0", "sub": "8a4f6d", "filters": []string{},
+		"aud": audience, "iss": issuer, "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(),
+		"preferred_username": serviceUser,
+		"grant_type":         "client-credentials", "scopes": []string{"read", "write"}, "version": "1.2.0", "sub": "8a4f6d",
+		"filters":       []string{},
 		"is_restricted": false, "email_verified": true,
 	}
 	for _, change := range changes {
@@ -169,13 +171,18 @@ func full(tb testing.TB) auth.Config {
 	tb.Helper()
 	return auth.Config{
 		JWT: auth.JWTConfig{
-			HS256Secret: config.NewSecret(secret), JWKSFile: writeJWKS(tb, jwks(jwk("old", &oldKey().PublicKey))), JWKSRefresh: time.Hour,
-			Audiences: []string{"lms-key", audience}, Issuers: []string{"https://other.example.org", issuer}, ServiceUser: serviceUser, MaxLifetime: 24 * time.Hour,
+			HS256Secret: config.NewSecret(secret), JWKSFile: writeJWKS(tb, jwks(jwk("old", &oldKey().PublicKey))),
+			JWKSRefresh: time.Hour,
+			Audiences:   []string{"lms-key", audience}, Issuers: []string{"https://other.example.org", issuer},
+			ServiceUser: serviceUser, MaxLifetime: 24 * time.Hour,
 			Rate: auth.Rate{PerSecond: 2, Burst: 4},
 		},
 		Tokens: []auth.Token{
 			{Name: "other", SHA256: sha256Hex("x" + staticToken), Rights: auth.All, Rate: auth.Rate{PerSecond: 1, Burst: 1}},
-			{Name: "portal", SHA256: sha256Hex(staticToken), Rights: auth.RightsOf(auth.Enqueue, auth.Read), Rate: auth.Rate{PerSecond: 1, Burst: 2}},
+			{
+				Name: "portal", SHA256: sha256Hex(staticToken), Rights: auth.RightsOf(auth.Enqueue, auth.Read),
+				Rate: auth.Rate{PerSecond: 1, Burst: 2},
+			},
 		},
 		Now: func() time.Time { return now },
 	}

@@ -68,8 +68,9 @@ type World interface {
 	Hold(name string, temporary, event bool) // both false releases
 	Lock(name string, until time.Time)       // object retention
 	DropBucket()
-	Remove(name string)                     // takes every generation away behind everybody's back
-	Stored() []string                       // "name#live" or "name#noncurrent" of everything that is not soft-deleted, sorted
+	Remove(name string) // takes every generation away behind everybody's back
+	// "name#live" or "name#noncurrent" of everything that is not soft-deleted, sorted
+	Stored() []string
 	Trouble(op Op, what Trouble, times int) // times < 0: always
 	Mend()                                  // no trouble any more
 	Before(op Op, once func())              // runs before the next such call does its work

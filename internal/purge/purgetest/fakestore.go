@@ -67,7 +67,8 @@ type evidenceKey struct {
 // NewFakeStore makes empty books.
 func NewFakeStore() *FakeStore {
 	return &FakeStore{
-		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{}, owners: map[string]map[purge.UserID]bool{},
+		ClearHistory: true, Now: time.Now, users: map[purge.UserID]purge.Retirement{}, keys: map[string]*request{},
+		owners:   map[string]map[purge.UserID]bool{},
 		evidence: map[evidenceKey]purge.Evidence{}, cleared: map[purge.RequestID]int{},
 	}
 }
@@ -195,7 +196,10 @@ func (b *FakeStore) Begin(ctx context.Context, task purge.Task) (purge.Attempt, 
 	if r == nil || r.user != task.User {
 		return purge.Attempt{}, purge.ErrUnknownRequest
 	}
-	attempt := purge.Attempt{Task: purge.Task{Request: r.id, User: r.user, Certificate: r.certificate}, Counts: b.counts(r)}
+	attempt := purge.Attempt{
+		Task:   purge.Task{Request: r.id, User: r.user, Certificate: r.certificate},
+		Counts: b.counts(r),
+	}
 	if !r.state.Ended() {
 		if r.state == purge.Running && r.leased.Before(b.Now()) {
 			r.lapsed++
@@ -283,7 +287,8 @@ func (b *FakeStore) clear(user purge.UserID, ref purge.Reference) int {
 
 func (b *FakeStore) settle(attempt purge.Attempt, report purge.Report) {
 	for key, e := range b.evidence {
-		cleared := slices.ContainsFunc(report.Clear, func(c purge.Clearing) bool { return c.CertificateID == e.CertificateID })
+		cleared := slices.ContainsFunc(report.Clear,
+			func(c purge.Clearing) bool { return c.CertificateID == e.CertificateID })
 		if key.request == attempt.Request && e.Outcome == purge.Missing && report.State == purge.Done && cleared {
 			e.Outcome = purge.Absent // the files were somewhere else, and are erased there
 			b.evidence[key] = e
@@ -300,7 +305,8 @@ func (b *FakeStore) settle(attempt purge.Attempt, report purge.Report) {
 	}
 	for key, e := range b.evidence {
 		restorable := e.Outcome == purge.SoftDeleted && e.Until.After(b.Now())
-		if b.find(key.request).user == attempt.User && e.Outcome.Emptied() && !restorable && slices.Contains(report.Proven, e.Generation.Directory) {
+		if b.find(key.request).user == attempt.User && e.Outcome.Emptied() && !restorable &&
+			slices.Contains(report.Proven, e.Generation.Directory) {
 			e.Outcome, e.Until = purge.Erased, time.Time{}
 			b.evidence[key] = e
 		}
@@ -443,12 +449,16 @@ func (b *FakeStore) accept(w purge.Submission) purge.Accepted {
 	case r.state.Ended() && open != nil && !w.Replay:
 		r = open
 	}
-	a := purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true, Attempts: r.attempts}
+	a := purge.Accepted{
+		Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true,
+		Attempts: r.attempts,
+	}
 	switch {
 	case w.Replay && r.state.Ended(), r.state == purge.Done && !b.left(r.scope):
 		a.Open, a.Reason = false, r.reason
 	case r.state.Ended():
-		r.state, r.reason, r.failures, r.lapsed, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(), w.Reopening()
+		r.state, r.reason, r.failures, r.lapsed, r.opened, r.accepts = purge.Queued, purge.ReasonNone, 0, 0, b.Now(),
+			w.Reopening()
 		r.fence++ // an attempt from before the end must not end it again
 	default:
 		if w.AcceptMissing != "" {

@@ -38,8 +38,10 @@ func testEmptied(t *testing.T, s StoreUnderTest) {
 	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seenIn(id("1"), purge.Listed)}, nil))
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Failed, Reason: purge.ReasonFilesMissing, Evidence: []purge.Evidence{
-			seenIn(id("2"), purge.Erased), seenIn(id("3"), purge.HeldBack), seenIn(id("9"), purge.Erased), other(id("9"), purge.HeldBack), seenIn(id("4"), purge.NotProven),
-			emptyDirectory(id("5"), purge.Missing), emptyDirectory(id("6"), purge.MissingAccepted), emptyDirectory(id("7"), purge.Absent),
+			seenIn(id("2"), purge.Erased), seenIn(id("3"), purge.HeldBack), seenIn(id("9"), purge.Erased),
+			other(id("9"), purge.HeldBack), seenIn(id("4"), purge.NotProven),
+			emptyDirectory(id("5"), purge.Missing), emptyDirectory(id("6"), purge.MissingAccepted),
+			emptyDirectory(id("7"), purge.Absent),
 		},
 	}))
 	stranger := begun(t, s)
@@ -71,7 +73,8 @@ func testMissing(t *testing.T, s StoreUnderTest) {
 		Evidence: []purge.Evidence{emptyDirectory(DownloadID, purge.Missing)},
 	}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, missing))
-	if got.State != purge.Failed || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 || got.Counts.ObjectsErased != 0 {
+	if got.State != purge.Failed || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 ||
+		got.Counts.ObjectsErased != 0 {
 		t.Errorf("missing: got %+v, want failed: files_missing with one directory", got)
 	}
 	wishing := submission(attempt.User)
@@ -79,11 +82,13 @@ func testMissing(t *testing.T, s StoreUnderTest) {
 	accept(t, s, wishing)
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
-		State: purge.Done, Reason: purge.ReasonFilesMissing, Clear: clearing(ref), Proven: []purge.Directory{directory(DownloadID)},
+		State: purge.Done, Reason: purge.ReasonFilesMissing, Clear: clearing(ref),
+		Proven:   []purge.Directory{directory(DownloadID)},
 		Evidence: []purge.Evidence{emptyDirectory(DownloadID, purge.MissingAccepted)},
 	}))
 	want := purge.Counts{Certificates: 1, DirectoriesMissing: 1, ReferencesCleared: 1}
-	if diff := cmp.Diff(want, got.Counts); diff != "" || got.State != purge.Done || got.Reason != purge.ReasonFilesMissing {
+	if diff := cmp.Diff(want, got.Counts); diff != "" || got.State != purge.Done ||
+		got.Reason != purge.ReasonFilesMissing {
 		t.Errorf("accepted: got %s: %s, want done: files_missing; counts (-want +got):\n%s", got.State, got.Reason, diff)
 	}
 
@@ -109,7 +114,8 @@ func testMissing(t *testing.T, s StoreUnderTest) {
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, missing))
 	accept(t, s, submission(attempt.User))
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
-	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
 	if got.State != purge.Done || got.Reason != purge.ReasonFilesMissing || got.Counts.DirectoriesMissing != 1 {
 		t.Errorf("cleared by another program: got %+v, want done: files_missing", got)
 	}
@@ -138,7 +144,8 @@ func testAcceptMissing(t *testing.T, s StoreUnderTest) {
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
 	accept(t, s, submission(user)) // a decision is for one run
 	attempt = begin("")
-	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
 	accept(t, s, accepting)
 	begin("alice@ops")
 	// Accepted while an attempt that does not know of it is at work: it may not end the request.
@@ -148,7 +155,8 @@ func testAcceptMissing(t *testing.T, s StoreUnderTest) {
 	accepting = submission(late)
 	accepting.AcceptMissing = "carol@ops"
 	accept(t, s, accepting)
-	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonFilesMissing}))
 	if got.State.Ended() {
 		t.Errorf("got %+v, want it still open for the attempt that knows of the acceptance", got)
 	}
@@ -167,25 +175,32 @@ func testDoneAfterGivingUp(t *testing.T, s StoreUnderTest) {
 	ref := s.NewReference(slow.User, purge.Live, DownloadID, VerifyID, someURL)
 	must[purge.Intended](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	newest := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
-	got := must[purge.Recorded](t)(s.Record(t.Context(), newest, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), newest,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
 	if got.State != purge.Failed || got.Counts.Certificates != 1 {
 		t.Errorf("given up: got %+v, want failed, and the certificate of its evidence counted", got)
 	}
-	got = must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{State: purge.Done, Certificates: 1, Proven: []purge.Directory{directory(DownloadID)}}))
+	got = must[purge.Recorded](t)(s.Record(t.Context(), slow,
+		purge.Report{State: purge.Done, Certificates: 1, Proven: []purge.Directory{directory(DownloadID)}}))
 	if got.State != purge.Failed {
 		t.Errorf("a reference is left: got %+v, want it to stay failed", got)
 	}
 	got = must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{
 		State: purge.Done, Certificates: 1, Clear: clearing(ref), Proven: []purge.Directory{directory(DownloadID)},
 	}))
-	want := purge.Recorded{State: purge.Done, Counts: purge.Counts{Certificates: 1, ObjectsErased: 1, ReferencesCleared: 1}}
+	want := purge.Recorded{State: purge.Done, Counts: purge.Counts{
+		Certificates: 1, ObjectsErased: 1,
+		ReferencesCleared: 1,
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("proven (-want +got):\n%s", diff)
 	}
 	refused := begun(t, s)
 	newest = must[purge.Attempt](t)(s.Begin(t.Context(), refused.Task))
-	must[purge.Recorded](t)(s.Record(t.Context(), newest, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
-	if got := must[purge.Recorded](t)(s.Record(t.Context(), refused, purge.Report{State: purge.Done})); got.State != purge.Refused {
+	must[purge.Recorded](t)(s.Record(t.Context(), newest,
+		purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), refused,
+		purge.Report{State: purge.Done})); got.State != purge.Refused {
 		t.Errorf("refused meanwhile: got %+v, want it to stay refused", got)
 	}
 }
@@ -197,7 +212,8 @@ func testKeep(t *testing.T, s StoreUnderTest) {
 	external := s.NewReference(attempt.User, purge.Live, "", "", "https://credentials.example.net/0f3c")
 	old := s.NewReference(attempt.User, purge.History, "", "", "https://credentials.example.net/0f3c")
 	report := purge.Report{State: purge.Done, Keep: []purge.Reference{external, old}, Evidence: []purge.Evidence{{
-		CertificateID: external.CertificateID, Table: purge.Live, Outcome: purge.External, Generation: purge.Generation{Name: "link"},
+		CertificateID: external.CertificateID, Table: purge.Live, Outcome: purge.External,
+		Generation: purge.Generation{Name: "link"},
 	}}}
 	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, report)); got.State != purge.Running {
 		t.Errorf("another reference is left: got %+v, want it still running", got)
@@ -209,7 +225,8 @@ func testKeep(t *testing.T, s StoreUnderTest) {
 	}
 	s.ReplaceURL(external, external.DownloadURL)
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
-	if got.State != purge.Done || got.Reason != purge.ReasonNone || got.Counts.ReferencesCleared != 1 || left(t, s, attempt.User) != 2 {
+	if got.State != purge.Done || got.Reason != purge.ReasonNone || got.Counts.ReferencesCleared != 1 ||
+		left(t, s, attempt.User) != 2 {
 		t.Errorf("got %+v and %d references, want done with the external links left", got, left(t, s, attempt.User))
 	}
 }

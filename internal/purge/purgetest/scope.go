@@ -10,7 +10,10 @@ import (
 )
 
 func submissionFor(ref purge.Reference, user purge.UserID) purge.Submission {
-	return purge.Submission{User: user, Certificate: ref.CertificateID, Key: purge.CertificateKey(ref.CertificateID), Source: purge.SourceBackfill}
+	return purge.Submission{
+		User: user, Certificate: ref.CertificateID, Key: purge.CertificateKey(ref.CertificateID),
+		Source: purge.SourceBackfill,
+	}
 }
 
 // testScope asks for one of two certificates, then for all.
@@ -25,7 +28,8 @@ func testScope(t *testing.T, s StoreUnderTest) {
 	}
 	all := accept(t, s, submission(user))
 	other := accept(t, s, submissionFor(second, user))
-	if all.Found != purge.FoundNew || all.Certificate != 0 || all.Request == asked.Request || other.Found != purge.FoundNew {
+	if all.Found != purge.FoundNew || all.Certificate != 0 || all.Request == asked.Request ||
+		other.Found != purge.FoundNew {
 		t.Fatalf("got %+v and %+v, want requests of their own", all, other)
 	}
 
@@ -46,13 +50,16 @@ func testScope(t *testing.T, s StoreUnderTest) {
 		t.Errorf("got %d references, want the second certificate's", left(t, s, user))
 	}
 	// The others are about more, or about another one: they stay as they are.
-	if got := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); got.State != purge.Done || got.Request != asked.Request {
+	if got := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); got.State != purge.Done ||
+		got.Request != asked.Request {
 		t.Errorf("begun again: got %+v, want the ended request", got)
 	}
-	if again := accept(t, s, submissionFor(first, user)); again.Open || again.Found != purge.Found(purge.Done) || again.Request != asked.Request {
+	if again := accept(t, s, submissionFor(first, user)); again.Open || again.Found != purge.Found(purge.Done) ||
+		again.Request != asked.Request {
 		t.Errorf("asked again: got %+v, want done with nothing left", again)
 	}
-	first = s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL) // another one: the user has links, the first certificate none
+	// another one: the user has links, the first certificate none
+	first = s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
 	if again := accept(t, s, submission(user)); !again.Open || again.Found != purge.Found(purge.Queued) {
 		t.Errorf("the whole user: got %+v, want still queued", again)
 	}
@@ -81,7 +88,8 @@ func testScopeVerdict(t *testing.T, s StoreUnderTest) {
 	ref := s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
 	one, all := accept(t, s, submissionFor(ref, user)), accept(t, s, submission(user))
 	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), taskOf(one)))
-	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring}))
 	if diff := cmp.Diff(purge.Recorded{State: purge.Refused, Reason: purge.ReasonNotRetiring}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -102,7 +110,10 @@ func testScopeKey(t *testing.T, s StoreUnderTest) {
 			t.Errorf("certificate %d: got %v, want ErrKeyTaken", certificate, err)
 		}
 	}
-	two := []purge.Submission{{User: user, Certificate: 7, Key: "ticket-2", Source: purge.SourceAPI}, {User: user, Certificate: 8, Key: "ticket-2", Source: purge.SourceAPI}}
+	two := []purge.Submission{
+		{User: user, Certificate: 7, Key: "ticket-2", Source: purge.SourceAPI},
+		{User: user, Certificate: 8, Key: "ticket-2", Source: purge.SourceAPI},
+	}
 	if _, err := s.Accept(t.Context(), two); !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("in one call: got %v, want ErrKeyTaken", err)
 	}

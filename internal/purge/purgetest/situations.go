@@ -27,7 +27,8 @@ func FourFiles() []string { return []string{sig, valid, verify, pdf} }
 
 // neighbours belong to others; no situation may touch them.
 var neighbours = []string{
-	"cert/" + VerifyID + ".bak/valid.html", "cert/aaaa", "downloads/" + DownloadID, "downloads/" + DownloadID + "0/Certificate.pdf",
+	"cert/" + VerifyID + ".bak/valid.html", "cert/aaaa", "downloads/" + DownloadID,
+	"downloads/" + DownloadID + "0/Certificate.pdf",
 	"downloads/0000000000000000000000000000000f/Certificate.pdf",
 }
 
@@ -88,8 +89,9 @@ func table() []situation {
 		{name: "deleted", state: purge.Done, cleared: true, erased: 4},
 		{name: "no file where the reference says", arrange: removeAll, state: purge.Failed, reason: purge.ReasonFilesMissing},
 		{
-			name: "no verification file where the reference says", arrange: func(w World) { w.Remove(sig); w.Remove(valid); w.Remove(verify) },
-			state: purge.Failed, reason: purge.ReasonFilesMissing, erased: 1,
+			name:    "no verification file where the reference says",
+			arrange: func(w World) { w.Remove(sig); w.Remove(valid); w.Remove(verify) },
+			state:   purge.Failed, reason: purge.ReasonFilesMissing, erased: 1,
 		},
 		{
 			name: "no PDF where the reference says", arrange: func(w World) { w.Remove(pdf) },
@@ -108,18 +110,23 @@ func table() []situation {
 			state: purge.Queued, reason: purge.ReasonMisconfigured, class: purge.Misconfigured,
 		},
 		{
-			name: "versioned bucket with noncurrent generations", arrange: func(w World) { w.Versioning(true); w.Put(pdf); w.Put(pdf) },
-			state: purge.Done, cleared: true, erased: 6,
+			name:    "versioned bucket with noncurrent generations",
+			arrange: func(w World) { w.Versioning(true); w.Put(pdf); w.Put(pdf) },
+			state:   purge.Done, cleared: true, erased: 6,
 		},
 		{
-			name: "versioning suspended, old generations left", arrange: func(w World) { w.Versioning(true); w.Put(pdf); w.Versioning(false) },
-			state: purge.Done, cleared: true, erased: 5,
+			name:    "versioning suspended, old generations left",
+			arrange: func(w World) { w.Versioning(true); w.Put(pdf); w.Versioning(false) },
+			state:   purge.Done, cleared: true, erased: 5,
 		},
 		{
 			name: "soft delete on, not accepted", arrange: func(w World) { w.SoftDelete(7 * day) },
 			state: purge.Queued, reason: purge.ReasonMisconfigured, class: purge.Misconfigured, kept: FourFiles(),
 		},
-		{name: "soft delete on, accepted", arrange: func(w World) { w.SoftDelete(7 * day) }, accept: true, state: purge.Done, cleared: true},
+		{
+			name: "soft delete on, accepted", arrange: func(w World) { w.SoftDelete(7 * day) }, accept: true, state: purge.Done,
+			cleared: true,
+		},
 		{
 			name: "temporary hold", arrange: func(w World) { w.Hold(pdf, true, false) },
 			state: purge.Failed, reason: purge.ReasonHeld, erased: 3, kept: []string{pdf}, mended: purge.Done,
@@ -129,8 +136,9 @@ func table() []situation {
 			state: purge.Failed, reason: purge.ReasonHeld, erased: 3, kept: []string{valid}, mended: purge.Done,
 		},
 		{
-			name: "hold placed between listing and delete", arrange: func(w World) { w.Before(OpDelete, func() { w.Hold(pdf, true, false) }) },
-			state: purge.Failed, reason: purge.ReasonHeld, erased: 3, kept: []string{pdf}, mended: purge.Done,
+			name:    "hold placed between listing and delete",
+			arrange: func(w World) { w.Before(OpDelete, func() { w.Hold(pdf, true, false) }) },
+			state:   purge.Failed, reason: purge.ReasonHeld, erased: 3, kept: []string{pdf}, mended: purge.Done,
 		},
 		{
 			name: "retention policy of the bucket", arrange: func(w World) { w.Retention(30 * day) },
@@ -140,16 +148,22 @@ func table() []situation {
 			name: "object lock", arrange: func(w World) { w.Lock(pdf, w.Now().Add(day)) },
 			state: purge.Queued, reason: purge.ReasonRetained, class: purge.Retained, erased: 3, kept: []string{pdf},
 		},
-		{name: "retention is over", arrange: func(w World) { w.Lock(pdf, w.Now().Add(day)); w.Advance(2 * day) }, state: purge.Done, cleared: true, erased: 4},
+		{
+			name: "retention is over", arrange: func(w World) { w.Lock(pdf, w.Now().Add(day)); w.Advance(2 * day) },
+			state: purge.Done, cleared: true, erased: 4,
+		},
 		failing(OpDelete, NoPermission, purge.Failed, purge.ReasonNoPermission, 0),
 		failing(OpList, NoPermission, purge.Failed, purge.ReasonNoPermission, 0),
 		{
-			name: "object replaced between listing and delete", arrange: func(w World) { w.Before(OpDelete, func() { w.Put(pdf) }) },
-			state: purge.Queued, reason: purge.ReasonTransient, class: purge.Transient, erased: 4, kept: []string{pdf}, mended: purge.Done,
+			name:    "object replaced between listing and delete",
+			arrange: func(w World) { w.Before(OpDelete, func() { w.Put(pdf) }) },
+			state:   purge.Queued, reason: purge.ReasonTransient, class: purge.Transient, erased: 4, kept: []string{pdf},
+			mended: purge.Done,
 		},
 		{
-			name: "generation already gone at the delete", arrange: func(w World) { w.Before(OpDelete, func() { removeAll(w) }) },
-			state: purge.Done, cleared: true, erased: 4,
+			name:    "generation already gone at the delete",
+			arrange: func(w World) { w.Before(OpDelete, func() { removeAll(w) }) },
+			state:   purge.Done, cleared: true, erased: 4,
 		},
 		{
 			name: "done, answer lost, own second try meets a 404", arrange: func(w World) { w.Trouble(OpDelete, LostAnswer, 2) },
@@ -158,7 +172,10 @@ func table() []situation {
 		misconfigured(OpList, ProxyHTML404), misconfigured(OpList, ProxyEmpty404),
 	}
 	for _, op := range []Op{OpList, OpDelete} {
-		for _, what := range []Trouble{ProxyHTML403, AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost, UntrustedTLS} {
+		for _, what := range []Trouble{
+			ProxyHTML403, AccountDisabled, RequesterPays, BadToken, NoToken, NoSuchHost,
+			UntrustedTLS,
+		} {
 			s = append(s, misconfigured(op, what))
 		}
 		for _, what := range []Trouble{TooManyRequests, OldQuota} {
@@ -206,7 +223,10 @@ func (s situation) run(t *testing.T, w World) {
 		Table: purge.Live, RowID: 7, CertificateID: 7, DownloadUUID: DownloadID, VerifyUUID: VerifyID,
 		DownloadURL: "https://s3.amazonaws.com/verify.example.org/downloads/" + DownloadID + "/Certificate.pdf",
 	})
-	if _, err := store.Accept(t.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI}}); err != nil {
+	if _, err := store.Accept(t.Context(), []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user),
+		Source: purge.SourceCLI,
+	}}); err != nil {
 		t.Fatalf("accepting: %v", err)
 	}
 	for _, name := range slices.Concat(FourFiles(), neighbours) {
@@ -217,7 +237,10 @@ func (s situation) run(t *testing.T, w World) {
 	}
 	purger := &purge.Purger{
 		Users: store, Ledger: store, Objects: w.Objects(), Locations: OneLocation(t),
-		Policy: purge.Policy{ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, AcceptSoftDelete: s.accept, MaxAttempts: 5},
+		Policy: purge.Policy{
+			ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, AcceptSoftDelete: s.accept,
+			MaxAttempts: 5,
+		},
 	}
 	task := purge.Task{Request: request, User: user}
 	got, err := purger.Purge(t.Context(), task)
@@ -254,7 +277,8 @@ func (s situation) run(t *testing.T, w World) {
 	}
 	got, err = purger.Purge(t.Context(), task)
 	if err != nil || got.State != s.mended || len(store.References(user)) > 0 {
-		t.Errorf("after mending: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err, len(store.References(user)), s.mended)
+		t.Errorf("after mending: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err,
+			len(store.References(user)), s.mended)
 	}
 }
 

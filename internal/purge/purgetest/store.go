@@ -19,8 +19,9 @@ type StoreUnderTest interface {
 	ReplaceURL(ref purge.Reference, url string) // as somebody else would
 	ReplaceVerify(ref purge.Reference, verify string)
 	ReplaceDownload(ref purge.Reference, download string) // in the row; what certpurge has read of it stays
-	ReadOwners()                                          // reads whose directories there are, as a worker does from time to time
-	LapseLease(request purge.RequestID)                   // as if the newest attempt's worker had died long ago
+	// reads whose directories there are, as a worker does from time to time
+	ReadOwners()
+	LapseLease(request purge.RequestID) // as if the newest attempt's worker had died long ago
 }
 
 // NewUser implements StoreUnderTest.
@@ -37,7 +38,10 @@ func (b *FakeStore) NewReference(user purge.UserID, table purge.Table, download,
 	b.mu.Lock()
 	n := len(b.rows) + 1
 	b.mu.Unlock()
-	ref := purge.Reference{Table: table, RowID: int64(n), CertificateID: purge.CertificateID(n), DownloadUUID: download, VerifyUUID: verify, DownloadURL: url}
+	ref := purge.Reference{
+		Table: table, RowID: int64(n), CertificateID: purge.CertificateID(n), DownloadUUID: download,
+		VerifyUUID: verify, DownloadURL: url,
+	}
 	b.AddReference(user, ref)
 	return ref
 }
@@ -205,9 +209,10 @@ func testReferences(t *testing.T, s StoreUnderTest) {
 	s.NewReference(user, purge.History, "", VerifyID, "")
 	s.NewReference(other, purge.Live, DownloadID, VerifyID, someURL)
 	got := must[purge.User](t)(s.User(t.Context(), user)).References
-	if diff := cmp.Diff([]purge.Reference{both, onlyURL, onlyID, history}, got, cmp.Transformer("fields", func(r purge.Reference) [6]any {
-		return [6]any{r.Table, r.RowID, r.CertificateID, r.DownloadUUID, r.VerifyUUID, r.DownloadURL}
-	})); diff != "" {
+	if diff := cmp.Diff([]purge.Reference{both, onlyURL, onlyID, history}, got,
+		cmp.Transformer("fields", func(r purge.Reference) [6]any {
+			return [6]any{r.Table, r.RowID, r.CertificateID, r.DownloadUUID, r.VerifyUUID, r.DownloadURL}
+		})); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
 	}
 }

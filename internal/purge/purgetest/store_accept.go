@@ -52,14 +52,17 @@ func testAccept(t *testing.T, s StoreUnderTest) {
 func testOneOpen(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)
-	key := func(name string) purge.Submission { return purge.Submission{User: user, Key: name, Source: purge.SourceAPI} }
+	key := func(name string) purge.Submission {
+		return purge.Submission{User: user, Key: name, Source: purge.SourceAPI}
+	}
 	expect := func(w purge.Submission, request purge.RequestID, found purge.Found) {
 		t.Helper()
 		if got := accept(t, s, w); got.Request != request || got.Found != found || !got.Open {
 			t.Errorf("key %s: got %+v, want request %d found %s", w.Key, got, request, found)
 		}
 	}
-	got := must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Submission{submission(user), key("one"), submission(user), key("two")}))
+	got := must[[]purge.Accepted](t)(s.Accept(t.Context(),
+		[]purge.Submission{submission(user), key("one"), submission(user), key("two")}))
 	first := got[0].Request
 	for i, found := range []purge.Found{purge.FoundNew, "queued", "queued", "queued"} {
 		if got[i].Request != first || got[i].Found != found || !got[i].Open {
@@ -91,10 +94,14 @@ func testOneOpen(t *testing.T, s StoreUnderTest) {
 	fail(second.Request)
 	expect(submission(user), first, "failed")
 	expect(key("later"), first, "queued")
-	if got := must[purge.Attempt](t)(s.Begin(t.Context(), purge.Task{Request: second.Request, User: user})); got.State != purge.Failed {
+	if got := must[purge.Attempt](t)(s.Begin(t.Context(),
+		purge.Task{Request: second.Request, User: user})); got.State != purge.Failed {
 		t.Errorf("a task of the ended request: got %+v, want it as it stands", got)
 	}
-	if _, err := s.Accept(t.Context(), []purge.Submission{{User: user + 1, Key: "three", Source: purge.SourceAPI}}); !errors.Is(err, purge.ErrKeyTaken) {
+	if _, err := s.Accept(t.Context(), []purge.Submission{{
+		User: user + 1, Key: "three",
+		Source: purge.SourceAPI,
+	}}); !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("a key that leads to another user's request: got %v, want ErrKeyTaken", err)
 	}
 }
@@ -117,7 +124,8 @@ func testKeysAreBounded(t *testing.T, s StoreUnderTest) {
 		t.Errorf("the refused call accepted a part: %+v", got)
 	}
 	if got := accept(t, s, submission(user)); got.Request != first.Request {
-		t.Errorf("without a key of the caller's: got %+v, want request %d, whatever keys other callers have used up", got, first.Request)
+		t.Errorf("without a key of the caller's: got %+v, want request %d, whatever keys other callers have used up", got,
+			first.Request)
 	}
 	if got := accept(t, s, submissions[purge.MaxKeys]); got.Request != first.Request || got.Found != "queued" {
 		t.Errorf("a key that is known: got %+v, want request %d", got, first.Request)
@@ -139,7 +147,8 @@ func testAcceptMany(t *testing.T, s StoreUnderTest) {
 		if ids[a.Request] {
 			found = "queued"
 		}
-		if a.User != submissions[i].User || !a.Open || a.Found != found || second[i].Request != a.Request || second[i].Found != "queued" {
+		if a.User != submissions[i].User || !a.Open || a.Found != found || second[i].Request != a.Request ||
+			second[i].Found != "queued" {
 			t.Fatalf("wish %d: got %+v, then %+v", i, a, second[i])
 		}
 		ids[a.Request] = true
@@ -178,8 +187,14 @@ func testReplay(t *testing.T, s StoreUnderTest) {
 	expect(replay, "failed", false)
 	expect(replay, "failed", false)
 	// In one call as one after the other: the second of these opens it again.
-	got := must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Submission{replay, submission(user), replay, submission(user)}))
-	for i, want := range []purge.Accepted{{Found: "failed"}, {Found: "failed", Open: true}, {Found: "queued", Open: true}, {Found: "queued", Open: true}} {
+	got := must[[]purge.Accepted](t)(s.Accept(t.Context(),
+		[]purge.Submission{replay, submission(user), replay, submission(user)}))
+	for i, want := range []purge.Accepted{
+		{Found: "failed"},
+		{Found: "failed", Open: true},
+		{Found: "queued", Open: true},
+		{Found: "queued", Open: true},
+	} {
 		if got[i].Request != first.Request || got[i].Found != want.Found || got[i].Open != want.Open {
 			t.Errorf("wish %d of four: got %+v, want it found %s, open: %v", i+1, got[i], want.Found, want.Open)
 		}
@@ -197,11 +212,17 @@ func testReplay(t *testing.T, s StoreUnderTest) {
 func testKeyTaken(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	accept(t, s, purge.Submission{User: 1, Key: "ticket-1", Source: purge.SourceAPI})
-	_, err := s.Accept(t.Context(), []purge.Submission{{User: 3, Key: "ticket-3", Source: purge.SourceAPI}, {User: 2, Key: "ticket-1", Source: purge.SourceAPI}})
+	_, err := s.Accept(t.Context(), []purge.Submission{
+		{User: 3, Key: "ticket-3", Source: purge.SourceAPI},
+		{User: 2, Key: "ticket-1", Source: purge.SourceAPI},
+	})
 	if !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("got %v, want ErrKeyTaken", err)
 	}
-	_, err = s.Accept(t.Context(), []purge.Submission{{User: 3, Key: "ticket-3", Source: purge.SourceAPI}, {User: 4, Key: "ticket-3", Source: purge.SourceAPI}})
+	_, err = s.Accept(t.Context(), []purge.Submission{
+		{User: 3, Key: "ticket-3", Source: purge.SourceAPI},
+		{User: 4, Key: "ticket-3", Source: purge.SourceAPI},
+	})
 	if !errors.Is(err, purge.ErrKeyTaken) {
 		t.Errorf("two users in one call: got %v, want ErrKeyTaken", err)
 	}

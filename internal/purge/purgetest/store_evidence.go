@@ -16,7 +16,8 @@ func testErasedIsFinal(t *testing.T, s StoreUnderTest) {
 	slow := begun(t, s)
 	fast := must[purge.Attempt](t)(s.Begin(t.Context(), slow.Task))
 	must[purge.Intended](t)(s.Intend(t.Context(), fast, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
-	must[purge.Recorded](t)(s.Record(t.Context(), fast, purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
+	must[purge.Recorded](t)(s.Record(t.Context(), fast,
+		purge.Report{State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}}))
 	must[purge.Intended](t)(s.Intend(t.Context(), slow, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
 	got := must[purge.Recorded](t)(s.Record(t.Context(), slow, purge.Report{
 		State: purge.Queued, Reason: purge.ReasonTransient, Evidence: []purge.Evidence{seen("a", 1, purge.NotProven)},
@@ -34,12 +35,14 @@ func testEvidenceOfTheUser(t *testing.T, s StoreUnderTest) {
 	other := accept(t, s, purge.Submission{User: killed.User, Key: "ticket-1", Source: purge.SourceAPI})
 	attempt := purge.Attempt{Task: purge.Task{Request: other.Request, User: killed.User}}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
-		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)}, Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
+		State: purge.Done, Proven: []purge.Directory{directory(DownloadID)},
+		Evidence: []purge.Evidence{seen("", 0, purge.Absent)},
 	}))
 	if got.State != purge.Done || got.Counts.ObjectsAbsent != 0 {
 		t.Errorf("got %+v, want done without an empty directory", got)
 	}
-	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Failed || a.Counts.ObjectsErased != 1 {
+	if a := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task)); a.State != purge.Failed ||
+		a.Counts.ObjectsErased != 1 {
 		t.Errorf("the other request: got %+v, want it failed with its object erased", a)
 	}
 }
@@ -54,11 +57,17 @@ func testNeighbours(t *testing.T, s StoreUnderTest) {
 	for _, a := range attempts {
 		wg.Go(func() {
 			d := purge.Directory{Bucket: Bucket, Prefix: fmt.Sprintf("cert/%032x/", int64(a.User))}
-			absent := purge.Evidence{CertificateID: 1, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: d, Name: d.Prefix}}
+			absent := purge.Evidence{
+				CertificateID: 1, Table: purge.Live, Outcome: purge.Absent,
+				Generation: purge.Generation{Directory: d, Name: d.Prefix},
+			}
 			if _, err := s.Intend(t.Context(), a, []purge.Evidence{seen("a", 1, purge.Listed)}, nil); err != nil {
 				t.Errorf("user %d: %v", a.User, err)
 			}
-			got, err := s.Record(t.Context(), a, purge.Report{State: purge.Done, Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent}})
+			got, err := s.Record(t.Context(), a, purge.Report{
+				State:  purge.Done,
+				Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent},
+			})
 			if err != nil || got.Counts.ObjectsErased != 1 || got.Counts.ObjectsAbsent != 1 {
 				t.Errorf("user %d: got %+v, %v", a.User, got, err)
 			}
@@ -70,7 +79,8 @@ func testNeighbours(t *testing.T, s StoreUnderTest) {
 func testIntents(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	killed := begun(t, s)
-	must[purge.Intended](t)(s.Intend(t.Context(), killed, []purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}, nil))
+	must[purge.Intended](t)(s.Intend(t.Context(), killed,
+		[]purge.Evidence{seen("a", 1, purge.Listed), seen("b", 1, purge.Listed)}, nil))
 	attempt := must[purge.Attempt](t)(s.Begin(t.Context(), killed.Task))
 	for range 2 { // one object is still there, and is about to be deleted once more
 		must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("b", 1, purge.Listed)}, nil))
@@ -91,7 +101,8 @@ func testHeldThenErased(t *testing.T, s StoreUnderTest) {
 	soft := seen("c", 3, purge.SoftDeleted)
 	soft.Until = until
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
-		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until, Proven: []purge.Directory{directory(VerifyID)},
+		State: purge.Queued, Reason: purge.ReasonSoftDeleted, NotBefore: until,
+		Proven:   []purge.Directory{directory(VerifyID)},
 		Evidence: []purge.Evidence{seen("a", 1, purge.HeldBack), seen("b", 2, purge.Erased), soft},
 	}))
 	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 1, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
@@ -100,7 +111,10 @@ func testHeldThenErased(t *testing.T, s StoreUnderTest) {
 	// The directory is empty now, and nothing lists what is soft-deleted; but its date has not come.
 	attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}, nil)) // released
-	proven := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Proven: []purge.Directory{directory(DownloadID)}}
+	proven := purge.Report{
+		State: purge.Queued, Reason: purge.ReasonTransient,
+		Proven: []purge.Directory{directory(DownloadID)},
+	}
 	got = must[purge.Recorded](t)(s.Record(t.Context(), attempt, proven))
 	if diff := cmp.Diff(purge.Counts{Certificates: 1, ObjectsErased: 2, ObjectsSoftDeleted: 1}, got.Counts); diff != "" {
 		t.Errorf("before the date, counts (-want +got):\n%s", diff)
@@ -121,12 +135,15 @@ func testFailures(t *testing.T, s StoreUnderTest) {
 		if attempt.Failures != n {
 			t.Errorf("attempt %d: got %d failures, want %d", attempt.Number, attempt.Failures, n)
 		}
-		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Counted: true, Detail: "größer"}))
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+			purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Counted: true, Detail: "größer"}))
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
-		must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
+		must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+			purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	}
-	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp, Counted: true}))
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp, Counted: true}))
 	accept(t, s, submission(attempt.User))
 	again := must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	if again.Failures != 0 || again.Number <= attempt.Number {
@@ -145,16 +162,21 @@ func testReason(t *testing.T, s StoreUnderTest) {
 	}{{seen("a", 1, purge.Erased), purge.ReasonNone}, {accepted, purge.ReasonFilesMissing}} {
 		attempt := begun(t, s)
 		ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
-		report := purge.Report{State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref), Evidence: []purge.Evidence{tc.evidence}}
+		report := purge.Report{
+			State: purge.Queued, Reason: purge.ReasonTransient, Clear: clearing(ref),
+			Evidence: []purge.Evidence{tc.evidence},
+		}
 		must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
-		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+			purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
 		if got.State != purge.Done || got.Reason != tc.want {
 			t.Errorf("%s: got %s: %s, want done: %s", tc.evidence.Outcome, got.State, got.Reason, tc.want)
 		}
 	}
 	attempt := begun(t, s)
-	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Done, Reason: purge.ReasonNothingToPurge}))
 	if got.Reason != purge.ReasonNothingToPurge {
 		t.Errorf("nothing at all: got %s", got.Reason)
 	}
@@ -175,7 +197,8 @@ func testLapsed(t *testing.T, s StoreUnderTest) {
 		s.LapseLease(attempt.Request)
 		attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task))
 	}
-	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
+	must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Queued, Reason: purge.ReasonThrottled}))
 	s.LapseLease(attempt.Request) // a lease of before means nothing for a request that waits
 	if attempt = must[purge.Attempt](t)(s.Begin(t.Context(), attempt.Task)); attempt.Lapsed != 0 {
 		t.Errorf("after a record: got %d lapsed, want none", attempt.Lapsed)
@@ -207,7 +230,10 @@ func testRecordTwice(t *testing.T, s StoreUnderTest) {
 	attempt := begun(t, s)
 	ref := s.NewReference(attempt.User, purge.Live, DownloadID, VerifyID, someURL)
 	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed)}, nil))
-	report := purge.Report{State: purge.Done, Certificates: 1, Clear: clearing(ref), Proven: []purge.Directory{directory(DownloadID)}}
+	report := purge.Report{
+		State: purge.Done, Certificates: 1, Clear: clearing(ref),
+		Proven: []purge.Directory{directory(DownloadID)},
+	}
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -218,7 +244,10 @@ func testRecordTwice(t *testing.T, s StoreUnderTest) {
 	}
 	wg.Wait()
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, report))
-	want := purge.Recorded{State: purge.Done, Counts: purge.Counts{Certificates: 1, ObjectsErased: 1, ReferencesCleared: 1}}
+	want := purge.Recorded{State: purge.Done, Counts: purge.Counts{
+		Certificates: 1, ObjectsErased: 1,
+		ReferencesCleared: 1,
+	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}

@@ -40,7 +40,10 @@ func testBegin(t *testing.T, s StoreUnderTest) {
 func testUnknown(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	attempt := begun(t, s)
-	for _, task := range []purge.Task{{Request: attempt.Request + 1000, User: attempt.User}, {Request: attempt.Request, User: attempt.User + 1}} {
+	for _, task := range []purge.Task{
+		{Request: attempt.Request + 1000, User: attempt.User},
+		{Request: attempt.Request, User: attempt.User + 1},
+	} {
 		if got, err := s.Begin(t.Context(), task); !errors.Is(err, purge.ErrUnknownRequest) {
 			t.Errorf("%+v: got %+v, %v; want ErrUnknownRequest", task, got, err)
 		}
@@ -66,11 +69,15 @@ func testRecordDone(t *testing.T, s StoreUnderTest) {
 	old := s.NewReference(attempt.User, purge.History, DownloadID, VerifyID, someURL)
 	other := s.NewUser(Retiring)
 	s.NewReference(other, purge.Live, DownloadID, VerifyID, someURL)
-	intended := must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seen("a", 1, purge.Listed), seen("a", 2, purge.Listed)}, nil))
+	intended := must[purge.Intended](t)(s.Intend(t.Context(), attempt,
+		[]purge.Evidence{seen("a", 1, purge.Listed), seen("a", 2, purge.Listed)}, nil))
 	if intended.Retirement != Retiring {
 		t.Errorf("got %+v, want %+v", intended.Retirement, Retiring)
 	}
-	empty := purge.Evidence{CertificateID: 7, Table: purge.Live, Outcome: purge.Absent, Generation: purge.Generation{Directory: directory(VerifyID), Name: directory(VerifyID).Prefix}}
+	empty := purge.Evidence{
+		CertificateID: 7, Table: purge.Live, Outcome: purge.Absent,
+		Generation: purge.Generation{Directory: directory(VerifyID), Name: directory(VerifyID).Prefix},
+	}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Done, Certificates: 2, Clear: clearing(live, old),
 		Proven: []purge.Directory{directory(DownloadID), directory(VerifyID)}, Evidence: []purge.Evidence{empty},
@@ -99,18 +106,21 @@ func testChanged(t *testing.T, s StoreUnderTest) {
 	}
 	s.ReplaceURL(ref, someURL)
 	s.ReplaceVerify(ref, DownloadID)
-	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
 		t.Errorf("a reference was cleared although it names other files now")
 	}
 	s.ReplaceVerify(ref, VerifyID)
 	// So does a space at the end, which a comparison that pads would not see.
 	s.ReplaceURL(ref, someURL+" ")
-	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
 		t.Errorf("a value that differs in a space at its end was cleared")
 	}
 	// Letter case alone makes another value, whatever the column's collation says.
 	s.ReplaceURL(ref, "https://s3.amazonaws.com/verify.example.org/downloads/"+DownloadID+"/CERTIFICATE.PDF")
-	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
+	if got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+		purge.Report{State: purge.Done, Clear: clearing(ref)})); got.Counts.ReferencesCleared != 0 {
 		t.Errorf("a value that differs in case was cleared")
 	}
 }
@@ -130,7 +140,8 @@ func testOvertaken(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	first := begun(t, s)
 	second := must[purge.Attempt](t)(s.Begin(t.Context(), first.Task))
-	got := must[purge.Recorded](t)(s.Record(t.Context(), first, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Counted: true}))
+	got := must[purge.Recorded](t)(s.Record(t.Context(), first,
+		purge.Report{State: purge.Failed, Reason: purge.ReasonHeld, Counted: true}))
 	if got.State != purge.Running {
 		t.Errorf("got %+v, want the newer attempt to decide", got)
 	}
@@ -138,7 +149,8 @@ func testOvertaken(t *testing.T, s StoreUnderTest) {
 	if got.State != purge.Done {
 		t.Errorf("got %+v, want done", got)
 	}
-	got = must[purge.Recorded](t)(s.Record(t.Context(), first, purge.Report{State: purge.Queued, Reason: purge.ReasonTransient}))
+	got = must[purge.Recorded](t)(s.Record(t.Context(), first,
+		purge.Report{State: purge.Queued, Reason: purge.ReasonTransient}))
 	if got.State != purge.Done {
 		t.Errorf("got %+v, want it to stay done", got)
 	}
@@ -151,7 +163,8 @@ func testReopened(t *testing.T, s StoreUnderTest) {
 	must[purge.Recorded](t)(s.Record(t.Context(), current, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}))
 	accept(t, s, submission(stale.User))
 	for _, attempt := range []purge.Attempt{stale, current} {
-		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
+		got := must[purge.Recorded](t)(s.Record(t.Context(), attempt,
+			purge.Report{State: purge.Failed, Reason: purge.ReasonGaveUp}))
 		if got.State != purge.Queued {
 			t.Errorf("attempt %d from before the end: got %+v, want it still queued", attempt.Number, got)
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// BenchmarkInventory takes the inventory of a bucket of which two fifths of the directories have no link, and compares it with the
-// bare listing of the same directories, in turns. What it counts must be right to the object.
+// BenchmarkInventory takes the inventory of a bucket of which two fifths of the directories have no link, and compares
+// it with the bare listing of the same directories, in turns. What it counts must be right to the object.
 func BenchmarkInventory(b *testing.B) {
 	users, without := 2_500, 5_000 // users with three certificates, and certificates without a row
 	if full() {
@@ -24,8 +24,10 @@ func BenchmarkInventory(b *testing.B) {
 	s.add(b, users, 3)
 	s.storage.order(b, "put", map[string]int{"from": users + 1, "to": users + 1 + without, "certificates": 1})
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: s.locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 64, AttributesMaxAge: time.Hour, Endpoint: s.storage.base,
-		Anonymous: true, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000}, Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		Locations: s.locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 64, AttributesMaxAge: time.Hour,
+		Endpoint:  s.storage.base,
+		Anonymous: true, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -37,7 +39,8 @@ func BenchmarkInventory(b *testing.B) {
 		begun := time.Now()
 		objects := 0
 		for _, root := range s.locations.Roots() {
-			err := store.Walk(b.Context(), root.Directory, "", func(page []purge.Generation) error { objects += len(page); return nil })
+			err := store.Walk(b.Context(), root.Directory, "",
+				func(page []purge.Generation) error { objects += len(page); return nil })
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -60,7 +63,8 @@ func BenchmarkInventory(b *testing.B) {
 		peak = max(peak, peakMemory(b))
 		due, orphan := report.Sum(inventory.Due), report.Sum(inventory.Orphan)
 		if due.Directories != int64(6*users) || due.Objects != int64(12*users) || orphan.Directories != int64(2*without) ||
-			orphan.Objects != int64(4*without) || report.References != int64(6*users) || report.MissingDownloads+report.MissingVerifications != 0 {
+			orphan.Objects != int64(4*without) || report.References != int64(6*users) ||
+			report.MissingDownloads+report.MissingVerifications != 0 {
 			b.Fatalf("got %+v", report)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkKilled backfills with the real command, kills it three times in the middle, lets it go on each time, and waits for
-// the last purge. Each user must have exactly one request, and all must be done.
+// BenchmarkKilled backfills with the real command, kills it three times in the middle, lets it go on each time, and
+// waits for the last purge. Each user must have exactly one request, and all must be done.
 func BenchmarkKilled(b *testing.B) {
 	users := 4_000
 	if full() {
@@ -27,8 +27,13 @@ func BenchmarkKilled(b *testing.B) {
 		stop := s.serve(b, l.concurrency, ours(b, s, l))
 		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
 		command := func(more ...string) *exec.Cmd {
-			cmd := exec.CommandContext(b.Context(), binary, append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)...) //nolint:gosec // our own binary
-			cmd.Env = []string{"CERTPURGE_MYSQL_DSN=" + s.db.RootDSN(s.db.Ledger), "CERTPURGE_LMS_DATABASE=" + s.db.LMS, "CERTPURGE_REDIS_URL=" + s.redisURL}
+			cmd := exec.CommandContext(b.Context(), binary,
+				append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint},
+					more...)...) //nolint:gosec // our own binary
+			cmd.Env = []string{
+				"CERTPURGE_MYSQL_DSN=" + s.db.RootDSN(s.db.Ledger), "CERTPURGE_LMS_DATABASE=" + s.db.LMS,
+				"CERTPURGE_REDIS_URL=" + s.redisURL,
+			}
 			return cmd
 		}
 		for _, part := range []int{5, 3, 2} {
@@ -58,7 +63,8 @@ func BenchmarkKilled(b *testing.B) {
 			b.Fatal(err)
 		}
 		if left := s.left(b, true); requests != users || distinct != users || done != users || left > 0 {
-			b.Fatalf("got %d requests of %d users, %d done, and %d references and objects left; want %d of each, and nothing left", requests, distinct, done, left, users)
+			b.Fatalf("got %d requests of %d users, %d done, and %d references and objects left; want %d of each, and "+
+				"nothing left", requests, distinct, done, left, users)
 		}
 		b.ReportMetric(float64(done), "done")
 	}

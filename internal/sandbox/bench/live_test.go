@@ -11,8 +11,8 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// BenchmarkLive is how long a request takes that somebody waits for, from asking until the user is purged: on a worker with
-// nothing else to do, and on one that is busy with a backfill, while the backfill is still being asked for.
+// BenchmarkLive is how long a request takes that somebody waits for, from asking until the user is purged: on a worker
+// with nothing else to do, and on one that is busy with a backfill, while the backfill is still being asked for.
 func BenchmarkLive(b *testing.B) {
 	users, asked := 2_000, 30
 	if full() {
@@ -69,7 +69,8 @@ func (w *waiting) Purge(ctx context.Context, task purge.Task) (purge.Result, err
 // askAll asks for one user after the other and returns how long each took, sorted.
 func (w *waiting) askAll(b *testing.B, s *site, users []purge.UserID) []time.Duration {
 	b.Helper()
-	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, queue.ClientConfig{Queue: queue.Live, Timeout: 3 * time.Minute})}
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis,
+		queue.ClientConfig{Queue: queue.Live, Timeout: 3 * time.Minute})}
 	var times []time.Duration
 	for _, user := range users {
 		end := make(chan error, 10)
@@ -77,7 +78,10 @@ func (w *waiting) askAll(b *testing.B, s *site, users []purge.UserID) []time.Dur
 		w.ends[user] = end
 		w.mu.Unlock()
 		begun := time.Now()
-		if _, err := intake.Accept(b.Context(), []purge.Submission{{User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI}}); err != nil {
+		if _, err := intake.Accept(b.Context(), []purge.Submission{{
+			User: user, Key: purge.DefaultKey(user),
+			Source: purge.SourceAPI,
+		}}); err != nil {
 			b.Fatal(err)
 		}
 		select {

@@ -63,7 +63,8 @@ func (f *figures) report(b *testing.B, l load) {
 func ours(b *testing.B, s *site, l load) queue.Purger {
 	b.Helper()
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: s.locations, CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: cmp.Or(l.inFlight, l.concurrency*filesEach*max(1, l.certificates)),
+		Locations: s.locations, CallTimeout: 30 * time.Second, MaxTries: 4,
+		MaxInFlight:      cmp.Or(l.inFlight, l.concurrency*filesEach*max(1, l.certificates)),
 		AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true, Deletes: l.deletes, Reads: l.reads,
 	})
 	if err != nil {
@@ -72,7 +73,10 @@ func ours(b *testing.B, s *site, l load) queue.Purger {
 	b.Cleanup(func() { _ = store.Close() }) // nothing to lose
 	return &purge.Purger{
 		Users: s.store, Ledger: s.store, Objects: store, Locations: s.locations, Now: time.Now,
-		Policy: purge.Policy{ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, MaxAttempts: 25, MaxAge: 168 * time.Hour},
+		Policy: purge.Policy{
+			ExcludedStates: []string{"PENDING", "ABORTED"}, ClearHistory: true, MaxAttempts: 25,
+			MaxAge: 168 * time.Hour,
+		},
 	}
 }
 
@@ -130,7 +134,8 @@ func (s *site) run(b *testing.B, l load) figures {
 	}
 	s.storage.order(b, "latency", map[string]int{"ms": int(l.latency.Milliseconds())})
 	w := &window{
-		Purger: newPurger(b, s, l), site: s, begin: int64(before), end: int64(before + l.users), all: int64(total), over: make(chan struct{}),
+		Purger: newPurger(b, s, l), site: s, begin: int64(before), end: int64(before + l.users), all: int64(total),
+		over: make(chan struct{}),
 	}
 	stop := s.serve(b, l.concurrency, w)
 	select {
@@ -147,7 +152,8 @@ func (s *site) run(b *testing.B, l load) figures {
 		b.Fatalf("%d references and objects are left", left)
 	}
 	return figures{
-		users: l.users, objects: l.users * certificates * filesEach, took: w.last.at.Sub(w.first.at), cpu: w.last.cpu - w.first.cpu,
+		users: l.users, objects: l.users * certificates * filesEach, took: w.last.at.Sub(w.first.at),
+		cpu:     w.last.cpu - w.first.cpu,
 		packets: w.last.packets - w.first.packets, commands: w.last.commands - w.first.commands,
 	}
 }
@@ -155,7 +161,8 @@ func (s *site) run(b *testing.B, l load) figures {
 // serve pulls tasks with the queue's own server until stop, which waits for those at work.
 func (s *site) serve(b *testing.B, concurrency int, purger queue.Purger) (stop func()) {
 	b.Helper()
-	log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // the worker's lines are part of what is measured
+	log := slog.New(slog.NewJSONHandler(io.Discard,
+		nil)) //nolint:sloglint // the worker's lines are part of what is measured
 	ctx, cancel := context.WithCancel(b.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {

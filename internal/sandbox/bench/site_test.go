@@ -36,7 +36,10 @@ func newSite(b *testing.B) *site {
 	b.Helper()
 	s := &site{db: sandboxtest.MySQL(b, lms.UTF8MB4), storage: startStorage(b)}
 	var err error
-	s.locations, err = purge.NewLocations([]purge.Location{{Name: "main", Bucket: bucket, DownloadsDir: "downloads", VerifyDir: "cert"}})
+	s.locations, err = purge.NewLocations([]purge.Location{{
+		Name: "main", Bucket: bucket, DownloadsDir: "downloads",
+		VerifyDir: "cert",
+	}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -103,17 +106,20 @@ func (s *site) add(b *testing.B, n, certificates int) []purge.UserID {
 		for user := from; user < to; user++ {
 			users = append(users, purge.UserID(user))
 		}
-		s.insert(b, lms.Users, "id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined", from, to, 1,
+		s.insert(b, lms.Users, "id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, "+
+			"date_joined", from, to, 1,
 			func(user, _ int) string {
 				return fmt.Sprintf("%d, '!', 0, 'u%d', '', '', 'u%d@retired.invalid', 0, 1, '2015-01-01'", user, user, user)
 			})
 		s.insert(b, lms.RetirementRequest, "created, modified, user_id", from, to, 1,
 			func(user, _ int) string { return fmt.Sprintf("'2026-01-01', '2026-01-01', %d", user) })
-		const columns = "id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, name, created_date," +
+		const columns = "id, course_id, verify_uuid, download_uuid, download_url, grade, `key`, distinction, status, mode, " +
+			"name, created_date," +
 			" modified_date, error_reason, user_id"
 		row := func(user, n int) string {
-			return fmt.Sprintf("%d, 'edX/C%d/2014', '%s', '%s', 'https://storage.googleapis.com/%s/downloads/%s/Certificate.pdf', '0.95', '', 0,"+
-				" 'downloadable', 'honor', 'Ada', '2015-01-01', '2015-01-01', '', %d",
+			return fmt.Sprintf(
+				"%d, 'edX/C%d/2014', '%s', '%s', 'https://storage.googleapis.com/%s/downloads/%s/Certificate.pdf', '0.95', '', 0,"+
+					" 'downloadable', 'honor', 'Ada', '2015-01-01', '2015-01-01', '', %d",
 				user*16+n, n, verifyID(user, n), downloadID(user, n), bucket, downloadID(user, n), user)
 		}
 		s.insert(b, lms.Certificates, columns, from, to, certificates, row)

@@ -32,12 +32,16 @@ func verifyID(user, n int) string   { return fmt.Sprintf("%032x", 1<<60+user<<4+
 // filesOf are the names of a certificate's objects.
 func filesOf(user, n int) []string {
 	cert := "cert/" + verifyID(user, n) + "/"
-	return []string{"downloads/" + downloadID(user, n) + "/Certificate.pdf", cert + "Certificate.pdf.sig", cert + "valid.html", cert + "verify.html"}
+	return []string{
+		"downloads/" + downloadID(user, n) + "/Certificate.pdf", cert + "Certificate.pdf.sig",
+		cert + "valid.html", cert + "verify.html",
+	}
 }
 
 const filesEach = 4
 
-// serveStorage is the emulator's process. It says where it listens, for the service and for orders, and ends with its input.
+// serveStorage is the emulator's process. It says where it listens, for the service and for orders, and ends with its
+// input.
 func serveStorage(in io.Reader, out io.Writer) error {
 	server := gcstest.New()
 	server.CreateBucket(bucket, gcstest.BucketConfig{})

@@ -55,7 +55,8 @@ func newOthers(b *testing.B, s *site, connections int) *others {
 	b.Helper()
 	network := &http.Transport{MaxIdleConns: connections, MaxIdleConnsPerHost: connections}
 	b.Cleanup(network.CloseIdleConnections)
-	client, err := storage.NewClient(b.Context(), option.WithHTTPClient(&http.Client{Transport: network}), option.WithEndpoint(s.storage.base))
+	client, err := storage.NewClient(b.Context(), option.WithHTTPClient(&http.Client{Transport: network}),
+		option.WithEndpoint(s.storage.base))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -85,7 +86,8 @@ func (o *others) remove(ctx context.Context, query string, args ...any) error {
 			return err
 		}
 		cert := "cert/" + verify + "/"
-		names = append(names, "downloads/"+download+"/Certificate.pdf", cert+"Certificate.pdf.sig", cert+"valid.html", cert+"verify.html")
+		names = append(names, "downloads/"+download+"/Certificate.pdf", cert+"Certificate.pdf.sig", cert+"valid.html",
+			cert+"verify.html")
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -100,7 +102,8 @@ func (o *others) remove(ctx context.Context, query string, args ...any) error {
 
 func (o *others) clear(ctx context.Context, where string, args ...any) error {
 	o.site.packets.Add(1)
-	_, err := o.db.ExecContext(ctx, "UPDATE "+lms.Certificates+" SET download_uuid = '', download_url = '' WHERE "+where, args...)
+	_, err := o.db.ExecContext(ctx, "UPDATE "+lms.Certificates+" SET download_uuid = '', download_url = '' WHERE "+where,
+		args...)
 	return err
 }
 

@@ -1,5 +1,5 @@
-// Package browser drives a headless Chromium through the admin pages, for tests, and keeps what a developer would read in its
-// console.
+// Package browser drives a headless Chromium through the admin pages, for tests, and keeps what a developer would read
+// in its console.
 package browser
 
 import (
@@ -33,12 +33,14 @@ type Visitor struct {
 // patience is how long all that a visitor does may take. Machines that run tests are slow at times.
 const patience = 4 * time.Minute
 
-// New starts a browser that logs in with name and password where a page asks for it; with an empty name it presses Cancel there.
+// New starts a browser that logs in with name and password where a page asks for it; with an empty name it presses
+// Cancel there.
 func New(t *testing.T, name, password string) *Visitor {
 	t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
 		chromedp.NoSandbox, // as root there is none
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
 		chromedp.UserDataDir(t.TempDir()),
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -76,7 +78,8 @@ func (v *Visitor) logIn(listening *sync.WaitGroup, name, password string) {
 	listening.Go(func() {
 		for e, err := range paused {
 			if err == nil {
-				_, _ = chromedp.Call(v.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID}) // fails once the tab is closed
+				// fails once the tab is closed
+				_, _ = chromedp.Call(v.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
 			}
 		}
 	})
@@ -85,9 +88,13 @@ func (v *Visitor) logIn(listening *sync.WaitGroup, name, password string) {
 			if err == nil {
 				answer := fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
 				if name != "" {
-					answer = fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: name, Password: password}
+					answer = fetch.AuthChallengeResponse{
+						Response: fetch.AuthChallengeResponseResponseProvideCredentials,
+						Username: name, Password: password,
+					}
 				}
-				_, _ = chromedp.Call(v.ctx, fetch.ContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: &answer})
+				_, _ = chromedp.Call(v.ctx, fetch.ContinueWithAuth,
+					fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: &answer})
 			}
 		}
 	})
@@ -192,7 +199,8 @@ func (v *Visitor) Screenshot(name string) {
 		return
 	}
 	picture := Ask(v, "taking a picture", chromedp.FullScreenshot(100))
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600); err != nil { //nolint:gosec // where the caller wants it
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture,
+		0o600); err != nil { //nolint:gosec // where the caller wants it
 		v.t.Fatal(err)
 	}
 }

@@ -28,14 +28,15 @@ type Options struct {
 	Users    int           // ordinary retiring users; awkward ones come on top
 	Seed     uint64        // of the site, the faults and their order
 	Bound    time.Duration // of the whole run; what is not at its end by then is a violation
-	Storm    time.Duration // how long faults are at work; 0 means three fifths of Bound, the rest is for what they leave behind
-	Faults   []string      // names of faults for the storm; empty means all
-	Workers  int           // processes
-	Logs     string        // directory for the logs of the processes; empty leaves none
-	JSON     bool          // end Out with the report as one line of JSON; what people read goes to Err then
-	Out, Err io.Writer     // what people read goes to Out
-	Enqueuer string        // path of the binary
-	Worker   string        // path of the binary
+	// how long faults are at work; 0 means three fifths of Bound, the rest is for what they leave behind
+	Storm    time.Duration
+	Faults   []string  // names of faults for the storm; empty means all
+	Workers  int       // processes
+	Logs     string    // directory for the logs of the processes; empty leaves none
+	JSON     bool      // end Out with the report as one line of JSON; what people read goes to Err then
+	Out, Err io.Writer // what people read goes to Out
+	Enqueuer string    // path of the binary
+	Worker   string    // path of the binary
 }
 
 const (
@@ -106,14 +107,14 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 type run struct {
 	Options
 
-	begun  time.Time
-	people io.Writer
-	scenario   scenario
-	faults []fault
-	rng    *dice
-	tally  *tally
+	begun    time.Time
+	people   io.Writer
+	scenario scenario
+	faults   []fault
+	rng      *dice
+	tally    *tally
 
-	env    *demo.Environment
+	env      *demo.Environment
 	redis    *redis.Client // straight to the server, past the proxy
 	proxy    *proxy
 	data     *dataset.Dataset
@@ -146,7 +147,8 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	r.storage = &storage{server: r.env.Storage, seed: r.Seed, active: map[string][]gcstest.Fault{}}
 	r.buckets = newBuckets(r.env.Storage)
 	r.data = dataset.New(r.Seed, r.Users)
-	r.printf("chaos: %s, %d users, seed %d, %d kinds of faults, at most %v\n", r.Scenario, len(r.data.Users), r.Seed, len(r.faults), r.Bound)
+	r.printf("chaos: %s, %d users, seed %d, %d kinds of faults, at most %v\n", r.Scenario, len(r.data.Users), r.Seed,
+		len(r.faults), r.Bound)
 	if r.want, err = r.data.Seed(ctx, r.env.Root, demo.LMSDatabase, r.env.Storage, r.env.StorageURL); err != nil {
 		return err
 	}

@@ -12,21 +12,26 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestNothingIsViolated plays a storm so short that it shows little more than that the suite works. make chaos plays it for
-// minutes, with the faults whose traces stay for minutes; CI does that, too.
+// TestNothingIsViolated plays a storm so short that it shows little more than that the suite works. make chaos plays it
+// for minutes, with the faults whose traces stay for minutes; CI does that, too.
 func TestNothingIsViolated(t *testing.T) {
 	t.Parallel()
 	enqueuer, worker := sandboxtest.Binaries(t)
-	faults := []string{"gcs-lost-answer", "gcs-bucket-renamed", "mysql-kill", "redis-flush", "worker-term", "enqueuer-kill"}
+	faults := []string{
+		"gcs-lost-answer", "gcs-bucket-renamed", "mysql-kill", "redis-flush", "worker-term",
+		"enqueuer-kill",
+	}
 	var out, people bytes.Buffer
 	report, err := chaos.Run(t.Context(), chaos.Options{
-		Users: 20, Seed: 5, Bound: 5 * time.Minute, Storm: time.Second, Faults: faults, Workers: 2, JSON: true, Out: &out, Err: &people,
+		Users: 20, Seed: 5, Bound: 5 * time.Minute, Storm: time.Second, Faults: faults, Workers: 2, JSON: true, Out: &out,
+		Err:      &people,
 		Enqueuer: enqueuer, Worker: worker,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, people.String())
 	}
-	if !report.OK || report.Ends["done"] < 20 || report.ObjectsErased < 20*12 || report.Observer.Looks == 0 || report.Observer.Sweeps == 0 {
+	if !report.OK || report.Ends["done"] < 20 || report.ObjectsErased < 20*12 || report.Observer.Looks == 0 ||
+		report.Observer.Sweeps == 0 {
 		t.Errorf("got %+v", report)
 	}
 	for _, line := range report.Faults {
@@ -56,7 +61,8 @@ func TestDeadLettersAreKeptInTheLedger(t *testing.T) {
 		t.Fatalf("%v\n%s", err, people.String())
 	}
 	d := report.DeadLetters
-	if !report.OK || d == nil || d.Failed < users || d.Users != d.Failed+d.Others || d.Requeued != d.Failed || d.Done < users ||
+	if !report.OK || d == nil || d.Failed < users || d.Users != d.Failed+d.Others || d.Requeued != d.Failed ||
+		d.Done < users ||
 		d.Done+d.Blocked != d.Failed || d.ArchiveMax != 0 || d.ArchiveLooks == 0 {
 		t.Errorf("got %+v of %+v", d, report)
 	}

@@ -16,21 +16,22 @@ import (
 
 // DeadLetterTable is what the scenario of the dead letters has counted.
 type DeadLetterTable struct {
-	Users         int     `json:"users"`          // asked for
-	Failed        int     `json:"failed"`         // for the missing right, by enqueuer failures
-	Others        int     `json:"others"`         // that ended otherwise: they have no file that could be deleted
-	ArchiveMax   int64   `json:"archive_most"`   // tasks in asynq's archive at any moment
-	ArchiveLooks  int     `json:"archive_looks"`  // how often it was looked at
-	Requeued      int     `json:"requeued"`       // by enqueuer requeue
-	Done          int     `json:"done"`           // of those, in the end
-	Blocked       int     `json:"blocked"`        // of those, in the end: by a hold, a date, or a reference that nobody understands
+	Users        int   `json:"users"`         // asked for
+	Failed       int   `json:"failed"`        // for the missing right, by enqueuer failures
+	Others       int   `json:"others"`        // that ended otherwise: they have no file that could be deleted
+	ArchiveMax   int64 `json:"archive_most"`  // tasks in asynq's archive at any moment
+	ArchiveLooks int   `json:"archive_looks"` // how often it was looked at
+	Requeued     int   `json:"requeued"`      // by enqueuer requeue
+	Done         int   `json:"done"`          // of those, in the end
+	// of those, in the end: by a hold, a date, or a reference that nobody understands
+	Blocked       int     `json:"blocked"`
 	FailSeconds   float64 `json:"fail_seconds"`   // from the first request to the last failure
 	MendedSeconds float64 `json:"mended_seconds"` // from the requeue to the last end
 }
 
 // deadLetters withdraws the right to delete any object, as a condition on the names of objects does: the bucket's own
-// answer does not show it, so no worker can know that everybody is concerned, and every user fails. Then the right comes
-// back, and one command has to make everybody done.
+// answer does not show it, so no worker can know that everybody is concerned, and every user fails. Then the right
+// comes back, and one command has to make everybody done.
 func (r *run) deadLetters(ctx context.Context) error {
 	r.dead = &DeadLetterTable{}
 	archived := r.watchArchive(ctx)
@@ -72,7 +73,8 @@ func (r *run) mustFail() map[int]bool {
 	return users
 }
 
-// judgeFailures compares how the requests ended, and what the operator's command says, with what the site's author expects.
+// judgeFailures compares how the requests ended, and what the operator's command says, with what the site's author
+// expects.
 func (r *run) judgeFailures(ctx context.Context) error {
 	s, err := r.standing(ctx)
 	if err != nil {
@@ -159,8 +161,8 @@ func (r *run) answer(ctx context.Context, into any, args ...string) error {
 // archiveEvery is how often asynq's archive is looked at.
 const archiveEvery = 20 * time.Millisecond
 
-// watchArchive looks at asynq's archive until the returned function is called. The archive drops tasks silently, so none
-// may be in it: what failed is in the ledger.
+// watchArchive looks at asynq's archive until the returned function is called. The archive drops tasks silently, so
+// none may be in it: what failed is in the ledger.
 func (r *run) watchArchive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -178,7 +180,8 @@ func (r *run) watchArchive(ctx context.Context) (stop func()) {
 		cancel()
 		watching.Wait()
 		if r.dead.ArchiveMax > 0 || r.dead.ArchiveLooks == 0 {
-			r.tally.violate("asynq's archive held up to %d tasks (%d looks), expected none", r.dead.ArchiveMax, r.dead.ArchiveLooks)
+			r.tally.violate("asynq's archive held up to %d tasks (%d looks), expected none", r.dead.ArchiveMax,
+				r.dead.ArchiveLooks)
 		}
 	})
 }

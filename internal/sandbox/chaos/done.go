@@ -11,13 +11,13 @@ import (
 
 // doneTask returns the id of the task that a command reports as done; ok is false for every other command.
 //
-// asynq v0.26.0 reports it by a script (internal/rdb: Done, MarkAsComplete) with these keys, of which "completed" is there
-// only if the task is retained, and the last one only if it is unique:
+// asynq v0.26.0 reports it by a script (internal/rdb: Done, MarkAsComplete) with these keys, of which "completed" is
+// there only if the task is retained, and the last one only if it is unique:
 //
 //	asynq:{QUEUE}:active  :lease  [:completed]  :t:ID  :processed:DATE  :processed  [:unique:…]
 //
-// and with the id as its first argument. The scripts for a retry and for the archive begin with the task's key, and the one
-// that hands a task back counts nothing as processed.
+// and with the id as its first argument. The scripts for a retry and for the archive begin with the task's key, and the
+// one that hands a task back counts nothing as processed.
 func doneTask(args [][]byte) (id string, ok bool) {
 	if len(args) < 3 || !bytes.EqualFold(args[0], []byte("EVALSHA")) && !bytes.EqualFold(args[0], []byte("EVAL")) {
 		return "", false
@@ -75,8 +75,8 @@ const (
 	lateStop = 0.3
 )
 
-// stopAtDone makes the server stand still at the very moment at which a worker reports a task as done: the purge is over,
-// and asynq, which learns nothing of it for 3 s, may run the task again.
+// stopAtDone makes the server stand still at the very moment at which a worker reports a task as done: the purge is
+// over, and asynq, which learns nothing of it for 3 s, may run the task again.
 func stopAtDone(ctx context.Context, e *episode) error {
 	server := e.env.Servers.Redis
 	return e.repeatedly(ctx, 50*time.Millisecond, time.Second, func() error {

@@ -146,7 +146,10 @@ func TestDoneIsRecognised(t *testing.T) {
 	slices.Sort(done)
 	// A script that the server does not know yet is sent twice: by its name, and in full.
 	done = slices.Compact(done)
-	if want := []string{queue.TaskID(purge.Task{User: forgotten}), queue.TaskID(purge.Task{User: retained}), queue.TaskID(purge.Task{User: retried})}; !slices.Equal(done, want) {
+	if want := []string{
+		queue.TaskID(purge.Task{User: forgotten}), queue.TaskID(purge.Task{User: retained}),
+		queue.TaskID(purge.Task{User: retried}),
+	}; !slices.Equal(done, want) {
 		t.Errorf("got %v, want %v: what ended well, and nothing else", done, want)
 	}
 }
@@ -219,10 +222,16 @@ func TestDoneIsNothingElse(t *testing.T) {
 	t.Parallel()
 	const q = "asynq:{purge}"
 	for name, keys := range map[string][]string{
-		"a retry":          {q + ":t:purge:7", q + ":active", q + ":lease", q + ":retry", q + ":processed:2026-01-02", q + ":failed:2026-01-02", q + ":processed", q + ":failed"},
-		"a hand-back":      {q + ":active", q + ":lease", q + ":pending", q + ":t:purge:7"},
-		"another task":     {q + ":active", q + ":lease", q + ":t:purge:70", q + ":processed:2026-01-02", q + ":processed"},
-		"two queues":       {q + ":active", q + ":lease", "asynq:{other}:t:purge:7", q + ":processed:2026-01-02", q + ":processed"},
+		"a retry": {
+			q + ":t:purge:7", q + ":active", q + ":lease", q + ":retry", q + ":processed:2026-01-02",
+			q + ":failed:2026-01-02", q + ":processed", q + ":failed",
+		},
+		"a hand-back":  {q + ":active", q + ":lease", q + ":pending", q + ":t:purge:7"},
+		"another task": {q + ":active", q + ":lease", q + ":t:purge:70", q + ":processed:2026-01-02", q + ":processed"},
+		"two queues": {
+			q + ":active", q + ":lease", "asynq:{other}:t:purge:7", q + ":processed:2026-01-02",
+			q + ":processed",
+		},
 		"nothing counted":  {q + ":active", q + ":lease", q + ":t:purge:7", q + ":pending", q + ":paused"},
 		"a key is missing": {q + ":active", q + ":lease", q + ":completed", q + ":t:purge:7", q + ":processed:2026-01-02"},
 	} {

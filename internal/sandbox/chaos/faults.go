@@ -21,8 +21,8 @@ type fault struct {
 	inject func(ctx context.Context, e *episode) error
 }
 
-// leaseRecovery is how long a task may lie under the lease of a process that died, or that never heard that it was given
-// the task: the lease of 30 s, 30 s of asynq's patience, its look once a minute, and the retry.
+// leaseRecovery is how long a task may lie under the lease of a process that died, or that never heard that it was
+// given the task: the lease of 30 s, 30 s of asynq's patience, its look once a minute, and the retry.
 const leaseRecovery = 140 * time.Second
 
 // catalogue lists all faults.
@@ -54,7 +54,8 @@ func choose(names []string) ([]fault, error) {
 		case name == "all":
 			chosen = slices.Clone(all)
 		case i < 0:
-			return nil, fmt.Errorf("choosing faults: there is no fault %q: expected all or some of %s", bare, strings.Join(Names(), ", "))
+			return nil, fmt.Errorf("choosing faults: there is no fault %q: expected all or some of %s", bare,
+				strings.Join(Names(), ", "))
 		case without:
 			chosen = slices.DeleteFunc(chosen, named)
 		case !slices.ContainsFunc(chosen, named):
@@ -90,8 +91,8 @@ func (e *episode) repeatedly(ctx context.Context, least, most time.Duration, str
 	return nil
 }
 
-// askEvery is how far apart the commands of an episode are: some find their users' predecessors at work, and every moment
-// of the episode has a purge that is just beginning.
+// askEvery is how far apart the commands of an episode are: some find their users' predecessors at work, and every
+// moment of the episode has a purge that is just beginning.
 const askEvery = 400 * time.Millisecond
 
 // ask asks for the users of the episode, in several commands over its time or, for the sake of a backlog, in one.

@@ -82,8 +82,8 @@ func restartMySQL(ctx context.Context, e *episode) error {
 	return server.Start(context.WithoutCancel(ctx))
 }
 
-// provokeDeadlocks locks rows that purges are about to clear, in the opposite order. What counts as injected is what the
-// server counts, whoever of the two was the victim.
+// provokeDeadlocks locks rows that purges are about to clear, in the opposite order. What counts as injected is what
+// the server counts, whoever of the two was the victim.
 func provokeDeadlocks(ctx context.Context, e *episode) error {
 	before := e.deadlocks(ctx)
 	err := e.repeatedly(ctx, time.Millisecond, 20*time.Millisecond, func() error {
@@ -109,7 +109,8 @@ func (e *episode) deadlocks(ctx context.Context) int {
 
 // lockBackwards is one session that holds the history rows of all users of the episode, and then wants their live rows:
 // a purge clears the live rows first. The rows written to the scratch table make this session the heavier one, so that
-// the server makes the purge the victim. Its errors are the deadlocks that it loses nevertheless, and servers that are down.
+// the server makes the purge the victim. Its errors are the deadlocks that it loses nevertheless, and servers that are
+// down.
 func (e *episode) lockBackwards(ctx context.Context) {
 	tx, err := e.env.Root.BeginTx(ctx, nil)
 	if err != nil {
@@ -121,7 +122,8 @@ func (e *episode) lockBackwards(ctx context.Context) {
 	}
 	users := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.users)), ","), "[]")
 	for _, statement := range []string{
-		"SELECT history_id FROM " + demo.LMSDatabase + "." + lms.History + " WHERE user_id IN (%s) ORDER BY history_id DESC FOR UPDATE",
+		"SELECT history_id FROM " + demo.LMSDatabase + "." + lms.History +
+			" WHERE user_id IN (%s) ORDER BY history_id DESC FOR UPDATE",
 		"SELECT id FROM " + demo.LMSDatabase + "." + lms.Certificates + " WHERE user_id IN (%s) ORDER BY id DESC FOR UPDATE",
 	} {
 		if _, err := tx.ExecContext(ctx, fmt.Sprintf(statement, users)); err != nil {

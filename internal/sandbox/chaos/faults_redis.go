@@ -56,8 +56,8 @@ func stopRedis(ctx context.Context, e *episode) error {
 	return server.Signal(syscall.SIGCONT)
 }
 
-// evict gives Redis less memory than it uses, under a policy that throws keys away, as a cache would be set up. What was
-// not used for the longest time goes first, which is mostly tasks that have ended.
+// evict gives Redis less memory than it uses, under a policy that throws keys away, as a cache would be set up. What
+// was not used for the longest time goes first, which is mostly tasks that have ended.
 func evict(ctx context.Context, e *episode) error {
 	whole := context.WithoutCancel(ctx)
 	defer func() {
@@ -84,8 +84,8 @@ func evict(ctx context.Context, e *episode) error {
 	return err
 }
 
-// loseLists takes single keys away that lead to tasks, as an eviction may, and leaves the tasks themselves: the worst of
-// an eviction, for sure.
+// loseLists takes single keys away that lead to tasks, as an eviction may, and leaves the tasks themselves: the worst
+// of an eviction, for sure.
 func loseLists(ctx context.Context, e *episode) error {
 	lists := []string{"pending", "retry", "scheduled", "lease", "active"}
 	return e.repeatedly(ctx, 100*time.Millisecond, time.Second, func() error {
@@ -100,7 +100,8 @@ func loseLists(ctx context.Context, e *episode) error {
 // awaitBacklog returns when tasks wait, or after a moment: an empty queue has little to lose. The keys are asynq's.
 func (e *episode) awaitBacklog(ctx context.Context) {
 	for range 50 {
-		if e.redis.LLen(ctx, "asynq:{purge}:pending").Val()+e.redis.ZCard(ctx, "asynq:{purge}:retry").Val() > 0 || !pause(ctx, 10*time.Millisecond) {
+		if e.redis.LLen(ctx, "asynq:{purge}:pending").Val()+e.redis.ZCard(ctx, "asynq:{purge}:retry").Val() > 0 ||
+			!pause(ctx, 10*time.Millisecond) {
 			return
 		}
 	}

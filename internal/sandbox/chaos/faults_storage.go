@@ -16,7 +16,8 @@ func storageFaults() []fault {
 		answers("gcs-500", gcstest.Fault{Status: 500, Probability: 0.3}),
 		answers("gcs-503", gcstest.Fault{Status: 503, Probability: 0.3}),
 		// A gateway that gave up on work that was done, or on work that was not.
-		answers("gcs-504", gcstest.Fault{Status: 504, Probability: 0.15, AfterWork: true}, gcstest.Fault{Status: 504, Probability: 0.15}),
+		answers("gcs-504", gcstest.Fault{Status: 504, Probability: 0.15, AfterWork: true},
+			gcstest.Fault{Status: 504, Probability: 0.15}),
 		answers("gcs-reset", gcstest.Fault{Reset: true, Probability: 0.3}),
 		answers("gcs-lost-answer", gcstest.Fault{Op: gcstest.OpDelete, Reset: true, AfterWork: true, Probability: 0.2}),
 		// Some calls take longer than the worker's call timeout, before their work or after it.

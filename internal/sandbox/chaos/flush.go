@@ -39,7 +39,8 @@ func (r *run) flushed(ctx context.Context) error {
 	}
 	r.quiesce(ctx)
 	if repeated := r.tally.repeated.Load(); r.askedAgain > 0 || repeated > 0 {
-		r.tally.violate("%d users were asked for again, and %d commands repeated: a flushed Redis must need neither", r.askedAgain, repeated)
+		r.tally.violate("%d users were asked for again, and %d commands repeated: a flushed Redis must need neither",
+			r.askedAgain, repeated)
 	}
 	return nil
 }

@@ -35,13 +35,15 @@ type Watch struct {
 }
 
 const (
-	pollInterval  = 100 * time.Millisecond
-	sweepEvery = 2 * time.Second
+	pollInterval = 100 * time.Millisecond
+	sweepEvery   = 2 * time.Second
 	// sweepShare is how much longer than it took the next sweep waits, so that watching does not become the load.
 	sweepShare = 3
 )
 
-func newObserver(ctx context.Context, site audit.Site, before *audit.Snapshot, want dataset.Expected, b *buckets, notes *tally) (*observer, error) {
+func newObserver(ctx context.Context, site audit.Site, before *audit.Snapshot, want dataset.Expected, b *buckets,
+	notes *tally,
+) (*observer, error) {
 	o := &observer{site: site, before: before, want: want, buckets: b, tally: notes, judged: map[dataset.Row]bool{}}
 	var err error
 	if o.owners, err = readOwners(ctx, site); err != nil {

@@ -59,10 +59,18 @@ func TestTheObserverCanFail(t *testing.T) {
 		tamper func(w *watchedWorld)
 		want   string // part of the violation; empty if there must be none
 	}{
-		"an untouched world":           {tamper: func(*watchedWorld) {}},
-		"files first, then references": {tamper: func(w *watchedWorld) { row := w.someRow(true); w.erase(row); w.clear(row) }},
-		"files without references":     {tamper: func(w *watchedWorld) { w.erase(w.someRow(true)) }},
-		"a reference before its files": {tamper: func(w *watchedWorld) { w.clear(w.someRow(true)) }, want: "is cleared while"},
+		"an untouched world": {tamper: func(*watchedWorld) {}},
+		"files first, then references": {tamper: func(w *watchedWorld) {
+			row := w.someRow(true)
+			w.erase(row)
+			w.clear(
+				row)
+		}},
+		"files without references": {tamper: func(w *watchedWorld) { w.erase(w.someRow(true)) }},
+		"a reference before its files": {
+			tamper: func(w *watchedWorld) { w.clear(w.someRow(true)) },
+			want:   "is cleared while",
+		},
 		"a reference before its files, in a renamed bucket": {
 			tamper: func(w *watchedWorld) {
 				w.clear(w.someRow(true))
@@ -158,8 +166,10 @@ func (w *watchedWorld) erase(row dataset.Row) {
 	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, o := range w.stored(row) {
-		target := w.base + "b/" + url.PathEscape(o.Bucket) + "/o/" + url.PathEscape(o.Name) + "?generation=" + strconv.FormatInt(o.Generation, 10)
-		request, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodDelete, target, http.NoBody)
+		target := w.base + "b/" + url.PathEscape(o.Bucket) + "/o/" + url.PathEscape(o.Name) + "?generation=" +
+			strconv.FormatInt(o.Generation, 10)
+		request, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodDelete, target,
+			http.NoBody)
 		if err != nil {
 			w.t.Fatal(err)
 		}

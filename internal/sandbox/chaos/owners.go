@@ -14,9 +14,9 @@ import (
 // directory is where files of a reference may be.
 type directory struct{ bucket, prefix string }
 
-// owners says which directories each row's reference stands for. It is read from the rows as they were before the purge,
-// with rules of our own, wider than the product's: every id that a row names, in every bucket. Ids are drawn from 128
-// bits, so a directory of that name in another bucket can only be the same certificate's.
+// owners says which directories each row's reference stands for. It is read from the rows as they were before the
+// purge, with rules of our own, wider than the product's: every id that a row names, in every bucket. Ids are drawn
+// from 128 bits, so a directory of that name in another bucket can only be the same certificate's.
 type owners map[dataset.Row][]directory
 
 // prefixes are where the directories begin in each bucket of the site.
@@ -47,7 +47,8 @@ func readOwners(ctx context.Context, site audit.Site) (owners, error) {
 	roots := prefixes()
 	for table, key := range keys {
 		rows, err := site.DB.QueryContext(ctx, fmt.Sprintf(
-			"SELECT %s, verify_uuid, download_uuid, download_url FROM %s.%s WHERE download_uuid <> '' OR download_url <> ''", key, site.LMS, table))
+			"SELECT %s, verify_uuid, download_uuid, download_url FROM %s.%s WHERE download_uuid <> '' OR download_url <> ''",
+			key, site.LMS, table))
 		if err != nil {
 			return nil, fmt.Errorf("reading the references of %s: %w", table, err)
 		}

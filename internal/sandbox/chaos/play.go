@@ -46,8 +46,8 @@ func (r *run) look(ctx context.Context) error {
 	return err
 }
 
-// storm plays each fault alone, then mixtures, each with users of its own, and then waits for what is left of them in peace.
-// Faults whose traces stay for minutes come first.
+// storm plays each fault alone, then mixtures, each with users of its own, and then waits for what is left of them in
+// peace. Faults whose traces stay for minutes come first.
 func (r *run) storm(ctx context.Context) error {
 	schedule := r.schedule(r.data.Enqueued())
 	ends := r.begun.Add(r.Storm)
@@ -70,8 +70,8 @@ type scheduled struct {
 	users  []int
 }
 
-// schedule draws all episodes before the first one begins: from then on, goroutines draw from the same dice in an order that
-// no seed repeats.
+// schedule draws all episodes before the first one begins: from then on, goroutines draw from the same dice in an order
+// that no seed repeats.
 func (r *run) schedule(users []int) []scheduled {
 	alone := slices.Clone(r.faults)
 	r.rng.shuffle(len(alone), func(i, j int) { alone[i], alone[j] = alone[j], alone[i] })
@@ -80,7 +80,10 @@ func (r *run) schedule(users []int) []scheduled {
 	many := min(2*len(alone), len(users))
 	all := make([]scheduled, many)
 	for i := range all {
-		all[i] = scheduled{faults: alone[i%len(alone) : i%len(alone)+1], users: users[i*len(users)/many : (i+1)*len(users)/many]}
+		all[i] = scheduled{
+			faults: alone[i%len(alone) : i%len(alone)+1],
+			users:  users[i*len(users)/many : (i+1)*len(users)/many],
+		}
 		if i >= len(alone) {
 			all[i].faults = r.mixture()
 		}
@@ -114,7 +117,8 @@ func (r *run) episode(ctx context.Context, faults []fault, users []int, length t
 	}
 	r.tally.begin(names, users)
 	begun := time.Now()
-	r.printf("  %6.1fs  %-60s %d users\n", time.Since(r.begun).Seconds(), cmp.Or(strings.Join(names, " + "), "(no time for this fault)"), len(users))
+	r.printf("  %6.1fs  %-60s %d users\n", time.Since(r.begun).Seconds(),
+		cmp.Or(strings.Join(names, " + "), "(no time for this fault)"), len(users))
 	within, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	errs := make([]error, len(faults))

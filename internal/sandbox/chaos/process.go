@@ -19,7 +19,8 @@ const stopPatience = 15 * time.Second
 
 // quick are the settings under which a run is short: what waits for minutes in production waits for seconds here.
 var quick = []string{
-	"CERTPURGE_QUEUE_CONCURRENCY=16", "CERTPURGE_QUEUE_MAX_ATTEMPTS=100", "CERTPURGE_QUEUE_RETRY_BASE=1s", "CERTPURGE_QUEUE_RETRY_CAP=3s",
+	"CERTPURGE_QUEUE_CONCURRENCY=16", "CERTPURGE_QUEUE_MAX_ATTEMPTS=100", "CERTPURGE_QUEUE_RETRY_BASE=1s",
+	"CERTPURGE_QUEUE_RETRY_CAP=3s",
 	"CERTPURGE_QUEUE_DRAIN_TIMEOUT=2s",
 	"CERTPURGE_RECONCILER_INTERVAL=1s", "CERTPURGE_RECONCILER_GRACE=3s",
 	"CERTPURGE_GCS_MAX_TRIES=2", "CERTPURGE_GCS_CALL_TIMEOUT=2s", "CERTPURGE_GCS_ATTRIBUTES_MAX_AGE=2s",
@@ -28,7 +29,10 @@ var quick = []string{
 }
 
 // shared are those of them that the enqueuer knows.
-var shared = []string{"CERTPURGE_MYSQL_CONNECT_TIMEOUT=2s", "CERTPURGE_MYSQL_QUERY_TIMEOUT=5s", "CERTPURGE_TASKS_TIMEOUT=60s"}
+var shared = []string{
+	"CERTPURGE_MYSQL_CONNECT_TIMEOUT=2s", "CERTPURGE_MYSQL_QUERY_TIMEOUT=5s",
+	"CERTPURGE_TASKS_TIMEOUT=60s",
+}
 
 // process is one run of a binary.
 type process struct {
@@ -42,8 +46,8 @@ type process struct {
 	pid string   // path of the file by which the servers' watchdog finds it
 }
 
-// process prepares a process that is not started yet. Nothing of our own environment is handed on: a CERTPURGE_MYSQL_DSN
-// that somebody has set for production must not be found here.
+// process prepares a process that is not started yet. Nothing of our own environment is handed on: a
+// CERTPURGE_MYSQL_DSN that somebody has set for production must not be found here.
 func (r *run) process(name, path, dsn string, settings []string, args ...string) *process {
 	p := &process{name: name, said: &bytes.Buffer{}, gone: make(chan struct{}), pid: r.env.Path(name + ".pid")}
 	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // our own binary; whoever starts it ends it
@@ -57,7 +61,8 @@ func (r *run) process(name, path, dsn string, settings []string, args ...string)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for us
 	p.cmd.Stderr = &tail{buffer: p.said}
 	if r.Logs != "" {
-		p.log, _ = os.OpenFile(filepath.Join(r.Logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // where the operator wants it
+		p.log, _ = os.OpenFile(filepath.Join(r.Logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY,
+			0o600) //nolint:gosec // where the operator wants it
 		if p.log != nil {
 			p.cmd.Stderr = &tail{buffer: p.said, log: p.log}
 		}

@@ -35,7 +35,8 @@ func startProxy(ctx context.Context, target string, seed uint64) (*proxy, error)
 		return nil, fmt.Errorf("opening a port for the proxy of Redis: %w", err)
 	}
 	p := &proxy{
-		addr: listener.Addr().String(), listener: listener, target: target, dice: newDice(seed), open: map[net.Conn]struct{}{},
+		addr: listener.Addr().String(), listener: listener, target: target, dice: newDice(seed),
+		open: map[net.Conn]struct{}{},
 	}
 	p.serves.Go(p.accept)
 	return p, nil

@@ -32,9 +32,9 @@ func settled(end dataset.End) bool {
 	return end.State.Ended() || end.State == purge.Queued && end.Reason == purge.ReasonRetained
 }
 
-// quiesce waits until every request has ended or waits for a date. Meanwhile it does what an operator does after a bad day: it
-// asks again for users whose enqueuer died before it had accepted them, and for those that failed because a right was
-// missing.
+// quiesce waits until every request has ended or waits for a date. Meanwhile it does what an operator does after a bad
+// day: it asks again for users whose enqueuer died before it had accepted them, and for those that failed because a
+// right was missing.
 func (r *run) quiesce(ctx context.Context) {
 	r.printf("  %6.1fs  calm\n", time.Since(r.begun).Seconds())
 	r.stormed = time.Now()

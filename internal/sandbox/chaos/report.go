@@ -24,20 +24,21 @@ type Report struct {
 
 	DeadLetters *DeadLetterTable `json:"dead_letters,omitempty"`
 
-	ObjectsErased     int   `json:"objects_erased"` // these three from the check at the end
-	ReferencesCleared int   `json:"references_cleared"`
-	ObjectsHeldBack   int   `json:"objects_held_back"`
-	AskedAgain        int   `json:"asked_again"`       // users an operator asks for again: no permission, or never accepted
-	EnqueuesRepeated  int64 `json:"enqueues_repeated"` // commands that failed because a server was down
-	WorkersEnded      int64 `json:"workers_ended"`     // and were started again, but for the last ones
+	ObjectsErased     int `json:"objects_erased"` // these three from the check at the end
+	ReferencesCleared int `json:"references_cleared"`
+	ObjectsHeldBack   int `json:"objects_held_back"`
+	// users an operator asks for again: no permission, or never accepted
+	AskedAgain       int   `json:"asked_again"`
+	EnqueuesRepeated int64 `json:"enqueues_repeated"` // commands that failed because a server was down
+	WorkersEnded     int64 `json:"workers_ended"`     // and were started again, but for the last ones
 
 	Observer Watch `json:"observer"`
 
-	Violations  []string `json:"violations"`
-	NotShown    int      `json:"violations_not_shown"`
-	OK          bool     `json:"ok"`
+	Violations     []string `json:"violations"`
+	NotShown       int      `json:"violations_not_shown"`
+	OK             bool     `json:"ok"`
 	QuiesceSeconds float64  `json:"calm_seconds"` // from the last fault to the last end
-	Seconds     float64  `json:"seconds"`
+	Seconds        float64  `json:"seconds"`
 }
 
 // report sums up.
@@ -50,11 +51,13 @@ func (r *run) report(ctx context.Context) (Report, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	report := Report{
-		Scenario: r.Scenario, Seed: r.Seed, Users: len(r.data.Users), Requests: len(s.known), Ends: map[string]int{}, DeadLetters: r.dead,
-		ObjectsErased: r.findings.ObjectsErased, ReferencesCleared: r.findings.ReferencesCleared, ObjectsHeldBack: r.findings.ObjectsHeldBack,
-		AskedAgain: r.askedAgain, EnqueuesRepeated: b.repeated.Load(), WorkersEnded: b.restarts.Load(),
+		Scenario: r.Scenario, Seed: r.Seed, Users: len(r.data.Users), Requests: len(s.known), Ends: map[string]int{},
+		DeadLetters:   r.dead,
+		ObjectsErased: r.findings.ObjectsErased, ReferencesCleared: r.findings.ReferencesCleared,
+		ObjectsHeldBack: r.findings.ObjectsHeldBack,
+		AskedAgain:      r.askedAgain, EnqueuesRepeated: b.repeated.Load(), WorkersEnded: b.restarts.Load(),
 		Observer: r.observer.watched(), Violations: b.violations, NotShown: b.more,
-		OK:          len(b.violations) == 0 && r.findings.OK(),
+		OK:             len(b.violations) == 0 && r.findings.OK(),
 		QuiesceSeconds: rounded(r.ended.Sub(r.stormed)), Seconds: rounded(time.Since(r.begun)),
 	}
 	for _, attempts := range s.attempts {
@@ -86,12 +89,16 @@ func (r *run) tell(report Report) error {
 	table := tabwriter.NewWriter(r.people, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "\nfault\tepisodes\tinjected\tusers\tretries\tviolations\tseconds\t")
 	for _, l := range report.Faults {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t\n", l.Fault, l.Episodes, l.Injected, l.Users, l.Retries, l.Violations, l.Seconds)
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t\n", l.Fault, l.Episodes, l.Injected, l.Users, l.Retries,
+			l.Violations, l.Seconds)
 	}
-	_, _ = fmt.Fprintf(table, "all\t\t\t%d\t%d\t%d\t%.1f\t\n", report.Requests, report.Retries, len(report.Violations)+report.NotShown, report.Seconds)
+	_, _ = fmt.Fprintf(table, "all\t\t\t%d\t%d\t%d\t%.1f\t\n", report.Requests, report.Retries,
+		len(report.Violations)+report.NotShown, report.Seconds)
 	if d := report.DeadLetters; d != nil {
-		_, _ = fmt.Fprintln(table, "\nusers\tfailed\tothers\tarchive at most\trequeued\tdone\tblocked\tuntil all failed\tuntil all were done\t")
-		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f s\t%.1f s\t\n", d.Users, d.Failed, d.Others, d.ArchiveMax, d.Requeued, d.Done,
+		_, _ = fmt.Fprintln(table, "\nusers\tfailed\tothers\tarchive at most\trequeued\tdone\tblocked\tuntil all "+
+			"failed\tuntil all were done\t")
+		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t%.1f s\t%.1f s\t\n", d.Users, d.Failed, d.Others, d.ArchiveMax,
+			d.Requeued, d.Done,
 			d.Blocked, d.FailSeconds, d.MendedSeconds)
 	}
 	_ = table.Flush()
@@ -99,10 +106,12 @@ func (r *run) tell(report Report) error {
 		r.printf("(a user belongs to every fault of the mixture that it met)\n")
 	}
 	r.printf("\nends: %v\n", report.Ends)
-	r.printf("%d objects erased, %d references cleared, %d objects held back; asked again for %d users; %d enqueue commands repeated\n",
+	r.printf("%d objects erased, %d references cleared, %d objects held back; asked again for %d users; %d enqueue "+
+		"commands repeated\n",
 		report.ObjectsErased, report.ReferencesCleared, report.ObjectsHeldBack, report.AskedAgain, report.EnqueuesRepeated)
 	w := report.Observer
-	r.printf("observer: %d looks at %d cleared references, %d sweeps over everything, longest gap %.1fs\n", w.Looks, w.Cleared, w.Sweeps, w.LongestGap)
+	r.printf("observer: %d looks at %d cleared references, %d sweeps over everything, longest gap %.1fs\n", w.Looks,
+		w.Cleared, w.Sweeps, w.LongestGap)
 	r.printf("calm after the last fault: %.1fs\n", report.QuiesceSeconds)
 	for _, v := range report.Violations {
 		r.printf("VIOLATION: %s\n", v)

@@ -35,7 +35,8 @@ func Scenarios() []string { return slices.Sorted(maps.Keys(scenarios)) }
 func (o *Options) scenario() (scenario, []fault, error) {
 	s, ok := scenarios[o.Scenario]
 	if !ok {
-		return s, nil, fmt.Errorf("choosing a scenario: there is no %q: expected one of %s", o.Scenario, strings.Join(Scenarios(), ", "))
+		return s, nil, fmt.Errorf("choosing a scenario: there is no %q: expected one of %s", o.Scenario,
+			strings.Join(Scenarios(), ", "))
 	}
 	switch {
 	case s.faults == nil:

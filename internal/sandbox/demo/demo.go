@@ -28,9 +28,9 @@ type Options struct {
 // maxUsers keeps a slip of the fingers from filling the memory: at 100,000 users a demo takes some 4 GiB.
 const maxUsers = 200_000
 
-// Run plays the demo. When it returns, everything it started is stopped and removed, also if ctx ends in the middle; with
-// Keep, the end of ctx after the report is the regular end. The error is ErrNotAsExpected, beside a report, if the check
-// found something, and any other if the demo could not be played to its end.
+// Run plays the demo. When it returns, everything it started is stopped and removed, also if ctx ends in the middle;
+// with Keep, the end of ctx after the report is the regular end. The error is ErrNotAsExpected, beside a report, if the
+// check found something, and any other if the demo could not be played to its end.
 func Run(ctx context.Context, o Options) (report Report, err error) {
 	if o.Users < 1 || o.Users > maxUsers {
 		return Report{}, fmt.Errorf("playing the demo with %d users: expected 1 to %s", o.Users, grouped(maxUsers))
@@ -106,7 +106,7 @@ type demo struct {
 	begun  time.Time
 	people io.Writer // where people read
 
-	env  *Environment
+	env    *Environment
 	site   audit.Site
 	data   *dataset.Dataset
 	want   dataset.Expected
@@ -117,7 +117,8 @@ type demo struct {
 
 // prepare builds the world before the purge.
 func (d *demo) prepare(ctx context.Context) error {
-	d.printf("certpurge demo: %s retiring users, the awkward cases, and everybody who must be left alone\n\n", grouped(d.Users))
+	d.printf("certpurge demo: %s retiring users, the awkward cases, and everybody who must be left alone\n\n",
+		grouped(d.Users))
 	if err := sandbox.Install(ctx, d.people); err != nil {
 		return err
 	}
@@ -132,7 +133,10 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.site = audit.Site{DB: d.env.Root, LMS: LMSDatabase, Ledger: LedgerDatabase, Server: d.env.Storage, Buckets: dataset.Buckets()}
+	d.site = audit.Site{
+		DB: d.env.Root, LMS: LMSDatabase, Ledger: LedgerDatabase, Server: d.env.Storage,
+		Buckets: dataset.Buckets(),
+	}
 	d.data = dataset.New(d.Seed, d.Users)
 	figures := d.data.Figures()
 	err = d.step(fmt.Sprintf("Seeding %s users, %s certificates, %s files",
@@ -163,7 +167,8 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 		return Report{}, err
 	}
 	purging := time.Since(begun)
-	d.printf("%s%s\n", label(fmt.Sprintf("Purging %s users with the real enqueuer and worker", grouped(len(d.want.Ends)))), seconds(purging))
+	d.printf("%s%s\n", label(fmt.Sprintf("Purging %s users with the real enqueuer and worker", grouped(len(d.want.Ends)))),
+		seconds(purging))
 	if !d.Keep {
 		if err := d.worker.stop(); err != nil {
 			return Report{}, err

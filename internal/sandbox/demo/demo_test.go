@@ -33,8 +33,12 @@ type spy struct {
 func newSpy(t *testing.T, command string) *spy {
 	t.Helper()
 	dir := t.TempDir()
-	s := &spy{t: t, path: filepath.Join(dir, "worker"), where: filepath.Join(dir, "where"), output: filepath.Join(dir, "output")}
-	script := fmt.Sprintf("#!/bin/sh\necho \"$PWD\" $$ >'%s'\n%s\n", s.where, strings.ReplaceAll(command, "OUTPUT", s.output))
+	s := &spy{
+		t: t, path: filepath.Join(dir, "worker"), where: filepath.Join(dir, "where"),
+		output: filepath.Join(dir, "output"),
+	}
+	script := fmt.Sprintf("#!/bin/sh\necho \"$PWD\" $$ >'%s'\n%s\n", s.where,
+		strings.ReplaceAll(command, "OUTPUT", s.output))
 	if err := os.WriteFile(s.path, []byte(script), 0o700); err != nil { //nolint:gosec // it has to be run
 		t.Fatal(err)
 	}
@@ -80,7 +84,8 @@ func TestDemoHoldsWithTheRealBinaries(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, people.String())
 	}
-	if !report.OK || report.Done < 20 || report.Refused == 0 || report.Failed == 0 || report.Waiting == 0 || report.ObjectsErased < 20*12 {
+	if !report.OK || report.Done < 20 || report.Refused == 0 || report.Failed == 0 || report.Waiting == 0 ||
+		report.ObjectsErased < 20*12 {
 		t.Errorf("got %+v", report)
 	}
 	if got, want := report.Done+report.Refused+report.Failed+report.Waiting, report.Users; got != want {
@@ -107,8 +112,12 @@ func TestDemoHoldsWithTheRealBinaries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"the report": people.String() + out.String(), "the worker's log": string(log)} {
-		if personal := regexp.MustCompile(`learner\d+|@example|retired__|https?://\S*downloads|[0-9a-f]{32}`).FindString(text); personal != "" {
+	for name, text := range map[string]string{
+		"the report":       people.String() + out.String(),
+		"the worker's log": string(log),
+	} {
+		if personal := regexp.MustCompile(`learner\d+|@example|retired__|https?://\S*downloads|[0-9a-f]{32}`).FindString(
+			text); personal != "" {
 			t.Errorf("%s holds %q", name, personal)
 		}
 	}
@@ -123,7 +132,10 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 	people := newPage()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := demo.Run(ctx, demo.Options{Users: 1, Keep: true, Out: people, Err: people, Enqueuer: enqueuer, Worker: s.path})
+		_, err := demo.Run(ctx, demo.Options{
+			Users: 1, Keep: true, Out: people, Err: people, Enqueuer: enqueuer,
+			Worker: s.path,
+		})
 		people.close()
 		ended <- err
 	}()
@@ -133,7 +145,8 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 	}
 	// The commands that people are told work as they stand.
 	script := regexp.MustCompile(`(?m)^  (export .*|\S+/enqueuer status.*)$`).FindAllString(text, -1)
-	output, err := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(script, "\n")).CombinedOutput() //nolint:gosec // what the demo tells to run
+	output, err := exec.CommandContext(t.Context(), "sh", "-ec",
+		strings.Join(script, "\n")).CombinedOutput() //nolint:gosec // what the demo tells to run
 	if err != nil || len(script) < 5 || !strings.Contains(string(output), "not_retiring") {
 		t.Errorf("running\n%s\ngot %v\n%s", strings.Join(script, "\n"), err, output)
 	}
@@ -169,8 +182,12 @@ func TestFailingWorkerIsExplained(t *testing.T) {
 	t.Parallel()
 	enqueuer, _ := sandboxtest.Binaries(t)
 	s := newSpy(t, "echo 'worker: the bucket is missing' >&2; exit 5")
-	_, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer, Worker: s.path})
-	if err == nil || !strings.Contains(err.Error(), "the bucket is missing") || !strings.Contains(err.Error(), "exit status 5") {
+	_, err := demo.Run(t.Context(), demo.Options{
+		Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer,
+		Worker: s.path,
+	})
+	if err == nil || !strings.Contains(err.Error(), "the bucket is missing") ||
+		!strings.Contains(err.Error(), "exit status 5") {
 		t.Errorf("got %v, want the worker's own words and its exit status", err)
 	}
 	s.checkGone()
@@ -179,7 +196,10 @@ func TestFailingWorkerIsExplained(t *testing.T) {
 func TestFailingEnqueuerIsExplained(t *testing.T) {
 	t.Parallel()
 	s := newSpy(t, "echo 'enqueuer: no rights' >&2; exit 4")
-	_, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: s.path, Worker: s.path})
+	_, err := demo.Run(t.Context(), demo.Options{
+		Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: s.path,
+		Worker: s.path,
+	})
 	if err == nil || !strings.Contains(err.Error(), "enqueuer migrate") || !strings.Contains(err.Error(), "no rights") {
 		t.Errorf("got %v, want the command and its own words", err)
 	}
@@ -192,7 +212,10 @@ func TestLazyWorkerFailsTheCheck(t *testing.T) {
 	// Its configuration keeps the history, which the check does not expect.
 	s := newSpy(t, "CERTPURGE_LMS_CLEAR_HISTORY=false exec '"+worker+"' \"$@\"")
 	var people bytes.Buffer
-	report, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: &people, Err: io.Discard, Enqueuer: enqueuer, Worker: s.path})
+	report, err := demo.Run(t.Context(), demo.Options{
+		Users: 1, Out: &people, Err: io.Discard, Enqueuer: enqueuer,
+		Worker: s.path,
+	})
 	if !errors.Is(err, demo.ErrNotAsExpected) || report.OK || report.ReferencesLeft == 0 {
 		t.Errorf("got %+v, %v, want references left", report, err)
 	}
@@ -242,18 +265,23 @@ func TestSecretsAreInNoFile(t *testing.T) {
 	t.Parallel()
 	enqueuer, _ := sandboxtest.Binaries(t)
 	s := newSpy(t, `cat *.yaml >'OUTPUT'; stat -c '%a' *.yaml >>'OUTPUT'; env >>'OUTPUT'; exit 5`)
-	if _, err := demo.Run(t.Context(), demo.Options{Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer, Worker: s.path}); err == nil {
+	if _, err := demo.Run(t.Context(), demo.Options{
+		Users: 1, Out: io.Discard, Err: io.Discard, Enqueuer: enqueuer,
+		Worker: s.path,
+	}); err == nil {
 		t.Error("got nil, want an error")
 	}
 	text, err := os.ReadFile(s.output)
 	if err != nil {
 		t.Fatal(err)
 	}
-	password := regexp.MustCompile(`(?m)^CERTPURGE_MYSQL_DSN=certpurge_worker:([A-Z2-7]{20,})@`).FindStringSubmatch(string(text))
+	password := regexp.MustCompile(`(?m)^CERTPURGE_MYSQL_DSN=certpurge_worker:([A-Z2-7]{20,})@`).FindStringSubmatch(string(
+		text))
 	if password == nil || strings.Count(string(text), password[1]) != 1 {
 		t.Errorf("got\n%s\nwant a random password in the environment and nowhere else", text)
 	}
-	if got, want := strings.Count(string(text), "\n600\n"), 1; got != want || !strings.Contains(string(text), "\n600\n600\n") {
+	if got, want := strings.Count(string(text), "\n600\n"), 1; got != want ||
+		!strings.Contains(string(text), "\n600\n600\n") {
 		t.Errorf("modes of the files: got\n%s\nwant 600 for both", text)
 	}
 }

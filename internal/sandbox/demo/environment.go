@@ -22,7 +22,8 @@ const (
 	LedgerDatabase = "certpurge"
 )
 
-// Environment is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one, too.
+// Environment is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one,
+// too.
 type Environment struct {
 	Servers     *sandbox.Servers
 	Storage     *gcstest.Server
@@ -41,7 +42,10 @@ type Environment struct {
 
 // MigrateArguments are for the enqueuer: the accounts are those of this machine only.
 func (h *Environment) MigrateArguments() []string {
-	return []string{"migrate", "--enqueuer-account", "certpurge_enqueuer@127.0.0.1", "--worker-account", "certpurge_worker@127.0.0.1"}
+	return []string{
+		"migrate", "--enqueuer-account", "certpurge_enqueuer@127.0.0.1", "--worker-account",
+		"certpurge_worker@127.0.0.1",
+	}
 }
 
 // OpenEnvironment starts everything that the binaries need, and writes their configuration files. Close ends it.

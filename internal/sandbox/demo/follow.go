@@ -92,7 +92,8 @@ func (d *demo) follow(ctx context.Context, total int) error {
 			best, since = settled, time.Now()
 		}
 		if time.Since(since) > stallLimit {
-			return fmt.Errorf("waiting for the purge: %d of %d requests have come to an end, and none of the others for %v; the worker's log ends with\n%s",
+			return fmt.Errorf("waiting for the purge: %d of %d requests have come to an end, and none of the others for %v; "+
+				"the worker's log ends with\n%s",
 				settled, total, stallLimit, d.worker.tail())
 		}
 	}
@@ -100,7 +101,8 @@ func (d *demo) follow(ctx context.Context, total int) error {
 
 // tally asks the ledger, with a query of our own.
 func (d *demo) tally(ctx context.Context) (tally, error) {
-	rows, err := d.env.Root.QueryContext(ctx, "SELECT state, reason, COUNT(*) FROM "+LedgerDatabase+".requests GROUP BY state, reason")
+	rows, err := d.env.Root.QueryContext(ctx, "SELECT state, reason, COUNT(*) FROM "+LedgerDatabase+
+		".requests GROUP BY state, reason")
 	if err != nil {
 		return nil, fmt.Errorf("asking the ledger: %w", err)
 	}

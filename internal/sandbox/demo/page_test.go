@@ -35,7 +35,8 @@ func (p *page) close() {
 	p.closed = true
 }
 
-// until waits for a whole line that holds what, and returns all that was written, or what there was when nothing followed.
+// until waits for a whole line that holds what, and returns all that was written, or what there was when nothing
+// followed.
 func (p *page) until(what string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,17 +18,25 @@ import (
 // meanings say to people what an end is. The parts that a reason does not name are purged in every case.
 var meanings = map[dataset.End]string{
 	{State: purge.Done}: "all objects erased and shown to be gone, all references cleared",
-	{State: purge.Done, Reason: purge.ReasonNothingToPurge}:  "no reference to any object",
-	{State: purge.Refused, Reason: purge.ReasonNotRetiring}:  "no retirement past the stage where it can be cancelled: not touched",
-	{State: purge.Refused, Reason: purge.ReasonUnknownUser}:  "the LMS has no such user",
-	{State: purge.Failed, Reason: purge.ReasonHeld}:          "a hold protects an object: its reference is kept, the rest is gone",
-	{State: purge.Failed, Reason: purge.ReasonUnrecognised}:  "a reference leads nowhere we know: it is kept, the rest is gone",
-	{State: purge.Failed, Reason: purge.ReasonFilesMissing}:  "a directory is empty that should not be: its reference is kept, the rest is gone",
-	{State: purge.Done, Reason: purge.ReasonFilesMissing}:    "the same, but the settings accept it: all references cleared",
-	{State: purge.Failed, Reason: purge.ReasonNoPermission}:  "the worker may not delete an object: its reference is kept",
-	{State: purge.Failed, Reason: purge.ReasonGaveUp}:        "attempts used up: what is not proven to be gone keeps its reference",
-	{State: purge.Queued, Reason: purge.ReasonRetained}:      "an object may not be deleted before a date: then, the rest is gone",
-	{State: purge.Queued, Reason: purge.ReasonSoftDeleted}:   "deleted, but restorable until a date: the references wait for it",
+	{State: purge.Done, Reason: purge.ReasonNothingToPurge}: "no reference to any object",
+	{State: purge.Refused, Reason: purge.ReasonNotRetiring}: "no retirement past the stage where it can be cancelled: " +
+		"not touched",
+	{State: purge.Refused, Reason: purge.ReasonUnknownUser}: "the LMS has no such user",
+	{State: purge.Failed, Reason: purge.ReasonHeld}: "a hold protects an object: its reference is kept, the " +
+		"rest is gone",
+	{State: purge.Failed, Reason: purge.ReasonUnrecognised}: "a reference leads nowhere we know: it is kept, the " +
+		"rest is gone",
+	{State: purge.Failed, Reason: purge.ReasonFilesMissing}: "a directory is empty that should not be: its reference " +
+		"is kept, the rest is gone",
+	{State: purge.Done, Reason: purge.ReasonFilesMissing}: "the same, but the settings accept it: all " +
+		"references cleared",
+	{State: purge.Failed, Reason: purge.ReasonNoPermission}: "the worker may not delete an object: its reference is kept",
+	{State: purge.Failed, Reason: purge.ReasonGaveUp}: "attempts used up: what is not proven to be gone keeps " +
+		"its reference",
+	{State: purge.Queued, Reason: purge.ReasonRetained}: "an object may not be deleted before a date: then, the " +
+		"rest is gone",
+	{State: purge.Queued, Reason: purge.ReasonSoftDeleted}: "deleted, but restorable until a date: the references " +
+		"wait for it",
 	{State: purge.Queued, Reason: purge.ReasonMisconfigured}: "waits until the configuration is mended",
 }
 
@@ -76,7 +84,8 @@ func (d *demo) print(r Report) {
 	d.printf("\nWhat became of the retiring users' certificates\n")
 	d.printf("%9s  objects erased, every stored generation counted\n", grouped(r.ObjectsErased))
 	d.printf("%9s  references cleared, in the live table and in the history\n", grouped(r.ReferencesCleared))
-	d.printf("%9s  objects and %s references held back, for the reasons above\n", grouped(r.ObjectsHeldBack), grouped(r.ReferencesHeldBack))
+	d.printf("%9s  objects and %s references held back, for the reasons above\n", grouped(r.ObjectsHeldBack),
+		grouped(r.ReferencesHeldBack))
 
 	figures := d.before.Figures()
 	d.printf("\nIndependent check: all %s rows of the LMS database and all %s stored objects, before and after\n",

@@ -76,9 +76,9 @@ type process struct {
 	err  error
 }
 
-// start starts a binary that runs until it is told to stop, whatever becomes of any context: Ctrl-C must find it stoppable.
-// Its output goes to name.log, its id to name.pid, which the servers' watchdog looks for: a demo that is killed takes its
-// processes with it.
+// start starts a binary that runs until it is told to stop, whatever becomes of any context: Ctrl-C must find it
+// stoppable. Its output goes to name.log, its id to name.pid, which the servers' watchdog looks for: a demo that is
+// killed takes its processes with it.
 func (d *demo) start(name, binary string, environ []string, args ...string) (*process, error) {
 	p := &process{name: name, log: d.env.Path(name + ".log"), gone: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)

@@ -23,9 +23,10 @@ type Report struct {
 	Waiting int            `json:"waiting"` // for a date before which a file may not be deleted
 	Reasons map[string]int `json:"reasons"` // requests by reason, of those that have one
 
-	ObjectsErased      int `json:"objects_erased"` // stored generations of files
-	ReferencesCleared  int `json:"references_cleared"`
-	ObjectsHeldBack    int `json:"objects_held_back"` // of retiring users, still there because something forbids their deletion
+	ObjectsErased     int `json:"objects_erased"` // stored generations of files
+	ReferencesCleared int `json:"references_cleared"`
+	// of retiring users, still there because something forbids their deletion
+	ObjectsHeldBack    int `json:"objects_held_back"`
 	ReferencesHeldBack int `json:"references_held_back"`
 
 	ObjectsLeft           int `json:"objects_left"` // from here on to evidence_gaps all must be 0

@@ -22,7 +22,10 @@ type Callers struct {
 
 func newCallers() Callers {
 	return Callers{
-		lms:   driver.LMS{Secret: []byte(rand.Text() + rand.Text()), Issuer: "http://lms.example/oauth2", Audience: "openedx"},
+		lms: driver.LMS{
+			Secret: []byte(rand.Text() + rand.Text()), Issuer: "http://lms.example/oauth2",
+			Audience: "openedx",
+		},
 		Token: rand.Text() + rand.Text(),
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
 
-// The configuration files in the house's directory. Secrets are not in them: the DSN and the Redis URL go through the environment.
+// The configuration files in the house's directory. Secrets are not in them: the DSN and the Redis URL go through the
+// environment.
 const (
 	WorkerFile   = "worker.yaml"
 	EnqueuerFile = "enqueuer.yaml"
@@ -84,7 +85,8 @@ func (h *Environment) writeSettings() error {
 		Locations                                            []purge.Location
 		ExternalPrefixes                                     []string
 	}{
-		LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer, h.Callers.tokenHash(),
+		LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer,
+		h.Callers.tokenHash(),
 		dataset.Locations(), dataset.ExternalPrefixes(),
 	}
 	for _, name := range []string{WorkerFile, EnqueuerFile} {

@@ -26,13 +26,14 @@ type SiteOptions struct {
 	EnqueuerDSN, WorkerDSN, MigrateDSN string // of the accounts of configs/mysql/grants.sql, which are made
 }
 
-// ErrSiteExists is returned where the server has an LMS or a ledger already: they may be real ones, and if they are invented ones, the
-// files were in the memory of a process that has ended.
-var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " or " + LedgerDatabase + " on this server already")
+// ErrSiteExists is returned where the server has an LMS or a ledger already: they may be real ones, and if they are
+// invented ones, the files were in the memory of a process that has ended.
+var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " or " + LedgerDatabase +
+	" on this server already")
 
-// ServeSite invents an Open edX site on a MySQL server, for whoever runs the processes themselves: it makes the LMS's database and
-// the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its memory. It serves no file
-// before all of it is there.
+// ServeSite invents an Open edX site on a MySQL server, for whoever runs the processes themselves: it makes the LMS's
+// database and the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its
+// memory. It serves no file before all of it is there.
 func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 	if o.Users < 1 || o.Users > maxUsers {
 		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(maxUsers))
@@ -53,7 +54,8 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 		return err
 	}
 	defer stop()
-	o.Log.InfoContext(ctx, "the site is there", slog.Int("users", data.Users), slog.Int("certificates", data.Certificates), slog.Int("files", data.Files),
+	o.Log.InfoContext(ctx, "the site is there", slog.Int("users", data.Users), slog.Int("certificates", data.Certificates),
+		slog.Int("files", data.Files),
 		slog.Int64("took_ms", time.Since(begun).Milliseconds()), slog.String("storage", url))
 	<-ctx.Done()
 	return nil // told to stop: that is what it did
@@ -61,7 +63,8 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 
 func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o SiteOptions) (dataset.Figures, error) {
 	var databases int
-	err := root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN (?, ?)", LMSDatabase, LedgerDatabase).Scan(&databases)
+	err := root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name IN (?, ?)",
+		LMSDatabase, LedgerDatabase).Scan(&databases)
 	if err != nil {
 		return dataset.Figures{}, fmt.Errorf("looking for databases that are there: %w", err)
 	}
@@ -73,7 +76,8 @@ func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o Site
 		dsn     string
 		account *lms.Account
 	}{
-		"enqueuer": {o.EnqueuerDSN, &accounts.Enqueuer}, "worker": {o.WorkerDSN, &accounts.Worker}, "migrate": {o.MigrateDSN, &accounts.Migrate},
+		"enqueuer": {o.EnqueuerDSN, &accounts.Enqueuer}, "worker": {o.WorkerDSN, &accounts.Worker},
+		"migrate": {o.MigrateDSN, &accounts.Migrate},
 	} {
 		if *a.account, err = accountOf(a.dsn, "certpurge_"+role); err != nil {
 			return dataset.Figures{}, err

@@ -1,6 +1,6 @@
-// Package driver behaves towards a service as the stock Open edX retirement driver (retire_one_learner.py) does: the same
-// calls, the same treatment of every answer, the same way of asking again. It is for tests and demonstrations: what it
-// reports is what would become of the learner.
+// Package driver behaves towards a service as the stock Open edX retirement driver (retire_one_learner.py) does: the
+// same calls, the same treatment of every answer, the same way of asking again. It is for tests and demonstrations:
+// what it reports is what would become of the learner.
 //
 // Its facts were measured on the driver's own service classes; docs/integrations.md has them as a table.
 package driver
@@ -133,7 +133,10 @@ func errored(status int, target string, calls int) Outcome {
 	if status == 0 {
 		return Outcome{Recorded: "ConnectionError", Calls: calls}
 	}
-	return Outcome{Recorded: fmt.Sprintf("%d %s Error: %s for url: %s", status, kind, http.StatusText(status), target), Calls: calls}
+	return Outcome{
+		Recorded: fmt.Sprintf("%d %s Error: %s for url: %s", status, kind, http.StatusText(status), target),
+		Calls:    calls,
+	}
 }
 
 // call makes one call and follows redirects as Python's requests does: 301, 302 and 303 lose the body and become a GET.

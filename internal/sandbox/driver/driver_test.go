@@ -131,11 +131,16 @@ func TestTreatmentOfAnswers(t *testing.T) {
 		"429":                    {driver.LicenseManager, []string{"429 {}"}, false, "429 Client Error", 1},
 		"409":                    {driver.LicenseManager, []string{"409 {}"}, false, "409 Client Error: Conflict", 1},
 		"three 503":              {driver.LicenseManager, []string{"503 ", "503 ", "503 ", "204 "}, true, "204", 4},
-		"503 for ever":           {driver.LicenseManager, []string{"503 "}, false, "503 Server Error: Service Unavailable for url: ", 0},
-		"504 twice":              {driver.LicenseManager, []string{"504 "}, false, "504 Server Error", 2},
-		"504 once":               {driver.LicenseManager, []string{"504 ", "204 "}, true, "204", 2},
-		"302":                    {driver.LicenseManager, []string{"302 "}, false, "405 Client Error", 1},
-		"307":                    {driver.LicenseManager, []string{"307 "}, true, "204", 1},
+		"503 for ever": {
+			driver.LicenseManager,
+			[]string{"503 "},
+			false,
+			"503 Server Error: Service Unavailable for url: ", 0,
+		},
+		"504 twice": {driver.LicenseManager, []string{"504 "}, false, "504 Server Error", 2},
+		"504 once":  {driver.LicenseManager, []string{"504 ", "204 "}, true, "204", 2},
+		"302":       {driver.LicenseManager, []string{"302 "}, false, "405 Client Error", 1},
+		"307":       {driver.LicenseManager, []string{"307 "}, true, "204", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -153,14 +158,19 @@ func TestTreatmentOfAnswers(t *testing.T) {
 				calls++
 				w.Header().Set("Location", "/elsewhere")
 				w.WriteHeader(map[string]int{
-					"200": 200, "202": 202, "204": 204, "302": 302, "307": 307, "404": 404, "409": 409, "429": 429, "503": 503, "504": 504,
+					"200": 200, "202": 202, "204": 204, "302": 302, "307": 307, "404": 404, "409": 409, "429": 429, "503": 503,
+					"504": 504,
 				}[status])
 				_, _ = w.Write([]byte(body))
 			}))
 			defer server.Close()
-			d := driver.Driver{Service: tc.service, BaseURL: server.URL, Client: server.Client(), Wait: func(context.Context, time.Duration) {}}
+			d := driver.Driver{
+				Service: tc.service, BaseURL: server.URL, Client: server.Client(),
+				Wait: func(context.Context, time.Duration) {},
+			}
 			got, err := d.Retire(t.Context(), driver.Learner{ID: 42, Name: "Ada"})
-			if err != nil || got.Completed != tc.completed || !strings.Contains(got.Recorded, tc.recorded) || tc.calls > 0 && got.Calls != tc.calls {
+			if err != nil || got.Completed != tc.completed || !strings.Contains(got.Recorded, tc.recorded) || tc.calls > 0 &&
+				got.Calls != tc.calls {
 				t.Errorf("got %+v, %v, want %+v", got, err, tc)
 			}
 			if tc.calls == 0 && (got.Calls < 6 || got.Calls > 30) {

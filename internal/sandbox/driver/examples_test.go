@@ -51,7 +51,8 @@ func TestTheExamplesWorkAsWritten(t *testing.T) {
 		switch {
 		case err != nil || strings.Contains(got, `"code":`):
 			t.Errorf("%s\n%v\n%s", example, err, got)
-		case strings.Contains(example, "%{http_code}") && got != "204" && got != "409" && got[:min(2, len(got))] != "42": // by the user's kind
+		case strings.Contains(example, "%{http_code}") && got != "204" && got != "409" &&
+			got[:min(2, len(got))] != "42": // by the user's kind
 			t.Errorf("%s\ngot %q, want the status of an end", example, got)
 		case got == "":
 			t.Errorf("%s\nprinted nothing", example)

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 // world is an invented site with the real server, and the real worker where a test wants one.
 type world struct {
 	t                *testing.T
-	env            *demo.Environment
+	env              *demo.Environment
 	data             *dataset.Dataset
 	enqueuer, worker string
 	url              string // of the server
@@ -62,7 +62,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) command(binary, dsn string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(w.t.Context(), binary, args...) //nolint:gosec // our own binary
 	cmd.Dir = w.env.Dir
-	cmd.Env = append(os.Environ(), append(w.env.Callers.Environ(), "CERTPURGE_MYSQL_DSN="+dsn, "CERTPURGE_REDIS_URL="+w.env.RedisURL,
+	cmd.Env = append(os.Environ(), append(w.env.Callers.Environ(), "CERTPURGE_MYSQL_DSN="+dsn,
+		"CERTPURGE_REDIS_URL="+w.env.RedisURL,
 		"CERTPURGE_SERVE_HOLD=2s")...)
 	return cmd
 }
@@ -125,7 +126,8 @@ func (w *world) retire(d *driver.Driver, learner driver.Learner, completed bool,
 	w.t.Helper()
 	got, err := d.Retire(w.t.Context(), learner)
 	if err != nil || got.Completed != completed || !strings.Contains(got.Recorded, recorded) {
-		w.t.Errorf("user %d by %s: got %+v, %v, want completed %v and %q", learner.ID, d.Service.Path, got, err, completed, recorded)
+		w.t.Errorf("user %d by %s: got %+v, %v, want completed %v and %q", learner.ID, d.Service.Path, got, err, completed,
+			recorded)
 	}
 	if strings.Contains(got.Recorded, learner.Name) && learner.Name != "" {
 		w.t.Errorf("the LMS would store the name: %s", got.Recorded)
@@ -150,7 +152,8 @@ func (w *world) named(user int) driver.Learner {
 	w.t.Helper()
 	learner := driver.Learner{ID: user}
 	err := w.env.Root.QueryRowContext(w.t.Context(),
-		"SELECT COALESCE((SELECT original_username FROM "+demo.LMSDatabase+".user_api_userretirementstatus WHERE user_id = ?), 'nobody')", user).Scan(&learner.Name)
+		"SELECT COALESCE((SELECT original_username FROM "+demo.LMSDatabase+
+			".user_api_userretirementstatus WHERE user_id = ?), 'nobody')", user).Scan(&learner.Name)
 	if err != nil {
 		w.t.Fatal(err)
 	}

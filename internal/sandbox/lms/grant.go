@@ -25,8 +25,12 @@ var sqlComment = regexp.MustCompile(`(?m)^\s*--.*$`)
 func Grant(ctx context.Context, root *sql.DB, database, ledger string, accounts Accounts) error {
 	script := sqlComment.ReplaceAllString(configs.Grants, "")
 	pairs := []string{"`openedx`", "`" + database + "`", "`certpurge`", "`" + ledger + "`"}
-	for role, a := range map[string]Account{"enqueuer": accounts.Enqueuer, "worker": accounts.Worker, "migrate": accounts.Migrate} {
-		pairs = append(pairs, "'certpurge_"+role+"'@'%'", literal(a.Name)+"@"+literal(a.Host), "'change-me-"+role+"'", literal(a.Password))
+	for role, a := range map[string]Account{
+		"enqueuer": accounts.Enqueuer, "worker": accounts.Worker,
+		"migrate": accounts.Migrate,
+	} {
+		pairs = append(pairs, "'certpurge_"+role+"'@'%'", literal(a.Name)+"@"+literal(a.Host), "'change-me-"+role+"'",
+			literal(a.Password))
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(script, pairs[i]) {

@@ -65,7 +65,8 @@ func TestColumns(t *testing.T) {
 				{lms.PurgeArguments, "arguments", "longtext", "NO"},
 			} {
 				// MariaDB prints a width after int, MySQL 8 does not.
-				got := table(t, db.Root, "SELECT REPLACE(column_type, 'int(11)', 'int'), is_nullable, COALESCE(column_default, 'NULL')"+
+				got := table(t, db.Root, "SELECT REPLACE(column_type, 'int(11)', 'int'), is_nullable, "+
+					"COALESCE(column_default, 'NULL')"+
 					" FROM information_schema.columns WHERE table_schema = ? AND table_name = ? AND column_name = ?",
 					db.LMS, want.table, want.column)
 				if diff := cmp.Diff([][]string{{want.kind, want.nullable, "NULL"}}, got); diff != "" {
@@ -89,8 +90,14 @@ func TestIndexes(t *testing.T) {
 					db.LMS, name)
 			}
 			for name, want := range map[string][][]string{
-				lms.Certificates:      {{"id", "0"}, {"user_id,course_id", "0"}, {"verify_uuid", "1"}},
-				lms.History:           {{"history_id", "0"}, {"history_user_id", "1"}, {"id", "1"}, {"user_id", "1"}, {"verify_uuid", "1"}},
+				lms.Certificates: {{"id", "0"}, {"user_id,course_id", "0"}, {"verify_uuid", "1"}},
+				lms.History: {
+					{"history_id", "0"},
+					{"history_user_id", "1"},
+					{"id", "1"},
+					{"user_id", "1"},
+					{"verify_uuid", "1"},
+				},
 				lms.RetirementRequest: {{"id", "0"}, {"user_id", "0"}},
 			} {
 				if diff := cmp.Diff(want, indexes(name)); diff != "" {
@@ -162,7 +169,10 @@ func TestDefaultStates(t *testing.T) {
 	if got, want := len(states), 16; got != want {
 		t.Fatalf("states: got %d, want %d", got, want)
 	}
-	for name, at := range map[string]int{"PENDING": 0, "RETIRING_FORUMS": 3, "ERRORED": 13, "ABORTED": 14, "COMPLETE": 15} {
+	for name, at := range map[string]int{
+		"PENDING": 0, "RETIRING_FORUMS": 3, "ERRORED": 13, "ABORTED": 14,
+		"COMPLETE": 15,
+	} {
 		if got := states[at]["state_name"]; got != name {
 			t.Errorf("state %d: got %s, want %s", at, got, name)
 		}

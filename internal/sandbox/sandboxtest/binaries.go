@@ -36,7 +36,8 @@ func (b *binaries) build() {
 	}
 	args := append([]string{"build", "-tags=disable_grpc_modules", "-o", b.dir + "/"}, raceFlag...)
 	const module = "github.com/certpurge/certpurge/"
-	cmd := exec.Command("go", append(args, module+"worker", module+"enqueuer")...) //nolint:gosec,noctx // shared by all tests
+	cmd := exec.Command("go", append(args, module+"worker",
+		module+"enqueuer")...) //nolint:gosec,noctx // shared by all tests
 	if output, err := cmd.CombinedOutput(); err != nil {
 		b.err = fmt.Errorf("building the binaries: %w\n%s", err, bytes.TrimSpace(output))
 	}

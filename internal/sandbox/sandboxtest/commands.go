@@ -18,8 +18,9 @@ var (
 	ends = regexp.MustCompile(`\s+#\s.*|\s+[|>&;].*|;$`)
 )
 
-// CheckCommands looks into pages for command lines of a program, in code blocks and between backticks, and fails the test for
-// each that the program would not understand: commands, flags and the number of arguments. It returns how many there were.
+// CheckCommands looks into pages for command lines of a program, in code blocks and between backticks, and fails the
+// test for each that the program would not understand: commands, flags and the number of arguments. It returns how many
+// there were.
 func CheckCommands(tb testing.TB, build func() *cobra.Command, files ...string) (found int) {
 	tb.Helper()
 	name := build().Name()

@@ -8,8 +8,8 @@ import (
 )
 
 // DumpTable returns all rows of a table of the LMS, or of another database when the name is "database.table", in the
-// order of the primary key. A row maps the names of columns to values, byte for byte as stored; a column that is NULL is
-// missing, so that two dumps compare exactly.
+// order of the primary key. A row maps the names of columns to values, byte for byte as stored; a column that is NULL
+// is missing, so that two dumps compare exactly.
 func (d *Database) DumpTable(tb testing.TB, table string) []map[string]string {
 	tb.Helper()
 	dump, err := d.dump(tb, table)
@@ -30,7 +30,8 @@ func (d *Database) dump(tb testing.TB, table string) ([]map[string]string, error
 		return nil, err
 	}
 	// Without arguments the driver uses the text protocol: every value comes as the server's own text.
-	rows, err := d.Root.QueryContext(tb.Context(), fmt.Sprintf("SELECT * FROM `%s`.`%s` ORDER BY %s", database, name, order))
+	rows, err := d.Root.QueryContext(tb.Context(),
+		fmt.Sprintf("SELECT * FROM `%s`.`%s` ORDER BY %s", database, name, order))
 	if err != nil {
 		return nil, err
 	}

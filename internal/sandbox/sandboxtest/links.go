@@ -15,8 +15,8 @@ var (
 	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// CheckLinks looks into pages for links to files and headings of this repository, and fails the test for each that leads nowhere. It returns
-// how many there were. What is outside of the repository is not asked.
+// CheckLinks looks into pages for links to files and headings of this repository, and fails the test for each that
+// leads nowhere. It returns how many there were. What is outside of the repository is not asked.
 func CheckLinks(tb testing.TB, files ...string) (found int) {
 	tb.Helper()
 	for _, file := range files {

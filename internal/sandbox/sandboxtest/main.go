@@ -24,8 +24,8 @@ const setUpTimeout = 10 * time.Minute
 // cleanUpTimeout is for dropping what a test has used.
 const cleanUpTimeout = 30 * time.Second
 
-// Main runs the tests, stops the servers if this process has started them, and removes what it has built. It returns the
-// exit code.
+// Main runs the tests, stops the servers if this process has started them, and removes what it has built. It returns
+// the exit code.
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.stop()
@@ -64,8 +64,8 @@ func (p *pair) stop() {
 	}
 }
 
-// OwnServers starts a pair for this test alone, which may stop, kill and flush them. It costs about half a second; MySQL
-// and Redis are far cheaper. mariadb are further arguments of the database server.
+// OwnServers starts a pair for this test alone, which may stop, kill and flush them. It costs about half a second;
+// MySQL and Redis are far cheaper. mariadb are further arguments of the database server.
 func OwnServers(tb testing.TB, mariadb ...string) *sandbox.Servers {
 	tb.Helper()
 	return ownServers(tb, sandbox.Options{NoSync: true, MySQLArguments: mariadb})

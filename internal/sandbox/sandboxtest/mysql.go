@@ -23,8 +23,8 @@ type Database struct {
 	root *mysql.Config
 }
 
-// MySQL creates the two databases under names that no other test has, in this process or another, and drops them when the
-// test ends. Connections with a transaction on them must be closed by then.
+// MySQL creates the two databases under names that no other test has, in this process or another, and drops them when
+// the test ends. Connections with a transaction on them must be closed by then.
 func MySQL(tb testing.TB, charset lms.Charset) *Database {
 	tb.Helper()
 	if dsn := os.Getenv(sandbox.EnvMySQL); dsn != "" {
@@ -61,8 +61,8 @@ func newDatabase(tb testing.TB, rootDSN string, charset lms.Charset) *Database {
 	return d
 }
 
-// DSN is for a connection of an account to a database of this server, in go-sql-driver's form. Both the database and the
-// password may be empty.
+// DSN is for a connection of an account to a database of this server, in go-sql-driver's form. Both the database and
+// the password may be empty.
 func (d *Database) DSN(user, password, database string) string {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = d.root.Net, d.root.Addr
@@ -75,8 +75,8 @@ func (d *Database) RootDSN(database string) string {
 	return d.DSN(d.root.User, d.root.Passwd, database)
 }
 
-// Grant makes the accounts of configs/mysql/grants.sql for the two databases, under names that no other test has. They are
-// dropped when the test ends.
+// Grant makes the accounts of configs/mysql/grants.sql for the two databases, under names that no other test has. They
+// are dropped when the test ends.
 func (d *Database) Grant(tb testing.TB) lms.Accounts {
 	tb.Helper()
 	account := func(role string) lms.Account {
@@ -99,7 +99,8 @@ func (d *Database) Grant(tb testing.TB) lms.Accounts {
 // LedgerDSN is for a connection of an account to the ledger.
 func (d *Database) LedgerDSN(a lms.Account) string { return d.DSN(a.Name, a.Password, d.Ledger) }
 
-// AddAccount creates an account without any right, for tests of the rights we ask for. It is dropped when the test ends.
+// AddAccount creates an account without any right, for tests of the rights we ask for. It is dropped when the test
+// ends.
 func (d *Database) AddAccount(tb testing.TB) (user, password string) {
 	tb.Helper()
 	user, password = "test_"+unique(), rand.Text()

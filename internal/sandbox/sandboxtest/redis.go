@@ -13,8 +13,9 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
-// Database 0 belongs to this package: it holds a counter, from which each test draws the number to try next, and a claim
-// for each number in use. FLUSHALL would hand out numbers twice, so a test that flushes uses FLUSHDB, or OwnServers.
+// Database 0 belongs to this package: it holds a counter, from which each test draws the number to try next, and a
+// claim for each number in use. FLUSHALL would hand out numbers twice, so a test that flushes uses FLUSHDB, or
+// OwnServers.
 const (
 	counterKey  = "certpurge:sandboxtest:counter"
 	claimPrefix = "certpurge:sandboxtest:claim:"

@@ -40,8 +40,8 @@ func (d *Database) AddRetiringUser(tb testing.TB, username, stateName string) (u
 	return userID
 }
 
-// AddRetirementRequest records the wish of a user, who loses the e-mail address at once, as in the LMS. Without a status
-// it is what is left of a user whose retirement was complete.
+// AddRetirementRequest records the wish of a user, who loses the e-mail address at once, as in the LMS. Without a
+// status it is what is left of a user whose retirement was complete.
 func (d *Database) AddRetirementRequest(tb testing.TB, userID int) {
 	tb.Helper()
 	d.insert(tb, lms.RetirementRequest, row{"created": longAgo, "modified": longAgo, "user_id": userID})

@@ -10,12 +10,12 @@ import (
 
 const (
 	// patience is far above what any condition takes on a loaded machine: whoever fails waits for it, nobody else does.
-	patience  = 2 * time.Minute
+	patience     = 2 * time.Minute
 	pollInterval = 10 * time.Millisecond
 )
 
-// Eventually waits until a condition holds, and fails the test if it does not come to that. It is for what other processes
-// or other people's goroutines do; what a test can be told of, it waits for by a signal.
+// Eventually waits until a condition holds, and fails the test if it does not come to that. It is for what other
+// processes or other people's goroutines do; what a test can be told of, it waits for by a signal.
 func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)

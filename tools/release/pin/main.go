@@ -26,8 +26,8 @@ import (
 // unpinned lists the images that have no digest yet; lines of # are comments.
 const unpinned = ".ci/unpinned-images"
 
-// reference matches an image: what stands before it, name:tag, and the digest. Our own image has no tag in these files, or
-// a variable in its place.
+// reference matches an image: what stands before it, name:tag, and the digest. Our own image has no tag in these files,
+// or a variable in its place.
 var reference = regexp.MustCompile(
 	`(?m)(^ *image: |^FROM (?:--platform=\S+ )?|"REDIS_DOCKER_IMAGE": "|` +
 		`^\| .CERTPURGE_REDIS_DOCKER_IMAGE. \| .)` +

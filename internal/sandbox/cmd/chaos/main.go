@@ -38,13 +38,15 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	flags.StringVar(&o.Enqueuer, "enqueuer", "bin/enqueuer", "path of the binary")
 	flags.StringVar(&o.Logs, "logs", "", "existing directory for the logs of the processes")
 	flags.StringVar(&o.Scenario, "scenario", chaos.Storm, "one of "+strings.Join(chaos.Scenarios(), ", "))
-	faults := flags.String("faults", "", "of the storm: all (by default), or some, or all,-NAME for all but one, of "+strings.Join(chaos.Names(), ","))
+	faults := flags.String("faults", "", "of the storm: all (by default), or some, or all,-NAME for all but one, of "+
+		strings.Join(chaos.Names(), ","))
 	output := flags.String("o", "text", "text, or json: the report as one line on standard output")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 || *output != "text" && *output != "json" {
-		return fmt.Errorf("reading the flags: expected no arguments, and -o text or json, got %q and -o %s", flags.Args(), *output)
+		return fmt.Errorf("reading the flags: expected no arguments, and -o text or json, got %q and -o %s", flags.Args(),
+			*output)
 	}
 	o.JSON = *output == "json"
 	if *faults != "" {

@@ -2,9 +2,9 @@
 //
 //	go run ./internal/sandbox/cmd/testenv -- go test ./...
 //
-// The server is a MariaDB, or Oracle's MySQL if CERTPURGE_TEST_SERVER is "mysql". One pair for a whole run of tests takes
-// a third of a second (MySQL: two seconds); one for each package is slower. The command's exit code is testenv's. Servers
-// that the environment already names (CERTPURGE_TEST_MYSQL and CERTPURGE_TEST_REDIS, both) are used instead.
+// The server is a MariaDB, or Oracle's MySQL if CERTPURGE_TEST_SERVER is "mysql". One pair for a whole run of tests
+// takes a third of a second (MySQL: two seconds); one for each package is slower. The command's exit code is testenv's.
+// Servers that the environment already names (CERTPURGE_TEST_MYSQL and CERTPURGE_TEST_REDIS, both) are used instead.
 package main
 
 import (

@@ -92,7 +92,8 @@ func TestCommandHasServersWhileItRuns(t *testing.T) {
 
 func TestServersFromTheEnvironmentAreUsed(t *testing.T) {
 	t.Parallel()
-	got, err := testenv(t.Context(), t, false, "--", "sh", "-c", "echo $CERTPURGE_TEST_MYSQL $CERTPURGE_TEST_REDIS").Output()
+	got, err := testenv(t.Context(), t, false, "--", "sh", "-c",
+		"echo $CERTPURGE_TEST_MYSQL $CERTPURGE_TEST_REDIS").Output()
 	if want := "elsewhere elsewhere\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}

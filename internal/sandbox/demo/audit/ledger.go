@@ -27,17 +27,21 @@ func (c *check) requests(ctx context.Context) error {
 		case seen[user]:
 			c.count(&c.UnexpectedEnds, "request %d is a second one for user %d", id, user)
 		case end != want:
-			c.count(&c.UnexpectedEnds, "request %d of user %d is %s (%s), expected %s (%s)", id, user, end.State, end.Reason, want.State, want.Reason)
+			c.count(&c.UnexpectedEnds, "request %d of user %d is %s (%s), expected %s (%s)", id, user, end.State, end.Reason,
+				want.State, want.Reason)
 		}
 		if erased != c.erased[user] {
-			c.count(&c.EvidenceGaps, "request %d of user %d says %d objects erased, %d are gone", id, user, erased, c.erased[user])
+			c.count(&c.EvidenceGaps, "request %d of user %d says %d objects erased, %d are gone", id, user, erased,
+				c.erased[user])
 		}
 		if cleared != c.cleared[user] {
-			c.count(&c.EvidenceGaps, "request %d of user %d says %d references cleared, %d are", id, user, cleared, c.cleared[user])
+			c.count(&c.EvidenceGaps, "request %d of user %d says %d references cleared, %d are", id, user, cleared,
+				c.cleared[user])
 		}
 		seen[user] = true
 		return nil
-	}, "SELECT id, user_id, state, reason, objects_erased, references_cleared FROM "+quoted(c.Ledger)+".requests ORDER BY id")
+	}, "SELECT id, user_id, state, reason, objects_erased, references_cleared FROM "+quoted(c.Ledger)+
+		".requests ORDER BY id")
 	for _, user := range slices.Sorted(maps.Keys(c.want.Ends)) {
 		if want := c.want.Ends[user]; !seen[user] {
 			c.count(&c.UnexpectedEnds, "user %d has no request, expected %s (%s)", user, want.State, want.Reason)
@@ -59,7 +63,8 @@ func (c *check) evidence(ctx context.Context) error {
 		switch outcome {
 		case "erased":
 			if owner, ok := c.gone[k]; !ok || owner != user {
-				c.count(&c.EvidenceGaps, "evidence %d: %v counts as erased for user %d, but is not gone, or not theirs, or said before", id, k, user)
+				c.count(&c.EvidenceGaps, "evidence %d: %v counts as erased for user %d, but is not gone, or not theirs, or "+
+					"said before", id, k, user)
 			}
 			delete(c.gone, k)
 		case "held", "retained":

@@ -74,7 +74,8 @@ func (c *check) row(t *table, key dataset.Row, before, after string) {
 	user, clearing := c.want.Cleared[key]
 	_, keeping := c.want.Kept[key]
 	changed := differing(t, before, after)
-	others := slices.DeleteFunc(slices.Clone(changed), func(column string) bool { return column == downloadUUID || column == downloadURL })
+	others := slices.DeleteFunc(slices.Clone(changed),
+		func(column string) bool { return column == downloadUUID || column == downloadURL })
 	switch {
 	case clearing:
 		if len(others) > 0 {

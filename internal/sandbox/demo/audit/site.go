@@ -65,7 +65,9 @@ func (s *Snapshot) Figures() Figures {
 }
 
 // query runs a query and calls each for every row.
-func (s Site) query(ctx context.Context, doing string, each func(*sql.Rows) error, statement string, args ...any) error {
+func (s Site) query(ctx context.Context, doing string, each func(*sql.Rows) error, statement string,
+	args ...any,
+) error {
 	rows, err := s.DB.QueryContext(ctx, statement, args...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)

@@ -50,7 +50,8 @@ func (s Site) describe(ctx context.Context, name string) (*table, error) {
 	err = s.query(ctx, doing, func(rows *sql.Rows) error {
 		keys++
 		return rows.Scan(&t.key)
-	}, "SELECT column_name FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND index_name = 'PRIMARY'", s.LMS, name)
+	}, "SELECT column_name FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? AND index_name "+
+		"= 'PRIMARY'", s.LMS, name)
 	if err == nil && keys != 1 {
 		err = fmt.Errorf("%s: expected a primary key of one column, it has %d", doing, keys)
 	}

@@ -132,7 +132,8 @@ func TestTheCheckCanFail(t *testing.T) {
 		},
 		"a user ends otherwise": {
 			spoil: func(w *world) {
-				w.exec("UPDATE LEDGER.requests SET state = 'done', reason = '', ended_as = 'done:' WHERE state = 'refused' ORDER BY id LIMIT 1")
+				w.exec("UPDATE LEDGER.requests SET state = 'done', reason = '', ended_as = 'done:' WHERE state = 'refused' ORDER " +
+					"BY id LIMIT 1")
 			},
 			want: audit.Findings{UnexpectedEnds: 1},
 		},
@@ -186,7 +187,8 @@ func TestTheCheckCanFail(t *testing.T) {
 // counters are those that must be zero after a true purge.
 func counters(f audit.Findings) [7]int {
 	return [7]int{
-		f.ObjectsLeft, f.ReferencesLeft, f.HeldBackLost, f.ForeignObjectsTouched, f.ForeignRowsTouched, f.UnexpectedEnds, f.EvidenceGaps,
+		f.ObjectsLeft, f.ReferencesLeft, f.HeldBackLost, f.ForeignObjectsTouched, f.ForeignRowsTouched, f.UnexpectedEnds,
+		f.EvidenceGaps,
 	}
 }
 
@@ -245,8 +247,10 @@ func (w *world) foreignObject() dataset.Generation {
 // delete deletes a generation as anybody may.
 func (w *world) delete(g dataset.Generation) {
 	w.t.Helper()
-	target := w.base + "b/" + url.PathEscape(g.Bucket) + "/o/" + url.PathEscape(g.Name) + "?generation=" + strconv.FormatInt(g.Number, 10)
-	request, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodDelete, target, http.NoBody)
+	target := w.base + "b/" + url.PathEscape(g.Bucket) + "/o/" + url.PathEscape(g.Name) + "?generation=" +
+		strconv.FormatInt(g.Number, 10)
+	request, err := http.NewRequestWithContext(context.WithoutCancel(w.t.Context()), http.MethodDelete, target,
+		http.NoBody)
 	if err != nil {
 		w.t.Fatal(err)
 	}

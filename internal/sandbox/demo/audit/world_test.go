@@ -90,7 +90,10 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 	}
 	var submissions []purge.Submission
 	for _, id := range w.data.Enqueued() {
-		submissions = append(submissions, purge.Submission{User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)), Source: purge.SourceCLI})
+		submissions = append(submissions, purge.Submission{
+			User: purge.UserID(id), Key: purge.DefaultKey(purge.UserID(id)),
+			Source: purge.SourceCLI,
+		})
 	}
 	accepted, err := store.Accept(w.t.Context(), submissions)
 	if err != nil {

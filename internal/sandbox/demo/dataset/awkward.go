@@ -211,7 +211,8 @@ func (b *builder) neighbours(u *User, turn int) {
 	}
 }
 
-// held gives a certificate one file of which a hold protects. The user's others go; what the hold does not protect, too.
+// held gives a certificate one file of which a hold protects. The user's others go; what the hold does not protect,
+// too.
 func (b *builder) held(u *User, turn int) {
 	b.ordinary(u, turn)
 	b.protected(u, options{temporaryHold: turn%2 == 0, eventBasedHold: turn%2 == 1})

@@ -17,8 +17,10 @@ type role struct {
 // The states in which nothing can be taken back any more: steps at work, steps done, the ends, and no status row, which
 // is what is left of a user some time after the retirement.
 var retiringStates = []string{
-	"COMPLETE", "LOCKING_ACCOUNT", "LOCKING_COMPLETE", "COMPLETE", "RETIRING_FORUMS", "FORUMS_COMPLETE", "RETIRING_EMAIL_LISTS",
-	"EMAIL_LISTS_COMPLETE", "", "RETIRING_ENROLLMENTS", "ENROLLMENTS_COMPLETE", "RETIRING_NOTES", "NOTES_COMPLETE", "RETIRING_LMS",
+	"COMPLETE", "LOCKING_ACCOUNT", "LOCKING_COMPLETE", "COMPLETE", "RETIRING_FORUMS", "FORUMS_COMPLETE",
+	"RETIRING_EMAIL_LISTS",
+	"EMAIL_LISTS_COMPLETE", "", "RETIRING_ENROLLMENTS", "ENROLLMENTS_COMPLETE", "RETIRING_NOTES", "NOTES_COMPLETE",
+	"RETIRING_LMS",
 	"LMS_COMPLETE", "ERRORED", "",
 }
 
@@ -38,7 +40,10 @@ const ordinaryRole = "retiring"
 
 // retiring makes a role of users whom a purge is right for.
 func retiring(name string, many int, want End, give func(*builder, *User, int)) role {
-	return role{name: name, many: many, states: retiringStates, requested: true, retiring: true, enqueued: true, want: want, give: give}
+	return role{
+		name: name, many: many, states: retiringStates, requested: true, retiring: true, enqueued: true,
+		want: want, give: give,
+	}
 }
 
 // roles are all kinds of users, with how many there are of each beside the given number of ordinary ones.
@@ -48,9 +53,18 @@ func roles(ordinary int) []role {
 
 		// Not to be touched.
 		{name: "not retiring", many: max(20, ordinary/10), states: []string{""}, give: (*builder).bystander},
-		{name: "not retiring, enqueued by mistake", many: 5, states: []string{""}, enqueued: true, want: refused, give: (*builder).ordinary},
-		{name: "may still cancel", many: 5, states: []string{"PENDING"}, requested: true, enqueued: true, want: refused, give: (*builder).ordinary},
-		{name: "retirement aborted", many: 3, states: []string{"ABORTED"}, requested: true, enqueued: true, want: refused, give: (*builder).ordinary},
+		{
+			name: "not retiring, enqueued by mistake", many: 5, states: []string{""}, enqueued: true, want: refused,
+			give: (*builder).ordinary,
+		},
+		{
+			name: "may still cancel", many: 5, states: []string{"PENDING"}, requested: true, enqueued: true, want: refused,
+			give: (*builder).ordinary,
+		},
+		{
+			name: "retirement aborted", many: 3, states: []string{"ABORTED"}, requested: true, enqueued: true, want: refused,
+			give: (*builder).ordinary,
+		},
 
 		// Nothing to do.
 		retiring("no certificate", 2, nothing, func(*builder, *User, int) {}),

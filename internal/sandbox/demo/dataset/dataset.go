@@ -111,8 +111,8 @@ func New(seed uint64, retiring int) *Dataset {
 	return b.out
 }
 
-// firstUser is the smallest user id: a site has had others before. The first examples are ordinary users, as far as there
-// are any.
+// firstUser is the smallest user id: a site has had others before. The first examples are ordinary users, as far as
+// there are any.
 const (
 	firstUser = 1001
 	examples  = 4
@@ -126,7 +126,8 @@ type Figures struct {
 // Figures counts what there is.
 func (d *Dataset) Figures() Figures {
 	return Figures{
-		Users: len(d.Users), Enqueued: len(d.Enqueued()), Certificates: len(d.live), HistoryRows: len(d.history), Files: len(d.objects),
+		Users: len(d.Users), Enqueued: len(d.Enqueued()), Certificates: len(d.live), HistoryRows: len(d.history),
+		Files: len(d.objects),
 	}
 }
 
@@ -184,7 +185,10 @@ func (b *builder) file(u *User, p place, name string, c content, f fate) *object
 	if u != nil {
 		l = u.learner
 	}
-	b.out.objects = append(b.out.objects, object{bucket: p.bucket, name: name, content: c, learner: l, user: u, fate: u.fate(f)})
+	b.out.objects = append(b.out.objects, object{
+		bucket: p.bucket, name: name, content: c, learner: l, user: u,
+		fate: u.fate(f),
+	})
 	return &b.out.objects[len(b.out.objects)-1]
 }
 

@@ -163,7 +163,8 @@ func TestOnlyRetiringUsersLoseAnything(t *testing.T) {
 		retiring[s.Users[i].ID] = s.Users[i].Retiring
 	}
 	for what, users := range map[string][]int{
-		"generations": values(s.want.Erased), "rows": values(s.want.Cleared), "kept rows": values(s.want.Kept), "kept generations": values(s.want.HeldBack),
+		"generations": values(s.want.Erased), "rows": values(s.want.Cleared), "kept rows": values(s.want.Kept),
+		"kept generations": values(s.want.HeldBack),
 	} {
 		for _, id := range users {
 			if !retiring[id] {
@@ -237,8 +238,10 @@ func TestPersonsAreInvented(t *testing.T) {
 			t.Errorf("user %s: the address is not of a domain that cannot exist", r["id"])
 		}
 	}
-	emptied := slices.ContainsFunc(s.db.DumpTable(t, lms.Certificates), func(r map[string]string) bool { return r["name"] == "" })
-	named := slices.ContainsFunc(s.db.DumpTable(t, lms.Certificates), func(r map[string]string) bool { return strings.Contains(r["name"], " ") })
+	emptied := slices.ContainsFunc(s.db.DumpTable(t, lms.Certificates),
+		func(r map[string]string) bool { return r["name"] == "" })
+	named := slices.ContainsFunc(s.db.DumpTable(t, lms.Certificates),
+		func(r map[string]string) bool { return strings.Contains(r["name"], " ") })
 	if !emptied || !named {
 		t.Errorf("names in certificates: got emptied %v and there %v, want both", emptied, named)
 	}

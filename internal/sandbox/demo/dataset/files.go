@@ -24,7 +24,8 @@ const (
 
 // contentTypes are what edx-certificates uploaded the files as.
 var contentTypes = [contents]string{
-	pdf: "application/pdf", signed: "application/octet-stream", validPage: "text/html", howToPage: "text/html", stranger: "text/plain",
+	pdf: "application/pdf", signed: "application/octet-stream", validPage: "text/html", howToPage: "text/html",
+	stranger: "text/plain",
 }
 
 // certificatePDF makes a PDF of one page, small but valid: objects, cross-reference table and trailer agree.
@@ -97,7 +98,8 @@ func validHTML(name string, signature []byte) []byte {
 
 // verifyHTML is the page that says how to verify a signature by hand.
 func verifyHTML(name string) []byte {
-	body := fmt.Sprintf("<h1>How to verify the certificate of %s</h1>\n<p>gpg --verify Certificate.pdf.sig Certificate.pdf</p>",
+	body := fmt.Sprintf("<h1>How to verify the certificate of %s</h1>\n<p>gpg --verify Certificate.pdf.sig "+
+		"Certificate.pdf</p>",
 		html.EscapeString(name))
 	return fmt.Appendf(nil, htmlPage, "How to verify", body)
 }

@@ -41,7 +41,8 @@ func TestFilesAreWhatTheirNamesSay(t *testing.T) {
 		"/Certificate.pdf": checkPDF,
 		"/Certificate.pdf.sig": func(t *testing.T, content []byte) {
 			t.Helper()
-			if !bytes.HasPrefix(content, []byte("-----BEGIN PGP SIGNATURE-----\n")) || !bytes.HasSuffix(content, []byte("\n-----END PGP SIGNATURE-----\n")) {
+			if !bytes.HasPrefix(content, []byte("-----BEGIN PGP SIGNATURE-----\n")) ||
+				!bytes.HasSuffix(content, []byte("\n-----END PGP SIGNATURE-----\n")) {
 				t.Errorf("got no armor:\n%s", content)
 			}
 		},

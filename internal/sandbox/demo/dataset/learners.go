@@ -9,17 +9,20 @@ import (
 var (
 	givenNames = []string{
 		"Ada", "Ángela", "Björn", "Céline", "Dário", "Elif", "Françoise", "Gülay", "Håkon", "Inès", "Jörg", "Kamala",
-		"León", "Máire", "Noël", "Óscar", "Perpétua", "Quinn", "René", "Søren", "Thérèse", "Ursula", "Víctor", "Wendelin", "Zoë",
+		"León", "Máire", "Noël", "Óscar", "Perpétua", "Quinn", "René", "Søren", "Thérèse", "Ursula", "Víctor", "Wendelin",
+		"Zoë",
 	}
 	familyNames = []string{
-		"Abbågård", "Brückner", "Castaño", "D'Éon", "Eriksdóttir", "Fjællborg", "Güntürkün", "Hämäläinen", "Ibáñez", "Jägermark",
-		"Kröger-Vélez", "Löwe", "Müllerström", "Núñez", "Østergård", "Peña & Söhne", "Quèvremont", "Rößler", "São Bento", "Tórnqvist",
+		"Abbågård", "Brückner", "Castaño", "D'Éon", "Eriksdóttir", "Fjællborg", "Güntürkün", "Hämäläinen", "Ibáñez",
+		"Jägermark",
+		"Kröger-Vélez", "Löwe", "Müllerström", "Núñez", "Østergård", "Peña & Söhne", "Quèvremont", "Rößler", "São Bento",
+		"Tórnqvist",
 		"Ugarteña", "Vänskä", "Wåhlgren", "Ygrène", "Zúñiga",
 	}
 )
 
-// learner is who a certificate is made out to. Users share learners, so that a hundred thousand users do not need as many
-// different files.
+// learner is who a certificate is made out to. Users share learners, so that a hundred thousand users do not need as
+// many different files.
 type learner struct {
 	name  string
 	files [contents][]byte

@@ -44,12 +44,17 @@ func (b *builder) cleared(u *User, _ int) {
 // strangers adds what belongs to no certificate at all, in names that a careless prefix would match.
 func (b *builder) strangers() {
 	for _, name := range []string{
-		"index.html", "robots.txt", "reports/2015-grades.csv", "downloads", "downloads/", "downloads/index.html", "downloads//" + pdfName,
-		"cert/index.html", "cert//valid.html", "cert/No Verification/valid.html", "certificates/" + b.id() + ".pdf", "Downloads/" + b.id() + "/" + pdfName,
+		"index.html", "robots.txt", "reports/2015-grades.csv", "downloads", "downloads/", "downloads/index.html",
+		"downloads//" + pdfName,
+		"cert/index.html", "cert//valid.html", "cert/No Verification/valid.html", "certificates/" + b.id() + ".pdf",
+		"Downloads/" + b.id() + "/" + pdfName,
 	} {
 		b.file(nil, cdn, name, stranger, stays)
 	}
-	for _, name := range []string{archivePrefix + "index.html", archivePrefix + "cert//valid.html", "from-s3", "downloads/" + b.id() + "/" + pdfName} {
+	for _, name := range []string{
+		archivePrefix + "index.html", archivePrefix + "cert//valid.html", "from-s3",
+		"downloads/" + b.id() + "/" + pdfName,
+	} {
 		b.file(nil, pathStyle, name, stranger, stays).overwritten = 1
 	}
 	b.file(nil, foreign, "index.html", stranger, stays)

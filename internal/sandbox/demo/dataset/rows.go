@@ -23,7 +23,8 @@ const (
 
 // insert writes all rows. The others refer to the users, so these go first.
 func (d *Dataset) insert(ctx context.Context, db *sql.DB, database string) error {
-	users := newInserter(ctx, db, database, lms.Users, "id", "password", "is_superuser", "username", "first_name", "last_name",
+	users := newInserter(ctx, db, database, lms.Users, "id", "password", "is_superuser", "username", "first_name",
+		"last_name",
 		"email", "is_staff", "is_active", "date_joined")
 	for i := range d.Users {
 		u := &d.Users[i]
@@ -45,9 +46,11 @@ func (d *Dataset) insertRetirements(ctx context.Context, db *sql.DB, database st
 		return err
 	}
 	requests := newInserter(ctx, db, database, lms.RetirementRequest, "created", "modified", "user_id")
-	statuses := newInserter(ctx, db, database, lms.RetirementStatus, "created", "modified", "original_username", "original_email",
+	statuses := newInserter(ctx, db, database, lms.RetirementStatus, "created", "modified", "original_username",
+		"original_email",
 		"original_name", "retired_username", "retired_email", "responses", "current_state_id", "last_state_id", "user_id")
-	partners := newInserter(ctx, db, database, lms.PartnerReporting, "created", "modified", "original_username", "original_email",
+	partners := newInserter(ctx, db, database, lms.PartnerReporting, "created", "modified", "original_username",
+		"original_email",
 		"original_name", "is_being_processed", "user_id")
 	for i := range d.Users {
 		u := &d.Users[i]
@@ -56,7 +59,8 @@ func (d *Dataset) insertRetirements(ctx context.Context, db *sql.DB, database st
 			requests.add(askedFor, askedFor, u.ID)
 		}
 		if u.State != "" {
-			statuses.add(askedFor, askedFor, username(u.ID), username(u.ID)+"@example.com", u.learner.name, a.retiredName, a.retiredEmail, "",
+			statuses.add(askedFor, askedFor, username(u.ID), username(u.ID)+"@example.com", u.learner.name, a.retiredName,
+				a.retiredEmail, "",
 				states[u.State], states[u.State], u.ID)
 		}
 		if u.State == "COMPLETE" {
@@ -67,7 +71,8 @@ func (d *Dataset) insertRetirements(ctx context.Context, db *sql.DB, database st
 }
 
 var certificateColumns = []string{
-	"id", "course_id", "verify_uuid", "download_uuid", "download_url", "grade", "key", "distinction", "status", "mode", "name",
+	"id", "course_id", "verify_uuid", "download_uuid", "download_url", "grade", "key", "distinction", "status", "mode",
+	"name",
 	"created_date", "modified_date", "error_reason", "user_id",
 }
 
@@ -138,7 +143,8 @@ func (u *User) nameInCertificates() string {
 }
 
 func stateIDs(ctx context.Context, db *sql.DB, database string) (map[string]int, error) {
-	rows, err := db.QueryContext(ctx, "SELECT state_name, id FROM "+quoted(database)+"."+quoted(lms.RetirementStates)) //nolint:gosec // names only
+	rows, err := db.QueryContext(ctx, "SELECT state_name, id FROM "+quoted(database)+"."+
+		quoted(lms.RetirementStates)) //nolint:gosec // names only
 	if err != nil {
 		return nil, fmt.Errorf("reading the retirement states: %w", err)
 	}
@@ -191,7 +197,8 @@ func (in *inserter) add(values ...any) {
 
 func (in *inserter) flush() {
 	if in.err == nil && in.rows > 0 {
-		statement := in.prefix + strings.TrimSuffix(strings.Repeat(in.row+", ", in.rows), ", ") //nolint:gosec // names and placeholders
+		statement := in.prefix + strings.TrimSuffix(strings.Repeat(in.row+", ", in.rows),
+			", ") //nolint:gosec // names and placeholders
 		_, in.err = in.db.ExecContext(in.ctx, statement, in.args...)
 	}
 	in.args, in.rows = in.args[:0], 0

@@ -42,11 +42,15 @@ type Expected struct {
 // retention is how long retained files are protected from now on.
 const retention = 30 * 24 * time.Hour
 
-// Seed stores the site: rows in the LMS database, objects in the emulator, which serves at base ("http://…/storage/v1/").
-// The site's memory of them is dropped; what remains is the list of users, and what is expected of a purge.
-func (d *Dataset) Seed(ctx context.Context, db *sql.DB, database string, server *gcstest.Server, base string) (Expected, error) {
+// Seed stores the site: rows in the LMS database, objects in the emulator, which serves at base
+// ("http://…/storage/v1/"). The site's memory of them is dropped; what remains is the list of users, and what is
+// expected of a purge.
+func (d *Dataset) Seed(ctx context.Context, db *sql.DB, database string, server *gcstest.Server, base string) (Expected,
+	error,
+) {
 	want := Expected{
-		Ends: map[int]End{}, Erased: map[Generation]int{}, HeldBack: map[Generation]int{}, Cleared: map[Row]int{}, Kept: map[Row]int{},
+		Ends: map[int]End{}, Erased: map[Generation]int{}, HeldBack: map[Generation]int{}, Cleared: map[Row]int{},
+		Kept:     map[Row]int{},
 		External: map[int]bool{},
 	}
 	for i := range d.Users {
@@ -122,8 +126,8 @@ func (o *object) stored() gcstest.ObjectOptions {
 	return options
 }
 
-// archive deletes an object as everybody does it: without a generation. In a versioned bucket its bytes stay. There is no
-// back door for this, so it goes through the front door.
+// archive deletes an object as everybody does it: without a generation. In a versioned bucket its bytes stay. There is
+// no back door for this, so it goes through the front door.
 func archive(ctx context.Context, base, bucket, name string) error {
 	target := base + "b/" + url.PathEscape(bucket) + "/o/" + url.PathEscape(name)
 	request, err := http.NewRequestWithContext(ctx, http.MethodDelete, target, http.NoBody)
