@@ -35,46 +35,67 @@ func newBackfillCommand(a *app) *cobra.Command {
 	var o backfillOptions
 	cmd := &cobra.Command{
 		Use:   "backfill",
-		Short: "Ask for the purge of very many users, resumable and at a given rate",
-		Long: `backfill asks for the purge of many users, as enqueue does for some. Without --execute it is a dry run: it says how many users,
-certificates and files that would be, whom the workers would refuse, and how long it takes, and it writes nothing.
+		Short: "Submit purge requests in bulk, resumable and at a given rate",
+		Long: `backfill requests the purge of many users, as enqueue does of some. Without
+--execute it is a dry run: it prints how many users, certificates and files
+there would be, which users the workers would refuse, and how long it would
+take. A dry run writes nothing.
 
 Sources, exactly one:
 
-  --retired     every user who may be purged (a retirement request, in no state of lms.excluded_states) and who has references,
-                live or in the history. It reads indexed pages. --since and --until choose by the date of the retirement.
-  --users FILE  the users that a file lists, "-" for standard input: one user id on each line, CSV with a header (the column
-                user_id, lms_user_id or edx_lms_user_id; commas, semicolons or tabs; a line "sep=;" may precede it),
-                or JSON lines (objects with one of these keys, and no key twice). A file is checked whole
-                before anybody is asked for: every line must hold an id that the LMS has. A pipe is checked as it is
-                read. Users listed twice count once.
+  --retired
+      all users who may be purged (a retirement request, in no state of
+      lms.excluded_states) and who have references, live or in the history. It
+      reads indexed pages. --since and --until choose by the date of the
+      retirement.
+  --users FILE
+      the users that a file lists, "-" for standard input: one user id on each
+      line; or CSV with a header (the column user_id, lms_user_id or
+      edx_lms_user_id; commas, semicolons or tabs; a line "sep=;" may precede
+      it); or JSON lines (objects with one of these keys, no key twice). A file
+      is checked whole before any request is made: every line must hold an id
+      that the LMS has. A pipe is checked as it is read. A user who is listed
+      twice counts once.
   --certificate-ids ID,...
-                single certificates, and nothing else of their users. A certificate that the LMS does not have is an error,
-                before any is asked for. Its user must be retiring all the same.
+      single certificates, and nothing else of their users. A certificate that
+      the LMS does not have is an error, before any request is made. Its user
+      must be retiring.
   --args-from-database
-                the certificates that the LMS's own command would take from its table of arguments, the newest row of
-                PurgeReferencestoPDFCertificatesCommandConfiguration: "--certificate_ids 1 2 3". The row must be enabled.
-                They are read as the LMS reads them: options of every Django command, such as --verbosity, change
-                nothing, and of one that is repeated the last counts. If it says --dry-run, --execute is refused.
+      the certificates that the LMS's own command would take from its table of
+      arguments, the newest row of
+      PurgeReferencestoPDFCertificatesCommandConfiguration:
+      "--certificate_ids 1 2 3". The row must be enabled. It is read as the LMS
+      reads it: options of every Django command, such as --verbosity, change
+      nothing, and the last one of a repeated option counts. If it has
+      --dry-run, --execute is refused.
 
-How fast: --rate users a second; without it as fast as the databases take it. Never more than --high-water tasks wait in Redis,
-however many users there are: above it, backfill waits for the workers. Tasks go into a queue of their own, so requests that
-people and the retirement pipeline make do not stand behind them.
+Rate: --rate users a second; without it as fast as the databases allow. Never
+more than --high-water tasks wait in Redis: above it, backfill waits for the
+workers. Its tasks go into a queue of their own, so they do not delay the
+requests of operators and of the retirement pipeline.
 
-How far: with --checkpoint a run writes down after each batch how far it came. Stop it with Ctrl-C, or let the machine crash:
-the same command goes on behind the last batch. --max-users ends a run after so many users, with an exit code of its own; so
-"--max-users 10000 --checkpoint FILE" every night is a backfill in slices. Repeating without a checkpoint is safe as well: who
-was asked for before is one request all the same.
+Resuming: with --checkpoint a run records after each batch how far it came.
+After Ctrl-C or a crash, the same command continues behind the last batch.
+--max-users ends a run after a number of users, with an exit code of its own;
+so "--max-users 10000 --checkpoint FILE" every night is a backfill in slices.
+Repeating without a checkpoint is safe, too: one user is one request.
 
-With --wait, backfill follows the requests until all have ended. On a terminal it shows how far it is; elsewhere it writes a line
-every 10 seconds to standard error, and one whenever it gets SIGUSR1.
+With --wait, backfill follows the requests until all have ended. On a terminal
+it shows a progress bar; elsewhere it writes a line to standard error every 10
+seconds, and one whenever it receives SIGUSR1.
 
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK: "all were submitted; with --wait: all requests are done", cli.ExitUsage: "bad input; no " +
+				"request was made",
+			cli.ExitNotDone: "", cli.ExitUnavailable: "", cli.ExitConfiguration: "", cli.ExitCapped: "",
+		}.String(),
 		Example: `  enqueuer backfill --retired
-  enqueuer backfill --retired --until 2024-01-01 --rate 50 --checkpoint backfill.json --execute --wait
+  enqueuer backfill --retired --until 2024-01-01 --rate 50 \
+    --checkpoint backfill.json --execute --wait
   enqueuer backfill --users users.csv --execute
   enqueuer backfill --certificate-ids 17,18 --execute --wait
-  mysql -N -e 'SELECT user_id FROM …' | enqueuer backfill --users - --execute -o json`,
+  mysql -N -e 'SELECT user_id FROM …' |
+    enqueuer backfill --users - --execute -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd.Flags().Changed); err != nil {
@@ -92,11 +113,11 @@ every 10 seconds to standard error, and one whenever it gets SIGUSR1.
 		"or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
-	f.Float64Var(&o.rate, "rate", 0, "`USERS` a second at most; 0: as fast as it goes")
+	f.Float64Var(&o.rate, "rate", 0, "at most so many `USERS` a second; 0: no limit")
 	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users; 0: no cap")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that says how far earlier runs came, and this one")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that records how far the runs came")
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
-	f.IntVar(&o.highWater, "high-water", 50_000, "ask for nobody while this many `TASKS` wait in the queue")
+	f.IntVar(&o.highWater, "high-water", 50_000, "submit nothing while this many `TASKS` wait in the queue")
 	f.BoolVar(&o.wait, "wait", false, "follow the requests until all have ended")
 	o.output = cli.FormatFlag(cmd)
 	return cmd
@@ -128,7 +149,7 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 	case !o.retired && (changed("since") || changed("until")):
 		return cli.Usage("--since and --until belong to --retired")
 	case o.rate < 0 || o.rate > 0 && o.rate < 0.001:
-		return cli.Usage("--rate: expected users a second, at least 0.001, or 0 for as fast as it goes")
+		return cli.Usage("--rate: expected users a second, at least 0.001, or 0 for no limit")
 	case o.maxUsers < 0 || changed("max-users") && o.maxUsers == 0:
 		return cli.Usage("--max-users: expected at least 1")
 	case o.highWater < 1:
@@ -136,7 +157,7 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 	case changed("checkpoint") && o.checkpoint == "":
 		return cli.Usage("--checkpoint: expected the name of a file")
 	case o.wait && !o.execute:
-		return cli.Usage("--wait belongs to --execute: a dry run asks for nobody")
+		return cli.Usage("--wait belongs to --execute: a dry run makes no request")
 	case !slices.Contains(queue.Queues(), o.queue):
 		return cli.Usage("--queue: there is no queue %q: expected %s", o.queue, strings.Join(queue.Queues(), " or "))
 	}

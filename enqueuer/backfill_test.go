@@ -263,12 +263,12 @@ func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 	})
 }
 
-// pipe runs a backfill of what a shell pipes in.
+// pipe runs a command that reads standard input.
 func (c *console) pipe(want int, in string, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	var out, errOut bytes.Buffer
 	root := newCommand(cli.Streams{In: strings.NewReader(in), Out: &out, Err: &errOut, Environ: c.environ})
-	if got := cli.Run(c.t.Context(), root, append([]string{"backfill", "--users", "-"}, args...), &errOut); got != want {
+	if got := cli.Run(c.t.Context(), root, args, &errOut); got != want {
 		c.t.Errorf("%v: got exit code %d, want %d; it says:\n%s%s", args, got, want, out.String(), errOut.String())
 	}
 	return out.String(), errOut.String()
@@ -279,21 +279,23 @@ func TestBackfillOfAPipe(t *testing.T) {
 	c := newConsole(t)
 	users := c.addDue(4)
 	list := fmt.Sprintf("%d\n%d\n%d\n", users[0], users[1], users[2])
-	if out, _ := c.pipe(cli.ExitOK, list); !strings.Contains(out, "3 would be asked for") {
+	if out, _ := c.pipe(cli.ExitOK, list, "backfill", "--users", "-"); !strings.Contains(out, "3 would be asked for") {
 		t.Errorf("dry run: got %q", out)
 	}
-	if _, said := c.pipe(cli.ExitUsage, list, "--execute", "--checkpoint",
+	if _, said := c.pipe(cli.ExitUsage, list, "backfill", "--users", "-", "--execute", "--checkpoint",
 		filepath.Join(t.TempDir(), "c")); !strings.Contains(said, "--checkpoint needs a file") {
 		t.Errorf("with a checkpoint: got %q", said)
 	}
-	if _, said := c.pipe(cli.ExitUsage, "0\n"+list, "--execute"); !strings.Contains(said, "line 1") ||
+	if _, said := c.pipe(cli.ExitUsage, "0\n"+list, "backfill", "--users", "-", "--execute"); !strings.Contains(said,
+		"line 1") ||
 		!strings.Contains(said, "nothing was enqueued") {
 		t.Errorf("bad from the start: got %q", said)
 	}
-	if _, said := c.pipe(cli.ExitUsage, "", "--execute"); !strings.Contains(said, "it holds no user id") {
+	if _, said := c.pipe(cli.ExitUsage, "", "backfill", "--users", "-", "--execute"); !strings.Contains(said,
+		"it holds no user id") {
 		t.Errorf("nothing: got %q", said)
 	}
-	out, said := c.pipe(cli.ExitFailure, list+"bob\n"+strconv.Itoa(users[3])+"\n", "--execute")
+	out, said := c.pipe(cli.ExitFailure, list+"bob\n"+strconv.Itoa(users[3])+"\n", "backfill", "--users", "-", "--execute")
 	if !strings.Contains(said, "standard input: ") || !strings.Contains(said, "line 4: ") ||
 		!strings.Contains(said, "the 3 users before it were asked for") || strings.Contains(said, "bob") ||
 		!strings.Contains(out, "3 users asked for") {
@@ -302,7 +304,8 @@ func TestBackfillOfAPipe(t *testing.T) {
 	if got := c.perUser(); got != 3 {
 		t.Errorf("got %d requests", got)
 	}
-	if out, _ := c.pipe(cli.ExitOK, list+strconv.Itoa(users[3]), "--execute"); !strings.Contains(out,
+	if out, _ := c.pipe(cli.ExitOK, list+strconv.Itoa(users[3]), "backfill", "--users", "-",
+		"--execute"); !strings.Contains(out,
 		"1 new, 3 queued already") {
 		t.Errorf("mended: got %q", out)
 	}

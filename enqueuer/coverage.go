@@ -2,10 +2,11 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"text/tabwriter"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -22,18 +23,22 @@ func newCoverageCommand(a *app) *cobra.Command {
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "coverage",
-		Short: "Count retiring users who still have links, and so files: the number to bring to zero",
-		Long: `coverage looks in the LMS for every user who may be purged and still has a reference, live or in the history, and says what
-became of the request for each: never requested, queued, running, failed, refused, or done before the reference came back.
-It reads indexed pages and changes nothing. Exit code 0 only if no such user is left, otherwise 3.
+		Short: "Count the retiring users who still have links to files",
+		Long: `coverage finds in the LMS every user who may be purged and still has a
+reference, live or in the history, and the state of the request for each: never
+requested, queued, running, failed, refused, or done before the reference came
+back. It reads indexed pages and changes nothing. The number to bring to zero.
 
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK: "no such user is left", cli.ExitNotDone: "such users are left", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "",
+		}.String(),
 		Example: "  enqueuer coverage\n  enqueuer coverage --list | awk '/never_requested/ {print $1}'",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.coverage(cmd, list, out) },
 	}
 	cmd.Flags().BoolVar(&list, "list", false, "print a line for each user: user id, state, reason, request id")
-	out = cli.FormatFlag(cmd)
+	out = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
 }
 
@@ -52,15 +57,27 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 	defer store.Close()
 	policy := purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}
 	counts, left := map[share]int{}, 0
+	lines := cli.NewCSV(a.streams.Out)
+	if list && *out == "csv" {
+		_ = lines.Write([]string{"user_id", "state", "reason", "request_id"}) // Error reports what is lost
+	} else if list && *out == "text" {
+		a.printf("USER\tSTATE\tREASON\tREQUEST\n")
+	}
 	err = store.EachUncovered(cmd.Context(), policy.Eligible, func(u mysql.Uncovered) error {
 		left++
 		state := cmp.Or(string(u.State), neverRequested)
 		counts[share{State: state, Reason: u.Reason}]++
-		if list && *out == "text" {
-			a.printf("%d\t%s\t%s\t%d\n", u.User, state, u.Reason, u.Request)
+		switch {
+		case !list:
+		case *out == "csv":
+			lines.Flush()
+			return errors.Join(lines.Write([]string{number(u.User), state, string(u.Reason), number(u.Request)}), lines.Error())
+		case *out == "text":
+			a.printf("%d\t%s\t%s\t%d\n", u.User, a.streams.Paint(state), u.Reason, u.Request)
 		}
 		return nil
 	})
+	lines.Flush()
 	if err != nil {
 		return cli.Unavailable(err)
 	}
@@ -86,14 +103,13 @@ func (a *app) printCoverage(shares []share, left int, list bool, out *cli.Format
 	if list {
 		return nil
 	}
-	if left == 0 {
+	if left == 0 && *out == "text" {
 		a.printf("no retiring user has a link left\n")
 		return nil
 	}
-	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "STATE\tREASON\tUSERS")
+	rows := [][]string{{"state", "reason", "users"}}
 	for _, s := range shares {
-		cli.Printf(w, "%s\t%s\t%d\n", s.State, s.Reason, s.Users)
+		rows = append(rows, []string{s.State, string(s.Reason), strconv.Itoa(s.Users)})
 	}
-	return w.Flush()
+	return a.printRows(rows, out)
 }

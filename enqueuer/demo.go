@@ -25,7 +25,7 @@ With CERTPURGE_TEST_SERVER=mysql in the environment, Oracle's MySQL takes MariaD
 
 Exit code 0 only if the check holds.
 
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitNotDone: "the check found a violation"}.String(),
 		Example: "  enqueuer demo\n  enqueuer demo --users 100 -o json\n  enqueuer demo --keep",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

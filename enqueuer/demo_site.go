@@ -25,7 +25,7 @@ it is Cloud Storage, with the files of that site in its memory, until SIGTERM or
 It wants a server without databases openedx and certpurge, and ends with exit code 2 where there is one: a real site is not touched. A second
 run cannot go on with what a first one has made, since the files are gone with it: remove the server's data, too.
 
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitNotDone: "the check found a violation"}.String(),
 		Example: "  enqueuer demo site --listen :9023 --root-dsn-file root --enqueuer-dsn-file enqueuer --worker-dsn-file " +
 			"worker \\\n" +
 			"    --migrate-dsn-file migrate",

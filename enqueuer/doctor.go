@@ -40,7 +40,7 @@ and pauses, which is a find.
 Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed; 4, that a server
 cannot be reached, 5, that one does not let this account in.
 
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitNotDone: "an error or a warning is not fixed", cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,47 +35,69 @@ func newEnqueueCommand(a *app) *cobra.Command {
 	var o enqueueOptions
 	cmd := &cobra.Command{
 		Use:   "enqueue USER_ID...",
-		Short: "Ask for the purge of users",
-		Long: `enqueue records one request for each user and puts its task into the queue. All ids are checked first: if one is no
-id, or the LMS does not have it, nothing is done. Whether a user is retiring is decided by the worker, at the moment of
-work; a user who is not is refused and nothing of theirs is touched.
+		Short: "Request the purge of users",
+		Long: `enqueue records one request for each user and puts its task into the queue. All
+ids are checked first: if one is not a user id, or the LMS does not have it,
+nothing is done. With "-" in place of ids they are read from standard input,
+separated by spaces or line breaks. Whether a user is retiring is decided by
+the worker when it runs the task; a user who is not is refused, and nothing of
+theirs is touched.
 
-Asking again is safe. A request that is queued or running stays one request; one that is done, with no link left, says
-so at once; one that was refused or failed, or whose links are there again, is tried anew.
+Repeating it is safe. A request that is queued or running stays one request.
+One that is done, with no link left, is reported as done at once. One that was
+refused or failed, or whose links are there again, runs again.
 
-A request fails as files_missing if a directory in which files were expected is empty. Use --accept-missing only after
-you have checked that its files are gone, and not somewhere else: the links are cleared then, and nothing else leads to
-the files. The request ends as done: files_missing (exit code 3), and the evidence names you.
+A request fails as files_missing if a directory in which files were expected is
+empty. Use --accept-missing only after you have checked that its files are
+gone, and not somewhere else: the links are cleared then, and nothing else
+leads to the files. The request ends as done: files_missing (exit code 3), and
+the evidence names you.
 
-A request fails as shared_directory if a row of another user names the same directory, or did. Use --accept-shared only
-after you have checked that the files in it are this user's: they are erased then.
+A request fails as shared_directory if a row of another user names, or named,
+the same directory. Use --accept-shared only after you have checked that the
+files in it are this user's: they are erased then.
 
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK: "recorded; with --wait: all requests are done", cli.ExitUsage: "bad input, or a user " +
+				"whom the LMS does not have; nothing was done",
+			cli.ExitNotDone: "", cli.ExitUnavailable: "", cli.ExitConfiguration: "", cli.ExitTimeout: "",
+		}.String(),
 		Example: `  enqueuer enqueue 42
   enqueuer enqueue 42 43 44 --wait
   enqueuer enqueue --username alice
   enqueuer enqueue 42 --accept-missing --wait
-  enqueuer enqueue 42 --idempotency-key ticket-4711 -o json`,
+  enqueuer enqueue 42 --idempotency-key ticket-4711 -o json
+  enqueuer enqueue - < ids.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enqueue(cmd, args, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline knows it "+
-		"(compared exactly)")
+	f.StringVar(&o.username, "username", "", "the user's original `NAME`, as the retirement pipeline has it; "+
+		"compared exactly")
 	f.StringVar(&o.key, "idempotency-key", "", "`KEY` of the request, for one user (default user:<id>)")
 	f.StringVar(&o.queue, "queue", queue.Live, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
-	f.BoolVar(&o.accept, "accept-missing", false, "clear links also where expected files were never found; the evidence "+
-		"says who accepted it")
-	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories that a row of another user names, too; the "+
+	f.BoolVar(&o.accept, "accept-missing", false, "clear links although expected files were never found; the "+
 		"evidence says who accepted it")
-	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and say how")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "how long to wait")
-	o.output = cli.FormatFlag(cmd)
+	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories although a row of another user names them; "+
+		"the evidence says who accepted it")
+	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and print how")
+	cli.DurationFlag(f, &o.timeout, "timeout", 10*time.Minute, "with --wait: how long to wait")
+	o.output = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
 }
 
-// enqueue accepts all wishes, or none.
+// enqueue accepts all submissions, or none.
 func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error {
 	ctx := cmd.Context()
+	if slices.Equal(args, []string{"-"}) {
+		text, err := io.ReadAll(a.streams.In)
+		if err != nil {
+			return fmt.Errorf("reading user ids: %w", err)
+		}
+		args = strings.Fields(string(text))
+		if len(args) == 0 {
+			return cli.Usage("standard input holds no user id: expected at least one; nothing was enqueued")
+		}
+	}
 	users, err := parseUsers(args, o)
 	if err != nil {
 		return err
@@ -207,11 +231,22 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 			missing++
 		}
 	}
-	if *o.output == "json" {
+	switch *o.output {
+	case "json":
 		if err := a.printJSON(map[string]any{"requests": accepted}); err != nil {
 			return err
 		}
-	} else {
+	case "csv":
+		rows := [][]string{{"user_id", "request_id", "found", "open", "reason"}}
+		for _, r := range accepted {
+			rows = append(rows, []string{
+				number(r.User), number(r.Request), string(r.Found), strconv.FormatBool(r.Open), string(r.Reason),
+			})
+		}
+		if err := cli.NewCSV(a.streams.Out).WriteAll(rows); err != nil {
+			return err
+		}
+	default:
 		a.sayAccepted(accepted)
 	}
 	if missing > 0 {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +26,7 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.reason, "reason", "", "only requests that failed for this `REASON` (see failures "+
 		"--by-reason)")
 	cmd.Flags().StringVar(&f.user, "user", "", "only requests of this `USER_ID`")
-	cmd.Flags().DurationVar(&f.older, "older-than", 0, "only requests that ended longer ago than this")
+	cli.DurationFlag(cmd.Flags(), &f.older, "older-than", 0, "only requests that ended longer ago than this")
 	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons(), cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -77,13 +79,18 @@ func newFailuresCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "failures",
 		Short: "List failed requests, with the reason of each",
-		Long: `failures lists the requests that ended as failed, from the ledger, oldest first; or counts them by reason. What each reason
-means and what mends it: README.md. After mending, enqueuer requeue makes them run again. If a user has none, the exit
-code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
+		Long: `failures lists the requests that ended as failed, from the ledger, oldest
+first; or counts them by reason. docs/install.md explains each reason and how
+to fix its cause. After that, enqueuer requeue runs the requests again.
 
-` + cli.ExitHelp,
-		Example: "  enqueuer failures --by-reason\n  enqueuer failures --reason held --older-than 24h -o csv\n  enqueuer " +
-			"failures --user 42 -o json",
+` + cli.Exits{
+			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "", cli.ExitNotKnown: "with --user: no request was ever made for the user",
+			cli.ExitNothing: "with --user: no request of the user failed",
+		}.String(),
+		Example: `  enqueuer failures --by-reason
+  enqueuer failures --reason held --older-than 7d -o csv
+  enqueuer failures --user 42 -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := flags.filter(purge.Failed)
@@ -130,17 +137,13 @@ func (a *app) groupFailures(
 	if *out == "json" {
 		return found, a.printJSON(map[string]any{"failures": counts})
 	}
-	line := "%s\t%d\n"
-	if *out == "csv" {
-		line = "%s,%d\n"
-		a.printf("reason,requests\n")
-	}
+	rows := [][]string{{"reason", "requests"}}
 	for _, r := range failureReasons {
 		if counts[r] > 0 {
-			a.printf(line, r, counts[r])
+			rows = append(rows, []string{string(r), strconv.Itoa(counts[r])})
 		}
 	}
-	return found, nil
+	return found, a.printRows(rows, out)
 }
 
 // listFailures prints the chosen requests as they are read; there may be many.
@@ -177,21 +180,9 @@ func (a *app) listFailures(
 		}
 		return found, err
 	}
-	w := cli.NewCSV(a.streams.Out)
-	// Error tells
-	_ = w.Write([]string{
-		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
-		"certificate_id",
-	})
+	w := a.requestsCSV()
 	err = each(func(rows []mysql.Request) error {
-		for _, r := range rows {
-			_ = w.Write([]string{
-				number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
-				strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
-				number(r.CertificateID),
-			}) // Error tells
-		}
-		return w.Error()
+		return w.rows(rows)
 	})
 	w.Flush()
 	if err == nil {
@@ -205,4 +196,50 @@ func formatTime(t *time.Time) string {
 		return ""
 	}
 	return t.Format(time.RFC3339)
+}
+
+// requestsCSV writes requests as lines of CSV, with a header.
+type requestsCSV struct{ cli.CSV }
+
+func (a *app) requestsCSV() requestsCSV {
+	w := requestsCSV{cli.NewCSV(a.streams.Out)}
+	// Error reports what is lost.
+	_ = w.Write([]string{
+		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
+		"certificate_id", "state",
+	})
+	return w
+}
+
+func (w requestsCSV) rows(rows []mysql.Request) error {
+	for _, r := range rows {
+		_ = w.Write([]string{
+			number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
+			strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
+			number(r.CertificateID), string(r.State),
+		}) // Error reports what is lost
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// printRows prints a table: as CSV, or in columns with the header in capitals and states in their colour.
+func (a *app) printRows(rows [][]string, out *cli.Format) error {
+	if *out == "csv" {
+		return cli.NewCSV(a.streams.Out).WriteAll(rows)
+	}
+	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
+	for i, row := range rows {
+		for j, cell := range row {
+			if i == 0 {
+				cell = strings.ToUpper(strings.ReplaceAll(cell, "_", " "))
+			}
+			if j > 0 {
+				cli.Printf(w, "\t")
+			}
+			cli.Printf(w, "%s", a.streams.Paint(cell))
+		}
+		cli.Printf(w, "\n")
+	}
+	return w.Flush()
 }

@@ -1,4 +1,4 @@
-// Command enqueuer takes wishes for purges: it records them in the ledger and puts their tasks into Redis.
+// Command enqueuer records purge requests in the ledger and puts their tasks into Redis.
 package main
 
 import (
@@ -14,26 +14,21 @@ func newCommand(s cli.Streams) *cobra.Command {
 	a := &app{streams: s}
 	root := &cobra.Command{
 		Use:   "enqueuer",
-		Short: "Ask for the purge of retiring users' legacy PDF certificates",
-		Long: `enqueuer records requests in the ledger and puts one task for each user into Redis. Workers do the purge.
-Everything may be repeated: the same user is one request, whoever asks, and one that is done says so at once.
-
-` + cli.ExitHelp,
+		Short: "Request purges of retiring users' legacy PDF certificates",
+		Long: `enqueuer records purge requests in the ledger and puts one task for each user
+into Redis. Workers do the purge. Every command may be repeated: one user is
+one request, and a request that is done already is reported as done.`,
 	}
-	cli.ConfigFlag(root, s.Environ, &a.path)
 	load := func() (any, error) { return config.LoadEnqueuer(a.path, s.Environ) }
 	loadAdmin := func() (config.Admin, error) {
 		cfg, err := config.LoadEnqueuer(a.path, s.Environ)
 		return cfg.Admin, err
 	}
-	root.AddCommand(
-		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a),
-		newCoverageCommand(a), newReportCommand(a),
-		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a),
-		newMigrateCommand(a),
-		newPasswordCommand(a), newDemoCommand(a),
-		cli.ConfigCommand(s.Out, load), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out),
-		cli.ManCommand(s.Environ),
-	)
+	cli.AddCommands(root, s, &a.path, load, loadAdmin, map[string][]*cobra.Command{
+		cli.GroupSubmit:  {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
+		cli.GroupMonitor: {newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a)},
+		cli.GroupRepair:  {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a)},
+		cli.GroupSetUp:   {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a), newDemoCommand(a)},
+	})
 	return root
 }

@@ -20,16 +20,20 @@ func newMigrateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Create or upgrade the ledger's tables",
-		Long: `migrate brings the ledger's tables, in the schema that mysql.dsn names, to the version that this program needs, and
-grants the accounts of enqueuer and worker their rights on them. It touches no LMS table. Running it again, or twice at the
-same time, is harmless. It needs the rights of the account certpurge_migrate in configs/mysql/grants.sql; give it by
-CERTPURGE_MYSQL_DSN for this one command.
+		Long: `migrate brings the ledger's tables, in the schema that mysql.dsn names, to the
+version that this program needs, and grants the accounts of enqueuer and worker
+their rights on them. It touches no LMS table. Running it again, or twice at
+the same time, is harmless. It needs the rights of the account
+certpurge_migrate in configs/mysql/grants.sql: set CERTPURGE_MYSQL_DSN for this
+one command.
 
-Where an account may not grant rights, use --no-grants, and have an administrator run what --print-grants shows.
+Where an account may not grant rights, use --no-grants, and have an
+administrator run the statements of --print-grants.
 
-` + cli.ExitHelp,
-		Example: "  CERTPURGE_MYSQL_DSN='certpurge_migrate:…@tcp(mysql:3306)/certpurge' enqueuer migrate\n" +
-			"  enqueuer migrate --print-grants --worker-account 'certpurge_worker@10.0.%'",
+` + cli.Exits{cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
+		Example: `  CERTPURGE_MYSQL_DSN='certpurge_migrate:…@tcp(mysql:3306)/certpurge' \
+    enqueuer migrate
+  enqueuer migrate --print-grants --worker-account 'certpurge_worker@10.0.%'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.migrate(cmd, o) },
 	}
@@ -38,7 +42,7 @@ Where an account may not grant rights, use --no-grants, and have an administrato
 		"`ACCOUNT` of the enqueuer, as NAME@HOST")
 	f.StringVar(o.accounts[mysql.RoleWorker], "worker-account", "certpurge_worker@%",
 		"`ACCOUNT` of the worker, as NAME@HOST")
-	f.BoolVar(&o.noGrants, "no-grants", false, "grant nothing: an administrator does it")
+	f.BoolVar(&o.noGrants, "no-grants", false, "grant no rights: an administrator does it")
 	f.BoolVar(&o.show, "print-grants", false, "print the statements that grant the rights, and do nothing")
 	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants")
 	return cmd

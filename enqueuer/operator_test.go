@@ -37,7 +37,7 @@ func TestFailures(t *testing.T) {
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(refused))
 	c.end(refused, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 
-	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); out != "held\t2\ngave_up\t1\n" {
+	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); out != "REASON   REQUESTS\nheld     2\ngave_up  1\n" {
 		t.Errorf("by reason: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason", "-o", "csv"); out != "reason,requests\nheld,2\ngave_up,1\n" {
@@ -77,7 +77,7 @@ func TestRequeue(t *testing.T) {
 		"3 requests would be queued again") {
 		t.Errorf("dry run: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); !strings.Contains(out, "held\t3") {
+	if out, _ := c.run(cli.ExitOK, "failures", "--by-reason"); !strings.Contains(out, "held     3") {
 		t.Errorf("the dry run changed something: %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held", "--execute"); out != "3 requests queued again\n" {
@@ -208,8 +208,8 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("list: got %q, want a line %q", out, line)
 		}
 	}
-	if strings.Count(out, "\n") != 3 {
-		t.Errorf("list: got %q, want three lines", out)
+	if strings.Count(out, "\n") != 4 {
+		t.Errorf("list: got %q, want a header and three lines", out)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -193,5 +194,91 @@ func TestJSONIsSafeOnATerminal(t *testing.T) {
 		if strings.ContainsAny(out, "\u009b\u202e") || !strings.Contains(out, `\u009b`) && !strings.Contains(out, `\u202e`) {
 			t.Errorf("%v: got %q", args, out)
 		}
+	}
+}
+
+// TestStatesAreColouredOnATerminal: nowhere else, and not where NO_COLOR is set; every word becomes as many bytes
+// longer.
+func TestStatesAreColouredOnATerminal(t *testing.T) {
+	t.Parallel()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	for name, tc := range map[string]struct {
+		s    cli.Streams
+		word string
+		want string
+	}{
+		"failed":           {cli.Streams{Out: terminal}, "failed", "\x1b[31mfailed\x1b[0m"},
+		"any other word":   {cli.Streams{Out: terminal}, "queued", "\x1b[39mqueued\x1b[0m"},
+		"escaped":          {cli.Streams{Out: terminal}, "\x1b[2J", "\x1b[39m\"\\x1b[2J\"\x1b[0m"},
+		"no terminal":      {cli.Streams{Out: &bytes.Buffer{}}, "failed", "failed"},
+		"NO_COLOR":         {cli.Streams{Out: terminal, Environ: []string{"NO_COLOR=1"}}, "failed", "failed"},
+		"NO_COLOR, empty":  {cli.Streams{Out: terminal, Environ: []string{"NO_COLOR="}}, "done", "\x1b[32mdone\x1b[0m"},
+		"a dumb terminal":  {cli.Streams{Out: terminal, Environ: []string{"TERM=dumb"}}, "failed", "failed"},
+		"another variable": {cli.Streams{Out: terminal, Environ: []string{"XNO_COLOR=1"}}, "ok", "\x1b[32mok\x1b[0m"},
+	} {
+		if got := string(tc.s.Paint(tc.word)); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestFormatsOfTables: each table has a header, and -o csv the same rows.
+func TestFormatsOfTables(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	users := c.failed(purge.ReasonHeld, 2)
+	due := c.addDue(1)[0]
+	for _, tc := range []struct {
+		code int
+		args []string
+		want []string
+	}{
+		{cli.ExitOK, []string{"status"}, []string{"STATE", "REASON", "REQUESTS", "failed", "held", "QUEUE"}},
+		{cli.ExitOK, []string{"status", "-o", "csv"}, []string{"state,reason,requests\nfailed,held,2\n"}},
+		{cli.ExitOK, []string{"status", users[0], "-o", "csv"}, []string{"request_id,user_id,", "," + users[0] + ",", ",failed\n"}},
+		{cli.ExitOK, []string{"failures", "--by-reason"}, []string{"REASON", "REQUESTS\n", "held", "2\n"}},
+		{cli.ExitOK, []string{"failures", "--by-reason", "-o", "csv"}, []string{"reason,requests\nheld,2\n"}},
+		{cli.ExitNotDone, []string{"coverage"}, []string{"STATE", "USERS", "never_requested"}},
+		{cli.ExitNotDone, []string{"coverage", "-o", "csv"}, []string{"state,reason,users\n", "never_requested,,1\n"}},
+		{cli.ExitNotDone, []string{"coverage", "--list"}, []string{"USER\tSTATE\tREASON\tREQUEST\n"}},
+		{cli.ExitNotDone, []string{"coverage", "--list", "-o", "csv"}, []string{
+			"user_id,state,reason,request_id\n", strconv.Itoa(due) + ",never_requested,,0\n",
+		}},
+		{cli.ExitOK, []string{"enqueue", strconv.Itoa(due), "-o", "csv"}, []string{
+			"user_id,request_id,found,open,reason\n" + strconv.Itoa(due) + ",",
+		}},
+		{cli.ExitOK, []string{"failures", "--older-than", "1d", "-o", "csv"}, []string{"request_id,user_id"}},
+	} {
+		out, _ := c.run(tc.code, tc.args...)
+		for _, part := range tc.want {
+			if !strings.Contains(out, part) {
+				t.Errorf("%v: got %q, want %q in it", tc.args, out, part)
+			}
+		}
+	}
+	if out, _ := c.run(cli.ExitOK, "failures", "--older-than", "1d", "-o", "csv"); strings.Contains(out, users[0]+",") {
+		t.Errorf("a request that failed now is older than a day: %q", out)
+	}
+}
+
+// TestEnqueueReadsIDs: "-" stands for the ids on standard input.
+func TestEnqueueReadsIDs(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	one, two := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS"), c.db.AddRetiringUser(t, "Bob", "RETIRING_LMS")
+	if _, says := c.pipe(cli.ExitUsage, " \n", "enqueue", "-"); !strings.Contains(says, "standard input holds no user id") {
+		t.Errorf("nothing on standard input: got %q", says)
+	}
+	if _, says := c.pipe(cli.ExitUsage, fmt.Sprintf("%d\nBob\n", one), "enqueue", "-"); !strings.Contains(says, "argument 2") {
+		t.Errorf("a name on standard input: got %q", says)
+	}
+	c.run(cli.ExitNotKnown, "status", strconv.Itoa(one)) // no request after bad input
+	c.pipe(cli.ExitOK, fmt.Sprintf("%d\n%d %d\n", one, two, one), "enqueue", "-")
+	if len(c.requestsOf(one)) != 1 || len(c.requestsOf(two)) != 1 {
+		t.Error("want one request for each user of standard input")
 	}
 }

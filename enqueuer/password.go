@@ -19,13 +19,13 @@ func newPasswordCommand(a *app) *cobra.Command {
 	right := rightFlag{login.View}
 	cmd := &cobra.Command{
 		Use:   "password NAME",
-		Short: "Make an entry of admin.users: a user of the admin pages, with a hashed password",
-		Long: `password asks for a password, twice, or reads one line from standard input if that is no terminal. It prints an entry for
-admin.users, or for a line of the file that admin.users_file names. It changes nothing and needs no configuration.
+		Short: "Make an entry of admin.users, with a hashed password",
+		Long: `password prompts for a password, twice, or reads one line from standard input
+if that is not a terminal. It prints an entry for admin.users, or for a line of
+the file that admin.users_file names: a user of the admin pages. It changes
+nothing and needs no configuration.
 
-A password has at least 12 characters and at most 72 bytes.
-
-` + cli.ExitHelp,
+A password has at least 12 characters and at most 72 bytes.`,
 		Example: "  enqueuer password alice\n  enqueuer password bob --right operate < password.txt >> admin-users",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -20,7 +20,7 @@ func newReconcileCommand(a *app) *cobra.Command {
 (asynq's archive, remains of lost keys), and queues what is missing. Workers do this by themselves (reconciler.interval); the command is for those who do not want to wait, or have
 no worker running. It ends no request and touches neither LMS nor bucket, so it may be run at any time.
 
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer reconcile\n  enqueuer reconcile --grace 1s -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

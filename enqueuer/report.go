@@ -18,18 +18,24 @@ func newReportCommand(a *app) *cobra.Command {
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "report",
-		Short: "Print the evidence of erasures, of a user or of a period, for an auditor",
-		Long: `report prints what the ledger holds as evidence: one line for each object generation (bucket, name, generation, size,
-outcome, times) and one for each certificate whose links were cleared. There are numeric ids, bucket and object names in it,
-and nothing else of a person. Lines are printed as they are read, however many there are. json means one object on each line.
+		Short: "Print the evidence of erasures of a user or a period",
+		Long: `report prints the evidence that the ledger holds, for an auditor: one line for
+each object generation (bucket, name, generation, size, outcome, times) and one
+for each certificate whose links were cleared. It holds numeric ids, bucket and
+object names, and no other personal data. Lines are printed as they are read,
+however many there are. json means one object on each line.
 
-Times are RFC 3339 or dates (midnight UTC); --since is included, --until is not. If there is no evidence of a user, the
-exit code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if requests were made and
-left none.
+Times are RFC 3339 or dates (midnight UTC); --since is included, --until is
+not.
 
-` + cli.ExitHelp,
-		Example: "  enqueuer report --user 42\n  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",
-		Args:    cobra.NoArgs,
+` + cli.Exits{
+			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "", cli.ExitNotKnown: "with --user: no request was ever made for the user",
+			cli.ExitNothing: "with --user: requests were made, and left no evidence",
+		}.String(),
+		Example: "  enqueuer report --user 42\n" +
+			"  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter, err := evidenceFilter(user, since, until)
 			if err != nil {

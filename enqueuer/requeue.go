@@ -20,26 +20,35 @@ func newRequeueCommand(a *app) *cobra.Command {
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "requeue [REQUEST_ID...]",
-		Short: "Run failed or refused requests again, once their cause is mended",
-		Long: `requeue opens requests again that ended as failed or refused, with a fresh budget of attempts, and queues their tasks. Choose
-them by id, by --reason, by --user, or with --all (every failed one). Without --execute it only says what it would do.
+		Short: "Run failed or refused requests again, once their cause is fixed",
+		Long: `requeue opens requests again that ended as failed or refused, with all attempts
+before them, and queues their tasks. Choose them by id, by --reason, by --user,
+or with --all (every failed one). Without --execute it only prints what it
+would do.
 
-A request that failed as files_missing fails again unless its location is mended, or you accept it: --accept-missing
-clears the links although expected files were never found. Use it only after you have checked that they are gone, and not
-somewhere else. Such requests end as done: files_missing, and the evidence names you.
+A request that failed as files_missing fails again unless its location is
+corrected, or you accept it: --accept-missing clears the links although
+expected files were never found. Use it only after you have checked that they
+are gone, and not somewhere else. Such requests end as done: files_missing, and
+the evidence names you.
 
-A request that failed as shared_directory fails again unless the rows in the LMS are corrected and certpurge never read
-them, or you accept it: --accept-shared erases the directories although a row of another user names them, or did. Use it
-only after you have checked that the files in them belong to the user of the request.
+A request that failed as shared_directory fails again unless the rows in the
+LMS are corrected and certpurge never read them, or you accept it:
+--accept-shared erases the directories although a row of another user names, or
+named, them. Use it only after you have checked that the files in them belong
+to the user of the request.
 
-If the ledger does not hold one of the ids, nothing is changed and the exit code is 8. Requests that did not fail are
-left alone, and the exit code is then 9. For --user it is 2 if the LMS does not have the user, and 8 if no request was
-ever made.
-
-` + cli.ExitHelp,
-		Example: "  enqueuer requeue --reason held\n  enqueuer requeue --reason held --execute\n  enqueuer requeue 17 18 " +
-			"--execute\n" +
-			"  enqueuer requeue --reason files_missing --accept-missing --execute",
+` + cli.Exits{
+			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "",
+			cli.ExitNotKnown: "the ledger does not hold one of the ids, and nothing was changed;\nor no request was " +
+				"ever made for the user",
+			cli.ExitNothing: "some of the requests did not fail, and were left alone",
+		}.String(),
+		Example: `  enqueuer requeue --reason held
+  enqueuer requeue --reason held --execute
+  enqueuer requeue 17 18 --execute
+  enqueuer requeue --reason files_missing --accept-missing --execute`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := requeueFilter(args, flags, all)
 			if err != nil {
@@ -61,10 +70,10 @@ ever made.
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every failed request")
-	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links also where expected files were never found; the "+
+	cmd.Flags().BoolVar(&accept, "accept-missing", false, "clear links although expected files were never found; the "+
 		"evidence says who accepted it")
-	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories that a row of another user names, too; the "+
-		"evidence says who accepted it")
+	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories although a row of another user names them; "+
+		"the evidence says who accepted it")
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
 	out = cli.FormatFlag(cmd)
 	return cmd

@@ -25,20 +25,25 @@ import (
 func newServeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Take requests over HTTP: from the retirement driver, and from programs",
+		Short: "Accept requests over HTTP, from the retirement driver and programs",
 		Long: `serve answers two kinds of callers on serve.listen:
 
-  the stock Open edX retirement driver, unmodified, as its LICENSE_MANAGER, ECOMMERCE or CREDENTIALS service: it is
-  answered 204 once the purge has ended, and 503 while it is running, which makes the driver ask again;
-  programs, under /v1: see /v1/docs for the page and /v1/openapi.yaml for the document.
+  the stock Open edX retirement driver, unmodified, as its LICENSE_MANAGER,
+  ECOMMERCE or CREDENTIALS service: the answer is 204 once the purge has ended,
+  and 503 while it is running, which makes the driver call again;
 
-Callers show a JSON Web Token of the LMS (section jwt of the configuration) or a token of ours (section tokens; make one
-with "enqueuer token"). docs/integrations.md tells how to set up each, and what each answer does to a learner.
+  programs, under /v1: /v1/docs is the page, /v1/openapi.yaml the document.
 
-While MySQL is down it answers 503, and says so on /readyz of admin.listen. It runs until SIGTERM or SIGINT; then what is in hand
-gets serve.drain_timeout to end.
+Callers present a JSON Web Token of the LMS (section jwt of the configuration)
+or a token of certpurge (section tokens; make one with "enqueuer token").
+docs/integrations.md explains how to set up each, and what each answer does to
+a learner.
 
-` + cli.ExitHelp,
+While MySQL is down it answers 503, and is unready on /readyz of admin.listen.
+It runs until SIGTERM or SIGINT; calls in progress then get serve.drain_timeout
+to end.
+
+` + cli.Exits{cli.ExitOK: "stopped by a signal, and drained", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer -c configs/enqueuer.yaml serve",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

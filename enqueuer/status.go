@@ -20,12 +20,15 @@ func newStatusCommand(a *app) *cobra.Command {
 	var key, caller string
 	cmd := &cobra.Command{
 		Use:   "status [USER_ID]",
-		Short: "Show the requests of all users by state and reason, or those of one user or key",
-		Long: `status reads the ledger: how many requests are in which state and why, and how deep the queues in Redis are; or, with
-a user id or an idempotency key, every request of that user, or with that key, with its figures. If there is none, the
-exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
+		Short: "Show the requests by state and reason, or those of a user or key",
+		Long: `status reads the ledger: how many requests are in which state and why, and how
+many tasks are in the queues in Redis. With a user id or an idempotency key it
+shows every request of that user, or with that key, with its figures.
 
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "", cli.ExitNotKnown: "no request was ever made for the user, or with the key",
+		}.String(),
 		Example: "  enqueuer status\n  enqueuer status 42 -o json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,7 +60,7 @@ exit code is 2 for a user whom the LMS does not have, and 8 otherwise.
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
 	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token "+
 		"portal\"; without it, the key is a command's")
-	out = cli.FormatFlag(cmd)
+	out = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
 }
 
@@ -76,7 +79,7 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *cli.Format)
 	if err != nil {
 		return cli.Unavailable(err)
 	}
-	if len(rows) > 0 || *out == "json" {
+	if len(rows) > 0 || *out != "text" {
 		err = a.printRequests(rows, out)
 	}
 	switch {
@@ -118,25 +121,27 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 		}
 		return cli.Unavailable(redisErr)
 	}
-	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "STATE\tREASON\tREQUESTS")
+	rows := [][]string{{"state", "reason", "requests"}}
 	for _, t := range tallies {
-		cli.Printf(w, "%s\t%s\t%d\n", t.State, t.Reason, t.Count)
+		rows = append(rows, []string{string(t.State), string(t.Reason), number(t.Count)})
+	}
+	if err := a.printRows(rows, out); err != nil || *out == "csv" {
+		return errors.Join(err, cli.Unavailable(redisErr))
 	}
 	if len(tallies) == 0 {
-		fmt.Fprintln(w, "no request was ever made")
+		a.printf("no request was ever made\n")
 	}
 	if redisErr == nil {
-		fmt.Fprintln(w, "\nQUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
+		a.printf("\n")
+		w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "QUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
 		for _, d := range depths {
 			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed,
 				d.Archived, d.Paused)
 		}
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	if redisErr == nil {
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
 		a.printf("\nworkers that pull tasks: %d\n", queue.CountPulling(workers))
 		for _, w := range workers {
 			if w.State != queue.Pulling {
@@ -160,12 +165,15 @@ func (a *app) printRequests(rows []mysql.Request, out *cli.Format) error {
 	if *out == "json" {
 		return a.printJSON(map[string]any{"requests": orEmpty(rows)})
 	}
+	if *out == "csv" {
+		return a.requestsCSV().rows(rows)
+	}
 	for _, r := range rows {
 		a.printf("user %d", r.UserID)
 		if r.CertificateID != 0 {
 			a.printf(", certificate %d only", r.CertificateID)
 		}
-		a.printf(": request %d %s", r.ID, r.State)
+		a.printf(": request %d %s", r.ID, a.streams.Paint(string(r.State)))
 		if r.Reason != "" {
 			a.printf(" (%s)", r.Reason)
 		}

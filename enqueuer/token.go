@@ -29,13 +29,14 @@ func newTokenCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token NAME --rights RIGHT,…",
 		Short: "Make a token for a caller of enqueuer serve",
-		Long: `token makes a token of 32 random bytes and the entry for it in the list "tokens" of the enqueuer's configuration. The
-entry has only the token's hash: give the token to the caller now, as it is written nowhere. It asks no server and changes
-nothing; the caller is let in once the entry is in the file and the server was started again.
+		Long: `token makes a token of 32 random bytes and its entry for the list "tokens" of
+the enqueuer's configuration. The entry holds only the token's hash: give the
+token to the caller now, because it is stored nowhere. The command connects to
+no server and changes nothing; the caller is admitted once the entry is in the
+file and the server was restarted.
 
-The rights are enqueue (ask for purges), read (requests and evidence) and requeue (run ended requests again).
-
-` + cli.ExitHelp,
+The rights are enqueue (request purges), read (requests and evidence) and
+requeue (run ended requests again).`,
 		Example: "  enqueuer token portal --rights enqueue,read\n  enqueuer token portal --rights read -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -69,7 +70,7 @@ tokens:
 	}
 	cmd.Flags().StringSliceVar(&entry.Rights, "rights", nil, "what the caller may do: some of enqueue, read and requeue")
 	cmd.Flags().IntVar(&entry.Rate, "rate", entry.Rate, "`REQUESTS` a second in the long run")
-	cmd.Flags().IntVar(&entry.Burst, "burst", entry.Burst, "`REQUESTS` at once after a pause")
+	cmd.Flags().IntVar(&entry.Burst, "burst", entry.Burst, "`REQUESTS` in a burst after a pause")
 	_ = cmd.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]string{"enqueue", "read", "requeue"},
 		cobra.ShellCompDirectiveNoFileComp))
 	out = cli.FormatFlag(cmd)

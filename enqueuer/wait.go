@@ -37,8 +37,7 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 	var rows []mysql.Request
 	begin := sync.OnceValue(func() func() {
 		return followStandstill(ctx, rdb, o.queue, func(why string) {
-			_,
-				_ = fmt.Fprintln(a.streams.Err, standstillNotice(why))
+			_, _ = fmt.Fprintln(a.streams.Err, standstillNotice(why))
 		})
 	})
 	silence := func() {} // before anything else is said

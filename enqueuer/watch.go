@@ -24,22 +24,30 @@ func newWatchCommand(a *app) *cobra.Command {
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "watch",
-		Short: "Ask by itself for users who have become eligible and still have links",
-		Long: `watch looks into the LMS database every watch.interval, for users who may be purged (a retirement request, in no state of
-lms.excluded_states, asked for at least watch.cool_off_days ago) and who have references, live or in the history. It asks
-for them, as enqueue does, with the source watch. The retirement pipeline needs no change.
+		Short: "Request purges of users who became eligible and still have links",
+		Long: `watch reads the LMS database every watch.interval, for users who may be purged
+(a retirement request, in no state of lms.excluded_states, at least
+watch.cool_off_days old) and who have references, live or in the history. It
+requests their purge, as enqueue does, with the source watch. The retirement
+pipeline needs no change.
 
-A round looks at all retirement requests, by indexed pages, and asks for watch.max_users_per_round users at most; the
-next one goes on behind them. Run two for safety: one leads, and the pace stays the same.
+A round reads all retirement requests, by indexed pages, and requests the purge
+of at most watch.max_users_per_round users; the next round continues behind
+them. Run two processes for safety: one leads, and the rate stays the same.
 
-Users whose request is at work are left alone. One who was refused is asked for again once eligible, and one who was done
-once references are there again (a restored backup), each watch.ask_again_after after the end of the request. One whose
-request failed is not: mend the cause, then use requeue.
+Users whose request is queued or running are left alone. One who was refused is
+requested again once eligible, and one who was done once references are there
+again (a restored backup), each watch.ask_again_after after the end of the
+request. One whose request failed is not: fix the cause, then use requeue.
 
-It runs until SIGTERM or SIGINT, writes one line a round to the log, and answers probes on admin.listen. While MySQL or Redis
-is down it waits, and says so. With --once it makes one round, prints what it did, and ends: for cron.
+It runs until SIGTERM or SIGINT, writes one log line for each round, and
+answers probes on admin.listen. While MySQL or Redis is down it waits and logs
+why. With --once it makes one round, prints what it did, and ends: for cron.
 
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK: "with --once: the round was made; otherwise stopped by a signal", cli.ExitUnavailable: "with " +
+				"--once: Redis or MySQL cannot be reached", cli.ExitConfiguration: "",
+		}.String(),
 		Example: "  enqueuer --config configs/enqueuer.yaml watch\n  enqueuer watch --once\n  enqueuer watch --once -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

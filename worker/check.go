@@ -22,21 +22,26 @@ func newCheckCommand(s cli.Streams, path *string) *cobra.Command {
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check all that a first run needs, and say what to do about each thing that is wrong",
-		Long: `check goes through all that the worker needs, in the order in which it is set up: the configuration; MySQL, the
-ledger's version, each right of the account, the server's clock; Redis, its scripts and subscriptions, its eviction
-policy and persistence; the Google credentials, which account they are of and where they were found; each
-bucket, its rights and what its settings mean; each location, both directories, and a sample of the links.
+		Short: "Check what the worker needs, and print how to fix what is wrong",
+		Long: `check runs the checks that the worker runs at its start, in the order in which
+it is set up: the configuration; MySQL, the ledger's version, each right of the
+account, the server's clock; Redis, its scripts and subscriptions, its eviction
+policy and persistence; the Google credentials, their account and their source;
+each bucket, its rights and what its settings mean; each location, both
+directories, and a sample of the links.
 
-Each line is ok, a warning, wrong, or skipped, because something that it needs is wrong. Below a line that is wrong stands
-the command to type next. A warning does not keep the worker from purging.
+Each line is ok, warning, wrong, or skipped because something that it needs is
+wrong. Below a line that is wrong stands the command to run next. A warning
+does not keep the worker from purging.
 
-The worker runs the same list when it starts, and what is wrong here ends it, or makes it wait. It is tried, not read:
-MySQL and Redis are written to in a way that changes nothing. Nothing else is changed.
+MySQL and Redis are tested by writes that change nothing. Nothing else is
+changed.
 
-Exit code 5 means that something is wrong, 4 that a server cannot be reached, which may pass.
-
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK:            "the worker can purge",
+			cli.ExitUnavailable:   "a server cannot be reached, which may pass",
+			cli.ExitConfiguration: "a check failed: the worker would not purge",
+		}.String(),
 		Example: "  worker --config worker.yaml check\n  worker --config worker.yaml check -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -208,7 +213,8 @@ func printLines(s cli.Streams, lines []line) {
 	}
 	indent := len(lineWarning) + 2 + widest + 2
 	for _, l := range lines {
-		head := fmt.Sprintf("%-*s  %-*s  ", len(lineWarning), l.State, widest, cli.Escape(l.Check))
+		head := fmt.Sprintf("%s%*s  %-*s  ", s.Paint(string(l.State)), len(lineWarning)-len(l.State), "", widest,
+			cli.Escape(l.Check))
 		for i, part := range fold(cli.EscapeLines(l.Text), width-indent) {
 			if i > 0 {
 				head = strings.Repeat(" ", indent)

@@ -21,36 +21,49 @@ func newInventoryCommand(s cli.Streams, path *string) *cobra.Command {
 	var o inventoryOptions
 	cmd := &cobra.Command{
 		Use:   "inventory",
-		Short: "List everything in the locations and say which files no link leads to",
-		Long: `inventory lists everything below the directories of all locations once, every generation, and joins it with the references
-of the LMS and the evidence of the ledger. It changes nothing. Each directory is of one class:
+		Short: "List all objects in the locations; find files without a link",
+		Long: `inventory lists every object generation below the directories of all locations
+once, and joins the list with the references of the LMS and the evidence of the
+ledger. It changes nothing. Each directory is of one class:
 
   live        a row of a user who is not retiring holds its id: it must stay
   due         a row of a retiring user holds its id: a purge erases it
-  back_again  the evidence says that it was erased, and something is there: a restored backup, a copy job
+  back_again  the evidence says that it was erased, and objects are there again:
+              a restored backup, a copy job
   orphan      no row of any table holds its id
-  young       the same, but something in it is younger than --min-age: perhaps a certificate that is being made
+  young       the same, but an object in it is younger than --min-age: perhaps
+              a certificate that is being made
   odd         a name that no certificate has
-  purged      it was purged while the inventory ran, after it had been listed
+  purged      it was purged after the inventory had listed it
 
-A row counts with every id that it holds, wherever its link leads. The last line says whether it can be stated that no
-file of a retired user is left below these directories. Soft-deleted objects are in no listing.
+A row counts with every id that it holds, wherever its link leads. The last
+line says whether it can be stated that no file of a retired user is left below
+these directories. Soft-deleted objects are in no listing.
 
-Memory: 18 bytes for each id that a row holds and for each directory without one, and 4 for each retiring user; a site
-with 1,000,000 certificates needs about 70 MB, however many objects there are. The listing goes at the rate of
-gcs.read_rate, a thousand objects for each request. What was listed is kept in a file: with --checkpoint, a run
-that was interrupted, or whose listing broke, goes on where it was; the file is removed at the end.
+Memory: 18 bytes for each id that a row holds and for each directory without
+one, and 4 for each retiring user; a site with 1,000,000 certificates needs
+about 70 MB, however many objects there are. The listing runs at gcs.read_rate,
+a thousand objects for each request. It is kept in a file: with --checkpoint, a
+run that was interrupted, or whose listing failed, resumes there; the file is
+removed at the end.
 
---erase-orphans takes a list that --list orphan has written and an operator has reviewed. It shows what would be erased,
-and with --execute it makes requests of it, of 500 directories each, which go through the ledger, the queue, the
-rates and the proofs of every purge; the evidence has who asked and the list's fingerprint. A directory whose id a row
-of the LMS holds by then, in which something is younger than --older-than, or which is below no location, is left, and
-its request ends as refused: not_orphan, after all else in it was erased. The worker's account may make no request, so
-the enqueuer's DSN is needed.
+--erase-orphans takes a list that --list orphan has written and an operator has
+reviewed. It shows what would be erased. With --execute it makes requests of
+500 directories each, which go through the ledger, the queue, the rate limits
+and the proofs of every purge; the evidence has the operator and the list's
+fingerprint. A directory is left if a row of the LMS holds its id by then, if
+an object in it is younger than --older-than, or if it is below no location;
+its request then ends as refused: not_orphan, after all others in it were
+erased. The worker's account may make no request, so the enqueuer's DSN is
+needed.
 
-` + cli.ExitHelp + `
-The code is 0 if it can be stated that no file of a retired user is left, and 3 if not; with --erase-orphans, 3 if a
-directory would be, or was, left.`,
+` + cli.Exits{
+			cli.ExitOK: "it can be stated that no file of a retired user is left;\nwith --erase-orphans: every " +
+				"directory would be, or was, erased",
+			cli.ExitUsage:       "",
+			cli.ExitNotDone:     "it cannot be stated; with --erase-orphans: a directory would be,\nor was, left",
+			cli.ExitUnavailable: "", cli.ExitConfiguration: "",
+		}.String(),
 		Example: "  worker inventory\n  worker inventory --checkpoint inventory.txt\n  worker inventory --list orphan > " +
 			"orphans.csv\n" +
 			"  worker inventory --erase-orphans orphans.csv\n  worker inventory --erase-orphans orphans.csv --execute --wait",
@@ -65,12 +78,12 @@ directory would be, or was, left.`,
 	f := cmd.Flags()
 	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to "+
 		"standard error; may be repeated")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` to go on from after an interruption")
-	f.DurationVar(&o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` from which an interrupted run resumes")
+	cli.DurationFlag(f, &o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
 	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; "+
 		"only with --execute")
-	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: hand them to the workers")
-	f.DurationVar(&o.erase.olderThan, "older-than", 30*24*time.Hour,
+	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: make the requests")
+	cli.DurationFlag(f, &o.erase.olderThan, "older-than", 30*24*time.Hour,
 		"with --erase-orphans: leave a directory that holds something younger")
 	f.StringVar(&o.erase.dsnFile, "enqueuer-dsn-file", "", "with --execute: `FILE` with the DSN of the enqueuer's "+
 		"account, which makes the requests ($CERTPURGE_ENQUEUER_MYSQL_DSN)")

@@ -31,29 +31,37 @@ func newLocationsCommand(s cli.Streams, path *string) *cobra.Command {
 	var o locationsOptions
 	cmd := &cobra.Command{
 		Use:   "locations",
-		Short: "Group the links of the LMS by how they begin, try them in the buckets, and suggest locations",
-		Long: `locations reads every link of the LMS, live and history, and groups them by what comes before the directory of
-the certificate. For each group it says how many links and users there are, how many of the users are retiring,
-and what takes the links: a location, external_prefixes, or none. Then it looks into the buckets for a sample of
-each group, spread over all ids, and counts how many of the directories that a purge expects hold something, PDFs
-and verification files apart. Directories that certpurge emptied before do not count.
+		Short: "Group the links of the LMS by beginning; suggest locations",
+		Long: `locations reads every link of the LMS, live and history, and groups them by
+what precedes the directory of the certificate. For each group it shows how
+many links and users there are, how many of the users are retiring, and which
+setting takes the links: a location, external_prefixes, or none. Then it lists
+the directories of a sample of each group, spread over all ids, and counts how
+many of those that a purge expects hold objects, PDFs and verification files
+apart. Directories that certpurge emptied before do not count.
 
-The first lines say what is wrong, one line each: a wrong verify_dir, downloads_dir or bucket, a site that never
-signed, links that no location takes, rows with ids from which no file can be named.
+The first lines say what is wrong, one line each: a wrong verify_dir,
+downloads_dir or bucket, a site that never signed, links that no location
+takes, rows with ids from which no file can be named.
 
---suggest prints the keys locations and external_prefixes as they would fit, as YAML for the worker's file. What
-could not be decided is in it as comments. It looks for the sampled files in the buckets of the locations, in those
-that links name (Amazon S3 and Cloud Storage, path-style and virtual host), and in those of --bucket; there it lists the
-first level of directories. The configuration may have no locations yet.
+--suggest prints the keys locations and external_prefixes as they would fit, as
+YAML for the worker's file, with comments where a decision is left to you. It
+searches for the sampled files in the buckets of the locations, in those that
+links name (Amazon S3 and Cloud Storage, path-style and virtual host), and in
+those of --bucket; there it lists the first level of directories. The
+configuration needs no locations yet.
 
-It changes nothing, in no place. The LMS is read in pages along the primary keys, without a transaction. At most
-1,000 groups are told apart, each with its users in a compressed bitmap; a million links take less than 64 MiB.
-Progress goes to standard error.
+It changes nothing. The LMS is read in pages along the primary keys, without a
+transaction. At most 1,000 groups are distinguished, each with its users in a
+compressed bitmap; a million links take less than 64 MiB. Progress goes to
+standard error.
 
-Exit code 5 means that a location is wrong or missing, 3 that only rows are odd, whose users will fail. With
---suggest, 3 means that something was left undecided.
-
-` + cli.ExitHelp,
+` + cli.Exits{
+			cli.ExitOK: "the locations fit", cli.ExitUsage: "",
+			cli.ExitNotDone: "only rows are odd, and their users will fail; with --suggest:\n" +
+				"something was left undecided",
+			cli.ExitUnavailable: "", cli.ExitConfiguration: "a location is wrong or missing",
+		}.String(),
 		Example: "  worker locations\n  worker locations --suggest --bucket example-certificates > locations.yaml\n" +
 			"  worker locations --sample 0 -o csv",
 		Args: cobra.NoArgs,

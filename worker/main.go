@@ -19,18 +19,24 @@ func newCommand(s cli.Streams) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "worker",
 		Short: "Purge the legacy PDF certificates of retiring Open edX users",
-		Long: `worker pulls tasks from Redis. For each it checks in the LMS database that the user is retiring, deletes every
-generation of the user's certificate files from Google Cloud Storage, proves by listing that they are gone, and
-only then clears the two link columns and writes the evidence, in one transaction.
+		Long: `worker pulls tasks from Redis. For each it checks in the LMS database that the
+user is retiring, deletes every generation of the user's certificate files from
+Google Cloud Storage, and proves by listing that they are gone. Only then does
+it clear the two link columns and write the evidence, in one transaction.
 
-It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While Redis, MySQL or Cloud Storage cannot be reached it
-waits, and says so. A wrong bucket, a missing right or an old ledger ends it at the start with exit code 5; when that happens later, it stops
-pulling tasks, turns unready on /readyz, and goes on once it is mended; requests wait. (A right that is withdrawn from
-under tasks at work fails those, visibly: it might have been one object's.)
+It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While
+Redis, MySQL or Cloud Storage cannot be reached it waits and logs why. A wrong
+bucket, a missing right or an old ledger ends it at the start with exit code 5.
+If that happens later, it stops pulling tasks, is unready on /readyz, and
+resumes once the cause is fixed; requests wait. (A right that is withdrawn from
+tasks at work fails those, visibly: it might be the right to one object only.)
 
-` + cli.ExitHelp,
-		Example: "  CERTPURGE_MYSQL_DSN='certpurge:…@tcp(mysql:3306)/certpurge' worker --config configs/worker.yaml",
-		Args:    cobra.NoArgs,
+` + cli.Exits{
+			cli.ExitOK: "stopped by a signal, and drained", cli.ExitUnavailable: "", cli.ExitConfiguration: "",
+		}.String(),
+		Example: `  CERTPURGE_MYSQL_DSN='certpurge_worker:…@tcp(mysql:3306)/certpurge' \
+    worker --config configs/worker.yaml`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, locations, err := load(path, s.Environ)
 			if err != nil {
@@ -39,7 +45,6 @@ under tasks at work fails those, visibly: it might have been one object's.)
 			return run(cmd.Context(), cfg, locations, s.Environ, telemetry.NewLogger(s.Err, cfg.Log.Level, cfg.Log.Format))
 		},
 	}
-	cli.ConfigFlag(root, s.Environ, &path)
 	loadAny := func() (any, error) {
 		cfg, _, err := load(path, s.Environ)
 		return cfg, err
@@ -48,12 +53,10 @@ under tasks at work fails those, visibly: it might have been one object's.)
 		cfg, _, err := load(path, s.Environ)
 		return cfg.Admin, err
 	}
-	root.AddCommand(
-		newPlanCommand(s, &path), newInventoryCommand(s, &path),
-		cli.ConfigCommand(s.Out, loadAny), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out),
-		cli.ManCommand(s.Environ),
-	)
-	root.AddCommand(newCheckCommand(s, &path), newLocationsCommand(s, &path))
+	cli.AddCommands(root, s, &path, loadAny, loadAdmin, map[string][]*cobra.Command{
+		cli.GroupMonitor: {newPlanCommand(s, &path), newInventoryCommand(s, &path)},
+		cli.GroupSetUp:   {newCheckCommand(s, &path), newLocationsCommand(s, &path)},
+	})
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // TestNoCommandSucceedsOnAFullDisk runs every command that prints.
@@ -52,4 +53,9 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 			t.Errorf("%s: got exit code %d, want %d; it says %q", name, got, cli.ExitFailure, errOut.String())
 		}
 	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	sandboxtest.CheckHelp(t, newCommand, "completion", "version", "man", "config")
 }

@@ -25,19 +25,28 @@ func newPlanCommand(s cli.Streams, path *string) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
 		Use:   "plan [USER_ID]…",
-		Short: "Show what a purge of users would erase, keep and clear, without changing anything",
-		Long: `plan runs the code of a purge against the LMS database and the buckets as they are now, with a ledger and a store to which
-nothing is written: not to the ledger, not to Redis, not to a bucket. For each user it shows whether they may be
-purged, how each reference is understood, what lies in each directory with its size, date and protection, what
-would be erased, kept and cleared, and the state in which the request would end. Where the user has an open
-request, what was accepted for it counts.
+		Short: "Show what a purge would erase, keep and clear; changes nothing",
+		Long: `plan runs the code of a purge against the LMS database and the buckets as they
+are now, with a ledger and a store that write nothing: not to the ledger, not
+to Redis, not to a bucket. For each user it shows whether they may be purged,
+how each reference is understood, what lies in each directory with its size,
+date and protection, what would be erased, kept and cleared, and the state in
+which the request would end. If the user has an open request, what was accepted
+for it counts.
 
-A user who is not retiring is shown as refused, with nothing below. With --certificate, only what belongs to that
-certificate is shown; its user is looked up, or must be the one that is given.
+A user who is not retiring is shown as refused, with nothing below. With
+--certificate, only what belongs to that certificate is shown; its user is
+looked up, or must be the one that is given.
 
-` + cli.ExitHelp + `
-The code is 0 if every user would be done with nothing missing, 3 if not, 2 if the LMS has no such user.`,
-		Example: "  worker plan 42\n  worker plan --certificate 1234 -o json | jq .state\n  worker plan 42 --accept-missing",
+` + cli.Exits{
+			cli.ExitOK:      "every user would be done, with nothing missing",
+			cli.ExitUsage:   "bad input, or the LMS does not have the user",
+			cli.ExitNotDone: "a user would not be done, or done with files missing", cli.ExitUnavailable: "",
+			cli.ExitConfiguration: "",
+		}.String(),
+		Example: `  worker plan 42
+  worker plan --certificate 1234 -o json | jq .state
+  worker plan 42 --accept-missing`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return plan(cmd.Context(), s, *path, args, o)
 		},
@@ -46,7 +55,7 @@ The code is 0 if every user would be done with nothing missing, 3 if not, 2 if t
 		"plan the purge of this certificate `ID` only; may be repeated")
 	cmd.Flags().BoolVar(&o.acceptMissing, "accept-missing", false, "as if an operator had accepted that files are missing")
 	cmd.Flags().BoolVar(&o.acceptShared, "accept-shared", false,
-		"as if an operator had accepted that a directory is another user's, too")
+		"as if an operator had accepted directories that a row of another user names")
 	o.format = cli.FormatFlag(cmd)
 	return cmd
 }
@@ -134,7 +143,7 @@ func plan(ctx context.Context, s cli.Streams, path string, args []string, o plan
 		if *o.format == "json" {
 			err = cli.PrintJSON(s.Out, p)
 		} else {
-			p.print(s.Out)
+			p.print(s)
 		}
 		switch {
 		case err != nil:
@@ -357,7 +366,8 @@ func optional(t time.Time) *time.Time {
 }
 
 // print shows the plan as a tree: user, certificates, rows and directories, objects.
-func (p planned) print(w io.Writer) {
+func (p planned) print(s cli.Streams) {
+	w := s.Out
 	of := ""
 	if p.CertificateID != 0 {
 		of = fmt.Sprintf(", certificate %d", p.CertificateID)
@@ -370,7 +380,7 @@ func (p planned) print(w io.Writer) {
 	if !p.State.Ended() {
 		verb = "would stay"
 	}
-	cli.Printf(w, "user %d%s %s %s%s\n", p.UserID, of, verb, p.State, reason)
+	cli.Printf(w, "user %d%s %s %s%s\n", p.UserID, of, verb, s.Paint(string(p.State)), reason)
 	switch {
 	case !p.Exists:
 		fmt.Fprintln(w, "  the LMS has no such user")

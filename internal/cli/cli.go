@@ -34,21 +34,6 @@ const (
 	ExitInterrupted   = 130 // SIGINT or SIGTERM; repeating the command is safe
 )
 
-// ExitHelp describes the exit codes for help texts.
-const ExitHelp = `Exit codes:
-  0    all is well
-  1    something unexpected, or the output could not be written in full
-  2    bad input; nothing was done
-  3    at least one request was refused, failed, waits for a date,
-       or is done with files missing
-  4    Redis or MySQL cannot be reached; repeating the command is safe
-  5    the configuration, a right, a bucket or the ledger's version is wrong
-  6    --timeout was over before the requests had ended
-  7    --max-users was reached, and there are more; 3 goes first
-  8    the ledger holds no such request: it was never made
-  9    the request is known, but there is nothing of it to show or to do
-  130  interrupted; repeating the command is safe`
-
 // Error is an error with an exit code.
 type Error struct {
 	Code int
@@ -134,7 +119,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
 	}
@@ -142,7 +127,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 		return ExitFailure
 	}
 	if !started { // cobra itself did not understand the command line
-		err = Usage("%w (see %s --help)", err, root.Name())
+		err = Usage("%w (see %s --help)", err, cmd.CommandPath())
 	}
 	code := ExitCode(err)
 	if code == ExitInterrupted {
@@ -223,11 +208,12 @@ func Version() string {
 	return "certpurge " + info.Main.Version + revision + " " + info.GoVersion
 }
 
-// ConfigCommand prints and checks a configuration.
-func ConfigCommand(out io.Writer, load func() (any, error)) *cobra.Command {
+// configCommand prints and checks a configuration.
+func configCommand(out io.Writer, load func() (any, error)) *cobra.Command {
 	parent := &cobra.Command{
 		Use: "config", Short: "Print or check the configuration",
-		Long: "The configuration comes from defaults, then the file, then environment variables; the later one counts.",
+		Long: "The configuration comes from defaults, then the file, then environment\n" +
+			"variables; the later one counts.\n\n" + Exits{ExitConfiguration: ""}.String(),
 	}
 	parent.AddCommand(
 		&cobra.Command{
@@ -254,8 +240,8 @@ func ConfigCommand(out io.Writer, load func() (any, error)) *cobra.Command {
 	return parent
 }
 
-// ConfigFlag adds the flag that names the configuration file.
-func ConfigFlag(root *cobra.Command, environ []string, path *string) {
+// configFlag adds the flag that names the configuration file.
+func configFlag(root *cobra.Command, environ []string, path *string) {
 	const variable = "CERTPURGE_CONFIG="
 	fallback := ""
 	for _, e := range environ {
@@ -264,5 +250,5 @@ func ConfigFlag(root *cobra.Command, environ []string, path *string) {
 		}
 	}
 	root.PersistentFlags().StringVarP(path, "config", "c", fallback,
-		"configuration `FILE` (YAML); without one, defaults and environment variables count ($CERTPURGE_CONFIG)")
+		"configuration `FILE` (YAML), or $CERTPURGE_CONFIG; without one, defaults and environment variables count")
 }

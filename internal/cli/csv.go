@@ -24,6 +24,17 @@ func (w CSV) Write(cells []string) error {
 	return w.Writer.Write(safe)
 }
 
+// WriteAll writes all lines, and reports an error of any of them.
+func (w CSV) WriteAll(lines [][]string) error {
+	for _, cells := range lines {
+		if err := w.Write(cells); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
 func csvCell(cell string) string {
 	if strings.ContainsFunc(cell, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
 		quoted := strconv.QuoteToGraphic(cell)

@@ -6,9 +6,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -51,3 +54,21 @@ func PrintJSON(w io.Writer, v any) error {
 	}
 	return nil
 }
+
+// DurationFlag adds a flag of a duration that may be given in days, too: 30d, 1d12h, 90s.
+func DurationFlag(flags *pflag.FlagSet, d *time.Duration, name string, value time.Duration, usage string) {
+	*d = value
+	flags.Var((*durationValue)(d), name, usage)
+}
+
+// durationValue implements pflag.Value.
+type durationValue time.Duration
+
+func (d *durationValue) Set(s string) error {
+	v, err := config.ParseDuration(s)
+	*d = durationValue(v)
+	return err
+}
+
+func (d *durationValue) String() string { return config.FormatDuration(time.Duration(*d)) }
+func (d *durationValue) Type() string   { return "DURATION" }

@@ -25,12 +25,13 @@ func HealthcheckCommand(out io.Writer, load func() (config.Admin, error)) *cobra
 	var url string
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the process that runs beside this one whether it is ready",
-		Long: `healthcheck asks for /readyz on admin.probes_listen, or else on admin.listen, of the configuration that it is given: run it
-with the file and the environment of the process, as in a container. It prints the answer. It is for docker and compose;
-Kubernetes asks for /readyz itself.
+		Short: "Ask the process with the same configuration whether it is ready",
+		Long: `healthcheck requests /readyz on admin.probes_listen, or else on admin.listen, of
+the configuration, and prints the answer. Run it with the file and the
+environment of the process, as in a container. Docker and Compose need it;
+Kubernetes requests /readyz itself.
 
-Exit codes: 0 ready, 1 not ready or no answer within four seconds, 5 the configuration is wrong.`,
+` + Exits{ExitFailure: "not ready, or no answer within four seconds", ExitConfiguration: ""}.String(),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if url == "" {
@@ -45,7 +46,7 @@ Exit codes: 0 ready, 1 not ready or no answer within four seconds, 5 the configu
 			return ask(cmd.Context(), out, url)
 		},
 	}
-	cmd.Flags().StringVar(&url, "url", "", "ask `URL` instead, for an answer of 200")
+	cmd.Flags().StringVar(&url, "url", "", "request `URL` instead, and expect the status 200")
 	return cmd
 }
 

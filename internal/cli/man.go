@@ -27,7 +27,7 @@ func ManCommand(environ []string) *cobra.Command {
 					date = time.Unix(seconds, 0).UTC()
 				}
 			}
-			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // manual pages are for everybody
+			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // manual pages are readable by all users
 				return fmt.Errorf("making the directory of the manual pages: %w", err)
 			}
 			root := cmd.Root()

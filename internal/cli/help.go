@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/certpurge/certpurge/internal/config"
+)
+
+// Groups of commands in the help of a program: the values of cobra.Command.GroupID.
+const (
+	GroupSubmit  = "submit"
+	GroupMonitor = "monitor"
+	GroupRepair  = "repair"
+	GroupSetUp   = "setup"
+)
+
+// Exits are the exit codes of a command for its help, each with what it means there; an empty text means what it means
+// for all commands.
+type Exits map[int]string
+
+// allExits are the exit codes of both programs.
+var allExits = Exits{
+	ExitOK:            "success",
+	ExitFailure:       "something unexpected, or the output could not be written in full",
+	ExitUsage:         "bad input; nothing was done",
+	ExitNotDone:       "a request was refused, failed, waits for a date, or is done with\nfiles missing",
+	ExitUnavailable:   "Redis or MySQL cannot be reached; repeating the command is safe",
+	ExitConfiguration: "the configuration, a right, a bucket or the ledger's version is wrong",
+	ExitTimeout:       "--timeout was over before the requests had ended",
+	ExitCapped:        "--max-users was reached, and there are more; 3 goes first",
+	ExitNotKnown:      "the ledger holds no such request: it was never made",
+	ExitNothing:       "the request is known, but there is nothing of it to show or to do",
+	ExitInterrupted:   "interrupted by a signal; repeating the command is safe",
+}
+
+// String lists the codes, a line each, for the help of a command. The codes 0, 1, 2 and 130 belong to every command and
+// are listed only where they mean something of their own.
+func (e Exits) String() string {
+	var b strings.Builder
+	b.WriteString("Exit codes (those of all commands: help exit-codes):\n")
+	e.write(&b)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (e Exits) write(w io.Writer) {
+	for _, code := range slices.Sorted(maps.Keys(e)) {
+		text := e[code]
+		if text == "" {
+			text = allExits[code]
+		}
+		_, _ = fmt.Fprintf(w, "  %-3d  %s\n", code, strings.ReplaceAll(text, "\n", "\n       "))
+	}
+}
+
+// AddCommands gives a program its commands, by group, and what both programs have: the flags --config and --version, the
+// help topic exit-codes, and the commands config, healthcheck, version and man. load and admin read the configuration.
+func AddCommands(
+	root *cobra.Command, s Streams, path *string, load func() (any, error), admin func() (config.Admin, error),
+	groups map[string][]*cobra.Command,
+) {
+	root.Version = Version()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
+	configFlag(root, s.Environ, path)
+	groups[GroupMonitor] = append(groups[GroupMonitor], HealthcheckCommand(s.Out, admin))
+	groups[GroupSetUp] = append(groups[GroupSetUp], configCommand(s.Out, load), VersionCommand(s.Out))
+	for _, group := range []*cobra.Group{
+		{ID: GroupSubmit, Title: "Submit:"}, {ID: GroupMonitor, Title: "Monitor:"},
+		{ID: GroupRepair, Title: "Repair:"}, {ID: GroupSetUp, Title: "Set up:"},
+	} {
+		for i, cmd := range groups[group.ID] {
+			if i == 0 {
+				root.AddGroup(group)
+			}
+			cmd.GroupID = group.ID
+			root.AddCommand(cmd)
+		}
+	}
+	root.SetCompletionCommandGroupID(GroupSetUp)
+	root.SetHelpCommandGroupID(GroupSetUp)
+	var table strings.Builder
+	allExits.write(&table)
+	root.AddCommand(ManCommand(s.Environ), &cobra.Command{
+		Use: "exit-codes", Short: "The exit codes of all commands", Long: "Exit codes:\n" + table.String(),
+	})
+}
