@@ -170,7 +170,7 @@ func (o *backfillOptions) again() string {
 	case o.checkpoint == "" && o.maxUsers > 0:
 		return "repeat the command with --checkpoint FILE; without one, each run begins at the start"
 	case o.checkpoint == "":
-		return "repeat the command: who was asked for already stays one request"
+		return "repeat the command: who was requested already stays one request"
 	}
 	return fmt.Sprintf("repeat the command with --checkpoint %s: it goes on behind the last batch", o.checkpoint)
 }

@@ -47,7 +47,7 @@ func TestBackfillOfCertificates(t *testing.T) {
 	before := c.dump()
 	out, _ := c.run(cli.ExitOK, "backfill", "--certificate-ids", two)
 	for _, want := range []string{
-		"single certificates of", "certificates   2 would be asked for: 2 new",
+		"single certificates of", "certificates   2 would be requested: 2 new",
 		"2 certificates, with up to 8 files", "1 ids were listed more than once", "dry run",
 	} {
 		if !strings.Contains(out, want) {
@@ -59,13 +59,13 @@ func TestBackfillOfCertificates(t *testing.T) {
 	}
 	checkpoint := filepath.Join(t.TempDir(), "checkpoint")
 	args := []string{"backfill", "--certificate-ids", two, "--execute", "--max-users", "1", "--checkpoint", checkpoint}
-	if out, _ := c.run(cli.ExitCapped, args...); !strings.Contains(out, "1 certificates asked for") {
+	if out, _ := c.run(cli.ExitCapped, args...); !strings.Contains(out, "1 certificates requested") {
 		t.Errorf("the first: it says %s", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "1 certificates asked for") {
+	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "1 certificates requested") {
 		t.Errorf("the second: it says %s", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); out != "2 certificates were asked for by earlier runs; nothing is left\n" {
+	if out, _ := c.run(cli.ExitOK, args...); out != "2 certificates were requested by earlier runs; nothing is left\n" {
 		t.Errorf("the third: it says %s", out)
 	}
 	if _, said := c.run(cli.ExitUsage, "backfill", "--certificate-ids", ids[1], "--execute", "--checkpoint",
@@ -82,8 +82,8 @@ func TestBackfillOfCertificates(t *testing.T) {
 	if !strings.Contains(out, fmt.Sprintf("user %d, certificate %s only: request", user, ids[0])) {
 		t.Errorf("status says %s", out)
 	}
-	// The whole user is still to be asked for, and is one request more.
-	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute"); !strings.Contains(out, "1 users asked for") ||
+	// The whole user is still to be requested, and is one request more.
+	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute"); !strings.Contains(out, "1 users requested") ||
 		!strings.Contains(out, "1 new") {
 		t.Errorf("the whole user: it says %s", out)
 	}
@@ -118,7 +118,7 @@ func TestBackfillOfStoredArguments(t *testing.T) {
 		t.Errorf("got requests %s", got)
 	}
 	c.db.AddPurgeArguments(t, "--dry-run --certificate_ids '"+ids[1]+"'", true)
-	if out, _ := c.run(cli.ExitOK, "backfill", "--args-from-database"); !strings.Contains(out, "1 would be asked for") {
+	if out, _ := c.run(cli.ExitOK, "backfill", "--args-from-database"); !strings.Contains(out, "1 would be requested") {
 		t.Errorf("a stored dry run: it says %s", out)
 	}
 	c.db.AddPurgeArguments(t, "--certificate_ids '"+ids[1]+"'", true)
@@ -164,7 +164,7 @@ func TestBackfillOfBadCertificates(t *testing.T) {
 	}
 }
 
-// TestACertificateIsDoneByItself lets a scoped request end, and looks at what the reports say of it.
+// TestACertificateIsDoneByItself lets a scoped request end, and checks what the reports say of it.
 func TestACertificateIsDoneByItself(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
@@ -181,7 +181,7 @@ func TestACertificateIsDoneByItself(t *testing.T) {
 	if got := c.backfillDepth(); got != 1 {
 		t.Errorf("got %d tasks, want it queued anew", got)
 	}
-	// Coverage looks at whole users: this one was never asked for.
+	// Coverage checks whole users: this one was never requested.
 	out, _ = c.run(cli.ExitNotDone, "coverage", "--list")
 	if !strings.Contains(out, strconv.Itoa(user)) || !strings.Contains(out, "never_requested") {
 		t.Errorf("coverage says %s", out)

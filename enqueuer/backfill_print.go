@@ -50,13 +50,13 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 		return a.printJSON(b)
 	}
 	if b.Complete && b.Users == 0 && b.Earlier > 0 {
-		a.printf("%s %s were asked for by earlier runs; nothing is left\n", numbers.Sprint(b.Earlier), b.Unit)
+		a.printf("%s %s were requested by earlier runs; nothing is left\n", numbers.Sprint(b.Earlier), b.Unit)
 		return nil
 	}
-	a.printf("%s %s asked for in %v%s\n", numbers.Sprint(b.Users), b.Unit,
+	a.printf("%s %s requested in %v%s\n", numbers.Sprint(b.Users), b.Unit,
 		time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
 	if b.Earlier > 0 {
-		a.printf("%s were asked for by earlier runs\n", numbers.Sprint(b.Earlier))
+		a.printf("%s were requested by earlier runs\n", numbers.Sprint(b.Earlier))
 	}
 	a.printPassed(b.Passed, b.Duplicates)
 	if e := b.Ended; e != nil {
@@ -77,7 +77,7 @@ func (a *app) printPassed(p *backfill.Passed, duplicates int) {
 	}
 }
 
-// met says what wishes met, as far as that is worth a word.
+// met says what submissions met, as far as that is worth a word.
 func met(found map[purge.Found]int, closed int) string {
 	var parts []string
 	for _, state := range []purge.Found{
@@ -126,7 +126,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		return a.printJSON(p)
 	}
 	if plan.Complete {
-		a.printf("%s %s were asked for by earlier runs; nothing is left\n", numbers.Sprint(plan.Earlier), p.Unit)
+		a.printf("%s %s were requested by earlier runs; nothing is left\n", numbers.Sprint(plan.Earlier), p.Unit)
 		return nil
 	}
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
@@ -134,7 +134,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		cli.Printf(w, "%s\t%s\n", name, numbers.Sprintf(format, args...))
 	}
 	row("source", "%s", p.Source)
-	row(p.Unit, "%d would be asked for%s", plan.Users, met(plan.Found, plan.Closed))
+	row(p.Unit, "%d would be requested%s", plan.Users, met(plan.Found, plan.Closed))
 	if plan.Capped {
 		row("", "there are more than --max-users")
 	}

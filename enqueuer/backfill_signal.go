@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// askedForLines receives a signal whenever somebody asks how far things are (SIGUSR1).
+// askedForLines receives a signal on request for a line of progress (SIGUSR1).
 func askedForLines() (asked <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)

@@ -101,7 +101,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--rate", "2")
 	for _, want := range []string{
-		"retired users of " + c.db.LMS, "4 would be asked for: 3 new, 1 failed before", "4 certificates, with up to 12 files",
+		"retired users of " + c.db.LMS, "4 would be requested: 3 new, 1 failed before", "4 certificates, with up to 12 files",
 		"at least 1 references from which no file",
 		fmt.Sprintf("%d, %d, %d", due[0], due[1], due[2]), "2s at --rate 2",
 		"of 6 retirement requests: 1 not eligible, 0 of other dates, 1 without references",
@@ -115,7 +115,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 		others["bystander"], others["web"], due[0]))
 	out, _ = c.run(cli.ExitOK, "backfill", "--users", list)
 	for _, want := range []string{
-		"4 would be asked for: 4 new", "2 as not_retiring, such as " +
+		"4 would be requested: 4 new", "2 as not_retiring, such as " +
 			fmt.Sprintf("%d, %d", others["pending"], others["bystander"]), "nothing to purge  1",
 		"1 certificates, with up to 4 files", "1 ids were listed more than once",
 	} {
@@ -139,7 +139,7 @@ func TestBackfillAsksForAllRetired(t *testing.T) {
 	c := newConsole(t)
 	due, others := c.cast()
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute")
-	if !strings.Contains(out, "4 users asked for in ") || !strings.Contains(out, ": 4 new") {
+	if !strings.Contains(out, "4 users requested in ") || !strings.Contains(out, ": 4 new") {
 		t.Errorf("got %q", out)
 	}
 	for _, user := range due {
@@ -279,7 +279,7 @@ func TestBackfillOfAPipe(t *testing.T) {
 	c := newConsole(t)
 	users := c.addDue(4)
 	list := fmt.Sprintf("%d\n%d\n%d\n", users[0], users[1], users[2])
-	if out, _ := c.pipe(cli.ExitOK, list, "backfill", "--users", "-"); !strings.Contains(out, "3 would be asked for") {
+	if out, _ := c.pipe(cli.ExitOK, list, "backfill", "--users", "-"); !strings.Contains(out, "3 would be requested") {
 		t.Errorf("dry run: got %q", out)
 	}
 	if _, said := c.pipe(cli.ExitUsage, list, "backfill", "--users", "-", "--execute", "--checkpoint",
@@ -297,8 +297,8 @@ func TestBackfillOfAPipe(t *testing.T) {
 	}
 	out, said := c.pipe(cli.ExitFailure, list+"bob\n"+strconv.Itoa(users[3])+"\n", "backfill", "--users", "-", "--execute")
 	if !strings.Contains(said, "standard input: ") || !strings.Contains(said, "line 4: ") ||
-		!strings.Contains(said, "the 3 users before it were asked for") || strings.Contains(said, "bob") ||
-		!strings.Contains(out, "3 users asked for") {
+		!strings.Contains(said, "the 3 users before it were requested") || strings.Contains(said, "bob") ||
+		!strings.Contains(out, "3 users requested") {
 		t.Errorf("bad in the middle: got %q and %q", out, said)
 	}
 	if got := c.perUser(); got != 3 {
@@ -307,7 +307,7 @@ func TestBackfillOfAPipe(t *testing.T) {
 	if out, _ := c.pipe(cli.ExitOK, list+strconv.Itoa(users[3]), "backfill", "--users", "-",
 		"--execute"); !strings.Contains(out,
 		"1 new, 3 queued already") {
-		t.Errorf("mended: got %q", out)
+		t.Errorf("fixed: got %q", out)
 	}
 }
 
@@ -333,14 +333,14 @@ func TestBackfillInSlices(t *testing.T) {
 		t.Errorf("with other dates: got %q", said)
 	}
 	if out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--checkpoint", checkpoint); !strings.Contains(out,
-		"100 would be asked for") {
+		"100 would be requested") {
 		t.Errorf("a dry run of the rest: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "100 users asked for") ||
-		!strings.Contains(out, "1,200 were asked for by earlier runs") {
+	if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "100 users requested") ||
+		!strings.Contains(out, "1,200 were requested by earlier runs") {
 		t.Errorf("the last night: got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, args...); out != "1,300 users were asked for by earlier runs; nothing is left\n" ||
+	if out, _ := c.run(cli.ExitOK, args...); out != "1,300 users were requested by earlier runs; nothing is left\n" ||
 		c.perUser() != 1300 {
 		t.Errorf("the night after: got %q", out)
 	}
@@ -396,7 +396,7 @@ func TestAKilledBackfillGoesOn(t *testing.T) {
 				}
 				release()
 			}
-			if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "were asked for by earlier runs") {
+			if out, _ := c.run(cli.ExitOK, args...); !strings.Contains(out, "were requested by earlier runs") {
 				t.Errorf("got %q", out)
 			}
 			if got := c.perUser(); got != users {
@@ -426,7 +426,7 @@ func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != cli.ExitInterrupted {
 		t.Errorf("got %v", err)
 	}
-	if got := said.String(); !strings.Contains(got, "1,200 users asked for") ||
+	if got := said.String(); !strings.Contains(got, "1,200 users requested") ||
 		!strings.Contains(got, "to go on, repeat the command with --checkpoint "+checkpoint) {
 		t.Errorf("got %q", got)
 	}
@@ -524,7 +524,7 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 			"full, 24%, 123/s, 2 wait for a date"},
 		"standing, only asking": {onlyAsking, 0, "no task is taken, 12,345 asked, 25%, 5m0s left, 123/s"},
 		"hardly any":            {following, 5, "12,34"},
-		"nobody knows":          {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 asked, 0/s"},
+		"unknown share":         {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 asked, 0/s"},
 	} {
 		got := line(tc.s, tc.width)
 		if got != tc.want || tc.width > 0 && len([]rune(got)) > tc.width {

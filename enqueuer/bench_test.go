@@ -15,7 +15,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkBackfill runs the real command on many users, while somebody takes their tasks away as workers would, and
+// BenchmarkBackfill runs the real command on many users, while the test takes their tasks away as workers would, and
 // reports the process's peak of memory and the most tasks that waited.
 func BenchmarkBackfill(b *testing.B) {
 	binary, _ := sandboxtest.Binaries(b)

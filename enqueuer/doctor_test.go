@@ -626,7 +626,7 @@ func TestDoctorHelpAndBadInput(t *testing.T) {
 	t.Parallel()
 	p := &patient{console: &console{t: t}}
 	_, out, _ := p.doctor(cli.ExitOK, "--help")
-	for _, part := range []string{"Exit codes:", "Examples:", "/readyz", "--fix"} {
+	for _, part := range []string{"Exit codes", "Examples:", "/readyz", "--fix"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("--help does not speak of %s", part)
 		}

@@ -312,7 +312,7 @@ func TestReconcile(t *testing.T) {
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if out, _ := c.run(cli.ExitOK, "reconcile"); !strings.Contains(out, "0 open requests looked at") {
+	if out, _ := c.run(cli.ExitOK, "reconcile"); !strings.Contains(out, "0 open requests checked") {
 		t.Errorf("within the grace: got %q", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s", "-o",
@@ -323,7 +323,7 @@ func TestReconcile(t *testing.T) {
 		t.Errorf("got %+v, want three tasks", got)
 	}
 	if out, _ := c.run(cli.ExitOK, "reconcile", "--grace", "0s"); !strings.Contains(out,
-		"3 open requests looked at, 0 tasks put back") {
+		"3 open requests checked, 0 tasks put back") {
 		t.Errorf("again: got %q", out)
 	}
 	release, leading, err := c.store.Lead(t.Context())
@@ -353,7 +353,7 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 	c.end(bob, purge.Report{State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour)})
 	if _, said := c.run(cli.ExitTimeout, "enqueue", b, "--wait", "--timeout", "300ms"); !strings.Contains(said,
 		"--timeout") {
-		t.Errorf("before it was looked at again: got %q", said)
+		t.Errorf("before it was checked again: got %q", said)
 	}
 	stop := make(chan struct{})
 	var worker sync.WaitGroup
@@ -431,5 +431,10 @@ func TestConfigAndVersion(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	sandboxtest.CheckHelp(t, newCommand, "password", "token", "completion", "version", "man", "config")
+	run := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, args)
+		return code, out.String(), errs.String()
+	}
+	sandboxtest.CheckHelp(t, newCommand(cli.Streams{}), run, "password", "token", "completion", "version", "man", "config")
 }

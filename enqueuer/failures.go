@@ -46,7 +46,7 @@ func reasons() []string {
 	return names
 }
 
-// filter checks the flags. states are what the command looks at.
+// filter checks the flags. states are what the command checks.
 func (f *failureFlags) filter(states ...purge.State) (mysql.Filter, error) {
 	filter := mysql.Filter{States: states, Reason: purge.Reason(f.reason)}
 	known := f.reason == ""

@@ -50,7 +50,7 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 		}
 	}
 	if len(fresh) != many+1 || found[purge.FoundNew] != many+1 || found["queued"] != many-1 {
-		t.Errorf("got %d users new to somebody, and the answers %v; want %d, each once, and the others queued", len(fresh),
+		t.Errorf("got %d new users in all answers, and the answers %v; want %d, each once, and the others queued", len(fresh),
 			found, many+1)
 	}
 	rows := 0

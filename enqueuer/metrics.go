@@ -12,7 +12,7 @@ import (
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// counted counts the wishes that the ledger takes.
+// counted counts the submissions that the ledger takes.
 type counted struct {
 	purge.Requests
 
@@ -28,7 +28,7 @@ func (c counted) Accept(ctx context.Context, submissions []purge.Submission) ([]
 	return accepted, err
 }
 
-// newMetrics makes the metrics of a process that accepts wishes from these sources.
+// newMetrics makes the metrics of a process that accepts submissions from these sources.
 func newMetrics(sources ...purge.Source) (*prometheus.Registry, *telemetry.Intake, error) {
 	registry, err := telemetry.NewRegistry()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 // nothingOf is the error of a command that has nothing to show of a user. It tells apart a user whom the LMS does not
 // have, most likely a typing mistake; one for whom no request was ever made; and one who has requests, but not what was
-// asked for.
+// requested.
 func nothingOf(ctx context.Context, store *mysql.Store, user purge.UserID, missing string) error {
 	var states []string
 	err := store.EachRequest(ctx, mysql.Filter{User: user}, func(rows []mysql.Request) error {

@@ -86,7 +86,7 @@ func TestRequeue(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "status", held[0]); !strings.Contains(out, "queued") || strings.Contains(out, "held") {
 		t.Errorf("got %q", out)
 	}
-	if got := c.depth(); got.Pending != 4 { // one for each user; that of gave_up was put there when it was asked for
+	if got := c.depth(); got.Pending != 4 { // one for each user; that of gave_up was put there when it was requested
 		t.Errorf("got %+v", got)
 	}
 	user, err := strconv.Atoi(gaveUp[0])
@@ -274,7 +274,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestNothingToShowIsNoSuccess: an ID that was mistyped, one that was never asked for, and one that has nothing, are
+// TestNothingToShowIsNoSuccess: an ID that was mistyped, one that was never requested, and one that has nothing, are
 // three answers, each with an exit code of its own.
 func TestNothingToShowIsNoSuccess(t *testing.T) {
 	t.Parallel()
@@ -297,7 +297,7 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 		says string
 	}{
 		"mistyped":        {"2000000000", cli.ExitUsage, "the LMS has no user 2000000000"},
-		"never asked for": {strconv.Itoa(never), cli.ExitNotKnown, fmt.Sprintf("user %d: no request was ever made", never)},
+		"never requested": {strconv.Itoa(never), cli.ExitNotKnown, fmt.Sprintf("user %d: no request was ever made", never)},
 		"done":            {strconv.Itoa(done), cli.ExitNothing, "request 2 is done (nothing_to_purge)"},
 		"no longer there": {strconv.Itoa(gone), cli.ExitNothing, "request 3 is done"}, // the ledger still knows
 	}

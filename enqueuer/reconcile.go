@@ -58,7 +58,7 @@ func (a *app) printSummary(sum reconcile.Summary) {
 		a.printf("another process is reconciling; nothing to do here\n")
 		return
 	}
-	a.printf("%d open requests looked at, %d tasks put back, %d dead tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
+	a.printf("%d open requests checked, %d tasks put back, %d dead tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
 	if sum.Full {
 		a.printf("stopped at the high-water mark; run it again later, or let the workers go on\n")
 	}

@@ -85,7 +85,7 @@ func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
 	return f, err
 }
 
-// during says that only a period was asked for.
+// during says that only a period was requested.
 func during(f mysql.EvidenceFilter) string {
 	if f.Since.IsZero() && f.Until.IsZero() {
 		return ""
@@ -120,7 +120,7 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, cli.Usage("%s: %.40q is no time: expected 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)
 }
 
-// evidence calls do with each record that was asked for.
+// evidence calls do with each record that was requested.
 type evidence func(do func(mysql.EvidenceRecord) error) error
 
 func (a *app) reportJSON(each evidence) error {

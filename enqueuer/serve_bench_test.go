@@ -25,15 +25,15 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// everybody lets everybody in.
-type everybody struct{}
+// allCallers admits every caller.
+type allCallers struct{}
 
-func (everybody) Authenticate(*http.Request) (auth.Caller, error) {
+func (allCallers) Authenticate(*http.Request) (auth.Caller, error) {
 	return auth.Caller{Name: "bench", Rights: auth.All}, nil
 }
-func (everybody) Take(auth.Caller) time.Duration { return 0 }
+func (allCallers) Take(auth.Caller) time.Duration { return 0 }
 
-// benchUsers is how many users the LMS has; each is asked for once in a round.
+// benchUsers is how many users the LMS has; each is requested once in a round.
 const benchUsers = 100_000
 
 // BenchmarkServe is how many single requests over HTTP the server takes, each durable in the ledger and in the queue
@@ -127,7 +127,7 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI); err != nil {
 		b.Fatal(err)
 	}
-	api := s.newAPI(everybody{}, everybody{})
+	api := s.newAPI(allCallers{}, allCallers{})
 	if !gathered {
 		api.Intake = purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, s.clientConfig(queue.Live))}
 	}

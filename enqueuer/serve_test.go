@@ -98,7 +98,7 @@ func TestServeNeedsSomebodyToServe(t *testing.T) {
 	c := newConsole(t)
 	if _, err := c.run(cli.ExitConfiguration, "serve"); !strings.Contains(err, "tokens") ||
 		!strings.Contains(err, "jwt.") {
-		t.Errorf("it says %q, want the keys that let somebody in", err)
+		t.Errorf("it says %q, want the keys that admit a caller", err)
 	}
 }
 

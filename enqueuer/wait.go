@@ -99,7 +99,7 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// settled reports whether nothing will happen to the requests soon. One that waits for a date has been looked at again
+// settled reports whether nothing will happen to the requests soon. One that waits for a date has been checked again
 // since this command asked, so that its date is no old news.
 func settled(rows []mysql.Request, before map[purge.RequestID]int) bool {
 	for _, r := range rows {

@@ -113,7 +113,7 @@ func (a *app) newWatcher() (*watcher, error) {
 }
 
 func (w *watcher) close() {
-	_ = w.redis.Close() // what was asked for is durable; there is nothing left to lose
+	_ = w.redis.Close() // what was requested is durable; there is nothing left to lose
 	_ = w.store.Close()
 }
 
@@ -154,7 +154,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	return nil // told to stop: that is what it did
 }
 
-// check asks for everything that a round needs.
+// check requests everything that a round needs.
 func (w *watcher) check(ctx context.Context) error {
 	if err := w.store.CheckIntake(ctx); err != nil {
 		return err
@@ -178,9 +178,9 @@ func (a *app) watchOnce(ctx context.Context, w *watcher, out *cli.Format) error 
 		a.printf("another watcher is at work; nothing to do here\n")
 		return nil
 	}
-	a.printf("%d retirement requests looked at, %d eligible, %d still cooling off, %d with references\n", sum.Requests,
+	a.printf("%d retirement requests checked, %d eligible, %d still cooling off, %d with references\n", sum.Requests,
 		sum.Eligible, sum.CoolingOff, sum.WithReferences)
-	a.printf("%d users asked for (%d of them again); %d at work already, %d failed before and are left to you, %d ended "+
+	a.printf("%d users requested (%d of them again); %d at work already, %d failed before and are left to you, %d ended "+
 		"only just now\n", sum.Asked, sum.Again, sum.Open, sum.Failed, sum.TooSoon)
 	switch {
 	case sum.Capped:

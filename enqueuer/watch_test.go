@@ -120,22 +120,22 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 			t.Errorf("user %d: got %+v", user, rows)
 		}
 	}
-	if got := c.depth(); got.Pending != 4 { // the failed one's was put there when it was asked for
+	if got := c.depth(); got.Pending != 4 { // the failed one's was put there when it was requested
 		t.Errorf("got %+v", got)
 	}
 	created(cooling, 7, "-1")
 	c.db.MoveTo(t, pending, "LOCKING_COMPLETE") // long after it asked
 	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out,
-		"2 users asked for (0 of them again); 3 at work already, 1 failed before") {
+		"2 users requested (0 of them again); 3 at work already, 1 failed before") {
 		t.Errorf("got %q", out)
 	}
 	c.end(history, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "0 users asked for") ||
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "0 users requested") ||
 		!strings.Contains(out, "1 ended only just now") {
 		t.Errorf("just refused: got %q", out)
 	}
 	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET finished_at = finished_at - INTERVAL 2 HOUR")
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "1 users asked for (1 of them again)") {
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "1 users requested (1 of them again)") {
 		t.Errorf("refused and eligible: got %q", out)
 	}
 	if got := c.perUser(); got != 6 {
@@ -143,7 +143,7 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 	}
 	c.environ = append(c.environ, "CERTPURGE_WATCH_MAX_USERS_PER_ROUND=2")
 	c.addDue(5)
-	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "2 users asked for") ||
+	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "2 users requested") ||
 		!strings.Contains(out, "watch.max_users_per_round") {
 		t.Errorf("capped: got %q", out)
 	}
@@ -239,7 +239,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 	if err := leader.Start(); err != nil {
 		t.Fatal(err)
 	}
-	sandboxtest.Eventually(t, "the first page is asked for", func() bool { return c.depth().Pending == 500 })
+	sandboxtest.Eventually(t, "the first page is requested", func() bool { return c.depth().Pending == 500 })
 	if out, _ := c.run(cli.ExitOK, "watch", "--once"); !strings.Contains(out, "another watcher") {
 		t.Errorf("while it leads: got %q", out)
 	}
@@ -252,7 +252,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 	release()
 	sandboxtest.Eventually(t, "the next one leads", func() bool {
 		out, _ := c.run(cli.ExitOK, "watch", "--once")
-		return strings.Contains(out, "users asked for")
+		return strings.Contains(out, "users requested")
 	})
 	// What the dead one had sent may have been written after its death, without tasks; those are the reconciler's.
 	if got := c.perUser(); got != 1200 {
@@ -264,7 +264,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 	}
 }
 
-// block holds an idempotency key so that nobody else can write it, until released.
+// block holds an idempotency key so that no other process can write it, until released.
 func (c *console) block(key string) (release func()) {
 	c.t.Helper()
 	tx, err := c.db.Root.BeginTx(c.t.Context(), &sql.TxOptions{})
@@ -324,7 +324,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	if err := servers.MySQL.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	sandboxtest.Eventually(t, "the user is asked for", func() bool { return strings.Contains(log.String(), "asked=1") })
+	sandboxtest.Eventually(t, "the user is requested", func() bool { return strings.Contains(log.String(), "asked=1") })
 	sandboxtest.Eventually(t, "it is ready", ready(http.StatusOK, "ok"))
 	servers.Redis.Stop()
 	sandboxtest.Eventually(t, "it says that Redis is away", ready(http.StatusServiceUnavailable, "redis: "))
@@ -334,7 +334,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	sandboxtest.Eventually(t, "it is ready again", ready(http.StatusOK, "ok"))
-	sandboxtest.Eventually(t, "the others are asked for", func() bool { return c.perUser() == 3 })
+	sandboxtest.Eventually(t, "the others are requested", func() bool { return c.perUser() == 3 })
 	metrics := func(want string) func() bool { return shows("/metrics", http.StatusOK, want) }
 	sandboxtest.Eventually(t, "its metrics say so", metrics("certpurge_ready 1\n"))
 	for _, unwanted := range []string{

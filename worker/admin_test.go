@@ -128,7 +128,7 @@ func TestOverviewSaysWhatIsAway(t *testing.T) {
 	says("MySQL is back", "No request is open.", "Problem")
 }
 
-// TestWorkersMetrics purges one user and looks at what was counted on the way.
+// TestWorkersMetrics purges one user and checks what was counted on the way.
 func TestWorkersMetrics(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -169,12 +169,12 @@ func TestWorkersMetrics(t *testing.T) {
 }
 
 // TestABrokenTaskIsSaidOnThePages takes away the hash of one task of a paused queue. asynq's statistics die of it; the
-// pages stay, and say what is wrong and what mends it.
+// pages stay, and say what is wrong and what fixes it.
 func TestABrokenTaskIsSaidOnThePages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.withLogins()
-	s.cfg.Reconciler.Interval = time.Hour // it would mend it
+	s.cfg.Reconciler.Interval = time.Hour // it would fix it
 	base := s.start().base(t)
 	if status, body := visit(t, http.MethodPost, base+"/monitoring/api/queues/purge:pause",
 		"operator"); status != http.StatusNoContent {

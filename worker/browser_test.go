@@ -21,7 +21,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// The tests in this file look at the pages of a real worker through a real browser: make browser.
+// The tests in this file check the pages of a real worker through a real browser: make browser.
 
 // clean fails the test if the console has shown anything but what is expected, or if another host was asked.
 func clean(t *testing.T, v *browser.Visitor, base string, expected ...string) {
@@ -37,7 +37,7 @@ func clean(t *testing.T, v *browser.Visitor, base string, expected ...string) {
 	}
 	for _, host := range v.Hosts() {
 		if "http://"+host != base {
-			t.Errorf("%s was asked for something", host)
+			t.Errorf("%s was requested something", host)
 		}
 	}
 }
@@ -125,14 +125,14 @@ func TestBrowserOverview(t *testing.T) {
 	v.Screenshot("overview-later")
 	// With the keyboard: the first stop is the way around the navigation.
 	v.Do("pressing tab", chromedp.Navigate(base+"/?refresh=off"), chromedp.KeyEvent("\t"))
-	if first := browser.Ask(v, "asking for the focus",
+	if first := browser.Ask(v, "requesting the focus",
 		chromedp.Evaluate[string]("document.activeElement.getAttribute('href')")); first != "#main" {
 		t.Errorf("the first tab leads to %q", first)
 	}
 	clean(t, v, base)
 }
 
-// TestBrowserOverviewInTrouble looks at a worker whose bucket is gone.
+// TestBrowserOverviewInTrouble checks a worker whose bucket is gone.
 func TestBrowserOverviewInTrouble(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -198,7 +198,7 @@ func TestBrowserLoggedOut(t *testing.T) {
 	base := s.start().base(t)
 	v := browser.New(t, "", "")
 	for _, path := range []string{"/", "/monitoring/", "/metrics"} {
-		status := browser.Ask(v, "asking for "+path, chromedp.Evaluate[string](fmt.Sprintf(
+		status := browser.Ask(v, "requesting "+path, chromedp.Evaluate[string](fmt.Sprintf(
 			"fetch(%q, {mode: 'no-cors'}).then(r => r.type + r.status, e => 'refused')", base+path), chromedp.EvalAwaitPromise))
 		if strings.Contains(status, "200") {
 			t.Errorf("%s: got %s", path, status)

@@ -86,10 +86,10 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 	c.cfg, c.locations, err = load(path, s.Environ)
 	if err != nil {
 		lines = configurationLines(err)
-		// Only locations are missing: all else can be looked at, and it is needed to find them.
+		// Only locations are missing: all else can be checked, and it is needed to find them.
 		if c.cfg, c.locations, err = loadForSurvey(path, s.Environ); err != nil {
 			return lines, &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("the configuration is wrong, so nothing " +
-				"else was looked at")}
+				"else was checked")}
 		}
 	} else {
 		lines = append(lines, line{
@@ -193,7 +193,7 @@ func configurationLines(err error) []line {
 	}
 	var lines []line
 	for _, problem := range problems {
-		next := "worker config validate, once it is mended; docs/configuration.md explains each key"
+		next := "worker config validate, once it is fixed; docs/configuration.md explains each key"
 		switch {
 		case strings.Contains(problem, "mysql.dsn"):
 			next = "export CERTPURGE_MYSQL_DSN='certpurge_worker:PASSWORD@tcp(HOST:3306)/certpurge'"

@@ -178,7 +178,7 @@ func TestCheckOfAConfigurationThatIsWrong(t *testing.T) {
 		t.Errorf("without locations: got exit code %d, %+v", code, lines)
 	}
 	if len(lines) < 10 || lines[1].Check != "MySQL" || lines[1].State != lineOK {
-		t.Errorf("without locations: got %+v, want the rest looked at", lines)
+		t.Errorf("without locations: got %+v, want the rest checked", lines)
 	}
 	file := filepath.Join(t.TempDir(), "worker.yaml")
 	if err := os.WriteFile(file, []byte("locatoins: []\ngcs: {max_tries: 0}\n"), 0o600); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/survey"
 )
 
-// checker asks for everything that purges need. The worker asks when it starts and while it runs; worker check prints
+// checker requests everything that purges need. The worker asks when it starts and while it runs; worker check prints
 // the same list.
 type checker struct {
 	path      string // of the configuration

@@ -165,7 +165,7 @@ func TestLocationsTellWhatIsWrongFirst(t *testing.T) {
 			change: func(s *site) { s.addLink("https://old.example.com/downloads/" + s.id(9) + "/Certificate.pdf") },
 			code:   cli.ExitConfiguration, kind: survey.ForeignPrefix,
 			first: `wrong: 1 link of 1 user (1 retiring) begins with old.example.com/downloads/, which no location takes, and no bucket` +
-				` that was looked into holds their files`,
+				` that was looked up holds their files`,
 			yaml: "# not decided: 1 link of 1 user (1 retiring) under old.example.com/downloads/",
 		},
 		"an odd id": {

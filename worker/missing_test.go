@@ -10,7 +10,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestWorkerKeepsLinksToFilesThatAreElsewhere misspells verify_dir, mends it for one user, and accepts it for another.
+// TestWorkerKeepsLinksToFilesThatAreElsewhere misspells verify_dir, fixes it for one user, and accepts it for another.
 func TestWorkerKeepsLinksToFilesThatAreElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -58,7 +58,7 @@ func TestWorkerKeepsLinksToFilesThatAreElsewhere(t *testing.T) {
 	s.start()
 	mended := s.await(purge.Done, s.enqueue(users[0])...)[0]
 	if mended.Reason != "" || mended.ObjectsErased != 8 || mended.DirectoriesMissing != 0 {
-		t.Errorf("mended: got %+v, want plainly done", mended)
+		t.Errorf("fixed: got %+v, want plainly done", mended)
 	}
 	s.checkErased(users[0])
 }

@@ -204,7 +204,7 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 	}
 	ids := map[[16]byte]bool{}
 	idOf := func(dir purge.Directory) (id [16]byte) {
-		_, _ = hex.Decode(id[:], []byte(dir.Prefix[len(dir.Prefix)-33:len(dir.Prefix)-1])) // Owns has looked at it
+		_, _ = hex.Decode(id[:], []byte(dir.Prefix[len(dir.Prefix)-33:len(dir.Prefix)-1])) // Owns has checked it
 		return id
 	}
 	for _, dir := range list.directories {
@@ -277,9 +277,9 @@ func (f orphansFound) print(w io.Writer, o eraseOptions) {
 	case 0:
 		fmt.Fprintln(w, "Nothing was done. With --execute, workers erase them.")
 	case 1:
-		cli.Printf(w, "request %d was made; workers look at each directory again before they erase it\n", f.Requests[0])
+		cli.Printf(w, "request %d was made; workers check each directory again before they erase it\n", f.Requests[0])
 	default:
-		cli.Printf(w, "requests %d to %d were made; workers look at each directory again before they erase it\n",
+		cli.Printf(w, "requests %d to %d were made; workers check each directory again before they erase it\n",
 			f.Requests[0], f.Requests[n-1])
 	}
 }

@@ -241,7 +241,7 @@ func TestAnIdleWorkerPausesSoon(t *testing.T) {
 	}
 }
 
-// TestIdleWorkerNoticesChangedSettings switches soft delete on, and off again, while nobody asks for anything.
+// TestIdleWorkerNoticesChangedSettings switches soft delete on, and off again, while no purge is requested.
 func TestIdleWorkerNoticesChangedSettings(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -57,5 +57,10 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	sandboxtest.CheckHelp(t, newCommand, "completion", "version", "man", "config")
+	run := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := cli.Execute(t.Context(), newCommand, cli.Streams{Out: &out, Err: &errs}, args)
+		return code, out.String(), errs.String()
+	}
+	sandboxtest.CheckHelp(t, newCommand(cli.Streams{}), run, "completion", "version", "man", "config")
 }

@@ -180,11 +180,11 @@ func (w *worker) doubting(check func(context.Context) error) func(context.Contex
 	}
 }
 
-// doubt has it looked into whether all that a purge needs is there.
+// doubt triggers a check of all that a purge needs.
 func (w *worker) doubt() {
 	select {
 	case w.suspect <- struct{}{}:
-	default: // it is being looked into
+	default: // it is being looked up
 	}
 }
 

@@ -159,7 +159,7 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 		gcstest.ObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	sandboxtest.Eventually(t, "all rows have been read again", func() bool { // by whoever leads
+	sandboxtest.Eventually(t, "all rows have been read again", func() bool { // by the leader
 		var known bool
 		err := s.store.WalkOwners(t.Context(), 0, func(mysql.Walk) {})
 		return err == nil && s.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) > 0 FROM "+s.db.Ledger+
@@ -227,7 +227,7 @@ func TestADirectoryOfAnotherUserIsKept(t *testing.T) {
 	}
 }
 
-// TestASiteThatSharesDirectories has decided to erase them: its worker waits for no walk, and asks for no other users.
+// TestASiteThatSharesDirectories has decided to erase them: its worker waits for no walk, and requests no other users.
 func TestASiteThatSharesDirectories(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

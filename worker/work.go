@@ -59,7 +59,7 @@ func (w *worker) await(ctx context.Context, first bool) error {
 		})
 }
 
-// check asks for everything that all users need, and that may change while the worker runs.
+// check requests everything that all users need, and that may change while the worker runs.
 func (w *worker) check(ctx context.Context) error { return w.checkAll(ctx, true) }
 
 func (w *worker) checkAll(ctx context.Context, again bool) error {
@@ -142,7 +142,7 @@ func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
 
 // watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true.
 // Until then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does
-// not answer. Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nobody else
+// not answer. Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nothing else
 // would notice while there is no work.
 func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 	ticker := time.NewTicker(w.cfg.GCS.AttributesMaxAge)

@@ -327,7 +327,7 @@ func TestWorkerPausesWhileTheBucketIsWrong(t *testing.T) {
 	s.await(purge.Done, ids...)
 	s.checkErased(later...)
 	if status, why := worker.health(); status != http.StatusOK {
-		t.Errorf("after mending: got %d, %s", status, why)
+		t.Errorf("after fixing: got %d, %s", status, why)
 	}
 }
 

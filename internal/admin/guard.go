@@ -18,7 +18,7 @@ func (a Access) gate(log *slog.Logger) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// Another name in the URL means a proxy that opens this page to others, or a site that has its name point here.
 			if !login.IsLocal(r.Host) {
-				http.Error(w, "Nobody can log in, so this page is for visitors from this machine, by the name localhost (see "+
+				http.Error(w, "No login is configured, so this page is for visitors from this machine, by the name localhost (see "+
 					"admin.users).", http.StatusForbidden)
 				return
 			}
@@ -32,7 +32,7 @@ func (a Access) gate(log *slog.Logger) func(http.Handler) http.Handler {
 func sameSite(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	refusal := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "Another site's page asked for this. Nothing was done.", http.StatusForbidden)
+		http.Error(w, "Another site's page requested this. Nothing was done.", http.StatusForbidden)
 	})
 	protection.SetDenyHandler(refusal)
 	return protection.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -26,14 +26,14 @@ type Access struct {
 	Proxy login.Proxy
 	// BasePath is the path at which browsers find the pages, through a reverse proxy; empty or without a slash at its end.
 	BasePath    string
-	MetricsOpen bool // to everybody
+	MetricsOpen bool // without a login
 	Pprof       bool // whether profiles are served at all
 }
 
 // DashboardPath is where the dashboard is, below the base path.
 const DashboardPath = "/monitoring"
 
-// open reports whether nobody can log in. Then everybody on this machine may look.
+// open reports whether no login is configured. Then every process on this machine has access.
 func (a Access) open() bool { return a.Users.Empty() && len(a.Proxy.Addresses) == 0 }
 
 // maxBody is far above what any page sends.
@@ -105,13 +105,13 @@ func choose(look, operate http.Handler, log *slog.Logger) http.Handler {
 		}
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(answer, r)
-		log.WarnContext(r.Context(), "change asked for in the dashboard", slog.String("user", visitor.Name),
+		log.WarnContext(r.Context(), "change requested in the dashboard", slog.String("user", visitor.Name),
 			slog.String("method", r.Method),
 			slog.String("action", action(r.URL.Path)), slog.Int("status", answer.status))
 	})
 }
 
-// action is what a path of the dashboard's API asks for: the verb after the last colon.
+// action is what a path of the dashboard's API requests: the verb after the last colon.
 func action(path string) string {
 	if i := strings.LastIndexByte(path, ':'); i >= 0 && verbs[path[i+1:]] {
 		return path[i+1:]
@@ -125,8 +125,8 @@ var verbs = map[string]bool{
 	"run":          true, "run_all": true, "batch_run": true, "archive": true, "archive_all": true, "batch_archive": true,
 }
 
-// operators lets those in who may operate; on a listener without a login, everybody, because that is of this machine
-// only.
+// operators lets those in who may operate; on a listener without a login, every visitor, because that is of this
+// machine only.
 func operators(access Access, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !access.open() && login.VisitorOf(r.Context()).Right < login.Operate {

@@ -179,7 +179,7 @@ func TestOtherSitesAreRefused(t *testing.T) {
 			[]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
 			200,
 		},
-		"a probe, whoever asks for it": {
+		"a probe, without a login": {
 			http.MethodGet, "http://admin.example/livez",
 			[]string{"Sec-Fetch-Site", "cross-site"},
 			200,
@@ -284,7 +284,7 @@ func TestChangesAreLoggedWithoutIds(t *testing.T) {
 	ask(t, handler, http.MethodDelete, "http://a.example/monitoring/api/queues/purge/pending_tasks/jane.doe@x.example",
 		operator)
 	ask(t, handler, http.MethodGet, "http://a.example/monitoring/api/queues", operator)
-	if got := log.String(); strings.Count(got, "change asked for") != 2 ||
+	if got := log.String(); strings.Count(got, "change requested") != 2 ||
 		!strings.Contains(got, "user=operator method=POST action=pause status=200") || strings.Contains(got, "jane") {
 		t.Errorf("got\n%s", got)
 	}

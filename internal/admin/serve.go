@@ -16,7 +16,7 @@ type Listener struct {
 	Key     string // of the configuration, for errors
 	Address string // empty for nowhere
 	Handler http.Handler
-	// Local asks for an address of this machine, because everybody who can connect sees everything.
+	// Local requests an address of this machine, because every client that can connect sees everything.
 	Local bool
 }
 
@@ -60,7 +60,7 @@ func (l Listener) bind(ctx context.Context) (net.Listener, error) {
 		return nil, fmt.Errorf("%s: give each process of a machine an address of its own, or switch it off: %w", l.Key, err)
 	}
 	if l.Local && !login.IsLocal(bound.Addr().String()) {
-		return nil, errors.Join(fmt.Errorf("%s: %s is reached from other machines, and nobody has to log in: set admin.users",
+		return nil, errors.Join(fmt.Errorf("%s: %s is reached from other machines, and no login is required: set admin.users",
 			l.Key, bound.Addr()), bound.Close())
 	}
 	return bound, nil
@@ -78,7 +78,7 @@ func (l Listener) serve(ctx context.Context, bound net.Listener) error {
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // whoever is being answered asks again
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // clients that are being answered repeat their call
 	defer stop()
 	if err := server.Serve(bound); ctx.Err() == nil {
 		return fmt.Errorf("%s: serving: %w", l.Key, err)

@@ -64,7 +64,7 @@ func TestPagesWithoutALoginAreNotBoundToTheNetwork(t *testing.T) {
 		func(string, net.Addr) {
 			t.Error("it listens")
 		})
-	if err == nil || !strings.Contains(err.Error(), "nobody has to log in") {
+	if err == nil || !strings.Contains(err.Error(), "no login is required") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/login"
 )
 
-// Listeners makes what a configuration asks for.
+// Listeners makes what a configuration requests.
 func Listeners(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, error) {
 	users, err := login.ParseUsers(cfg.Users.Reveal())
 	if err != nil {

@@ -1,11 +1,11 @@
-// Package backfill asks for very many users: it reads a source, accepts its users in batches at a given rate, keeps the
+// Package backfill requests very many users: it reads a source, accepts its users in batches at a given rate, keeps the
 // queue small, and remembers how far it came.
 //
 //	source → batches → high-water mark → rate → intake → checkpoint → summary
 //
 // A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died
-// in between, is one request all the same. It purges nothing itself, and refuses nobody for the worker: who is not
-// retiring is the worker's to say.
+// in between, is one request all the same. It purges nothing itself, and refuses no user in the worker's place: who is
+// not retiring is the worker's to say.
 package backfill
 
 import (
@@ -22,25 +22,25 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Item is one wish, with what its source needs to go on behind it.
+// Item is one submission, with what its source needs to go on behind it.
 type Item struct {
 	Submission purge.Submission
 	Position   int64
 }
 
-// Source yields wishes.
+// Source yields submissions.
 type Source interface {
-	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each wish once. It ends
-	// with the first error.
+	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each submission once. It
+	// ends with the first error.
 	Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 	// Fingerprint says in a few words what the source is and what chooses from it. Two sources that would yield the same
 	// have the same; a checkpoint of another one is of no use.
 	Fingerprint() string
-	// Share is the part of the source that lies before a position, from 0 to 1; negative if nobody knows.
+	// Share is the part of the source that lies before a position, from 0 to 1; negative if unknown.
 	Share(position int64) float64
 }
 
-// Intake takes wishes, as purge.Intake does.
+// Intake takes submissions, as purge.Intake does.
 type Intake interface {
 	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 }
@@ -50,13 +50,13 @@ type Runner struct {
 	Source     Source
 	Intake     Intake
 	Waiting    func(ctx context.Context) (int, error) // how many tasks wait in the queue
-	HighWater  int                                    // nobody is asked for while this many tasks wait
+	HighWater  int                                    // nothing is submitted while this many tasks wait
 	MaxUsers   int                                    // in this run; 0 for all
 	Rate       float64                                // users a second; 0 for as fast as it goes
-	Batch      int                                    // users asked for at a time, at most; 0 for 500
+	Batch      int                                    // users requested at a time, at most; 0 for 500
 	Checkpoint *Checkpoint                            // nil for none
 	Status     *Status
-	Accepted   func([]purge.Accepted) // told of each batch; nil for nobody
+	Accepted   func([]purge.Accepted) // told of each batch; may be nil
 	Patience   time.Duration          // how long an outage of MySQL or Redis is waited out
 	Notice     func(text string)      // told of what an operator should know meanwhile
 }
@@ -69,16 +69,16 @@ const batchSize = 500
 
 // Summary is what a run did.
 type Summary struct {
-	Users int `json:"users"` // asked for in this run
-	// of those, what the wish met: new, queued, running, done, refused, failed
+	Users int `json:"users"` // requested in this run
+	// of those, what the submission met: new, queued, running, done, refused, failed
 	Found    map[purge.Found]int `json:"found"`
 	Closed   int                 `json:"already_done"`     // of those, done before and with nothing left to do
-	Earlier  int                 `json:"users_of_earlier"` // asked for by the earlier runs of the checkpoint
+	Earlier  int                 `json:"users_of_earlier"` // requested by the earlier runs of the checkpoint
 	Position int64               `json:"position"`         // in the source
 	Complete bool                `json:"complete"`         // the source has come to its end
 }
 
-// Run asks for the source's users until its end, the cap, or the end of ctx. The summary is true also beside an error.
+// Run requests the source's users until its end, the cap, or the end of ctx. The summary is true also beside an error.
 func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	sum := Summary{Found: map[purge.Found]int{}}
 	if r.Checkpoint != nil {
@@ -86,7 +86,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		if sum.Complete {
 			return sum, nil
 		}
-		if err := r.Checkpoint.save(sum); err != nil { // before anybody is asked for in vain
+		if err := r.Checkpoint.save(sum); err != nil { // before any request is made in vain
 			return sum, err
 		}
 		if r.MaxUsers == 0 {
@@ -103,7 +103,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		}
 		if err == nil && len(batch) == 0 {
 			sum.Complete = r.room(sum, 1) > 0
-			if !sum.Complete { // at the cap: is there anybody behind it?
+			if !sum.Complete { // at the cap: is there a user behind it?
 				if _, err, more := next(); err != nil || more {
 					return sum, errors.Join(err, ErrCapped)
 				}
@@ -112,7 +112,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 			r.Status.advance(sum, 1)
 			return sum, r.save(sum)
 		}
-		// Whoever came before an error is still asked for: the source knew them to be good.
+		// The users before an error are still submitted: the source knew them to be good.
 		if err := r.take(ctx, batch, limiter, &sum); err != nil {
 			return sum, err
 		}
@@ -132,7 +132,7 @@ func (r *Runner) pace() (size int, limiter *rate.Limiter) {
 	return size, rate.NewLimiter(rate.Limit(r.Rate), size)
 }
 
-// room is how many users may still be asked for, at most size.
+// room is how many users may still be requested, at most size.
 func (r *Runner) room(sum Summary, size int) int {
 	if r.MaxUsers == 0 {
 		return size

@@ -52,7 +52,7 @@ func sequence(from, to int) (all []int) {
 	return all
 }
 
-// desk takes wishes, and holds their tasks.
+// desk takes submissions, and holds their tasks.
 type desk struct {
 	asked   []int
 	batches []int
@@ -129,7 +129,7 @@ func TestTheCapEndsARunWithItsOwnError(t *testing.T) {
 	r = d.runner(numbers{n: 700})
 	r.MaxUsers = 700
 	if sum, err := r.Run(t.Context()); err != nil || sum.Users != 700 || !sum.Complete {
-		t.Errorf("with nobody left: got %+v, %v", sum, err)
+		t.Errorf("with no user left: got %+v, %v", sum, err)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestAnOutageIsWaitedOutAndSaidOnce(t *testing.T) {
 		"for ever":         {away, time.Hour, true, 500, 1},
 		"Redis":            {fmt.Errorf("%w: connection refused", purge.ErrNotQueued), 20 * time.Second, false, 1000, 1},
 		"misconfigured":    {&purge.Error{Class: purge.Misconfigured, Text: "no right"}, time.Hour, true, 500, 0},
-		"somebody's key":   {purge.ErrKeyTaken, time.Hour, true, 500, 0},
+		"a taken key":      {purge.ErrKeyTaken, time.Hour, true, 500, 0},
 		"an unknown error": {errors.New("what is this"), 3 * time.Second, false, 1000, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -367,7 +367,7 @@ func TestACheckpointThatCannotBeWrittenStopsTheRun(t *testing.T) {
 		t.Errorf("got %+v, %v; want it to stop behind the first batch", sum, err)
 	}
 	if sum, err := r.Run(t.Context()); !errors.Is(err, fs.ErrNotExist) || sum.Users != 0 || len(d.asked) != 500 {
-		t.Errorf("from the start: got %+v, %v; want nobody asked for", sum, err)
+		t.Errorf("from the start: got %+v, %v; want no user submitted", sum, err)
 	}
 }
 

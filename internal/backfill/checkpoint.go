@@ -12,7 +12,7 @@ import (
 // Checkpoint is how far a backfill came, in a file.
 type Checkpoint struct {
 	Position int64
-	Users    int // asked for by all runs so far
+	Users    int // requested by all runs so far
 	Complete bool
 
 	path   string

@@ -31,7 +31,7 @@ type Ended struct {
 // All is the number of all of them.
 func (e Ended) All() int { return e.Done + e.Missing + e.Refused + e.Failed + e.Waiting }
 
-// Follower follows requests to their ends. However many there are, it holds their ids in a compressed set and asks for
+// Follower follows requests to their ends. However many there are, it holds their ids in a compressed set and requests
 // a page of them at a time.
 type Follower struct {
 	Fates  func(ctx context.Context, ids []purge.RequestID) ([]Fate, error)
@@ -74,10 +74,10 @@ func (f *Follower) NoMore() {
 	f.sure = true
 }
 
-// between is the time between two looks at all requests.
+// between is the time between two checks of all requests.
 const between = time.Second
 
-// Follow looks at the requests again and again, until all have ended or ctx has. An outage of the ledger is waited out.
+// Follow checks the requests again and again, until all have ended or ctx has. An outage of the ledger is waited out.
 func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 	for {
 		f.mu.Lock()
@@ -106,7 +106,7 @@ func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 	}
 }
 
-// look asks for one page and lets go of those that have ended, or wait for a date that was found out during this run.
+// look requests one page and lets go of those that have ended, or wait for a date that was found out during this run.
 func (f *Follower) look(ctx context.Context, raw []uint64) error {
 	ids := make([]purge.RequestID, len(raw))
 	for i, id := range raw {

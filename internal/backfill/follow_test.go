@@ -47,7 +47,7 @@ func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Fate,
 			default:
 				fate.State = purge.Done
 			}
-		} else if id%10 == 2 { // a date from an earlier run; the wish has woken it
+		} else if id%10 == 2 { // a date from an earlier run; the submission has woken it
 			fate.State, fate.WaitsTill, fate.UpdatedAt = purge.Queued, f.begun.Add(time.Hour), f.begun.Add(-time.Hour)
 		}
 		all = append(all, fate)
@@ -84,7 +84,7 @@ func TestFollowGoesOnUntilAllHaveEnded(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		if took := time.Since(ledger.begun); took < 120*time.Second || took > 130*time.Second || ledger.most > 500 {
-			t.Errorf("took %v, asked for %d at once", took, ledger.most)
+			t.Errorf("took %v, requested %d at once", took, ledger.most)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// look is how often a full queue is looked at.
+	// look is how often a full queue is checked.
 	look = time.Second
 	// Waits between tries while a server is away.
 	firstWait = time.Second
@@ -38,7 +38,7 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 	}
 }
 
-// accept asks for users. What was begun is finished even when the run is told to stop, so that no request is left
+// accept requests users. What was begun is finished even when the run is told to stop, so that no request is left
 // without its task. Each answer is that of the first try that brought its user into the ledger.
 func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, error) {
 	submissions := make([]purge.Submission, len(items))

@@ -20,8 +20,8 @@ type Previewer interface {
 
 // Plan is what a run would do.
 type Plan struct {
-	Users int                 `json:"users"` // would be asked for
-	Found map[purge.Found]int `json:"found"` // of those, what the wish would meet
+	Users int                 `json:"users"` // would be requested
+	Found map[purge.Found]int `json:"found"` // of those, what the submission would meet
 	// of those, done before and with nothing left to do
 	Closed       int                  `json:"already_done"`
 	Refused      map[purge.Reason]int `json:"refused"`      // of those, whom a worker would refuse
@@ -76,7 +76,7 @@ func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy
 	}
 }
 
-// add looks at one batch.
+// add checks one batch.
 func (p *Plan) add(ctx context.Context, lms Previewer, policy purge.Policy, batch []Item) error {
 	submissions, ids := make([]purge.Submission, len(batch)), make([]purge.UserID, len(batch))
 	for i, item := range batch {
@@ -119,7 +119,7 @@ func sample(ids []purge.UserID, id purge.UserID) []purge.UserID {
 	return ids
 }
 
-// Estimate is how long asking for so many users takes at a rate.
+// Estimate is how long requesting so many users takes at a rate.
 func Estimate(users int, perSecond float64) time.Duration {
 	return time.Duration(math.Ceil(float64(users)/perSecond)) * time.Second
 }

@@ -28,14 +28,14 @@ type Retired struct {
 	Eligible     func(purge.Retirement) bool
 	Since, Until time.Time // of the retirement; zero for no bound; until is not included
 
-	Passed Passed // what was passed over; read it when nobody is iterating
+	Passed Passed // what was passed over; read it when no iteration is running
 
 	last purge.UserID
 }
 
-// Passed counts retirement requests whose users are not asked for, by the reason.
+// Passed counts retirement requests whose users are not requested, by the reason.
 type Passed struct {
-	Requests    int `json:"requests"`     // all that were looked at
+	Requests    int `json:"requests"`     // all that were checked
 	NotEligible int `json:"not_eligible"` // in a state of lms.excluded_states
 	OtherDates  int `json:"other_dates"`
 	NoReference int `json:"no_reference"`
@@ -97,7 +97,7 @@ func (s *Retired) Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 	}
 }
 
-// due chooses those of a page that are to be asked for.
+// due chooses those of a page that are to be requested.
 func (s *Retired) due(ctx context.Context, page []purge.Retiree) ([]purge.UserID, error) {
 	var users []purge.UserID
 	for _, r := range page {

@@ -15,8 +15,8 @@ type Status struct {
 // Snapshot is a status at one moment.
 type Snapshot struct {
 	Elapsed  time.Duration
-	Users    int     // asked for in this run
-	Share    float64 // of the source, from 0 to 1; negative if nobody knows
+	Users    int     // requested in this run
+	Share    float64 // of the source, from 0 to 1; negative if unknown
 	Held     bool    // the queue is full
 	Standing bool    // no task is taken
 	Complete bool    // the source has come to its end
@@ -76,7 +76,7 @@ func (s *Status) Now() Snapshot {
 	return snapshot
 }
 
-// Rate is how many users a second were asked for.
+// Rate is how many users a second were requested.
 func (s Snapshot) Rate() float64 {
 	if s.Elapsed <= 0 {
 		return 0
@@ -85,7 +85,7 @@ func (s Snapshot) Rate() float64 {
 }
 
 // Part is how much of the work is behind, from 0 to 1: of asking, or, where requests are followed, of their ends. It is
-// negative while nobody knows.
+// negative while unknown.
 func (s Snapshot) Part() float64 {
 	if s.Share < 0 || !s.Followed {
 		return s.Share

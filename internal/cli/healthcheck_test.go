@@ -31,7 +31,7 @@ func TestHealthcheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once: nobody listens there then
+	closed, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once: no process listens there then
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,9 @@ func TestHealthcheck(t *testing.T) {
 		"ready on 0.0.0.0":          {cfg: config.Admin{Listen: "0.0.0.0:" + port}},
 		"probes before pages":       {cfg: config.Admin{Listen: away, ProbesListen: address}},
 		"unready":                   {cfg: config.Admin{Listen: unready}, code: cli.ExitFailure},
-		"nobody there":              {cfg: config.Admin{Listen: away}, code: cli.ExitFailure},
-		"no listener":               {code: cli.ExitConfiguration},
-		"a port that nobody knows":  {cfg: config.Admin{Listen: "127.0.0.1:0"}, code: cli.ExitConfiguration},
+		"no process listens":        {cfg: config.Admin{Listen: away}, code: cli.ExitFailure},
+		"a closed port":             {code: cli.ExitConfiguration},
+		"an unknown port":           {cfg: config.Admin{Listen: "127.0.0.1:0"}, code: cli.ExitConfiguration},
 		"another address":           {args: []string{"--url", "http://" + address + "/readyz"}},
 		"another address, elsewise": {args: []string{"--url", "http://" + address + "/tea"}, code: cli.ExitFailure},
 		"no address":                {args: []string{"--url", "http://%"}, code: cli.ExitUsage},

@@ -21,7 +21,7 @@ type call struct {
 
 type callKey struct{}
 
-// call gives one call its turn, and its time. The time begins when the first request may be sent: waiting is no failure
+// call admits one call and bounds its time. The time begins when the first request may be sent: waiting is no failure
 // of the service.
 func (s *Store) call(ctx context.Context, c *call, do func(context.Context) error) error {
 	defer c.leave()
@@ -116,7 +116,7 @@ func (c *call) request(ctx context.Context) error {
 	return nil
 }
 
-// timeoutError explains why a turn did not come. If the service has asked for less, that is nobody's failure.
+// timeoutError explains why no request was admitted in time. If the service has asked for less, that is no failure.
 func (c *call) timeoutError(err error, throttled bool) error {
 	switch {
 	case !errors.Is(err, errNotAdmitted):
@@ -130,7 +130,7 @@ func (c *call) timeoutError(err error, throttled bool) error {
 	}
 }
 
-// waiter waits for a turn, but not so long that there is no time left to say that it did not come.
+// waiter waits for an admission, but not so long that there is no time left to say that it did not come.
 type waiter struct {
 	ctx  context.Context // it lives as long as one call of a function
 	stop <-chan struct{}

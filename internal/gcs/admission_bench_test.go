@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkAdmission is what a call pays for its turn where nobody has to wait.
+// BenchmarkAdmission is what a call pays for its admission when no other waits.
 func BenchmarkAdmission(b *testing.B) {
 	bucket := newBucket("b", nil, Config{
 		MaxInFlight: 100, Deletes: Rate{Start: 1 << 40, Ceiling: 1 << 40},

@@ -26,7 +26,7 @@ type bubble struct {
 	server *gcstest.Server
 	store  *purgetest.FakeStore
 	cfg    gcs.Config
-	log    bytes.Buffer // written under the lock of its handler; read it while nobody works
+	log    bytes.Buffer // written under the lock of its handler; read it while no call is running
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*gcs.Config)) {

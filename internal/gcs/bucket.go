@@ -35,7 +35,7 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
+	asking   chan struct{} // holds one: the call that reads the settings, which serves all that wait for them
 	settings Settings
 	asked    time.Time
 	latest   atomic.Pointer[Settings] // as they were last read, for those who only look
@@ -54,7 +54,7 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 // permissions are what a purge needs (IAM permissions for Cloud Storage): the proof needs list, the settings need get.
 var permissions = []string{"storage.objects.list", "storage.objects.delete", "storage.buckets.get"}
 
-// Probe asks for the settings of every bucket and whether the account has the permissions. It also warms the connection
+// Probe requests the settings of every bucket and whether the account has the permissions. It also warms the connection
 // up. Its error is of class Misconfigured if asking again would not help.
 func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 	var all []Settings
@@ -161,8 +161,8 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 	return b.settings, nil
 }
 
-// ask waits for whoever looks at the settings already: a question that waits for its turn must not hold up an attempt
-// whose time is over.
+// ask waits for the call that reads the settings already: a call that waits for its admission must not hold up an
+// attempt whose time is over.
 func (b *bucket) ask(ctx context.Context) error {
 	select {
 	case b.asking <- struct{}{}:

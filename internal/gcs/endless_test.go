@@ -102,7 +102,7 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 }
 
 // TestEmptyPagesAreGoneThrough reads a listing that holds nothing for many pages, twice. One of them fails once, and is
-// asked for again.
+// requested again.
 func TestEmptyPagesAreGoneThrough(t *testing.T) {
 	t.Parallel()
 	asked := 0

@@ -125,7 +125,7 @@ func TestWaitingForATurnIsNoFailure(t *testing.T) {
 		}
 		if stats := b.deletes(); stats.Waiting != 0 || stats.Waited < 500*time.Millisecond || stats.Waited > time.Second ||
 			b.Stats()[0].InFlight != 0 {
-			t.Errorf("got %+v, want nobody left and the waits counted", b.Stats()[0])
+			t.Errorf("got %+v, want no waiting call left and the waits counted", b.Stats()[0])
 		}
 		if got := b.server.Stats().Deletes; got != 1 {
 			t.Errorf("%d deletes were sent", got)

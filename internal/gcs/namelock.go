@@ -17,21 +17,21 @@ type nameLocks struct {
 
 // nameLock is the queue before one object.
 type nameLock struct {
-	addPage chan struct{} // holds one: whoever mutates the object
-	users   int           // who has the turn or waits for it; guarded by lanes.mu
-	slow    atomic.Bool   // the service has refused a mutation of this name for its rate
-	next    time.Time     // no request before this; belongs to whoever has the turn
+	admission chan struct{} // holds one: the call that mutates the object
+	users     int           // calls that are admitted or wait; guarded by lanes.mu
+	slow      atomic.Bool   // the service has refused a mutation of this name for its rate
+	next      time.Time     // no request before this; belongs to the call that is admitted
 }
 
 // mutationGap is the time between two mutations of one name, once the service has insisted.
 const mutationGap = time.Second
 
-// mutate waits until nobody else mutates the object and returns the call that may, and what lets the next one do so.
+// mutate waits until no other call mutates the object and returns the call that may, and what lets the next one do so.
 func (b *bucket) mutate(ctx context.Context, name string) (c *call, done func(), err error) {
 	b.nameLocks.mu.Lock()
 	l := b.nameLocks.byName[name]
 	if l == nil {
-		l = &nameLock{addPage: make(chan struct{}, 1)}
+		l = &nameLock{admission: make(chan struct{}, 1)}
 		b.nameLocks.byName[name] = l
 	}
 	l.users++
@@ -45,15 +45,15 @@ func (b *bucket) mutate(ctx context.Context, name string) (c *call, done func(),
 	}
 	c = &call{bucket: b, pace: b.deletes, nameLock: l}
 	select {
-	case l.addPage <- struct{}{}:
+	case l.admission <- struct{}{}:
 	default:
 		defer b.deletes.wait()()
 		w, cancel := newWaiter(ctx, c)
 		defer cancel()
-		if err := w.enter(l.addPage); err != nil {
+		if err := w.enter(l.admission); err != nil {
 			leave()
 			return nil, nil, c.timeoutError(err, l.slow.Load())
 		}
 	}
-	return c, func() { <-l.addPage; leave() }, nil
+	return c, func() { <-l.admission; leave() }, nil
 }

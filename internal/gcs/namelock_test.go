@@ -113,7 +113,7 @@ func TestAStoppedQueueBeforeAnObjectIsLeft(t *testing.T) {
 	})
 }
 
-// TestTwoUsersWhoShareADirectory is what a restored backup or a copied row can lead to: both references go, and nobody
+// TestTwoUsersWhoShareADirectory is what a restored backup or a copied row can lead to: both references go, and no one
 // fails.
 func TestTwoUsersWhoShareADirectory(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 // status of the answer or 0 if none came, and the time until then. It is called by many at a time and must be quick.
 type Observe func(kind string, status int, took time.Duration)
 
-// Trace is told that a request is sent, with the context of whoever asked for it, and then, like Observe, of the
+// Trace is told that a request is sent, with the context of its caller, and then, like Observe, of the
 // status.
 type Trace func(ctx context.Context, kind string) (answered func(status int))
 

@@ -29,7 +29,7 @@ const (
 // were under way together halve the rate once.
 const (
 	settle = time.Second
-	// of the starting rate, and at least one request a second: otherwise nobody would learn of a recovery
+	// of the starting rate, and at least one request a second: otherwise a recovery would never be noticed
 	slowest     = 0.01
 	gain        = 0.01 // of the starting rate, a second: from half to whole in 50 seconds
 	gainAtMost  = 0.1  // of the present rate, a second, so that a very slow one does not leap
@@ -41,18 +41,18 @@ const (
 type pace struct {
 	limits Rate
 	log    *slog.Logger
-	head   chan struct{} // holds one: whoever is next; the others queue behind it in the order in which they came
+	head   chan struct{} // holds one: the call that is next; the others queue behind it in the order in which they came
 
 	mu       sync.Mutex
 	tokens   *rate.Limiter
 	rate     float64   // of tokens
 	stepped  time.Time // up to when the growth of the rate is reckoned
-	wanted   time.Time // when somebody last found no token
+	wanted   time.Time // when a call last found no token
 	failed   time.Time // when the service last failed for other reasons
 	cut      time.Time // when the rate was last halved
-	paused   time.Time // the service asked for no request before this
+	paused   time.Time // the service requested no request before this
 	queued   int       // who waits for a token
-	waiting  int       // who waits for a turn, of whatever kind
+	waiting  int       // calls that wait for an admission, of whatever kind
 	waited   time.Duration
 	answers  int64 // that asked for less
 	halvings int64
@@ -77,7 +77,7 @@ func (p *pace) setRate(now time.Time, r float64) {
 	p.tokens.SetBurstAt(now, burst(r))
 }
 
-// take takes a token, if there is one. While others queue, only whoever is next gets one.
+// take takes a token, if there is one. While others queue, only the next one gets one.
 func (p *pace) take(next bool) bool {
 	now := time.Now()
 	p.mu.Lock()
@@ -180,7 +180,7 @@ func (p *pace) countThrottled() {
 	p.answers++
 }
 
-// wait counts somebody in who waits for a turn, and returns what counts them out.
+// wait increments the waiting gauge and returns the function that decrements it.
 func (p *pace) wait() (done func()) {
 	begun := time.Now()
 	p.mu.Lock()

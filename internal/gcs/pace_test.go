@@ -91,7 +91,7 @@ func TestPaceRecoversSlowlyToItsStart(t *testing.T) {
 		}
 		pause(10 * time.Minute)
 		if got := p.stats().Rate; got != 1000 {
-			t.Errorf("later: got %v, want 1000: what nobody uses does not grow", got)
+			t.Errorf("later: got %v, want 1000: a rate that is not used does not grow", got)
 		}
 		if got := lines(); len(got) != 2 || !strings.Contains(got[1], "recovered") {
 			t.Errorf("got log %q, want one line when it was halved and one when it had recovered", got)
@@ -186,7 +186,7 @@ func TestPaceStopsForAsLongAsItIsAskedTo(t *testing.T) {
 				}
 				p.throttle(time.Now(), 365*24*time.Hour)
 				if got := p.untilToken(); got != 10*time.Minute {
-					t.Errorf("asked for a year: got %v, want 10 min", got)
+					t.Errorf("requested a year: got %v, want 10 min", got)
 				}
 			})
 		})

@@ -12,10 +12,10 @@ import (
 )
 
 // pacer stands where every request passes, also new tries and further pages, which the client library sends by itself.
-// It lets each wait for its turn and reads from the answers how fast the next may follow.
+// It makes each wait for its admission and reads from the answers how fast the next may follow.
 type pacer struct{ next http.RoundTripper }
 
-// RoundTrip waits for the request's turn, sends it and heeds the answer.
+// RoundTrip waits for the request's admission, sends it and observes the answer.
 func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, ok := r.Context().Value(callKey{}).(*call)
 	if !ok {
@@ -40,7 +40,7 @@ func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
 // maxRefusal is far above the service's own error bodies.
 const maxRefusal = 64 << 10
 
-// observe slows down after an answer that asks for it. The body is read and put back.
+// observe slows down after an answer that requests it. The body is read and put back.
 func (c *call) observe(resp *http.Response, sent time.Time) error {
 	if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusRequestTimeout {
 		c.pace.recordServerError()

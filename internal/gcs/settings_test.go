@@ -174,7 +174,7 @@ func TestAMissingSoftDeletePolicyIsUnknown(t *testing.T) {
 	}
 }
 
-// TestAForeignNameSpoilsAListing: nothing in a listing can be believed that shows a name which was not asked for.
+// TestAForeignNameSpoilsAListing: nothing in a listing can be believed that shows a name which was not requested.
 func TestAForeignNameSpoilsAListing(t *testing.T) {
 	t.Parallel()
 	store := answering(t, func(r *http.Request) (*http.Response, error) {

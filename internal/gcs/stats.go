@@ -12,10 +12,10 @@ type BucketStats struct {
 // PaceStats says how fast requests of one kind may go.
 type PaceStats struct {
 	Rate, Ceiling float64       // requests a second, now and at most; both 0 without a limit
-	Waiting       int           // calls that wait for a turn
+	Waiting       int           // calls that wait for an admission
 	Throttled     int64         // answers that asked for less
 	Halved        int64         // how often that halved the rate
-	Waited        time.Duration // of all calls that have got their turn, or given up on it
+	Waited        time.Duration // of all calls that were admitted or have given up
 }
 
 // Stats returns the figures of every bucket, in the order of the locations. It asks nothing of the service.

@@ -43,9 +43,9 @@ type Config struct {
 	AllowEmulator  bool   // whether EmulatorHost may be set
 	EmulatorHost   string // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
 	Now            func() time.Time
-	Log            *slog.Logger      // told when a rate changes; nil for nobody
-	Observe        Observe           // told of every request; nil for nobody
-	Trace          Trace             // follows every request; nil for nobody
+	Log            *slog.Logger      // told when a rate changes; may be nil
+	Observe        Observe           // told of every request; may be nil
+	Trace          Trace             // follows every request; may be nil
 	Transport      http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
 
@@ -291,5 +291,5 @@ func tooMany(bucket, what string) error {
 // errStuck means that a page of a listing leads to one that was read before, or that very many pages hold nothing.
 var errStuck = errors.New("the listing does not go on")
 
-// errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
-var errForeignName = errors.New("the listing holds a name that was not asked for")
+// errForeignName means that a listing showed a name which was not requested. Nothing in it can be believed then.
+var errForeignName = errors.New("the listing holds a name that was not requested")

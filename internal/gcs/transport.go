@@ -139,13 +139,13 @@ const (
 	maxEmpty = 1_000
 )
 
-// listing is what the pages of one listing, which are asked for one after the other, may still have.
+// listing is what the pages of one listing, which are requested one after the other, may still have.
 type listing struct {
 	left  int64 // bytes
 	all   int64
 	empty int // the latest pages, which held nothing
 	seed  maphash.Seed
-	order map[uint64]int // of the pages, by the hash of the token with which each was asked for: a bucket may have many
+	order map[uint64]int // of the pages, by the hash of the token with which each was requested: a bucket may have many
 }
 
 type listingKey struct{}
@@ -158,7 +158,7 @@ func withListing(ctx context.Context, bytes int64) context.Context {
 }
 
 // addPage counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing.
-// The client library goes from one empty page to the next by itself, and a page may be asked for again.
+// The client library goes from one empty page to the next by itself, and a page may be requested again.
 func (l *listing) addPage(token string, page shape) error {
 	hash := maphash.String(l.seed, token)
 	at, again := l.order[hash]
@@ -182,7 +182,7 @@ func (l *listing) addPage(token string, page shape) error {
 	return nil
 }
 
-// errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was asked for.
+// errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was requested.
 var errForeign = &purge.Error{Class: purge.Transient, Text: "what answered was not Cloud Storage"}
 
 // RoundTrip sends the request and reads the answer to a question whole.

@@ -50,7 +50,7 @@ func answer(r mysql.Request) *problem {
 }
 
 // settled reports whether nothing will happen to a request soon: it has ended, or it waits for a date and has been
-// looked at since it was asked for.
+// checked since it was requested.
 func settled(r mysql.Request, attemptsBefore int) bool {
 	return r.State.Ended() || r.NotBefore != nil && r.Attempts > attemptsBefore
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// retireUser asks for the purge of a user and waits for its end. It asks once more where the end that it finds is old
-// news, because that would put a learner into ERRORED for what has been mended.
+// retireUser requests the purge of a user and waits for its end. It asks once more where the end that it finds is old
+// news, because that would put a learner into ERRORED for what has been fixed.
 func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, asker string) *problem {
 	hold := s.Hold
 	if release, ok := s.held.take(callerOf(ctx).RateKey); ok {
@@ -51,9 +51,9 @@ func (a asked) isAnsweredBy(r mysql.Request, fresh, held bool) bool {
 	if fresh {
 		return news || r.State == purge.Done
 	}
-	// The end of what an earlier call asked for may be old news, too: somebody may have mended its cause, and the driver
-	// been run again; or links may be back. A new attempt tells. But nobody would hear of it where nothing is held back,
-	// and having given up is nothing that an attempt can find out.
+	// The end of what an earlier call requested may be outdated, too: an operator may have fixed its cause, and the driver
+	// been run again; or links may be back. A new attempt tells. But the driver would not hear of it where the answer is
+	// not held back, and having given up is nothing that an attempt can find out.
 	return news && r.State != purge.Done && (r.Reason == purge.ReasonGaveUp || !held)
 }
 
@@ -75,9 +75,9 @@ func (s *Server) await(ctx context.Context, a asked, fresh bool, until time.Time
 	return s.follower.await(ctx, a.request, isSettled)
 }
 
-// ask accepts the wish, unless this run of the driver is still waiting for the answer to an earlier call: its end, too,
-// is an answer, and asking again would wake a task that waits for its retry. The zero value means that there is nothing
-// to do.
+// ask accepts the submission, unless this run of the driver is still waiting for the answer to an earlier call: its
+// end, too, is an answer, and asking again would wake a task that waits for its retry. The zero value means that there
+// is nothing to do.
 func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker string) (a asked, fresh bool, p *problem) {
 	if a, ok := s.asked.find(user, by, time.Now()); ok {
 		return a, false, nil
@@ -97,7 +97,7 @@ func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker strin
 		return asked{}, true, answer(rows[0])
 	}
 	a = asked{request: accepted[0].Request, attempts: accepted[0].Attempts, at: time.Now(), by: by}
-	if err == nil { // what is in the ledger only is asked for again by the next call, if no worker has queued it before
+	if err == nil { // what is in the ledger only is requested again by the next call, if no worker has queued it before
 		s.asked.note(user, a)
 	}
 	return a, true, nil
@@ -109,7 +109,7 @@ type run [sha256.Size]byte
 
 func runOf(r *http.Request) run { return sha256.Sum256([]byte(r.Header.Get("Authorization"))) }
 
-// asked is a request that a driver asked for and has not heard the end of.
+// asked is a request that a driver requested and has not heard the end of.
 type asked struct {
 	request  purge.RequestID
 	attempts int // that the request had before
@@ -117,11 +117,11 @@ type asked struct {
 	by       run
 }
 
-// patience is how long a driver may come back for the end of what it asked for: a little longer than the ten minutes
+// patience is how long a driver may come back for the end of what it requested: a little longer than the ten minutes
 // that it goes on asking.
 const patience = 11 * time.Minute
 
-// waiting remembers what was asked for, so that a driver that was told to ask again gets the end, and does not begin
+// waiting remembers what was requested, so that a driver that was told to ask again gets the end, and does not begin
 // anew. It is lost with the process; then asking again begins anew, which is safe.
 type waiting struct {
 	mu    sync.Mutex

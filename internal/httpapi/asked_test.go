@@ -51,7 +51,7 @@ func TestTheEndIsToldWhileAllPlacesAreTaken(t *testing.T) {
 	})
 }
 
-// A worker looked at the user before the LMS moved them on, or before somebody mended what was wrong, and says so after
+// A worker checked the user before the LMS moved them on, or before an operator fixed what was wrong, and says so after
 // the driver has asked.
 func TestTheEndOfAnOlderAttemptIsOldNews(t *testing.T) {
 	t.Parallel()
@@ -68,7 +68,7 @@ func TestTheEndOfAnOlderAttemptIsOldNews(t *testing.T) {
 			time.AfterFunc(2*time.Second, func() { h.end(purge.Done, "") })
 			h.call(http.MethodPost, driverPath, ada).is(t, http.StatusNoContent, "")
 			if h.accepts != 3 {
-				t.Errorf("%s: got %d wishes, want the program's, the driver's, and one more", reason, h.accepts)
+				t.Errorf("%s: got %d submissions, want the program's, the driver's, and one more", reason, h.accepts)
 			}
 		})
 	}
@@ -93,14 +93,14 @@ func TestWhatIsNotQueuedYetIsAskedForAgain(t *testing.T) {
 		for want := 1; want <= 2; want++ {
 			h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 			if h.accepts != want {
-				t.Errorf("got %d wishes, want %d", h.accepts, want)
+				t.Errorf("got %d submissions, want %d", h.accepts, want)
 			}
 		}
 		h.queueErr = nil
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		if h.accepts != 3 {
-			t.Errorf("got %d wishes, want no more once the task is there", h.accepts)
+			t.Errorf("got %d submissions, want no more once the task is there", h.accepts)
 		}
 	})
 }
@@ -111,10 +111,10 @@ func TestAnotherRunOfTheDriverBeginsAnew(t *testing.T) {
 		h := newHarness(t)
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusServiceUnavailable, "running")
 		h.end(purge.Failed, purge.ReasonGaveUp)
-		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has mended the cause
+		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // an operator has fixed the cause
 		h.call(http.MethodPost, driverPath, ada, "Authorization: Bearer enqueue").is(t, http.StatusNoContent, "")
 		if h.accepts != 2 {
-			t.Errorf("got %d wishes, want 2", h.accepts)
+			t.Errorf("got %d submissions, want 2", h.accepts)
 		}
 	})
 }
@@ -125,10 +125,10 @@ func TestADateIsLookedAtByANewAttempt(t *testing.T) {
 		h := newHarness(t)
 		time.AfterFunc(time.Second, func() { h.end(purge.Queued, purge.ReasonRetained) })
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusLocked, "retained")
-		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has taken the retention away
+		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // an operator has removed the retention
 		h.call(http.MethodPost, driverPath, ada).is(t, http.StatusNoContent, "")
 		if h.accepts != 2 {
-			t.Errorf("got %d wishes, want one for each call", h.accepts)
+			t.Errorf("got %d submissions, want one for each call", h.accepts)
 		}
 	})
 }

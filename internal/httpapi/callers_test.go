@@ -167,7 +167,7 @@ func TestATokenOfANewKeyIsToldWhenToComeBack(t *testing.T) {
 	h.call(http.MethodGet, "/v1/requests", "", "Authorization: ").is(t, http.StatusUnauthorized, "credentials_missing")
 }
 
-// TestRefusedCredentialsAreLimited for each address, where nobody takes that for the end.
+// TestRefusedCredentialsAreLimited for each address, where the caller does not take that for the end.
 func TestRefusedCredentialsAreLimited(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)

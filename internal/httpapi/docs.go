@@ -19,7 +19,7 @@ const docsPolicy = "default-src 'none'; script-src 'self' 'unsafe-inline'; style
 	"'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// addDocs serves the document and a page that shows it. Neither needs a token: nothing of anybody is in them.
+// addDocs serves the document and a page that shows it. Neither needs a token: they hold no data of a user.
 func (s *Server) addDocs(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/yaml")

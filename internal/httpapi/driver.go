@@ -122,7 +122,7 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 		return 0, newProblem(http.StatusBadRequest, "wrong_name", "%s must have 1 to %d characters", member, maxNameLength)
 	case name == redactedName:
 		return 0, newProblem(http.StatusConflict, "redacted_name",
-			"the retirement row of this user has been redacted; ask for the numeric user id instead")
+			"the retirement row of this user has been redacted; request the numeric user id instead")
 	}
 	user, err := s.Users.UserByOriginalName(ctx, name)
 	switch {
@@ -136,7 +136,7 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 	return user, nil
 }
 
-// retire is the driver face: it asks for the purge, or finds that it has been asked for, and holds the answer back
+// retire is the driver face: it requests the purge, or finds that it has been requested, and holds the answer back
 // until the purge has ended, but not longer than the configured time.
 func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	data, p := readBody(w, r, s.MaxBody)

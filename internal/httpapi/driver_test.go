@@ -115,10 +115,10 @@ func TestAnswerIsHeldUntilTheEndOrForAWhile(t *testing.T) {
 		if took := time.Since(begun); took != time.Minute || got.header.Get("Retry-After") == "" {
 			t.Errorf("held for %v, Retry-After %q", took, got.header.Get("Retry-After"))
 		}
-		// Asking again is no new wish: it would wake a task that waits for its retry.
+		// Asking again is no new submission: it would wake a task that waits for its retry.
 		time.AfterFunc(3*time.Second, func() {
 			if h.accepts != 1 {
-				t.Errorf("got %d wishes, want 1", h.accepts)
+				t.Errorf("got %d submissions, want 1", h.accepts)
 			}
 			h.end(purge.Done, "")
 		})
@@ -136,7 +136,7 @@ func TestAFailureIsToldOnceAndThenTriedAnew(t *testing.T) {
 		h := newHarness(t)
 		time.AfterFunc(time.Second, func() { h.end(purge.Failed, purge.ReasonHeld) })
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusLocked, "held")
-		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // somebody has released the hold
+		time.AfterFunc(time.Second, func() { h.end(purge.Done, "") }) // an operator has released the hold
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 42}`).is(t, http.StatusNoContent, "")
 	})
 }
@@ -190,7 +190,8 @@ func TestNoMoreThanTheLimitAreHeld(t *testing.T) {
 		begun := time.Now()
 		h.call(http.MethodPost, driverPath, `{"lms_user_id": 44}`).is(t, http.StatusServiceUnavailable, "running")
 		if time.Since(begun) > time.Second || h.accepts != 3 {
-			t.Errorf("got %d wishes, held for %v: want the third accepted and answered at once", h.accepts, time.Since(begun))
+			t.Errorf("got %d submissions, held for %v: want the third accepted and answered at once", h.accepts,
+				time.Since(begun))
 		}
 		wg.Wait()
 	})
@@ -227,7 +228,7 @@ func TestBodiesThatTheDriverFaceRefuses(t *testing.T) {
 		"negative":            {`{"lms_user_id": -42}`, 400, "user_id_out_of_range"},
 		"2^31":                {`{"lms_user_id": 2147483648}`, 400, "user_id_out_of_range"},
 		"null":                {`{"lms_user_id": null}`, 400, "wrong_members"},
-		"nobody":              {`{}`, 400, "wrong_members"},
+		"no user":             {`{}`, 400, "wrong_members"},
 		"two of them":         {`{"lms_user_id": 42, "edx_lms_user_id": 42}`, 400, "wrong_members"},
 		"name without id":     {`{"original_username": "Ada"}`, 400, "wrong_members"},
 		"trailing garbage":    {`{"lms_user_id": 42}}`, 400, "not_json"},

@@ -34,7 +34,7 @@ type harness struct {
 	accepted    map[string]bool // keys, all of whose body was
 	names       map[string]purge.UserID
 	users       []purge.UserID
-	accepts     int // wishes
+	accepts     int // submissions
 	submissions []purge.Submission
 	reopened    purge.Reopening
 	restored    []purge.OpenRequest
@@ -43,7 +43,7 @@ type harness struct {
 	// acceptErr is of the ledger when it accepts.
 	acceptErr error
 	queueErr  error
-	partly    bool                  // of many wishes only the first is accepted while the queue cannot be reached
+	partly    bool                  // of many submissions only the first is accepted while the queue cannot be reached
 	links     map[purge.UserID]bool // users with references, of those who are done
 	wait      time.Duration         // of the limiter
 	evidence  []mysql.EvidenceRecord
@@ -254,7 +254,7 @@ func (h *harness) Restore(_ context.Context, open []purge.OpenRequest) error {
 
 func (h *harness) Take(auth.Caller) time.Duration { return h.wait }
 
-// Authenticate lets everybody in whose token names rights.
+// Authenticate admits every caller whose token names rights.
 func (h *harness) Authenticate(r *http.Request) (auth.Caller, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// followInterval is how often the ledger is asked about requests that somebody waits for.
+// followInterval is how often the ledger is asked about requests that a call waits for.
 const followInterval = 200 * time.Millisecond
 
 // follower waits for requests: any number of waiters, one query for all of them.
@@ -20,7 +20,7 @@ type follower struct {
 
 	mu      sync.Mutex
 	waiters map[purge.RequestID][]*waiter
-	idle    chan struct{} // closed when nobody waits any more; nil while nobody does
+	idle    chan struct{} // closed when no call waits any more; nil while none does
 }
 
 type waiter struct {
@@ -69,7 +69,7 @@ func (f *follower) remove(id purge.RequestID, w *waiter) {
 	}
 }
 
-// run asks the ledger until nobody waits any more. A ledger that cannot be reached is asked again.
+// run asks the ledger until no call waits any more. A ledger that cannot be reached is asked again.
 func (f *follower) run(ctx context.Context, idle <-chan struct{}) {
 	ticker := time.NewTicker(followInterval)
 	defer ticker.Stop()

@@ -66,7 +66,7 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 		defer cancel()
 		err := server.Shutdown(within)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = server.Close() // what is still in hand is cut; it may be asked for again
+			err = server.Close() // what is still in hand is cut; it may be requested again
 		}
 		drained <- err
 	})
@@ -96,7 +96,7 @@ type certificateFiles struct {
 	looked  time.Time
 }
 
-// pollInterval is how often the files are looked at.
+// pollInterval is how often the files are checked.
 const pollInterval = time.Second
 
 // get returns the certificate. One that cannot be read leaves the one before in use.

@@ -190,7 +190,7 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 			InsecureSkipVerify: true,
 			NextProtos:         []string{"h2"},
 		}}).DialContext(t.Context(), "tcp",
-			l.address) //nolint:gosec // it is looked at, not trusted
+			l.address) //nolint:gosec // it is checked, not trusted
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -143,7 +143,7 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 			"a request of this user is open, and more than %d keys lead to it: use one key for each intent", purge.MaxKeys)
 	case errors.Is(err, purge.ErrNotQueued) && len(accepted) == len(submissions):
 		s.Log.WarnContext(ctx, "accepted, but not yet queued: a worker will do that", slog.Any("error", err))
-	case err != nil: // of many, some may have been accepted; asking for all again finds them
+	case err != nil: // of many, some may have been accepted; requesting all again finds them
 		return nil, s.unavailable(ctx, err)
 	}
 	if key != "" && !replay {

@@ -85,7 +85,7 @@ func TestBodiesThatTheNativeFaceRefuses(t *testing.T) {
 		"form":           {"application/x-www-form-urlencoded", `user_id=42`, 415, "media_type"},
 		"malformed type": {"application/json; charset", `{"user_id": 42}`, 415, "media_type"},
 		"not JSON":       {"application/json", `42`, 400, "wrong_type"},
-		"nobody":         {"application/json", `{}`, 400, "wrong_members"},
+		"no user":        {"application/json", `{}`, 400, "wrong_members"},
 		"zero":           {"application/json", `{"user_id": 0}`, 400, "user_id_out_of_range"},
 		"2^31":           {"application/json", `{"user_id": 2147483648}`, 400, "user_id_out_of_range"},
 		"string":         {"application/json", `{"user_id": "42"}`, 400, "wrong_type"},
@@ -328,7 +328,7 @@ func FuzzSingle(f *testing.F) {
 		h := newHarness(t)
 		got := h.call(http.MethodPost, "/v1/requests", string(body), "Idempotency-Key: "+key)
 		if accepted := got.status == http.StatusAccepted; accepted != (h.accepts == 1) {
-			t.Errorf("got %d and %d wishes for %q with %q", got.status, h.accepts, body, key)
+			t.Errorf("got %d and %d submissions for %q with %q", got.status, h.accepts, body, key)
 		}
 	})
 }

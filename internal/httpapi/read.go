@@ -45,7 +45,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 }
 
 // listFilter reads the query. A parameter that is unknown, empty or there twice is an error: a filter that is silently
-// ignored shows more than was asked for.
+// ignored shows more than was requested.
 func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit int, p *problem) {
 	wrong := func(name, expected string) (mysql.Filter, purge.RequestID, int, *problem) {
 		return f, 0, 0, newProblem(http.StatusBadRequest, "wrong_parameter", "%s: expected %s", name, expected)
@@ -96,7 +96,7 @@ func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit 
 }
 
 // evidence streams what the ledger holds as evidence of a user's erasure. An answer that breaks off is cut, so that
-// nobody takes it for the whole.
+// no reader takes it for the whole.
 func (s *Server) evidence(w http.ResponseWriter, r *http.Request) {
 	user, err := purge.ParseUserID(r.PathValue("id"))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Intake accepts wishes. Many calls come at the same time.
+// Intake accepts submissions. Many calls come at the same time.
 type Intake interface {
 	// Accept is that of purge.Intake.
 	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
@@ -131,7 +131,7 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 		r = r.Clone(r.Context())
 		r.URL = &own
 		if _, pattern := mux.Handler(r); pattern != "" {
-			given.Pattern = pattern // whoever stands before us names the request by it
+			given.Pattern = pattern // the middleware before this one names the request by it
 			if answered, ok := w.(*recorder); ok {
 				answered.route = pattern
 			}

@@ -29,7 +29,7 @@ type siege struct {
 func newSiege(t *testing.T) *siege {
 	t.Helper()
 	s := &siege{}
-	gate := NewGate(parse(t, "alice:operate:"+string(nobody(MinCost))), Proxy{}, slog.New(slog.DiscardHandler))
+	gate := NewGate(parse(t, "alice:operate:"+string(unknownHash(MinCost))), Proxy{}, slog.New(slog.DiscardHandler))
 	gate.compare = func(_, password []byte) error {
 		s.compared.Add(1)
 		s.highest.Store(max(s.highest.Load(), s.running.Add(1)))

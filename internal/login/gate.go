@@ -40,7 +40,7 @@ const (
 	maxPassed = 1_000
 )
 
-// NewGate makes a Gate. Without users and without a proxy it lets nobody in.
+// NewGate makes a Gate. Without users and without a proxy it admits no visitor.
 func NewGate(users Users, proxy Proxy, log *slog.Logger) *Gate {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
@@ -53,9 +53,9 @@ func NewGate(users Users, proxy Proxy, log *slog.Logger) *Gate {
 
 type visitorKey struct{}
 
-// VisitorOf returns who is behind a request that has come through Wrap; nobody otherwise.
+// VisitorOf returns the visitor of a request that has come through Wrap; the zero value otherwise.
 func VisitorOf(ctx context.Context) Visitor {
-	v, _ := ctx.Value(visitorKey{}).(Visitor) // nobody is the zero value
+	v, _ := ctx.Value(visitorKey{}).(Visitor) // the zero value if there is none
 	return v
 }
 
@@ -64,7 +64,7 @@ func With(ctx context.Context, v Visitor) context.Context {
 	return context.WithValue(ctx, visitorKey{}, v)
 }
 
-// Wrap lets those through to next who may at least view, and answers the others: 401 asks for a password, 403 says that
+// Wrap lets those through to next who may at least view, and answers the others: 401 requests a password, 403 says that
 // the proxy's user has no right, 429 that an address has failed too often or that too many passwords wait to be
 // checked.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
@@ -74,7 +74,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 			if v.Right < View {
 				g.log.WarnContext(r.Context(), "login refused", slog.String("address", from.String()),
 					slog.String("why", "no right by the proxy's groups"))
-				http.Error(w, "Your login is not in a group that may look at this (admin.proxy.view_groups).", http.StatusForbidden)
+				http.Error(w, "Your login is not in a group that may check this (admin.proxy.view_groups).", http.StatusForbidden)
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(With(r.Context(), v)))
@@ -86,7 +86,7 @@ func (g *Gate) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-// password asks for name and password by HTTP's basic scheme.
+// password requests name and password by HTTP's basic scheme.
 func (g *Gate) password(w http.ResponseWriter, r *http.Request, from netip.Addr) (Visitor, bool) {
 	name, password, given := r.BasicAuth()
 	switch {

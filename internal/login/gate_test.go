@@ -28,7 +28,7 @@ const rightPassword = "alice's long password"
 func newDesk(t *testing.T, proxy Proxy) *desk {
 	t.Helper()
 	d := &desk{log: &bytes.Buffer{}, now: time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)}
-	users := parse(t, "alice:operate:"+string(nobody(MinCost)))
+	users := parse(t, "alice:operate:"+string(unknownHash(MinCost)))
 	if len(proxy.Addresses) > 0 {
 		users = Users{}
 	}
@@ -204,8 +204,8 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 		Addresses: addresses, UserHeader: "X-Forwarded-User", GroupsHeader: "X-Forwarded-Groups",
 		ViewGroups: []string{"staff"}, OperateGroups: []string{"ops", "root"},
 	}
-	anybody := proxy
-	anybody.ViewGroups = nil
+	noGroups := proxy
+	noGroups.ViewGroups = nil
 	for name, tc := range map[string]struct {
 		proxy  Proxy
 		from   string
@@ -224,7 +224,7 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 			200, "bob may view",
 		},
 		"no group":        {proxy, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 403, ""},
-		"no group needed": {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 200, "bob may view"},
+		"no group needed": {noGroups, "10.0.0.5:1", []string{"X-Forwarded-User", "bob"}, 200, "bob may view"},
 		"not the proxy": {
 			proxy, "10.0.0.6:1",
 			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "ops"},
@@ -242,7 +242,7 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 			403, "",
 		},
 		"groups twice, no need": {
-			anybody, "10.0.0.5:1",
+			noGroups, "10.0.0.5:1",
 			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "", "X-Forwarded-Groups", ""},
 			403, "",
 		},
@@ -251,7 +251,7 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 			[]string{"X-Forwarded-User", "mallory,bob", "X-Forwarded-Groups", "ops"},
 			403, "",
 		},
-		"empty user": {anybody, "10.0.0.5:1", []string{"X-Forwarded-User", " "}, 403, ""},
+		"empty user": {noGroups, "10.0.0.5:1", []string{"X-Forwarded-User", " "}, 403, ""},
 		"half a group's name": {
 			proxy, "10.0.0.5:1",
 			[]string{"X-Forwarded-User", "bob", "X-Forwarded-Groups", "op"},
@@ -281,7 +281,7 @@ func TestVisitorsOfTheProxyAreToldApart(t *testing.T) {
 	}
 	if w := d.ask(t, "10.0.0.5:1", "alice", rightPassword, "X-Forwarded-For",
 		"192.0.2.1, 192.0.2.9"); w.Code != http.StatusOK {
-		t.Errorf("somebody else: got %d", w.Code)
+		t.Errorf("another visitor: got %d", w.Code)
 	}
 }
 

@@ -85,7 +85,7 @@ func (l *Limits) Failed(address netip.Addr) {
 	limiter.AllowN(now, 1)
 }
 
-// network is what counts as one address: whoever has an IPv6 address has the whole /64.
+// network is what counts as one address: a client with an IPv6 address has the whole /64.
 func network(address netip.Addr) netip.Prefix {
 	bits := 64
 	if address.Is4() {

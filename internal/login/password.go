@@ -12,7 +12,7 @@ const (
 	minPassword = 12
 )
 
-// Hash makes the hash of a password: at least 12 characters, at most the 72 bytes that bcrypt looks at.
+// Hash makes the hash of a password: at least 12 characters, at most the 72 bytes that bcrypt checks.
 func Hash(password string) (string, error) { return hashAt(password, cost) }
 
 func hashAt(password string, cost int) (string, error) {
@@ -35,7 +35,7 @@ func (u Users) check(compare func(hash, password []byte) error, name, password s
 	found, known := u.named[name]
 	hash := found.hash
 	if !known {
-		hash = nobody(u.cost)
+		hash = unknownHash(u.cost)
 	}
 	if err := compare(hash, []byte(password)); err != nil || !known {
 		return None, false
@@ -43,7 +43,7 @@ func (u Users) check(compare func(hash, password []byte) error, name, password s
 	return found.right, true
 }
 
-// nobody is a well-formed hash whose last part is no hash of anything that could be found.
-func nobody(cost int) []byte {
+// unknownHash is a well-formed hash whose last part is no hash of anything that could be found.
+func unknownHash(cost int) []byte {
 	return fmt.Appendf(nil, "$2a$%02d$%s", cost, "......................0000000000000000000000000000000")
 }

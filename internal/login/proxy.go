@@ -14,7 +14,7 @@ type Proxy struct {
 	Addresses []netip.Prefix
 	// UserHeader holds the visitor's name, GroupsHeader the names of the visitor's groups, with commas between them.
 	UserHeader, GroupsHeader string
-	// ViewGroups may look; if there are none, everybody whom the proxy names may. OperateGroups may change the queues.
+	// ViewGroups may look; if there are none, every user whom the proxy names may. OperateGroups may change the queues.
 	ViewGroups, OperateGroups []string
 }
 

@@ -9,13 +9,13 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Right is what somebody may do. Each includes the one before.
+// Right is what a visitor may do. Each includes the one before.
 type Right int
 
 // The rights.
 const (
 	None    Right = iota
-	View          // look at everything
+	View          // check everything
 	Operate       // change the queues too
 )
 
@@ -33,17 +33,17 @@ func (r Right) String() string {
 
 // Visitor is who is behind a request.
 type Visitor struct {
-	Name  string // empty where no login is asked for
+	Name  string // empty where no login is requested
 	Right Right
 }
 
-// user is somebody with a password.
+// user is a user with a password.
 type user struct {
 	right Right
 	hash  []byte
 }
 
-// Users are those who have a password. The zero value is nobody.
+// Users are those who have a password. The zero value has none.
 type Users struct {
 	named map[string]user
 	cost  int // of all hashes
@@ -88,5 +88,5 @@ func ParseUsers(text string) (Users, error) {
 // ValidName reports whether a user can have this name.
 func ValidName(name string) bool { return nameForm.MatchString(name) }
 
-// Empty reports whether nobody has a password.
+// Empty reports whether no user has a password.
 func (u Users) Empty() bool { return len(u.named) == 0 }

@@ -42,7 +42,7 @@ func TestUsersAreReadWithTheirRights(t *testing.T) {
 		}
 	}
 	if parse(t).Empty() == users.Empty() {
-		t.Error("nobody and somebody are the same")
+		t.Error("an unknown user and a known one are the same")
 	}
 }
 
@@ -63,8 +63,8 @@ func TestUnknownUserCostsAsMuchAsAWrongPassword(t *testing.T) {
 			t.Errorf("%s: got %v after comparisons of cost %v, want one of cost %d", name, ok, costs, MinCost)
 		}
 	}
-	// The hash that stands for nobody is one that bcrypt works through: it fails for the password, not for its form.
-	if err := bcrypt.CompareHashAndPassword(nobody(MinCost),
+	// The hash for unknown names is one that bcrypt works through: it fails for the password, not for its form.
+	if err := bcrypt.CompareHashAndPassword(unknownHash(MinCost),
 		[]byte("x")); err != bcrypt.ErrMismatchedHashAndPassword { //nolint:errorlint // the very value
 		t.Errorf("got %v", err)
 	}

@@ -16,14 +16,14 @@ import (
 // acceptBatch is how many requests one INSERT carries. Larger ones gain nothing and hold their locks longer.
 const acceptBatch = 500
 
-// met is a request that a wish has met: there before it, or made for it.
+// met is a request that a submission has met: there before it, or made for it.
 type met struct {
 	id       purge.RequestID
 	scope    scope
 	state    purge.State
 	reason   purge.Reason
 	attempts int
-	fresh    bool // made for a wish that has not been answered yet
+	fresh    bool // made for a submission that has not been answered yet
 }
 
 // scope is what a request is about.
@@ -37,7 +37,7 @@ func scopeOf(w purge.Submission) scope { return scope{w.User, w.Certificate} }
 // number is the column open_scope of an open request.
 func (s scope) number() int64 { return int64(s.user)<<32 + int64(s.certificate) }
 
-// ledgerSide is what the ledger holds of the wishes of one call.
+// ledgerSide is what the ledger holds of the submissions of one call.
 type ledgerSide struct {
 	keys map[string]*met // by idempotency key
 	open map[scope]*met  // the open request of a scope
@@ -46,8 +46,8 @@ type ledgerSide struct {
 // acceptTries bounds how often what was read is read again. Each time, another caller has accepted the same meanwhile.
 const acceptTries = 10
 
-// Accept makes or finds a request for each wish: one read of what is there, one INSERT for what is not. An INSERT is
-// made whole or not at all; where another caller makes one of its requests at the same time, all is read again.
+// Accept makes or finds a request for each submission: one read of what is there, one INSERT for what is not. An INSERT
+// is made whole or not at all; where another caller makes one of its requests at the same time, all is read again.
 func (s *Store) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
 	made := map[string]bool{} // keys of requests that this call has made, in any of its tries
 	for try := 1; ; try++ {
@@ -99,7 +99,8 @@ func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, 
 	return s.answer(ctx, submissions, known)
 }
 
-// sortOut finds the wishes whose keys are new: those that need a request, and those whose key leads to an open one.
+// sortOut finds the submissions whose keys are new: those that need a request, and those whose key leads to an open
+// one.
 func sortOut(submissions []purge.Submission, known ledgerSide) (fresh, aliases []purge.Submission, err error) {
 	scopes, opening := map[string]scope{}, map[scope]bool{}
 	for _, w := range submissions {
@@ -122,7 +123,7 @@ func sortOut(submissions []purge.Submission, known ledgerSide) (fresh, aliases [
 
 func keyTaken(w purge.Submission) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
 
-// lookUp reads the requests to which the keys of wishes lead, and the open ones of their scopes.
+// lookUp reads the requests to which the keys of submissions lead, and the open ones of their scopes.
 func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (ledgerSide, error) {
 	known := ledgerSide{keys: make(map[string]*met, len(submissions)), open: make(map[scope]*met, len(submissions))}
 	for part := range slices.Chunk(submissions, acceptBatch) {
@@ -208,8 +209,8 @@ func lostRace(err error) bool {
 	return ok && (e.Number == erDuplicateEntry || e.Number == erDeadlock)
 }
 
-// insert makes a request for each wish, or none, and reads the ids, in one round trip. The ids of one INSERT follow
-// each other; where they do not (a cluster counts in steps), the others are looked up.
+// insert makes a request for each submission, or none, and reads the ids, in one round trip. The ids of one INSERT
+// follow each other; where they do not (a cluster counts in steps), the others are looked up.
 func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
 	var q script
@@ -262,10 +263,10 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 	return nil
 }
 
-// made adds the request that was made for a wish.
+// made adds the request that was made for a submission.
 func (k ledgerSide) made(w purge.Submission, m *met) { k.keys[w.Key], k.open[m.scope] = m, m }
 
-// insertKeys makes the keys of wishes lead to the open requests of their scopes.
+// insertKeys makes the keys of submissions lead to the open requests of their scopes.
 func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
 	args := make([]any, 0, 4*len(submissions))
@@ -285,7 +286,7 @@ func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, 
 var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was " +
 	"opened meanwhile"}
 
-// meets is the request that a wish meets: that of its key, or, if that has ended, the open one of its scope.
+// meets is the request that a submission meets: that of its key, or, if that has ended, the open one of its scope.
 func (k ledgerSide) meets(w purge.Submission) *met {
 	m := k.keys[w.Key]
 	if open := k.open[scopeOf(w)]; open != nil && (m == nil || m.state.Ended() && !w.Replay) {
@@ -294,7 +295,8 @@ func (k ledgerSide) meets(w purge.Submission) *met {
 	return m
 }
 
-// answer tells each wish what it met, as if one had been accepted after the other, and opens ended requests again.
+// answer tells each submission what it met, as if one had been accepted after the other, and opens ended requests
+// again.
 func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted,
 	error,
 ) {

@@ -13,7 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
 
-// submissionsOf makes a wish for each of the users first to last.
+// submissionsOf makes a submission for each of the users first to last.
 func submissionsOf(first, last purge.UserID) []purge.Submission {
 	var submissions []purge.Submission
 	for user := first; user <= last; user++ {
@@ -61,7 +61,7 @@ func TestManyAcceptTheSameAtOnce(t *testing.T) {
 		}
 	}
 	if len(requests) != users || len(fresh) != users {
-		t.Errorf("got %d requests, of which %d were found new by somebody; want %d", len(requests), len(fresh), users)
+		t.Errorf("got %d requests, of which %d were reported as new; want %d", len(requests), len(fresh), users)
 	}
 	for id, times := range fresh {
 		if times != 1 {
@@ -100,7 +100,7 @@ func TestAcceptTakesTwoRoundTrips(t *testing.T) {
 		for i, a := range accepted {
 			if want := accepted[0].Request + purge.RequestID(i); a.Found != purge.FoundNew || a.Request != want ||
 				a.Request <= last {
-				t.Fatalf("%s, wish %d: got %+v, want a new request %d", name, i, a, want)
+				t.Fatalf("%s, submission %d: got %+v, want a new request %d", name, i, a, want)
 			}
 		}
 		last = accepted[len(accepted)-1].Request

@@ -24,7 +24,7 @@ func TestOwners(t *testing.T) {
 		{Certificate: sandboxtest.Certificate{UserID: int(first)}, CertificateID: 800},
 		{Certificate: sandboxtest.Certificate{UserID: int(second)}, CertificateID: 800}, // the newer row
 		{CertificateID: 800},
-		{CertificateID: 801}, // nobody's
+		{CertificateID: 801}, // of no user
 	} {
 		f.db.AddHistory(t, row)
 	}

@@ -42,7 +42,7 @@ func (f *fixture) purgeUser(user purge.UserID) purge.Result {
 	}
 	purger := &purge.Purger{
 		Users: f.Store, Ledger: f.Store, Objects: cloud, Locations: purgetest.OneLocation(f.t),
-		// All users have the same four files: what is looked at is the rows.
+		// All users have the same four files: what is checked is the rows.
 		Policy: purge.Policy{ExcludedStates: []string{"PENDING"}, ClearHistory: true, AcceptShared: true, MaxAttempts: 3},
 	}
 	result, err := purger.Purge(f.t.Context(), purge.Task{Request: accepted[0].Request, User: user})
@@ -610,7 +610,8 @@ func TestDeadlockIsTransient(t *testing.T) {
 		if _, err := tx.ExecContext(
 			t.Context(),
 			"INSERT INTO "+f.db.LMS+".user_api_retirementstate (state_name, state_execution_order, is_dead_end_state, required)"+
-				" SELECT CONCAT('X', MAX(state_execution_order)), MAX(state_execution_order)+1, 0, 0 FROM "+f.db.LMS+".user_api_retirementstate",
+				" SELECT CONCAT('X', MAX(state_execution_order)), MAX(state_execution_order)+1, 0, 0 FROM "+f.db.LMS+
+				".user_api_retirementstate",
 		); err != nil {
 			t.Fatal(err)
 		}
@@ -639,7 +640,7 @@ func TestDeadlockIsTransient(t *testing.T) {
 }
 
 // waitForLock waits until a transaction of the fixture's ledger waits for a lock. The server refreshes what it shows of
-// transactions only if nobody has asked for 100 ms, so asking faster would wait for ever.
+// transactions only if no transaction was requested for 100 ms, so asking faster would wait for ever.
 func (f *fixture) waitForLock() {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 2*time.Minute)
@@ -648,7 +649,8 @@ func (f *fixture) waitForLock() {
 	defer ticker.Stop()
 	for waiting := 0; waiting == 0; {
 		<-ticker.C
-		err := f.db.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN information_schema.processlist p"+
+		err := f.db.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.innodb_trx x JOIN "+
+			"information_schema.processlist p"+
 			" ON p.id = x.trx_mysql_thread_id WHERE x.trx_state = 'LOCK WAIT' AND p.db = ?", f.db.Ledger).
 			Scan(&waiting)
 		if err != nil {

@@ -89,7 +89,7 @@ const binlogByStatement = "MySQL's binlog_format is STATEMENT, with which nothin
 	"ROW or MIXED"
 
 // checkWrite writes to the ledger as Record does, under the same isolation, but no row. Sessions keep the binary log's
-// format that they began with, so the format that new ones would get is looked at as well.
+// format that they began with, so the format that new ones would get is checked as well.
 func (s *Store) checkWrite(ctx context.Context) error {
 	var q script
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

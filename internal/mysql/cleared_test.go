@@ -87,7 +87,7 @@ func (c *clearing) record() (recorded chan error) {
 	return recorded
 }
 
-// count asks for one number.
+// count requests one number.
 func (c *clearing) count(query string, args ...any) (n int) {
 	c.t.Helper()
 	if err := c.db.Root.QueryRowContext(c.t.Context(), query, args...).Scan(&n); err != nil {
@@ -138,7 +138,7 @@ func TestAWorkerThatDiesWhileRecordingLeavesEvidence(t *testing.T) {
 	}
 }
 
-// TestOnlyWhoClearedAReferenceCountsIt lets somebody else clear the row while an attempt is about to.
+// TestOnlyWhoClearedAReferenceCountsIt lets another program clear the row while an attempt is about to.
 func TestOnlyWhoClearedAReferenceCountsIt(t *testing.T) {
 	t.Parallel()
 	c := newClearing(t)
@@ -148,6 +148,6 @@ func TestOnlyWhoClearedAReferenceCountsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := c.evidence(); got != 0 {
-		t.Errorf("got evidence of %d cleared references, want none: somebody else has cleared it", got)
+		t.Errorf("got evidence of %d cleared references, want none: another program has cleared it", got)
 	}
 }

@@ -87,7 +87,7 @@ func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, e
 	return slices.Compact(excess), classify("reading the account's rights", rows.Err())
 }
 
-// The evidence that ChangedEvidence looks at, and the requests that it names at most.
+// The evidence that ChangedEvidence checks, and the requests that it names at most.
 const (
 	latestEvidence   = 100_000
 	evidencePage     = 20_000

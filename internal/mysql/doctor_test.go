@@ -203,7 +203,7 @@ func TestWithOpenRequests(t *testing.T) {
 	}
 }
 
-// TestChangedEvidenceIsFound writes more rows than are looked at without being asked for all of them.
+// TestChangedEvidenceIsFound writes more rows than are checked without being requested all of them.
 func TestChangedEvidenceIsFound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.UTF8MB4)

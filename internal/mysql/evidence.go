@@ -26,7 +26,7 @@ type EvidenceRecord struct {
 	AcceptedBy        string              `json:"accepted_by,omitempty"` // who accepted a doubt about the directory
 	ReferencesCleared int                 `json:"references_cleared,omitempty"`
 	ListedAt          *time.Time          `json:"listed_at,omitempty"`
-	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that nobody settled yet
+	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that is not settled yet
 }
 
 // EvidenceFilter chooses evidence: of a user, of a period (from Since, before Until), or of both.

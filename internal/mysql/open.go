@@ -10,7 +10,7 @@ import (
 )
 
 // OpenRequests returns requests that are queued or running, in the order of their ids after a given one: those that
-// nobody has touched since a moment, and that do not wait for a date. It returns at most limit of each state.
+// were not touched since a moment, and that do not wait for a date. It returns at most limit of each state.
 func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time,
 	limit int,
 ) ([]purge.OpenRequest, error) {
@@ -34,7 +34,7 @@ const (
 	watchLock     = "certpurge_watch:%.40s"
 )
 
-// Lead makes the caller the leading reconciler, unless somebody else is; release ends that. The lock goes with its
+// Lead makes the caller the leading reconciler, unless another process is; release ends that. The lock goes with its
 // connection, so a leader that dies makes room at once.
 func (s *Store) Lead(ctx context.Context) (release func(), leading bool, err error) {
 	return s.lead(ctx, reconcileLock)

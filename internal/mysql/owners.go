@@ -202,7 +202,7 @@ func (s *Store) CheckOwners(ctx context.Context) error {
 	return classify("reading how far the owners of directories are known", err)
 }
 
-// sharingBatch is how many ids one statement asks for, so that it stays far below any server's max_allowed_packet.
+// sharingBatch is how many ids one statement requests, so that it stays far below any server's max_allowed_packet.
 const sharingBatch = 100
 
 // Sharing finds the other users of directories, in one round trip for each 100 ids: in the table of owners; in

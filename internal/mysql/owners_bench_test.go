@@ -12,7 +12,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// BenchmarkOwners reads whose directories there are, of a site with 200,000 certificates, and asks for a user of three,
+// BenchmarkOwners reads whose directories there are, of a site with 200,000 certificates, and requests a user of three,
 // beside the reading of the user that comes before.
 func BenchmarkOwners(b *testing.B) {
 	const certificates = 200_000

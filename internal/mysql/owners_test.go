@@ -16,7 +16,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// others asks for the other users of directories.
+// others requests the other users of directories.
 func (f *fixture) others(user purge.UserID, ids ...string) []purge.UserID {
 	f.t.Helper()
 	shared, err := f.Sharing(f.t.Context(), user, ids)

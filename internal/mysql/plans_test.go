@@ -125,7 +125,7 @@ func TestPlans(t *testing.T) { //nolint:tparallel // see below
 // poll is something that is asked often, or of a large table page by page.
 type poll struct {
 	ask   func(context.Context) error
-	reads int  // how many rows it may read; 2,000 if it is 0: what asking for the number reads itself is in it
+	reads int  // how many rows it may read; 2,000 if it is 0: what requesting the number reads itself is in it
 	walks bool // it has to read all of an index
 }
 

@@ -14,7 +14,7 @@ func TestUsersAreReadTogetherAsOneByOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
 	if last, err := f.LastRetiree(t.Context()); err != nil || last != 0 {
-		t.Errorf("nobody: got %d, %v", last, err)
+		t.Errorf("no user: got %d, %v", last, err)
 	}
 	ids := []purge.UserID{
 		f.NewUser(purge.Retirement{UserExists: true}), f.NewUser(purgetest.Retiring),
@@ -40,7 +40,7 @@ func TestUsersAreReadTogetherAsOneByOne(t *testing.T) {
 		t.Errorf("got %v (-want +got):\n%s", err, diff)
 	}
 	if got, err := f.Users(t.Context(), nil); err != nil || len(got) > 0 {
-		t.Errorf("of nobody: got %v, %v", got, err)
+		t.Errorf("of no user: got %v, %v", got, err)
 	}
 	if last, err := f.LastRetiree(t.Context()); err != nil || last != ids[3] {
 		t.Errorf("got %d, %v; want %d", last, err, ids[3])

@@ -9,7 +9,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// populate makes n users who asked for retirement, all but a few without a reference, as at a site that has been
+// populate makes n users who requested retirement, all but a few without a reference, as at a site that has been
 // purged.
 func populate(tb testing.TB, db *sandboxtest.Database, n int) {
 	tb.Helper()
@@ -71,7 +71,7 @@ func BenchmarkSweep(b *testing.B) {
 					looked, found = looked+len(page), found+len(standings)
 				}
 				if looked != n || found != n/1000 {
-					b.Fatalf("looked at %d, found %d", looked, found)
+					b.Fatalf("checked %d, found %d", looked, found)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/request")

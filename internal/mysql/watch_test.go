@@ -139,7 +139,7 @@ func TestStandings(t *testing.T) {
 		}
 	}
 	if got, err := f.Standings(t.Context(), nil); err != nil || len(got) > 0 {
-		t.Errorf("of nobody: got %v, %v", got, err)
+		t.Errorf("of no user: got %v, %v", got, err)
 	}
 }
 

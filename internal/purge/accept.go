@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-// Submission is somebody's wish that a user be purged, before it is accepted.
+// Submission is a request to purge one user, not yet recorded.
 type Submission struct {
 	User        UserID
 	Certificate CertificateID // this one only; 0 for all of the user's
 	Key         string        // idempotency key; DefaultKey or CertificateKey unless the caller gave one
 	Source      Source
-	Trace       string // of whoever asks, as a W3C traceparent; empty for none
+	Trace       string // of the caller, as a W3C traceparent; empty for none
 	// AcceptMissing says who accepts that files of this request are missing; empty if they are not accepted.
 	AcceptMissing string
 	// AcceptShared says who accepts that directories are erased which a row of another user names, too; empty if that is
@@ -33,27 +33,28 @@ type Reopening struct {
 	AcceptShared  string // as Submission.AcceptShared
 }
 
-// Reopening is what the wish means for a request that has ended.
-func (w Submission) Reopening() Reopening { return Reopening{w.By, w.AcceptMissing, w.AcceptShared} }
+// Reopening is what the submission means for a request that has ended.
+func (s Submission) Reopening() Reopening { return Reopening{s.By, s.AcceptMissing, s.AcceptShared} }
 
-// Found says in which state a wish met its request.
+// Found says in which state a submission met its request.
 type Found string
 
-// FoundNew means that the wish made a new request. The other values are the state that the earlier request was in.
+// FoundNew means that the submission made a new request. The other values are the state that the earlier request was
+// in.
 const FoundNew Found = "new"
 
-// Accepted is the answer to a wish.
+// Accepted is the answer to a submission.
 type Accepted struct {
 	Request     RequestID     `json:"request_id"`
 	User        UserID        `json:"user_id"`
 	Certificate CertificateID `json:"certificate_id,omitempty"`
 	Found       Found         `json:"found"`
 	// Open means queued or running now. Otherwise the request was done before and no reference is left, or it had ended
-	// and the wish was a replay.
+	// and the submission was a replay.
 	Open bool `json:"open"`
 	// Reason is that of a request that is not open: files_missing, if it is done with files missing.
 	Reason Reason `json:"reason,omitempty"`
-	// Attempts is how many the request had before this wish.
+	// Attempts is how many the request had before this submission.
 	Attempts int `json:"-"`
 }
 
@@ -70,16 +71,17 @@ func (r OpenRequest) Task() Task {
 	return Task{Request: r.Request, User: r.User, Certificate: r.Certificate}
 }
 
-// Requests is the part of the ledger that takes wishes.
+// Requests is the part of the ledger that takes submissions.
 type Requests interface {
-	// Accept makes or finds one request for each wish and returns only when all are durable. The answers are those that
-	// accepting one wish after the other would give; of all who wish for the same at the same time, one finds it new. Of a
-	// user, and of each certificate, one request is open at most: a new key leads to the open one from then on, and so
-	// does the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys; the key of a wish
-	// whose caller gave none is always taken. A request that has ended is opened again, unless it is done and the LMS
-	// database shows no reference of the user, or of the request's certificate, or unless the wish is a replay. What a
-	// wish accepts counts until its request ends. A key that belongs to a request, or to a wish in the same call, about
-	// another user or another certificate is ErrKeyTaken. After either error nothing is accepted.
+	// Accept makes or finds one request for each submission and returns only when all are durable. The answers are those
+	// that accepting one submission after the other would give; of several equal submissions at the same time, one
+	// finds it new. Of a user, and of each certificate, one request is open at most: a new key leads to the open one from
+	// then on, and so does the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys;
+	// the key of a submission whose caller gave none is always taken. A request that has ended is opened again, unless it
+	// is done and the LMS database shows no reference of the user, or of the request's certificate, or unless the
+	// submission is a replay. What a submission accepts counts until its request ends. A key that belongs to a request, or
+	// to a submission in the same call, about another user or another certificate is ErrKeyTaken. After either error
+	// nothing is accepted.
 	Accept(ctx context.Context, submissions []Submission) ([]Accepted, error)
 }
 
@@ -94,7 +96,7 @@ type Tasks interface {
 var ErrKeyTaken = errors.New("the idempotency key belongs to another user's request")
 
 // ErrNotQueued means that requests are in the ledger, but their tasks could not be put into the queue. Nothing is lost:
-// accepting the same wishes again puts them there.
+// accepting the same submissions again puts them there.
 var ErrNotQueued = errors.New("accepted, but not yet queued")
 
 // NotQueuedError says which requests' tasks may be missing in the queue: a command whose answer was lost may have put
@@ -116,18 +118,18 @@ func (e *NotQueuedError) Error() string {
 // Unwrap returns the cause.
 func (e *NotQueuedError) Unwrap() error { return e.Cause }
 
-// DefaultKey is the idempotency key of a wish whose caller gave none.
+// DefaultKey is the idempotency key of a submission whose caller gave none.
 func DefaultKey(user UserID) string { return fmt.Sprintf("user:%d", user) }
 
-// CertificateKey is DefaultKey of a wish that is about one certificate.
+// CertificateKey is DefaultKey of a submission that is about one certificate.
 func CertificateKey(certificate CertificateID) string {
 	return fmt.Sprintf("certificate:%d", certificate)
 }
 
 // HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller
 // can use it up.
-func (w Submission) HasOwnKey() bool {
-	return w.Key != DefaultKey(w.User) && (w.Certificate == 0 || w.Key != CertificateKey(w.Certificate))
+func (s Submission) HasOwnKey() bool {
+	return s.Key != DefaultKey(s.User) && (s.Certificate == 0 || s.Key != CertificateKey(s.Certificate))
 }
 
 const (

@@ -19,12 +19,12 @@ type Class int
 
 // The classes of failures. The zero value is no class; ClassOf never returns it.
 const (
-	Transient Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that nobody understands
+	Transient Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that are not understood
 	Throttled                  // the service asked us to slow down
 	Retained                   // a date protects an object; Error.Until says which
 	// deleted, but restorable until Error.Until, and the configuration does not accept that
 	SoftDeleting
-	Held            // a hold protects an object until somebody releases it
+	Held            // a hold protects an object until an operator releases it
 	NoPermission    // the service account may not do it
 	Unrecognised    // a reference from which no artifact can be named
 	SharedDirectory // a directory that a row of another user names, too

@@ -14,13 +14,13 @@ const (
 	// go into the queue.
 	gatherWorkers = 2
 	// gatherLimit bounds the acceptance of one batch, for which its callers' contexts do not speak. It is longer than
-	// anybody should have to wait.
+	// a caller should have to wait.
 	gatherLimit = time.Minute
 )
 
-// Gather accepts the wishes of many callers at the same time, each with a few. Those who come while others are being
-// accepted wait, and are accepted together: the more callers, the larger the batches, and one who comes alone does not
-// wait at all. Each hears of its own wishes only. Make it with NewGather; it is safe for concurrent use.
+// Gather accepts the submissions of many callers at the same time, each with a few. Those who come while others are
+// being accepted wait, and are accepted together: the more callers, the larger the batches, and one who comes alone
+// does not wait at all. Each hears of its own submissions only. Make it with NewGather; it is safe for concurrent use.
 type Gather struct {
 	intake Intake
 
@@ -32,7 +32,7 @@ type Gather struct {
 // call is one caller's.
 type call struct {
 	submissions []Submission
-	answer      chan answer // holds one, so that nobody waits for a caller who has left
+	answer      chan answer // holds one, so that no worker waits for a caller who has left
 }
 
 type answer struct {
@@ -43,8 +43,8 @@ type answer struct {
 // NewGather makes a Gather.
 func NewGather(intake Intake) *Gather { return &Gather{intake: intake} }
 
-// Accept does what Intake's does. A caller whose context ends leaves without an answer; its wishes may be accepted all
-// the same.
+// Accept does what Intake's does. A caller whose context ends leaves without an answer; its submissions may be accepted
+// all the same.
 func (g *Gather) Accept(ctx context.Context, submissions []Submission) ([]Accepted, error) {
 	if err := errors.Join(ctx.Err(), checkSubmissions(submissions)); err != nil {
 		return nil, err
@@ -71,17 +71,17 @@ func (g *Gather) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	}
 }
 
-// checkSubmissions keeps out what the ledger would refuse, together with everybody else's.
+// checkSubmissions rejects what the ledger would refuse, together with the submissions of other callers.
 func checkSubmissions(submissions []Submission) error {
 	for _, w := range submissions {
 		if !w.User.Valid() || w.Key == "" || len(w.Key) > maxLedgerKey {
-			return fmt.Errorf("user %d: the wish has no valid user and key", w.User)
+			return fmt.Errorf("user %d: the submission has no valid user and key", w.User)
 		}
 	}
 	return nil
 }
 
-// work accepts batches until nobody waits.
+// work accepts batches until no caller waits.
 func (g *Gather) work(ctx context.Context) {
 	for {
 		calls := g.next()
@@ -111,8 +111,8 @@ func (g *Gather) next() []*call {
 	return calls
 }
 
-// accept accepts the wishes of all, and answers each. A key that is taken, or one too many, fails the whole batch, in
-// which nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
+// accept accepts the submissions of all, and answers each. A key that is taken, or one too many, fails the whole batch,
+// in which nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
 func (g *Gather) accept(ctx context.Context, calls []*call) {
 	var submissions []Submission
 	for _, c := range calls {

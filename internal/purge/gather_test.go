@@ -60,7 +60,7 @@ func TestManyCallersShareFewBatches(t *testing.T) {
 			go func() {
 				submissions := submissionsOf(n+1, n+1)
 				if n%2 == 1 {
-					submissions = append(submissionsOf(5000, 5000), submissions...) // half of them ask for the same user too
+					submissions = append(submissionsOf(5000, 5000), submissions...) // half of them request the same user too
 				}
 				accepted, err := g.Accept(t.Context(), submissions)
 				if err != nil {
@@ -76,13 +76,13 @@ func TestManyCallersShareFewBatches(t *testing.T) {
 		synctest.Wait()
 		release()
 		synctest.Wait()
-		// 3,000 wishes fill six; two more began with few, and one may lack the place for a caller with two.
+		// 3,000 submissions fill six; two more began with few, and one may lack the place for a caller with two.
 		if got := len(d.batches); got < 6 || got > 9 {
 			t.Errorf("got %d batches, want 6 to 9", got)
 		}
 		for _, batch := range d.batches {
 			if len(batch) > purge.MaxBatch {
-				t.Errorf("got a batch of %d wishes", len(batch))
+				t.Errorf("got a batch of %d submissions", len(batch))
 			}
 		}
 		if fresh.Load() != 1 {

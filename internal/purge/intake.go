@@ -9,15 +9,15 @@ import (
 	"slices"
 )
 
-// MaxBatch is how many wishes are accepted together at most: what one INSERT and one pipeline carry well.
+// MaxBatch is how many submissions are accepted together at most: what one INSERT and one pipeline carry well.
 const MaxBatch = 500
 
-// Intake accepts wishes: first into the ledger, then into the queue, so that a crash in between costs a re-run, never a
-// user.
+// Intake accepts submissions: first into the ledger, then into the queue, so that a crash in between costs a re-run,
+// never a user.
 type Intake struct {
 	Requests Requests
 	Tasks    Tasks
-	By       string // of wishes that do not say who asks
+	By       string // of submissions that do not say who asks
 }
 
 // write writes a batch into the ledger.
@@ -31,9 +31,10 @@ func (in Intake) write(ctx context.Context, submissions []Submission) ([]Accepte
 	return in.Requests.Accept(ctx, submissions)
 }
 
-// Accept makes requests of wishes and queues a task for each that is open. If only the second step fails, all answers
-// come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch wishes are accepted batch by
-// batch, as Stream does it: if the first step fails, the answers that come are those to the batches before.
+// Accept makes requests of submissions and queues a task for each that is open. If only the second step fails, all
+// answers come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch submissions are
+// accepted batch by batch, as Stream does it: if the first step fails, the answers that come are those to the batches
+// before.
 func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accepted, error) {
 	var all []Accepted
 	queued := 0
@@ -47,7 +48,7 @@ func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	if !errors.Is(err, ErrNotQueued) || len(submissions) <= MaxBatch {
 		return all, err
 	}
-	rest, ledgerErr := in.write(ctx, submissions[len(all):]) // a queue that is away keeps nobody out of the ledger
+	rest, ledgerErr := in.write(ctx, submissions[len(all):]) // an unreachable queue keeps no request out of the ledger
 	if ledgerErr != nil {
 		return all, fmt.Errorf("accepting %d requests: %w", len(submissions)-len(all), ledgerErr)
 	}
@@ -66,10 +67,10 @@ func alsoNotQueued(err error, accepted []Accepted) error {
 	return fmt.Errorf("%w: %w", ErrNotQueued, &NotQueuedError{Requests: missing, Cause: batch.Cause})
 }
 
-// Stream accepts batches of wishes, of MaxBatch at most. While the tasks of one go into the queue, the next is written
-// into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order, with nil
-// once its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the stream, as
-// does a batch that the ledger does not take. Two batches are in memory, however many there are.
+// Stream accepts batches of submissions, of MaxBatch at most. While the tasks of one go into the queue, the next is
+// written into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order,
+// with nil once its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the
+// stream, as does a batch that the ledger does not take. Two batches are in memory, however many there are.
 func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission],
 	answered func([]Accepted, error) error,
 ) error {
@@ -92,7 +93,8 @@ func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission],
 	return finish()
 }
 
-// openTasks is one task for each request that is open. Its trace is that of the wish, if the wishes are given.
+// openTasks is one task for each request that is open. Its trace is that of the submission, if the submissions are
+// given.
 func openTasks(accepted []Accepted, submissions []Submission) []Task {
 	tasks := make([]Task, 0, len(accepted))
 	seen := make(map[RequestID]bool, len(accepted))

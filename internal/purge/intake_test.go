@@ -78,7 +78,7 @@ func (d *desk) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	return nil
 }
 
-// submissionsOf makes a wish for each of the users first to last.
+// submissionsOf makes a submission for each of the users first to last.
 func submissionsOf(first, last purge.UserID) []purge.Submission {
 	var submissions []purge.Submission
 	for user := first; user <= last; user++ {
@@ -87,15 +87,15 @@ func submissionsOf(first, last purge.UserID) []purge.Submission {
 	return submissions
 }
 
-// expectOwn asserts that the answers are those to the wishes.
+// expectOwn asserts that the answers are those to the submissions.
 func expectOwn(t *testing.T, submissions []purge.Submission, got []purge.Accepted) {
 	t.Helper()
 	if len(got) != len(submissions) {
-		t.Fatalf("got %d answers to %d wishes", len(got), len(submissions))
+		t.Fatalf("got %d answers to %d submissions", len(got), len(submissions))
 	}
 	for i, a := range got {
 		if a.User != submissions[i].User || a.Request == 0 {
-			t.Errorf("wish %d of user %d: got %+v", i, submissions[i].User, a)
+			t.Errorf("submission %d of user %d: got %+v", i, submissions[i].User, a)
 		}
 	}
 }
@@ -198,7 +198,7 @@ func TestIntakeOverlapsLedgerAndQueue(t *testing.T) {
 	})
 }
 
-// TestStreamAnswersWhatIsSafe looks at a stream whose queue or ledger fails at the third batch of five.
+// TestStreamAnswersWhatIsSafe checks a stream whose queue or ledger fails at the third batch of five.
 func TestStreamAnswersWhatIsSafe(t *testing.T) {
 	t.Parallel()
 	const third = 3
@@ -266,7 +266,7 @@ func TestStreamEndsWithTheAnswered(t *testing.T) {
 	batches := func(yield func([]purge.Submission) bool) {
 		for n := purge.UserID(1); yield(submissionsOf(n, n)); n++ {
 			if n > 10 {
-				t.Error("asked for more after the end")
+				t.Error("requested more after the end")
 				return
 			}
 		}

@@ -166,7 +166,7 @@ func TestAbsenceIsDoubt(t *testing.T) {
 	}
 }
 
-// TestAMissingDirectoryIsFoundByASecondAttempt mends the location after the first attempt.
+// TestAMissingDirectoryIsFoundByASecondAttempt fixes the location after the first attempt.
 func TestAMissingDirectoryIsFoundByASecondAttempt(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

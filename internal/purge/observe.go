@@ -11,7 +11,7 @@ const (
 	StepEligibility Step = "eligibility" // with the references
 	StepSharing     Step = "sharing"     // other users of the same directories
 	StepList        Step = "list"
-	StepIntend      Step = "intend" // with the second look at the eligibility
+	StepIntend      Step = "intend" // with the second check of the eligibility
 	StepDelete      Step = "delete"
 	StepVerify      Step = "verify" // the second listing
 	StepCommit      Step = "commit" // references cleared, evidence written

@@ -13,7 +13,7 @@ const (
 	SoftDeleted Outcome = "soft_deleted" // gone from the listing, restorable until a date
 	HeldBack    Outcome = "held"         // a hold protects it; not touched
 	KeptUntil   Outcome = "retained"     // a retention date protects it; not touched
-	NotProven   Outcome = "not_proven"   // nobody knows yet; the next attempt finds out
+	NotProven   Outcome = "not_proven"   // not known yet; the next attempt finds out
 
 	// Of directories.
 	Absent          Outcome = "absent"           // held nothing, and nothing was expected there
@@ -49,7 +49,7 @@ type Evidence struct {
 	AcceptedBy string
 }
 
-// Clearing asks for the references of one certificate in one table to be cleared, each guarded by its old values.
+// Clearing requests the references of one certificate in one table to be cleared, each guarded by its old values.
 type Clearing struct {
 	CertificateID CertificateID
 	Table         Table

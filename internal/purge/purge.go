@@ -65,7 +65,7 @@ type Task struct {
 	Request     RequestID
 	User        UserID
 	Certificate CertificateID // this one only; 0 for all of the user's
-	Trace       string        // of whoever asked, as a W3C traceparent; empty for none. It decides nothing
+	Trace       string        // of the caller, as a W3C traceparent; empty for none. It decides nothing
 }
 
 // Intended is Intend's answer.
@@ -104,7 +104,7 @@ type Policy struct {
 	ClearExternal    bool     // clear links that lead to no file of ours; otherwise they stay
 	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
 	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting
-	// for a date, for a mended configuration or for another worker is no failure. Zero is for ever.
+	// for a date, for a fixed configuration or for another worker is no failure. Zero is for ever.
 	MaxAge time.Duration
 }
 

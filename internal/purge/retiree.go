@@ -6,7 +6,7 @@ import "time"
 type Retiree struct {
 	User       UserID
 	Retirement Retirement
-	// Since is when the user asked for retirement: the creation of the status row, or, once that is cleaned up, of the
+	// Since is when the user requested retirement: the creation of the status row, or, once that is cleaned up, of the
 	// request.
 	Since time.Time
 }

@@ -104,7 +104,7 @@ const (
 	ReasonThrottled     Reason = "throttled"        // queued again, slower
 	ReasonRetained      Reason = "retained"         // queued until a retention date has passed
 	ReasonSoftDeleted   Reason = "soft_deleted"     // queued until a soft delete can no longer be undone
-	ReasonMisconfigured Reason = "misconfigured"    // queued until the configuration is mended
+	ReasonMisconfigured Reason = "misconfigured"    // queued until the configuration is fixed
 	ReasonUnavailable   Reason = "unavailable"      // queued until a database, or the source of tokens, is there again
 	ReasonFilesMissing  Reason = "files_missing"    // failed: an expected directory is empty; done: that was accepted
 	ReasonStopped       Reason = "stopped"          // queued again because the worker was stopping

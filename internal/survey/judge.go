@@ -79,7 +79,7 @@ func (s *Survey) judge(ctx context.Context, r *Report) error {
 
 func (r *Report) find(f Finding) { r.Findings = append(r.Findings, f) }
 
-// judgeLocation looks at all groups that a location takes.
+// judgeLocation checks all groups that a location takes.
 func (s *Survey) judgeLocation(ctx context.Context, r *Report, l *purge.Location) {
 	find := func(severity Severity, kind Kind, format string, args ...any) {
 		r.find(Finding{severity, kind, l.Name, "", "location " + l.Name + ": " + numbers.Sprintf(format, args...)})
@@ -158,7 +158,7 @@ func (s *Survey) judgeLost(ctx context.Context, r *Report, l *purge.Location, g 
 	}
 }
 
-// judgeSignatures looks at the verification files of a location.
+// judgeSignatures checks the verification files of a location.
 func (s *Survey) judgeSignatures(ctx context.Context, r *Report, l *purge.Location, v Tally, wrong complain) {
 	switch {
 	case !l.Signed && v.Unexpected > 0:
@@ -266,7 +266,7 @@ func (s *Survey) candidates(guessed string) []string {
 	return buckets
 }
 
-// judgeForeign looks at links that no location takes.
+// judgeForeign checks links that no location takes.
 func (s *Survey) judgeForeign(ctx context.Context, r *Report, g *Group) {
 	verb := "begin"
 	if g.Links == 1 {
@@ -297,9 +297,9 @@ func (s *Survey) unseen(r *Report, g *Group) string {
 		return ""
 	}
 	guessed, _ := guessBucket(g.Prefix)
-	text := ", and no bucket that was looked into holds their files"
+	text := ", and no bucket that was looked up holds their files"
 	if why := r.search.why(s.candidates(guessed)); why != "" {
-		text += "; not looked into: " + why
+		text += "; not looked up: " + why
 	}
 	return text
 }

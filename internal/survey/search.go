@@ -183,7 +183,7 @@ func guessBucket(prefix string) (bucket, path string) {
 	return "", path
 }
 
-// why lists the buckets that could not be looked into.
+// why lists the buckets that could not be looked up.
 func (s *search) why(buckets []string) string {
 	var parts []string
 	for _, name := range buckets {

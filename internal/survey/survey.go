@@ -40,7 +40,7 @@ type Lister interface {
 	Directories(ctx context.Context, bucket, prefix string) ([]string, error)
 }
 
-// Survey is one look at an LMS. Set the fields once.
+// Survey is one check of an LMS. Set the fields once.
 type Survey struct {
 	Database  Database
 	Objects   Objects

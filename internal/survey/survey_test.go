@@ -192,7 +192,7 @@ func TestWhatCouldNotBeLookedIntoIsSaid(t *testing.T) {
 	look := m.survey(5, "other")
 	r, err := look.Run(t.Context())
 	if err != nil || len(r.Findings) != 1 || !strings.Contains(r.Findings[0].Text,
-		"not looked into: closed.example.org (answer 403)") {
+		"not looked up: closed.example.org (answer 403)") {
 		t.Fatalf("got %+v, %v", r, err)
 	}
 	if s := look.Suggest(r); len(s.Undecided) != 1 || len(s.Locations)+len(s.External) != 0 {

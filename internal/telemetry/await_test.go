@@ -23,7 +23,7 @@ func TestAwaitWaitsLongerAndLongerAndSaysEachReasonOnce(t *testing.T) {
 		}
 		var said []string
 		begun := time.Now()
-		err := health.Await(t.Context(), func(context.Context) error { //nolint:contextcheck // the test asks for itself
+		err := health.Await(t.Context(), func(context.Context) error { //nolint:contextcheck // the test requests itself
 			if _, why := get(t, health.Handler(), "/readyz"); len(said) > 0 && why != "paused: "+said[len(said)-1]+"\n" {
 				t.Errorf("it says %q, want the latest of %q", why, said)
 			}

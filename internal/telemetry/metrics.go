@@ -211,14 +211,14 @@ func (w *Worker) Reconciled(led bool, restored, removed int, err error) {
 	w.swept.Add(float64(removed))
 }
 
-// Intake is what a process counts that accepts wishes.
+// Intake is what a process counts that accepts submissions.
 type Intake struct{ accepted *prometheus.CounterVec }
 
 // NewIntake registers what such a process counts. sources are those that it accepts from.
 func NewIntake(r prometheus.Registerer, sources ...purge.Source) (*Intake, error) {
 	in := &Intake{accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "certpurge_wishes_accepted_total",
-		Help: "Wishes accepted into the ledger, by source and by what was found: new, or the state of the request " +
+		Help: "Submissions accepted into the ledger, by source and by what was found: new, or the state of the request " +
 			"that was there.",
 	}, []string{"source", "found"})}
 	for _, source := range sources {
@@ -232,7 +232,7 @@ func NewIntake(r prometheus.Registerer, sources ...purge.Source) (*Intake, error
 	return in, register(r, in.accepted)
 }
 
-// Accepted counts a wish.
+// Accepted counts a submission.
 func (in *Intake) Accepted(source purge.Source, found purge.Found) {
 	in.accepted.WithLabelValues(string(source), string(found)).Inc()
 }

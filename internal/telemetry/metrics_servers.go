@@ -13,7 +13,7 @@ import (
 // scrapeTime bounds what a scrape may wait for servers.
 const scrapeTime = 5 * time.Second
 
-// LedgerFigures is what the ledger says of all requests, whoever works on them.
+// LedgerFigures is what the ledger says of all requests, of all workers.
 type LedgerFigures struct {
 	Requests  map[purge.State]map[purge.Reason]int64
 	OldestDue time.Time // zero if none is due
@@ -54,8 +54,8 @@ type BucketSettings struct {
 	SoftDeleteUnknown     bool          // then it is left out: 0 would say that it is off
 }
 
-// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server
-// could not be asked: then its figures are left out, because old ones would look like new ones.
+// Servers are the servers whose state is read when the metrics are scraped. What is nil is not read. ok is false if a
+// server could not be asked: then its figures are left out, because old ones would look like new ones.
 type Servers struct {
 	Ready    func(context.Context) bool // the process itself
 	Ledger   func(context.Context) (f LedgerFigures, ok bool)
@@ -169,7 +169,7 @@ func (s Servers) Collect(out chan<- prometheus.Metric) {
 func (s Servers) collectLedger(out chan<- prometheus.Metric, f LedgerFigures) {
 	all := ends()
 	all[purge.Running] = []purge.Reason{purge.ReasonNone}
-	for state, reasons := range f.Requests { // what nobody has thought of is shown, too
+	for state, reasons := range f.Requests { // values that are not listed above are shown, too
 		for reason := range reasons {
 			if !slices.Contains(all[state], reason) {
 				all[state] = append(all[state], reason)

@@ -31,12 +31,12 @@ const (
 // TracingConfig says where traces go.
 type TracingConfig struct {
 	Endpoint string  // of an OTLP collector, by HTTP; empty for no tracing
-	Ratio    float64 // of the traces that begin here and are kept; those that somebody else began are kept if they say so
+	Ratio    float64 // of the traces that begin here and are kept; those that a caller began are kept if they say so
 	Service  string  // certpurge-worker or certpurge-enqueuer
 	Log      *slog.Logger
 }
 
-// Tracing follows requests from whoever asked to the last call to Cloud Storage. Spans have ids of requests, figures,
+// Tracing follows requests from the caller to the last call to Cloud Storage. Spans have ids of requests, figures,
 // and classes of errors; never a user, an object or a link. A nil Tracing traces nothing, and wraps nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
@@ -130,7 +130,7 @@ func traceID(ctx context.Context) string {
 	return ""
 }
 
-// Attempt implements queue.Tracer: a child of whoever asked for the task, or a trace of its own.
+// Attempt implements queue.Tracer: a child of the span that requested the task, or a trace of its own.
 func (t *Tracing) Attempt(ctx context.Context, traceparent string) (_ context.Context,
 	ended func(purge.Result, error),
 ) {

@@ -9,11 +9,11 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// tracedSubmissions is how many wishes of one call are followed into their purges. What is more is a bulk: each of its
-// purges is a trace of its own, or one trace would have a million spans.
+// tracedSubmissions is how many submissions of one call are followed into their purges. What is more is a bulk: each of
+// its purges is a trace of its own, or one trace would have a million spans.
 const tracedSubmissions = 100
 
-// Follow has the purges of what next accepts follow the trace of whoever asks.
+// Follow has the purges of what next accepts follow the trace of the caller.
 func (t *Tracing) Follow(next purge.Requests) purge.Requests {
 	if t == nil {
 		return next
@@ -28,7 +28,7 @@ type following struct {
 }
 
 func (f following) Accept(ctx context.Context, submissions []purge.Submission) (accepted []purge.Accepted, err error) {
-	ctx, end := f.start(ctx, "accept", trace.SpanKindProducer, attribute.Int("certpurge.wishes", len(submissions)))
+	ctx, end := f.start(ctx, "accept", trace.SpanKindProducer, attribute.Int("certpurge.submissions", len(submissions)))
 	defer func() { end(err) }()
 	if parent := Traceparent(ctx); len(submissions) <= tracedSubmissions {
 		for i := range submissions {
@@ -44,7 +44,7 @@ func (t *Tracing) mysqlSpan(ctx context.Context, operation string) (context.Cont
 		attribute.String("db.operation.name", operation))
 }
 
-// Users has spans for the look at a user.
+// Users has spans for the check of a user.
 func (t *Tracing) Users(next purge.Users) purge.Users {
 	if t == nil {
 		return next
@@ -110,7 +110,7 @@ func (l tracedLedger) Record(ctx context.Context, attempt purge.Attempt, report 
 	return l.next.Record(ctx, attempt, report)
 }
 
-// Requests has spans for the writing of wishes.
+// Requests has spans for the writing of submissions.
 func (t *Tracing) Requests(next purge.Requests) purge.Requests {
 	if t == nil {
 		return next

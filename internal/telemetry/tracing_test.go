@@ -13,7 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// wished remembers what it was asked for.
+// wished remembers what it was requested.
 type wished struct{ submissions []purge.Submission }
 
 func (w *wished) Accept(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {

@@ -32,7 +32,7 @@ func (w *Watcher) Run(ctx context.Context, interval time.Duration, log *slog.Log
 	}
 }
 
-// log writes one line about a round, also about one that was cut short. Rounds of somebody else are worth no line.
+// log writes one line about a round, also about one that was cut short. Rounds of another process are worth no line.
 func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) {
 	if !s.Led || s.Recent {
 		log.DebugContext(ctx, "another watcher is at work", slog.Bool("leads", !s.Led))

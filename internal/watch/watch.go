@@ -2,7 +2,7 @@
 // operator needs no change to the retirement pipeline.
 //
 // A round is a full turn over the retirement requests in the order of user ids, page by page. Neither the creation nor
-// the change of a row can be asked for by an index in the LMS, and a user becomes eligible long after the request was
+// the change of a row can be requested by an index in the LMS, and a user becomes eligible long after the request was
 // made, so a high-water mark on ids would miss people. The turn begins where the last one ended, and goes on there
 // after a restart: a round that was cut short by its limits is continued, not begun again.
 //
@@ -20,7 +20,7 @@ import (
 
 // Ledger is what a watcher reads, and where it remembers how far it came.
 type Ledger interface {
-	// LeadWatch makes the caller the leader unless somebody else is. release must be called by a leader.
+	// LeadWatch makes the caller the leader unless another process is. release must be called by a leader.
 	LeadWatch(ctx context.Context) (release func(), leading bool, err error)
 	// WatchPosition returns the user behind whom to go on, and how long ago the latest round of any watcher ended.
 	WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error)
@@ -33,7 +33,7 @@ type Ledger interface {
 	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)
 }
 
-// Intake takes wishes, as purge.Intake does.
+// Intake takes submissions, as purge.Intake does.
 type Intake interface {
 	Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error)
 }
@@ -44,26 +44,26 @@ type Watcher struct {
 	Intake        Intake
 	Waiting       func(ctx context.Context) (int, error) // how many tasks wait in the queue
 	Eligible      func(purge.Retirement) bool
-	CoolOff       time.Duration // since the user asked for retirement
-	MaxUsers      int           // asked for in one round
-	HighWater     int           // nobody is asked for while this many tasks wait
+	CoolOff       time.Duration // since the user requested retirement
+	MaxUsers      int           // requested in one round
+	HighWater     int           // nothing is submitted while this many tasks wait
 	AskAgainAfter time.Duration // since the end of a request that was refused, or done
 	Now           func() time.Time
-	Observe       func(Summary, error) // told of every round of Run; nil for nobody
+	Observe       func(Summary, error) // told of every round of Run; may be nil
 }
 
 // Summary is what one round did.
 type Summary struct {
 	Led            bool `json:"led"`             // false: another process is the leader
 	Recent         bool `json:"recent"`          // nothing was done, because a round ended only just now
-	Requests       int  `json:"requests"`        // retirement requests looked at
+	Requests       int  `json:"requests"`        // retirement requests checked
 	Eligible       int  `json:"eligible"`        // of those, past the cancellable stage
 	CoolingOff     int  `json:"cooling_off"`     // of the eligible, not for long enough
 	WithReferences int  `json:"with_references"` // of the rest, those with references
-	Open           int  `json:"open"`            // of those: asked for before, and at work
+	Open           int  `json:"open"`            // of those: requested before, and at work
 	Failed         int  `json:"failed"`          // left to an operator
 	TooSoon        int  `json:"too_soon"`        // refused, or done before the reference came back, only just now
-	Asked          int  `json:"asked"`           // asked for in this round
+	Asked          int  `json:"asked"`           // requested in this round
 	Again          int  `json:"again"`           // of the asked, those with an earlier request
 	Capped         bool `json:"capped"`          // stopped early: enough users for one round
 	Full           bool `json:"full"`            // stopped early: enough tasks wait
@@ -75,7 +75,7 @@ const page = 500
 // lastWords is how long what was begun may take to be finished when the watcher is told to stop.
 const lastWords = 30 * time.Second
 
-// Once makes one round, unless somebody else leads or one ended less than rest ago.
+// Once makes one round, unless another process leads or one ended less than rest ago.
 func (w *Watcher) Once(ctx context.Context, rest time.Duration) (Summary, error) {
 	var sum Summary
 	release, leading, err := w.Ledger.LeadWatch(ctx)
@@ -108,10 +108,10 @@ func (w *Watcher) Once(ctx context.Context, rest time.Duration) (Summary, error)
 type round struct {
 	*Watcher
 	sum   *Summary
-	after purge.UserID // everybody up to here has been looked at
+	after purge.UserID // all users up to here have been checked
 }
 
-// part looks at the users behind r.after up to a last one, 0 for all there are, and reports whether the round may go
+// part checks the users behind r.after up to a last one, 0 for all there are, and reports whether the round may go
 // on.
 func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err error) {
 	for {
@@ -135,7 +135,7 @@ func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err err
 	}
 }
 
-// page asks for those of the retirees who are due, as far as there is room, and reports whether there was enough.
+// page requests those of the retirees who are due, as far as there is room, and reports whether there was enough.
 func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, err error) {
 	due, err := r.due(ctx, retirees)
 	if err != nil {
@@ -167,7 +167,7 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 	return room == len(due), err
 }
 
-// due chooses the users to ask for, and counts the others.
+// due chooses the users to request, and counts the others.
 func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Submission, error) {
 	now := r.Now()
 	var users []purge.UserID
@@ -196,7 +196,7 @@ func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Subm
 	return due, nil
 }
 
-// judge decides whether to ask for a user with references.
+// judge decides whether to request a user with references.
 func (r *round) judge(s purge.Standing, now time.Time) bool {
 	r.sum.WithReferences++
 	switch {
@@ -205,7 +205,7 @@ func (r *round) judge(s purge.Standing, now time.Time) bool {
 	case s.Ended == "":
 		return true
 	case s.Ended == purge.Failed:
-		r.sum.Failed++ // it would fail again: somebody has to mend something first
+		r.sum.Failed++ // it would fail again: an operator has to fix its cause first
 	case s.Ended == purge.Done && !s.Left:
 		// What the history holds has been erased; its dead links stay by configuration.
 	case now.Sub(s.EndedAt) < r.AskAgainAfter:
@@ -232,7 +232,7 @@ func (r *round) ask(ctx context.Context, submissions []purge.Submission) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("asking for %d users: %w", len(submissions), err)
+		return fmt.Errorf("requesting %d users: %w", len(submissions), err)
 	}
 	return nil
 }

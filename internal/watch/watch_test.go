@@ -114,7 +114,7 @@ func (s *site) Accept(ctx context.Context, submissions []purge.Submission) ([]pu
 			found = purge.Found(standing.Ended)
 		}
 		if submission.Source != purge.SourceWatch || submission.Key != purge.DefaultKey(submission.User) {
-			return nil, errors.New("not a wish of the watcher's")
+			return nil, errors.New("not a submission of the watcher's")
 		}
 		standing.Open = true
 		s.standings[submission.User] = standing
@@ -178,8 +178,8 @@ func TestJudgement(t *testing.T) {
 		standing purge.Standing
 		asked    bool
 	}{
-		"never asked for":                   {purge.Standing{Left: true}, true},
-		"never asked for, only the history": {purge.Standing{}, true},
+		"never requested":                   {purge.Standing{Left: true}, true},
+		"never requested, only the history": {purge.Standing{}, true},
 		"at work":                           {purge.Standing{Left: true, Open: true}, false},
 		"at work again after a failure": {purge.Standing{
 			Left: true, Open: true, Ended: purge.Failed,
@@ -327,7 +327,7 @@ func TestAStopFinishesWhatWasBegun(t *testing.T) {
 	s.meanwhile = cancel
 	sum, err := s.watcher().Once(ctx, 0)
 	if !errors.Is(err, context.Canceled) || sum.Asked != 500 || s.after != 500 || s.led {
-		t.Errorf("got %+v, %v, behind user %d; want one page asked for and written down", sum, err, s.after)
+		t.Errorf("got %+v, %v, behind user %d; want one page requested and written down", sum, err, s.after)
 	}
 }
 

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// cached is a value that is read again when somebody looks and it has grown old. However many look, it is read once.
+// cached is a value that is read again when a visitor needs it and it is too old. However many visitors there are, it
+// is read once.
 type cached[T any] struct {
 	load    func(context.Context) (T, error)
 	life    time.Duration // how long it is good; longer if reading it takes long
 	limit   time.Duration // of reading it
-	waiting time.Duration // how long somebody who looks waits for a newer one
+	waiting time.Duration // how long a visitor waits for a newer one
 
 	mu      sync.Mutex
 	value   T
@@ -25,7 +26,7 @@ type cached[T any] struct {
 // and there may be dozens.
 const costShare = 50
 
-// reading is what a look at a value gives.
+// reading is what a check of a value gives.
 type reading[T any] struct {
 	Value T
 	At    time.Time // zero if it was never read

@@ -52,7 +52,7 @@ type About struct {
 	Base    string // path at which browsers find the pages; empty or without a slash at its end
 }
 
-// New makes a Page. It reads nothing before somebody looks.
+// New makes a Page. It reads nothing before the first visit.
 func New(about About, sources Sources, log *slog.Logger) *Page {
 	p := &Page{Now: time.Now, about: about, sources: sources, log: log}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -143,7 +143,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/assets/overview.css":
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		w.Header().Set("Cache-Control", "private, max-age=86400") // its address changes with it
-		_, _ = w.Write(p.style)                                   // nobody is there to hear of it
+		_, _ = w.Write(p.style)                                   // the client has gone; there is no one to tell
 	default:
 		http.NotFound(w, r)
 	}
@@ -160,5 +160,5 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(page.Bytes()) // nobody is there to hear of it
+	_, _ = w.Write(page.Bytes()) // the client has gone; there is no one to tell
 }

@@ -130,7 +130,7 @@ func get(t *testing.T, page http.Handler, url string) (status int, body string) 
 
 var tags = regexp.MustCompile(`<[^>]*>`)
 
-// read looks at the page twice, so that what is read in the background is there, and returns its text.
+// read checks the page twice, so that what is read in the background is there, and returns its text.
 func (w *world) read(t *testing.T) string {
 	t.Helper()
 	var text string
@@ -259,7 +259,7 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w := busy()
 	w.restore = mysql.Dates{Count: 5, First: ago(-time.Hour), Last: ago(-2 * time.Hour)}
 	w.left = []overview.Uncovered{{Users: 17}, {State: purge.Failed, Reason: purge.ReasonHeld, Users: 3}}
-	w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "mend it"}}
+	w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "fix it"}}
 	text := w.read(t)
 	for _, want := range []string{
 		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",
@@ -269,7 +269,7 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 		"certs Versioning on: every version is deleted; soft delete keeps what was deleted restorable for 7 d",
 		"old Versioning off; soft delete unknown", "20 retiring users still have links", "never requested 17",
 		"failed: held 3",
-		"queue purge: The queue is odd.", "enqueuer doctor --fix would: mend it.", "refused: not_retiring 12",
+		"queue purge: The queue is odd.", "enqueuer doctor --fix would: fix it.", "refused: not_retiring 12",
 		"logged in as alice (view)", "certpurge v1",
 	} {
 		if !strings.Contains(text, want) {
@@ -287,7 +287,7 @@ func TestPageSaysOneDateOnce(t *testing.T) {
 	}
 }
 
-// TestMetricsSayWhatThePageKnows looks at what is not a mere copy.
+// TestMetricsSayWhatThePageKnows checks what is not a mere copy.
 func TestMetricsSayWhatThePageKnows(t *testing.T) {
 	t.Parallel()
 	for policy, want := range map[string]*bool{"noeviction": new(true), "allkeys-lru": new(false), "": nil} {

@@ -2,7 +2,7 @@ package overview
 
 import "github.com/certpurge/certpurge/internal/purge"
 
-// advice says what a reason means and what mends it.
+// advice says what a reason means and what fixes it.
 type advice struct {
 	Means   string
 	Do      string // before the command
@@ -42,7 +42,7 @@ var failures = map[purge.Reason]advice{
 		"enqueuer failures --reason files_missing",
 	},
 	purge.ReasonGaveUp: {
-		"Failures for hours, or workers that died on them.", "The details say which. Mend it, then run them again.",
+		"Failures for hours, or workers that died on them.", "The details say which. Fix it, then run them again.",
 		"enqueuer failures --reason gave_up",
 	},
 }
@@ -55,15 +55,15 @@ var waits = map[purge.Reason]advice{
 	purge.ReasonRetained:    {Means: "A date protects a file; tried again after it."},
 	purge.ReasonSoftDeleted: {Means: "A file can still be restored; tried again after that."},
 	purge.ReasonMisconfigured: {
-		Means: "A bucket, a right or a setting is wrong for everybody.",
-		Do:    "Readiness and the log say which. Once mended, they go on by themselves.",
+		Means: "A bucket, a right or a setting is wrong for all users.",
+		Do:    "Readiness and the log say which. Once fixed, they go on by themselves.",
 	},
 	purge.ReasonUnavailable: {Means: "MySQL, or the source of access tokens, could not be used; they go on by " +
 		"themselves."},
 	purge.ReasonStopped: {Means: "Their worker was stopping; another one goes on."},
 }
 
-// odd are ends that somebody should know of although nothing failed.
+// odd are ends that an operator should know of although nothing failed.
 var odd = map[purge.Reason]advice{
 	purge.ReasonFilesMissing: {
 		"Links were cleared although some of their files were never seen: that was accepted.",

@@ -10,7 +10,7 @@ import (
 // verdict is the answer to the first question.
 type verdict struct {
 	Level string // ok, warn or bad
-	Word  string // the level in a word, because colour alone tells not everybody
+	Word  string // the level in a word, because colour alone does not reach every reader
 	Title string
 	Notes []string // what else is wrong
 }
@@ -49,7 +49,7 @@ func judge(v view) verdict {
 	}
 	for _, d := range v.Depths {
 		if d.Paused {
-			warn = append(warn, fmt.Sprintf("Queue %s is paused: %s until somebody resumes it.", d.Queue,
+			warn = append(warn, fmt.Sprintf("Queue %s is paused: %s until an operator resumes it.", d.Queue,
 				several(int64(d.Pending), "task waits", "tasks wait")))
 		}
 	}

@@ -61,7 +61,7 @@ type Authenticator struct {
 }
 
 // New makes an Authenticator. It reads the key set if that is a file; one behind a URL is fetched by Run, or when the
-// first token asks for it. Its errors are mistakes of the configuration.
+// first token requests it. Its errors are mistakes of the configuration.
 func New(cfg Config) (*Authenticator, error) {
 	a := &Authenticator{}
 	var err error

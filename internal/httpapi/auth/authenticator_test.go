@@ -106,7 +106,7 @@ func TestGoodCredentialsAreLetIn(t *testing.T) {
 	}
 }
 
-// publicKeyForms are all the texts that somebody may take a public key for as a secret.
+// publicKeyForms are all the texts of a public key that could be used as a shared secret.
 func publicKeyForms(t *testing.T) map[string][]byte {
 	t.Helper()
 	public := &oldKey().PublicKey

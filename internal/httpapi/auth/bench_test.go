@@ -15,7 +15,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 		"HS256": "JWT " + hs256([]byte(secret), nil, goodClaims()),
 		"RS256": "JWT " + rs256(oldKey(), object{"kid": "old"}, goodClaims()),
 		"RS512": "JWT " + rs512(oldKey(), object{"kid": "old"}, goodClaims()),
-		// What somebody without a token can make us do.
+		// What a caller without a token can make the server do.
 		"forged RS256": "JWT " + rs256(nextKey(), object{"kid": "old"}, goodClaims()),
 		"garbage":      "JWT x.y.z",
 	} {

@@ -5,7 +5,7 @@ import "strings"
 // Right is one thing that a caller may do.
 type Right uint8
 
-// The rights of the native face. The driver's face asks for a purge, which is Enqueue.
+// The rights of the native face. The driver's face requests a purge, which is Enqueue.
 const (
 	Enqueue Right = 1 << iota
 	Read

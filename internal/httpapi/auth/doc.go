@@ -17,7 +17,8 @@
 //     are kept apart: an HS256 signature is never checked with a public key, whatever the token says of itself.
 //  3. In time (exp and iat are required, nbf is obeyed, 30 seconds of leeway), for one of our audiences, from one of
 //     our issuers.
-//  4. Of the configured service user, or of one whose superuser claim is true. Everybody else is known, but may not.
+//  4. Of the configured service user, or of one whose superuser claim is true. Every other user is authenticated, but
+//     not authorized.
 //
 // # What is told and kept
 //

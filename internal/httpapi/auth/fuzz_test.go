@@ -72,7 +72,7 @@ func FuzzToken(f *testing.F) {
 		sent = strings.TrimLeft(sent, " ")
 		switch {
 		case err == nil && !signed[sent]:
-			t.Fatalf("got %+v for %q, which nobody has signed", caller, header)
+			t.Fatalf("got %+v for %q, which was not signed with the key", caller, header)
 		case err == nil && caller.Name != serviceUser && caller.Name != "superuser" && caller.Name != "portal":
 			t.Fatalf("got %+v", caller)
 		case err != nil:
@@ -91,7 +91,7 @@ func assertFixed(t *testing.T, err error) {
 	}
 }
 
-// FuzzJWT signs whatever header and claims the fuzzer makes up. Only claims that say all that is asked for may be let
+// FuzzJWT signs whatever header and claims the fuzzer makes up. Only claims that say all that is requested may be let
 // in.
 func FuzzJWT(f *testing.F) {
 	cfg := full(f)

@@ -17,7 +17,7 @@ func credentials(h http.Header) (scheme, token string, err error) {
 		return "", "", refuse(CredentialsMissing)
 	}
 	if len(values) > 1 {
-		// Which one was meant cannot be told, and a proxy may look at another than we.
+		// Which one was meant cannot be told, and a proxy may check another than we.
 		return "", "", refuse(CredentialsMalformed)
 	}
 	scheme, token, _ = strings.Cut(values[0], " ")

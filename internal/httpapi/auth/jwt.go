@@ -189,7 +189,7 @@ func (v *verifier) checkClaims(c *claims) error {
 
 // admit lets in the service user and superusers, as the LMS's own services do. A superuser's token must be one for
 // everything: the LMS marks those for which the user has given an application a part of it. The driver's client may be
-// a restricted one, and no person logs in as the service user, so its tokens are not asked for scopes.
+// a restricted one, and no person logs in as the service user, so its tokens are not requested scopes.
 func (v *verifier) admit(c *claims) (Caller, error) {
 	isSuperuser, isBool := c.Superuser.(bool)
 	name := v.user

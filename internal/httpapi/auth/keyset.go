@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// askInterval is the least time between two fetches that tokens ask for. Without it, anybody could have the LMS asked
-	// with every request.
+	// askInterval is the least time between two fetches that tokens request. Without it, any caller could have the LMS
+	// asked with every request.
 	askInterval = time.Minute
 	// retryInterval is the time until the next try of a fetch that has failed.
 	retryInterval = 15 * time.Second
@@ -109,7 +109,7 @@ func (s *keySet) lastFailure() error {
 }
 
 // ask waits for a fetch of the set, and reports whether one began since it was called, and after which time the next
-// one may be asked for. It starts one unless one was started within the last minute; many callers wait for the same
+// one may be requested. It starts one unless one was started within the last minute; many callers wait for the same
 // one.
 func (s *keySet) ask(ctx context.Context) (isFetched bool, wait time.Duration) {
 	s.mu.Lock()

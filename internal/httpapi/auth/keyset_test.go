@@ -123,8 +123,8 @@ func TestNewKeyIsFetchedWhenATokenNamesIt(t *testing.T) {
 	}
 }
 
-// A token of nobody's, sent just before the LMS changes its key, must not cost the driver its learners; and a flood of
-// them must not have the LMS asked more than once a minute.
+// A token with an unknown key, sent just before the LMS changes its key, must not cost the driver its learners; and a
+// flood of them must not have the LMS asked more than once a minute.
 func TestJunkBeforeARotationRefusesNoToken(t *testing.T) {
 	t.Parallel()
 	for name, junk := range map[string]string{

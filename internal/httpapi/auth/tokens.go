@@ -8,7 +8,7 @@ import (
 )
 
 // minToken is the length of 32 bytes in base64url, the shortest form of the least that a token may hold. It keeps words
-// that somebody has chosen from being tokens: from their hash they could be guessed.
+// that a person has chosen from being tokens: from their hash they could be guessed.
 const minToken = 43
 
 // tokens are the static tokens.

@@ -68,7 +68,7 @@ type World interface {
 	Hold(name string, temporary, event bool) // both false releases
 	Lock(name string, until time.Time)       // object retention
 	DropBucket()
-	Remove(name string) // takes every generation away behind everybody's back
+	Remove(name string) // takes every generation away as another program would
 	// "name#live" or "name#noncurrent" of everything that is not soft-deleted, sorted
 	Stored() []string
 	Trouble(op Op, what Trouble, times int) // times < 0: always
@@ -309,7 +309,7 @@ func (c *Cloud) Trouble(op Op, what Trouble, times int) {
 	c.troubles[op] = append(c.troubles[op], &trouble{what, times})
 }
 
-// Mend implements World.
+// Fix implements World.
 func (c *Cloud) Mend() { c.mu.Lock(); c.troubles = map[Op][]*trouble{}; c.mu.Unlock() }
 
 // Before implements World.

@@ -63,7 +63,7 @@ func testSharing(t *testing.T, s StoreUnderTest) {
 		"of a changed row": {[]string{id("d"), id("e"), id("f")}, []purge.Shared{
 			{ID: id("d"), Other: former}, {ID: id("e"), Other: former}, {ID: id("f"), Other: former},
 		}},
-		"of nobody else": {[]string{id("a"), id("b")}, nil},
+		"of no other user": {[]string{id("a"), id("b")}, nil},
 	} {
 		if diff := cmp.Diff(tc.want, sharing(own, tc.ids...)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -191,14 +191,14 @@ func table() []situation {
 	return append(s, transient(OpDelete, Stale), transient(OpDelete, ProxyHTML404), transient(OpDelete, ProxyEmpty404))
 }
 
-// removeAll takes the four files away behind everybody's back.
+// removeAll takes the four files away as another program would.
 func removeAll(w World) {
 	for _, name := range FourFiles() {
 		w.Remove(name)
 	}
 }
 
-// Situations runs a purge in every situation of the table, on a fresh store each, and once more after mending.
+// Situations runs a purge in every situation of the table, on a fresh store each, and once more after fixing.
 // Situations in which a deadline passes run in a bubble of their own clock, so that only what hangs meets one.
 func Situations(t *testing.T, open func(t *testing.T, acceptSoftDelete bool) World) {
 	t.Helper()
@@ -277,7 +277,7 @@ func (s situation) run(t *testing.T, w World) {
 	}
 	got, err = purger.Purge(t.Context(), task)
 	if err != nil || got.State != s.mended || len(store.References(user)) > 0 {
-		t.Errorf("after mending: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err,
+		t.Errorf("after fixing: got %s (%s), error %v, %d references; want %s and none", got.State, got.Reason, err,
 			len(store.References(user)), s.mended)
 	}
 }

@@ -16,7 +16,7 @@ type StoreUnderTest interface {
 	purge.Requests
 	NewUser(r purge.Retirement) purge.UserID // r.UserExists must be true
 	NewReference(user purge.UserID, table purge.Table, download, verify, url string) purge.Reference
-	ReplaceURL(ref purge.Reference, url string) // as somebody else would
+	ReplaceURL(ref purge.Reference, url string) // as another program would
 	ReplaceVerify(ref purge.Reference, verify string)
 	ReplaceDownload(ref purge.Reference, download string) // in the row; what certpurge has read of it stays
 	// reads whose directories there are, as a worker does from time to time
@@ -159,7 +159,7 @@ func accept(t *testing.T, s StoreUnderTest, w purge.Submission) purge.Accepted {
 	return must[[]purge.Accepted](t)(s.Accept(t.Context(), []purge.Submission{w}))[0]
 }
 
-// begun accepts a wish for a new retiring user and claims it.
+// begun accepts a submission for a new retiring user and claims it.
 func begun(t *testing.T, s StoreUnderTest) purge.Attempt {
 	t.Helper()
 	user := s.NewUser(Retiring)

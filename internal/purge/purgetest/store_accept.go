@@ -149,7 +149,7 @@ func testAcceptMany(t *testing.T, s StoreUnderTest) {
 		}
 		if a.User != submissions[i].User || !a.Open || a.Found != found || second[i].Request != a.Request ||
 			second[i].Found != "queued" {
-			t.Fatalf("wish %d: got %+v, then %+v", i, a, second[i])
+			t.Fatalf("submission %d: got %+v, then %+v", i, a, second[i])
 		}
 		ids[a.Request] = true
 	}
@@ -196,7 +196,7 @@ func testReplay(t *testing.T, s StoreUnderTest) {
 		{Found: "queued", Open: true},
 	} {
 		if got[i].Request != first.Request || got[i].Found != want.Found || got[i].Open != want.Open {
-			t.Errorf("wish %d of four: got %+v, want it found %s, open: %v", i+1, got[i], want.Found, want.Open)
+			t.Errorf("submission %d of four: got %+v, want it found %s, open: %v", i+1, got[i], want.Found, want.Open)
 		}
 	}
 	expect(replay, "queued", true)
@@ -205,7 +205,7 @@ func testReplay(t *testing.T, s StoreUnderTest) {
 	expect(submission(user), "refused", true)
 	end(purge.Report{State: purge.Done, Clear: clearing(ref)})
 	s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
-	expect(replay, "done", false) // references are back, but nobody asks anew
+	expect(replay, "done", false) // references are back, but no caller requests it again
 	expect(submission(user), "done", true)
 }
 

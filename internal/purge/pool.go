@@ -9,10 +9,10 @@ type pool struct{ jobs chan func() }
 
 func newPool() pool { return pool{make(chan func())} }
 
-// leave sends everybody home.
+// leave stops the workers.
 func (c pool) leave() { close(c.jobs) }
 
-// do has somebody do a job: whoever is idle, or somebody new.
+// do runs a job on an idle worker, or on a new one.
 func (c pool) do(job func()) {
 	select {
 	case c.jobs <- job:
