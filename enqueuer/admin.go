@@ -13,7 +13,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -26,9 +25,7 @@ func serveAdmin(
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
 	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base},
-		overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems,
-			purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
-			queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention}), log)
+		overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks), log)
 	if err := registry.Register(page.Servers()); err != nil {
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -74,7 +74,7 @@ func (a *app) openWithoutAsking() (*servers, error) {
 	if err != nil {
 		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
 	}
-	keeper := queue.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+	keeper := queue.NewKeeper(rdb, cfg.Tasks)
 	return &servers{store: store, redis: rdb, keeper: keeper}, nil
 }
 

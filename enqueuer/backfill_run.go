@@ -49,7 +49,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	}
 	if !o.execute {
 		stop := show.start(ctx, runner.Status)
-		plan, err := runner.Preview(ctx, store, purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates})
+		plan, err := runner.Preview(ctx, store, cfg.LMS.Policy())
 		stop()
 		if errors.Is(err, backfill.ErrBadList) {
 			return badList(err, users, backfill.Summary{})
@@ -67,10 +67,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	runner.Intake = purge.Intake{
 		By:       "backfill, " + cli.Operator(),
 		Requests: store,
-		Tasks: queue.NewClient(rdb, queue.ClientConfig{
-			Queue: o.queue, Timeout: cfg.Tasks.Timeout,
-			Retention: cfg.Tasks.Retention,
-		}),
+		Tasks:    queue.NewClient(rdb, o.queue, cfg.Tasks),
 	}
 	show.standstill = func(ctx context.Context, changed func(string)) (stop func()) {
 		return followStandstill(ctx, rdb, o.queue, changed)

@@ -53,7 +53,7 @@ func (o *backfillOptions) openSource(ctx context.Context, cfg config.Enqueuer, s
 	if o.retired {
 		s := &backfill.Retired{
 			LMS: store, Database: cfg.LMS.Database, Since: o.sinceTime, Until: o.untilTime,
-			Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+			Eligible: cfg.LMS.Policy().Eligible,
 		}
 		return s, cli.Unavailable(s.Open(ctx))
 	}

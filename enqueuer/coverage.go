@@ -55,7 +55,6 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 		return err
 	}
 	defer store.Close()
-	policy := purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}
 	counts, left := map[share]int{}, 0
 	lines := cli.NewCSV(a.streams.Out)
 	if list && *out == "csv" {
@@ -63,7 +62,7 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 	} else if list && *out == "text" {
 		a.printf("USER\tSTATE\tREASON\tREQUEST\n")
 	}
-	err = store.EachUncovered(cmd.Context(), policy.Eligible, func(u mysql.Uncovered) error {
+	err = store.EachUncovered(cmd.Context(), cfg.LMS.Policy().Eligible, func(u mysql.Uncovered) error {
 		left++
 		state := cmp.Or(string(u.State), neverRequested)
 		counts[share{State: state, Reason: u.Reason}]++

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -351,9 +352,9 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 	})}
 	stopped := make(chan error, 1)
 	go func() {
-		stopped <- queue.Serve(ctx, p.rdb, queue.ServerConfig{
-			Concurrency: 1, Weights: map[string]int{queue.Live: 1}, Drain: 5 * time.Second,
-			Backoff: queue.Backoff{Base: time.Hour, Cap: time.Hour, Now: time.Now},
+		stopped <- queue.Serve(ctx, p.rdb, config.Queue{
+			Concurrency: 1, Weights: config.Weights{Purge: 1}, DrainTimeout: 5 * time.Second,
+			RetryBase: time.Hour, RetryCap: time.Hour,
 		}, handler, log)
 	}()
 	defer func() {
@@ -420,7 +421,7 @@ func TestDoctorLooksTwice(t *testing.T) {
 		Store: p.store, Role: mysql.RoleEnqueuer, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb},
 		Now: time.Now,
 	}
-	d.Keeper = queue.NewKeeper(p.rdb, queue.ClientConfig{Timeout: time.Minute})
+	d.Keeper = queue.NewKeeper(p.rdb, config.Tasks{Timeout: time.Minute})
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	d.Wait = func(context.Context) error { // somebody asks again
 		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue",

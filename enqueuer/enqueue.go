@@ -141,10 +141,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	intake := tracing.Follow(purge.Intake{
 		By:       "cli, " + cli.Operator(),
 		Requests: tracing.Requests(store),
-		Tasks: tracing.Tasks(queue.NewClient(rdb, queue.ClientConfig{
-			Queue: o.queue, Timeout: cfg.Tasks.Timeout,
-			Retention: cfg.Tasks.Retention,
-		})),
+		Tasks:    tracing.Tasks(queue.NewClient(rdb, o.queue, cfg.Tasks)),
 	})
 	accepted, err := intake.Accept(ctx, submissions)
 	if errors.Is(err, purge.ErrKeyTaken) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -17,7 +18,7 @@ func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 	rdb := c.redis()
 	g := purge.NewGather(purge.Intake{
 		Requests: c.store,
-		Tasks:    queue.NewClient(rdb, queue.ClientConfig{Queue: queue.Live}),
+		Tasks:    queue.NewClient(rdb, queue.Live, config.Tasks{}),
 	})
 	answers := make([]purge.Accepted, 2*many)
 	start := make(chan struct{})

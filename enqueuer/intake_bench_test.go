@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -33,8 +34,7 @@ func benchIntake(b *testing.B) purge.Intake {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = rdb.Close() })
-	return purge.Intake{Requests: store, Tasks: queue.NewClient(rdb,
-		queue.ClientConfig{Queue: queue.Backfill, Timeout: time.Minute})}
+	return purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.Backfill, config.Tasks{Timeout: time.Minute})}
 }
 
 // BenchmarkIntake takes new users into ledger and queue; an operation is one user.

@@ -167,17 +167,13 @@ func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Li
 	intake := func(name string) httpapi.Intake {
 		return s.tracing.Follow(purge.NewGather(purge.Intake{
 			Requests: s.tracing.Requests(counted{s.store, s.accepted}),
-			Tasks:    s.tracing.Tasks(queue.NewClient(s.redis, s.clientConfig(name))),
+			Tasks:    s.tracing.Tasks(queue.NewClient(s.redis, name, s.cfg.Tasks)),
 		}))
 	}
 	return &httpapi.Server{
 		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
-		Queue: queue.NewKeeper(s.redis, s.clientConfig("")), Auth: authenticator, Limiter: limiter, Log: s.log,
+		Queue: queue.NewKeeper(s.redis, s.cfg.Tasks), Auth: authenticator, Limiter: limiter, Log: s.log,
 		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody),
 		PathPrefix: s.cfg.Serve.PathPrefix,
 	}
-}
-
-func (s *service) clientConfig(name string) queue.ClientConfig {
-	return queue.ClientConfig{Queue: name, Timeout: s.cfg.Tasks.Timeout, Retention: s.cfg.Tasks.Retention}
 }

@@ -129,7 +129,7 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	}
 	api := s.newAPI(allCallers{}, allCallers{})
 	if !gathered {
-		api.Intake = purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, s.clientConfig(queue.Live))}
+		api.Intake = purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.Live, s.cfg.Tasks)}
 	}
 	handler := api.Handler()
 	ctx, cancel := context.WithCancel(b.Context())

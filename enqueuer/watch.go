@@ -100,12 +100,10 @@ func (a *app) newWatcher() (*watcher, error) {
 		Ledger: store,
 		Intake: purge.Intake{
 			By: "watch, " + cli.Operator(), Requests: counted{store, intake},
-			Tasks: queue.NewClient(rdb, queue.ClientConfig{
-				Queue: queue.Live, Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention,
-			}),
+			Tasks: queue.NewClient(rdb, queue.Live, cfg.Tasks),
 		},
 		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
-		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+		Eligible: cfg.LMS.Policy().Eligible,
 		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
 		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
 		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },

@@ -9,7 +9,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -17,8 +16,7 @@ import (
 // serveAdmin shows how the worker is until stop is called. The worker gives up if it cannot be probed.
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
-	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems,
-		purge.Policy{ExcludedStates: w.cfg.LMS.ExcludedStates}.Eligible, w.newClientConfig())
+	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
 	sources.Buckets = w.buckets
 	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := page.Servers()

@@ -111,7 +111,7 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 	defer store.Close()
 	look := survey.Survey{
 		Database: store, Locations: locations, Sample: o.sample, Buckets: o.buckets, Configured: cfg.Locations,
-		External: cfg.ExternalPrefixes, Eligible: newPolicy(cfg).Eligible,
+		External: cfg.ExternalPrefixes, Eligible: cfg.LMS.Policy().Eligible,
 	}
 	if o.sample > 0 {
 		objects, err := gcs.Open(ctx, newGCSConfig(cfg, locations, s.Environ, slog.New(slog.DiscardHandler)))

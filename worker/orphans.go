@@ -320,9 +320,7 @@ func (r *reading) submitOrphans(
 	}
 	intake := purge.Intake{
 		Requests: store, By: "orphans, " + cli.Operator(),
-		Tasks: queue.NewClient(rdb, queue.ClientConfig{
-			Queue: queue.Backfill, Timeout: r.cfg.Tasks.Timeout, Retention: r.cfg.Tasks.Retention,
-		}),
+		Tasks: queue.NewClient(rdb, queue.Backfill, r.cfg.Tasks),
 	}
 	var requests []purge.RequestID
 	part := 0

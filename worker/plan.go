@@ -89,7 +89,7 @@ func openToRead(ctx context.Context, s cli.Streams, path string) (*reading, erro
 		r.close()
 		return nil, err
 	}
-	r.purger = purge.Purger{Users: store, Objects: r.objects, Locations: locations, Policy: newPolicy(cfg), Now: time.Now}
+	r.purger = purge.Purger{Users: store, Objects: r.objects, Locations: locations, Policy: cfg.Policy(), Now: time.Now}
 	if err := store.CheckRead(ctx); err != nil {
 		r.close()
 		return nil, cli.Unavailable(err)

@@ -108,8 +108,7 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	rdb, err := queue.NewRedis(env.RedisURL)
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
-	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb,
-		queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute})}
+	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.Live, config.Tasks{Timeout: time.Minute})}
 	for part := range slices.Chunk(users, 500) {
 		var all []purge.Submission
 		for _, id := range part {

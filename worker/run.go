@@ -146,14 +146,6 @@ func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string
 	}
 }
 
-func newPolicy(cfg config.Worker) purge.Policy {
-	return purge.Policy{
-		ExcludedStates: cfg.LMS.ExcludedStates, ClearHistory: cfg.LMS.ClearHistory,
-		AcceptSoftDelete: cfg.GCS.AcceptSoftDelete, ClearExternal: cfg.ExternalLinks == "clear",
-		AcceptShared: cfg.SharedDirectories == "accept", MaxAttempts: cfg.Queue.MaxAttempts, MaxAge: cfg.Queue.MaxAge,
-	}
-}
-
 // newHandler builds what every task meets.
 func (w *worker) newHandler() *queue.Handler {
 	return &queue.Handler{
@@ -161,7 +153,7 @@ func (w *worker) newHandler() *queue.Handler {
 		Purger: &purge.Purger{
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects),
 			Orphans: w.store, Locations: w.locations,
-			Policy: newPolicy(w.cfg), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
+			Policy: w.cfg.Policy(), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 		},
 		Observer: w.metrics,
 		Tracer:   w.tracing,
@@ -192,7 +184,7 @@ func (w *worker) doubt() {
 func (w *worker) newReconciler() *reconcile.Reconciler {
 	cfg := w.cfg.Reconciler
 	return &reconcile.Reconciler{
-		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.newClientConfig()),
+		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.cfg.Tasks),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 		Observe: func(sum reconcile.Summary, err error) {
 			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err)
@@ -200,19 +192,5 @@ func (w *worker) newReconciler() *reconcile.Reconciler {
 				w.doubt()
 			}
 		},
-	}
-}
-
-// newClientConfig says how tasks are put back.
-func (w *worker) newClientConfig() queue.ClientConfig {
-	return queue.ClientConfig{Timeout: w.cfg.Tasks.Timeout, Retention: w.cfg.Tasks.Retention}
-}
-
-func (w *worker) newServerConfig() queue.ServerConfig {
-	return queue.ServerConfig{
-		Concurrency: w.cfg.Queue.Concurrency,
-		Weights:     map[string]int{queue.Live: w.cfg.Queue.Weights.Purge, queue.Backfill: w.cfg.Queue.Weights.Backfill},
-		Drain:       w.cfg.Queue.DrainTimeout,
-		Backoff:     queue.Backoff{Base: w.cfg.Queue.RetryBase, Cap: w.cfg.Queue.RetryCap, Now: time.Now},
 	}
 }

@@ -30,7 +30,7 @@ func (w *worker) work(ctx context.Context) error {
 		beside.Go(func() { w.watch(serving, pause) })
 		beside.Go(func() { w.readOwners(serving) })
 		beside.Go(func() { w.newReconciler().Run(serving, w.cfg.Reconciler.Interval) })
-		err := queue.Serve(serving, w.redis, w.newServerConfig(), handler, w.log)
+		err := queue.Serve(serving, w.redis, w.cfg.Queue, handler, w.log)
 		pause(nil)
 		beside.Wait()
 		if err != nil {

@@ -151,8 +151,8 @@ func (s *site) accept(all ...purge.Submission) []purge.RequestID {
 		s.t.Fatal(err)
 	}
 	defer rdb.Close()
-	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb,
-		queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: s.retention})}
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(rdb, queue.Live,
+		config.Tasks{Timeout: time.Minute, Retention: s.retention})}
 	for i := range all {
 		all[i].Key, all[i].Source = purge.DefaultKey(all[i].User), purge.SourceCLI
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
 
 // Log says what is written to standard error and how.
 type Log struct {
@@ -76,6 +80,11 @@ type LMS struct {
 	// regenerated certificate are known to the history only, and are erased either way; when this is false, their dead
 	// links remain readable there.
 	ClearHistory bool `yaml:"clear_history" env:"CLEAR_HISTORY"`
+}
+
+// Policy returns the part of the policy that this section decides: who is retiring, and whether the history is cleared.
+func (l LMS) Policy() purge.Policy {
+	return purge.Policy{ExcludedStates: l.ExcludedStates, ClearHistory: l.ClearHistory}
 }
 
 // Redis is the server of the queue.

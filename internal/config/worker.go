@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
 
 // Worker is the configuration of the worker: what it needs to take tasks, erase artifacts and clear references.
 type Worker struct {
@@ -70,6 +74,16 @@ func DefaultWorker() Worker {
 		Admin:   defaultAdmin("127.0.0.1:8081"),
 		Tracing: shared.Tracing,
 	}
+}
+
+// Policy returns what the operator has decided about purges. It is made here, and not in the package that obeys it,
+// because internal/purge uses the standard library only.
+func (w *Worker) Policy() purge.Policy {
+	policy := w.LMS.Policy()
+	policy.AcceptSoftDelete = w.GCS.AcceptSoftDelete
+	policy.ClearExternal, policy.AcceptShared = w.ExternalLinks == "clear", w.SharedDirectories == "accept"
+	policy.MaxAttempts, policy.MaxAge = w.Queue.MaxAttempts, w.Queue.MaxAge
+	return policy
 }
 
 // defaultAdmin is what both binaries share but the address: they run on one machine.

@@ -61,14 +61,14 @@ func BenchmarkEnqueue(b *testing.B) {
 
 func together(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task) {
 	b.Helper()
-	if err := queue.NewClient(rdb, clientConfig).Enqueue(b.Context(), tasks); err != nil {
+	if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(b.Context(), tasks); err != nil {
 		b.Fatal(err)
 	}
 }
 
 func oneByOne(b *testing.B, rdb redis.UniversalClient, tasks []purge.Task, callers int) {
 	b.Helper()
-	client := queue.NewClient(rdb, clientConfig)
+	client := queue.NewClient(rdb, queue.Live, taskSettings)
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range callers {

@@ -188,7 +188,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	enqueue(t, rdb, task42)
 	sandboxtest.Receive(t, "the task runs", done)
 	stop()
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	if _, err := keeper.Clean(t.Context()); err != nil {
 		t.Error(err)
 	}

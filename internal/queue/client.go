@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -16,26 +17,20 @@ import (
 // that asynq gives up is archived without a handler seeing it.
 const maxRetry = 1000
 
-// ClientConfig says how tasks are put into a queue. Durations are whole seconds: asynq cuts fractions off, and reads a
-// timeout of less than a second as 30 minutes.
-type ClientConfig struct {
-	Queue     string
-	Timeout   time.Duration // of one attempt
-	Retention time.Duration // how long a finished task stays visible
-}
-
 // Client puts tasks into one queue. It is safe for concurrent use.
 type Client struct {
 	redis     redis.UniversalClient
 	asynq     *asynq.Client
 	inspector *asynq.Inspector
-	cfg       ClientConfig
+	queue     string
+	tasks     config.Tasks
 }
 
-// NewClient makes a Client on a connection pool that the caller closes.
-func NewClient(rdb redis.UniversalClient, cfg ClientConfig) *Client {
+// NewClient makes a Client of a queue on a connection pool that the caller closes.
+func NewClient(rdb redis.UniversalClient, queue string, tasks config.Tasks) *Client {
 	return &Client{
-		redis: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb), cfg: cfg,
+		redis: rdb, asynq: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb),
+		queue: queue, tasks: tasks,
 	}
 }
 
@@ -63,8 +58,8 @@ func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...as
 	}
 	// A new asynq.Task each time: asynq appends to its options, which would race if it were shared.
 	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTaskWithHeaders(TaskType, data, headers(task)),
-		append(opts, asynq.Queue(c.cfg.Queue), asynq.TaskID(id),
-			asynq.Timeout(c.cfg.Timeout), asynq.Retention(c.cfg.Retention), asynq.MaxRetry(maxRetry))...)
+		append(opts, asynq.Queue(c.queue), asynq.TaskID(id),
+			asynq.Timeout(c.tasks.Timeout), asynq.Retention(c.tasks.Retention), asynq.MaxRetry(maxRetry))...)
 	return err
 }
 
@@ -83,7 +78,7 @@ const followUpDelay = 5 * time.Second
 
 // resolve deals with the task that has the id, and says whether the id is free now.
 func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free bool, err error) {
-	info, err := c.inspector.GetTaskInfo(c.cfg.Queue, id)
+	info, err := c.inspector.GetTaskInfo(c.queue, id)
 	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
 		return true, nil
 	}
@@ -92,10 +87,10 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 	}
 	switch info.State {
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
-		err := c.inspector.DeleteTask(c.cfg.Queue, id)
+		err := c.inspector.DeleteTask(c.queue, id)
 		return true, ignoreGone(err)
 	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
-		return false, ignoreGone(c.inspector.RunTask(c.cfg.Queue, id))
+		return false, ignoreGone(c.inspector.RunTask(c.queue, id))
 	case asynq.TaskStateActive:
 		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
 		err := c.put(ctx, followUpID(task), task, asynq.ProcessIn(followUpDelay))

@@ -57,7 +57,7 @@ func (w ward) fill() (release func()) {
 	w.t.Helper()
 	started, hold := make(chan struct{}, 10), make(chan struct{})
 	cfg := fastServer
-	cfg.Backoff = queue.Backoff{Base: time.Hour, Cap: time.Hour, Now: time.Now}
+	cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
 	cfg.Concurrency = 1
 	serve(w.t, w.rdb, cfg, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
 		switch task.User {
@@ -288,7 +288,7 @@ func TestContractTheInspectorLeavesOrphans(t *testing.T) {
 		t.Fatalf("got %+v, want %d orphans", found, tasks-kept)
 	}
 	users, _ := found[0].Users()
-	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(),
+	if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(),
 		[]purge.Task{{Request: 1, User: users[0]}}); err == nil {
 		t.Error("an orphan's user could be enqueued before mending")
 	}
@@ -400,7 +400,7 @@ func TestMissingTakesNoTextForATask(t *testing.T) {
 	t.Parallel()
 	w := ward{t, newRedis(t)}
 	w.set("t:purge:42")
-	missing, err := queue.NewKeeper(w.rdb, clientConfig).Missing(t.Context(),
+	missing, err := queue.NewKeeper(w.rdb, taskSettings).Missing(t.Context(),
 		[]purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})
 	if err != nil || len(missing) != 2 {
 		t.Errorf("got %+v, %v", missing, err)

@@ -62,7 +62,7 @@ func (c *Client) enqueueTogether(ctx context.Context, tasks []purge.Task, errs [
 	}
 	l := newLockstep(c.redis)
 	// Its asynq client is new, so it registers the queue once more: somebody may have removed it.
-	each := NewClient(l, c.cfg)
+	each := NewClient(l, c.queue, c.tasks)
 	l.run(ctx, len(tasks), func(i int) { errs[i] = each.enqueue(ctx, tasks[i]) })
 	for _, err := range errs {
 		if err != nil {

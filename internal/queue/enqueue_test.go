@@ -140,7 +140,7 @@ func TestManyTasksAreEnqueuedInOrder(t *testing.T) {
 	}
 	info := info(t, rdb, queue.Live, "purge:1203")
 	if info.Type != "certificates:purge" || string(info.Payload) != `{"v":1,"request_id":1203,"user_id":1203}` ||
-		info.Timeout != clientConfig.Timeout || info.Retention != clientConfig.Retention || info.MaxRetry < 100 {
+		info.Timeout != taskSettings.Timeout || info.Retention != taskSettings.Retention || info.MaxRetry < 100 {
 		t.Errorf("got %+v with payload %s", info, info.Payload)
 	}
 }
@@ -153,7 +153,7 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 	release := make(chan struct{})
 	var released sync.Once
 	cfg := fastServer
-	cfg.Concurrency, cfg.Backoff.Base, cfg.Backoff.Cap = each, time.Hour, time.Hour
+	cfg.Concurrency, cfg.RetryBase, cfg.RetryCap = each, time.Hour, time.Hour
 	stop := serve(t, rdb, cfg, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
 		switch (task.User - 1) / each {
 		case 0:
@@ -204,7 +204,7 @@ func TestManyTasksFromManyAtOnce(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	tasks := tasksOf(1, 1203, 0)
-	client := queue.NewClient(rdb, clientConfig)
+	client := queue.NewClient(rdb, queue.Live, taskSettings)
 	var wg sync.WaitGroup
 	for n := range 8 {
 		mine := slices.Concat(tasks[n*100:], tasks[:n*100], tasks[:5]) // some are there twice
@@ -337,7 +337,7 @@ func TestAnAnswerThatNeverCame(t *testing.T) {
 	}
 	rdb.AddHook(w)
 	tasks := tasksOf(1, 100, 0)
-	err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks)
+	err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks)
 	notQueued(t, err, tasks)
 	if !strings.Contains(err.Error(), "request 1:") || !strings.Contains(err.Error(), "99 more") ||
 		!strings.Contains(err.Error(), broken.Error()) {
@@ -361,7 +361,7 @@ func TestOneTaskThatFailsIsNamedAlone(t *testing.T) {
 	}
 	rdb.AddHook(w)
 	tasks := tasksOf(1, 100, 1000)
-	notQueued(t, queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks), tasks[6:7])
+	notQueued(t, queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks), tasks[6:7])
 }
 
 func TestNoBatchFollowsAFailure(t *testing.T) {
@@ -375,7 +375,7 @@ func TestNoBatchFollowsAFailure(t *testing.T) {
 	}
 	rdb.AddHook(w)
 	tasks := tasksOf(1, 10_000, 0)
-	notQueued(t, queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks), tasks)
+	notQueued(t, queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks), tasks)
 	if w.pipelines > 3 { // two are on their way at a time, and the third waits for its turn already
 		t.Errorf("got %d pipelines, want none after the first failure but those on their way", w.pipelines)
 	}
@@ -392,14 +392,14 @@ func TestEnqueueEndsWithItsContext(t *testing.T) {
 	}
 	rdb.AddHook(w)
 	tasks := tasksOf(1, 100, 0)
-	notQueued(t, queue.NewClient(rdb, clientConfig).Enqueue(ctx, tasks), tasks)
+	notQueued(t, queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(ctx, tasks), tasks)
 }
 
 // TestARemovedQueueIsListedAgain: asynq remembers that it has registered a queue, and would not do it twice.
 func TestARemovedQueueIsListedAgain(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	client := queue.NewClient(rdb, clientConfig)
+	client := queue.NewClient(rdb, queue.Live, taskSettings)
 	for first := 1; first < 30; first += 10 {
 		if err := client.Enqueue(t.Context(), tasksOf(first, first+9, 0)); err != nil {
 			t.Fatal(err)
@@ -445,7 +445,7 @@ func TestARedisThatIsAwayIsAskedOnceABatch(t *testing.T) {
 	})
 	defer rdb.Close()
 	tasks := tasksOf(1, 10_000, 0)
-	notQueued(t, queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks), tasks)
+	notQueued(t, queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks), tasks)
 	if got := dials.Load(); got > 3 { // as above
 		t.Errorf("got %d attempts to connect, want one a batch", got)
 	}

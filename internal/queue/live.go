@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -20,13 +21,11 @@ type Keeper struct {
 	clients   map[string]*Client
 }
 
-// NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes
-// into the queue of its source.
-func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
+// NewKeeper makes a Keeper on a connection pool that the caller closes. A request goes into the queue of its source.
+func NewKeeper(rdb redis.UniversalClient, tasks config.Tasks) *Keeper {
 	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*Client{}}
 	for _, name := range Queues() {
-		cfg.Queue = name
-		k.clients[name] = NewClient(rdb, cfg)
+		k.clients[name] = NewClient(rdb, name, tasks)
 	}
 	return k
 }

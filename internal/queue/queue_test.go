@@ -16,6 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -39,13 +40,13 @@ func newRedis(t *testing.T) redis.UniversalClient {
 	return rdb
 }
 
-var clientConfig = queue.ClientConfig{Queue: queue.Live, Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
+var taskSettings = config.Tasks{Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
 
 var task42 = purge.Task{Request: 17, User: 42}
 
 func enqueue(t *testing.T, rdb redis.UniversalClient, tasks ...purge.Task) {
 	t.Helper()
-	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), tasks); err != nil {
+	if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,7 +69,7 @@ func TestTaskInRedisHoldsNumbersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if info.Type != "certificates:purge" || string(info.Payload) != `{"v":1,"request_id":17,"user_id":42}` ||
-		info.Timeout != clientConfig.Timeout || info.Retention != clientConfig.Retention || !info.Deadline.IsZero() {
+		info.Timeout != taskSettings.Timeout || info.Retention != taskSettings.Retention || !info.Deadline.IsZero() {
 		t.Errorf("got %+v with payload %s", info, info.Payload)
 	}
 }
@@ -79,7 +80,8 @@ func TestEnqueueTwiceIsOneTask(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(), []purge.Task{task42, task42}); err != nil {
+			if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(),
+				[]purge.Task{task42, task42}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -98,7 +100,7 @@ func (f purgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, e
 }
 
 // serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
-func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger,
+func serve(t *testing.T, rdb redis.UniversalClient, cfg config.Queue, log *slog.Logger,
 	purger queue.Purger,
 ) (stop func()) {
 	t.Helper()
@@ -115,9 +117,9 @@ func serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log 
 	return stop
 }
 
-var fastServer = queue.ServerConfig{
-	Concurrency: 4, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 2 * time.Second,
-	Backoff: queue.Backoff{Base: time.Millisecond, Cap: time.Second, Now: time.Now},
+var fastServer = config.Queue{
+	Concurrency: 4, Weights: config.Weights{Purge: 6, Backfill: 1}, DrainTimeout: 2 * time.Second,
+	RetryBase: time.Millisecond, RetryCap: time.Second,
 }
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -125,7 +127,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	open := []purge.OpenRequest{
 		{Request: 1, User: 41, Source: purge.SourceCLI},
 		{Request: 2, User: 42, Source: purge.SourceBackfill},
@@ -162,7 +164,7 @@ func TestALostListIsMended(t *testing.T) {
 			enqueue(t, rdb, task42)
 			if strings.HasSuffix(lost, "retry") {
 				cfg := fastServer
-				cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
+				cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
 				stop := serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 					return purge.Result{}, &purge.Error{Class: purge.Throttled}
 				}))
@@ -172,7 +174,7 @@ func TestALostListIsMended(t *testing.T) {
 			if err := rdb.Del(t.Context(), lost).Err(); err != nil {
 				t.Fatal(err)
 			}
-			keeper := queue.NewKeeper(rdb, clientConfig)
+			keeper := queue.NewKeeper(rdb, taskSettings)
 			open := []purge.OpenRequest{{Request: task42.Request, User: task42.User, Source: purge.SourceCLI}}
 			if cleaned, err := keeper.Clean(t.Context()); err != nil || cleaned != 1 {
 				t.Errorf("got %d cleaned, %v; want 1", cleaned, err)
@@ -194,7 +196,7 @@ func TestALostListIsMended(t *testing.T) {
 func TestKeeperTakesNoStumpForATask(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	enqueue(t, rdb, task42)
 	if err := rdb.HDel(t.Context(), "asynq:{purge}:t:purge:42", "msg").Err(); err != nil {
 		t.Fatal(err)
@@ -216,7 +218,7 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	t.Parallel()
 	const tasks = 250
 	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
 		if task.User == 1 {
 			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
@@ -261,7 +263,7 @@ func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
 			t.Fatalf("%s: archived %d, %v", name, n, err)
 		}
 	}
-	if swept, err := queue.NewKeeper(rdb, clientConfig).Clean(t.Context()); err != nil || swept != 1 {
+	if swept, err := queue.NewKeeper(rdb, taskSettings).Clean(t.Context()); err != nil || swept != 1 {
 		t.Errorf("got %d swept, %v; want ours", swept, err)
 	}
 	if q, err := inspector.GetQueueInfo("other"); err != nil || q.Archived != 1 {
@@ -411,7 +413,7 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 			rdb := newRedis(t)
 			var log sandboxtest.Buffer
 			cfg := fastServer
-			cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
+			cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
 			stop := serve(t, rdb, cfg, slog.New(slog.NewTextHandler(&log, nil)),
 				purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 					return tc.result, tc.err
@@ -600,7 +602,7 @@ func TestDrainGivesTheStopSignal(t *testing.T) {
 	started := make(chan struct{})
 	heard := make(chan error, 1)
 	cfg := fastServer
-	cfg.Drain = 4 * time.Second
+	cfg.DrainTimeout = 4 * time.Second
 	stop := serve(t, rdb, cfg, quiet, purgerFunc(func(ctx context.Context, _ purge.Task) (purge.Result, error) {
 		close(started)
 		for {

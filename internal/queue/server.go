@@ -9,16 +9,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
-
-// ServerConfig says how tasks are pulled.
-type ServerConfig struct {
-	Concurrency int
-	Weights     map[string]int // of the queues
-	Drain       time.Duration  // how long tasks may go on after the stop
-	Backoff     Backoff
-}
 
 // checkInterval is how often an idle server looks for work. asynq's default of 1 s is felt by live requests.
 const checkInterval = 250 * time.Millisecond
@@ -26,21 +19,21 @@ const checkInterval = 250 * time.Millisecond
 // Serve pulls tasks until ctx ends, then drains: it takes no more, lets those at work finish, gives them the stop
 // signal when three quarters of the drain time are over, and hands back to Redis what is still not finished at its end.
 // No retry is spent. An asynq server cannot be started twice; call Serve again for another run.
-func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, handler asynq.Handler,
+func Serve(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue, handler asynq.Handler,
 	log *slog.Logger,
 ) error {
 	stop := make(chan struct{})
 	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
 		Concurrency: cfg.Concurrency,
-		Queues:      cfg.Weights,
+		Queues:      map[string]int{Live: cfg.Weights.Purge, Backfill: cfg.Weights.Backfill},
 		BaseContext: func() context.Context {
 			return purge.WithStop(context.WithoutCancel(ctx), stop)
 		},
 		TaskCheckInterval:        checkInterval,
 		DelayedTaskCheckInterval: time.Second, // how late a retry may be
-		ShutdownTimeout:          cfg.Drain,
+		ShutdownTimeout:          cfg.DrainTimeout,
 		IsFailure:                isFailure,
-		RetryDelayFunc:           cfg.Backoff.Delay,
+		RetryDelayFunc:           Backoff{Base: cfg.RetryBase, Cap: cfg.RetryCap, Now: time.Now}.Delay,
 		Logger:                   logAdapter{log},
 		LogLevel:                 asynq.WarnLevel,
 	})
@@ -48,7 +41,7 @@ func Serve(ctx context.Context, rdb redis.UniversalClient, cfg ServerConfig, han
 		return fmt.Errorf("starting to pull tasks: %w", err)
 	}
 	<-ctx.Done()
-	timer := time.AfterFunc(cfg.Drain*3/4, func() { close(stop) })
+	timer := time.AfterFunc(cfg.DrainTimeout*3/4, func() { close(stop) })
 	defer timer.Stop()
 	server.Shutdown()
 	return nil

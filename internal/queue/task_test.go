@@ -140,7 +140,7 @@ func TestATaskOfANewerVersionIsMadeAnewAtTheEnd(t *testing.T) {
 	served := make(chan error, 1)
 	go func() {
 		cfg := fastServer
-		cfg.Backoff.Base, cfg.Backoff.Cap = time.Millisecond, time.Millisecond
+		cfg.RetryBase, cfg.RetryCap = time.Millisecond, time.Millisecond
 		served <- queue.Serve(ctx, rdb, cfg, h, quiet)
 	}()
 	defer func() {
@@ -150,7 +150,7 @@ func TestATaskOfANewerVersionIsMadeAnewAtTheEnd(t *testing.T) {
 		}
 	}()
 	sandboxtest.Eventually(t, "both tasks are archived", func() bool { return depth(t, rdb).Archived == 2 })
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	if n, err := keeper.Clean(t.Context()); err != nil || n != 2 {
 		t.Fatalf("got %d, %v; want both removed", n, err)
 	}
@@ -194,7 +194,7 @@ func TestACertificateHasATaskOfItsOwn(t *testing.T) {
 	if got := depth(t, rdb); got.Pending != len(tasks) {
 		t.Errorf("got %+v, want %d tasks", got, len(tasks))
 	}
-	keeper := queue.NewKeeper(rdb, clientConfig)
+	keeper := queue.NewKeeper(rdb, taskSettings)
 	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{
 		{Request: 2, User: 42, Certificate: 7, Source: purge.SourceBackfill},
 		{Request: 5, User: 42, Certificate: 9, Source: purge.SourceBackfill},

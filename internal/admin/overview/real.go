@@ -9,16 +9,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Real makes sources of the servers that a process has open, with the account of a role. Eligible says who may be
-// purged; tasks is how tasks are put into Redis, which the page itself never does.
+// Real makes sources of the servers that a process has open, with the account of a role. The policy says who may be
+// purged. The settings of tasks are those of the doctor's keeper; the page itself puts no task into Redis.
 func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, problems func(context.Context) []string,
-	eligible func(purge.Retirement) bool, tasks queue.ClientConfig,
+	policy purge.Policy, tasks config.Tasks,
 ) Sources {
 	settle := func(ctx context.Context) error {
 		timer := time.NewTimer(2 * time.Second)
@@ -37,7 +38,7 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 	}
 	return Sources{
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
-		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, eligible) },
+		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, policy.Eligible) },
 		Doctor: func(ctx context.Context) (Diagnosis, error) {
 			findings, whole, err := d.Glance(ctx)
 			return Diagnosis{Findings: findings, Whole: whole}, err

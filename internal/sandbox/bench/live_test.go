@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
@@ -69,8 +70,8 @@ func (w *waiting) Purge(ctx context.Context, task purge.Task) (purge.Result, err
 // askAll asks for one user after the other and returns how long each took, sorted.
 func (w *waiting) askAll(b *testing.B, s *site, users []purge.UserID) []time.Duration {
 	b.Helper()
-	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis,
-		queue.ClientConfig{Queue: queue.Live, Timeout: 3 * time.Minute})}
+	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, queue.Live,
+		config.Tasks{Timeout: 3 * time.Minute})}
 	var times []time.Duration
 	for _, user := range users {
 		end := make(chan error, 10)

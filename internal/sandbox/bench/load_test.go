@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -166,9 +167,9 @@ func (s *site) serve(b *testing.B, concurrency int, purger queue.Purger) (stop f
 	ctx, cancel := context.WithCancel(b.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		cfg := queue.ServerConfig{
-			Concurrency: concurrency, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 20 * time.Second,
-			Backoff: queue.Backoff{Base: 5 * time.Second, Cap: time.Hour, Now: time.Now},
+		cfg := config.Queue{
+			Concurrency: concurrency, Weights: config.Weights{Purge: 6, Backfill: 1}, DrainTimeout: 20 * time.Second,
+			RetryBase: 5 * time.Second, RetryCap: time.Hour,
 		}
 		if err := queue.Serve(ctx, s.redis, cfg, &queue.Handler{Purger: purger, Log: log}, log); err != nil {
 			b.Error(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -159,7 +160,7 @@ func (s *site) accept(b *testing.B, users []purge.UserID) {
 }
 
 func (s *site) tasks() *queue.Client {
-	return queue.NewClient(s.redis, queue.ClientConfig{Queue: queue.Backfill, Timeout: 3 * time.Minute})
+	return queue.NewClient(s.redis, queue.Backfill, config.Tasks{Timeout: 3 * time.Minute})
 }
 
 // left counts what should be gone: references and objects. Only our own way clears the links in the history.

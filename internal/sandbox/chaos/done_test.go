@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox"
@@ -55,7 +56,7 @@ func newProxied(t *testing.T, url string) *proxied {
 // ask puts a user's task into the queue.
 func (w *proxied) ask(user purge.UserID, retention time.Duration) {
 	w.t.Helper()
-	client := queue.NewClient(w.redis, queue.ClientConfig{Queue: queue.Live, Timeout: time.Minute, Retention: retention})
+	client := queue.NewClient(w.redis, queue.Live, config.Tasks{Timeout: time.Minute, Retention: retention})
 	if err := client.Enqueue(w.t.Context(), []purge.Task{{Request: purge.RequestID(user), User: user}}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -68,9 +69,9 @@ func (w *proxied) serve(purger purgerFunc) (stop func()) {
 	served := make(chan error, 1)
 	quiet := slog.New(slog.DiscardHandler)
 	go func() {
-		served <- queue.Serve(ctx, w.redis, queue.ServerConfig{
-			Concurrency: 1, Weights: map[string]int{queue.Live: 1}, Drain: 100 * time.Millisecond,
-			Backoff: queue.Backoff{Base: time.Millisecond, Cap: time.Second, Now: time.Now},
+		served <- queue.Serve(ctx, w.redis, config.Queue{
+			Concurrency: 1, Weights: config.Weights{Purge: 1}, DrainTimeout: 100 * time.Millisecond,
+			RetryBase: time.Millisecond, RetryCap: time.Second,
 		}, &queue.Handler{Purger: purger, Log: quiet}, quiet)
 	}()
 	stop = sync.OnceFunc(func() {
