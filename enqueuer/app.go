@@ -70,12 +70,11 @@ func (a *app) openWithoutAsking() (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := queue.NewRedis(cfg.Redis.URL.Reveal())
+	rdb, err := cli.NewRedis(cfg.Redis)
 	if err != nil {
-		return nil, errors.Join(&cli.Error{Code: cli.ExitConfiguration, Err: err}, store.Close())
+		return nil, errors.Join(err, store.Close())
 	}
-	keeper := queue.NewKeeper(rdb, cfg.Tasks)
-	return &servers{store: store, redis: rdb, keeper: keeper}, nil
+	return &servers{store: store, redis: rdb, keeper: queue.NewKeeper(rdb, cfg.Tasks)}, nil
 }
 
 func (s *servers) close() {

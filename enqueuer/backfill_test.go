@@ -19,6 +19,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/backfill"
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -36,7 +37,8 @@ func (c *console) dump() map[string]any {
 	} {
 		all[table] = c.db.DumpTable(c.t, table)
 	}
-	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
+		"CERTPURGE_REDIS_URL="))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -49,7 +51,8 @@ func (c *console) dump() map[string]any {
 
 func (c *console) backfillDepth() int {
 	c.t.Helper()
-	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
+		"CERTPURGE_REDIS_URL="))})
 	if err != nil {
 		c.t.Fatal(err)
 	}

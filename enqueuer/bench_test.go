@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -61,7 +62,8 @@ func BenchmarkBackfill(b *testing.B) {
 
 // takeTasks empties the queue of backfills until ctx ends, and returns the most tasks that it saw waiting.
 func (c *console) takeTasks(ctx context.Context) (most int) {
-	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
+		"CERTPURGE_REDIS_URL="))})
 	if err != nil {
 		c.t.Error(err)
 		return 0

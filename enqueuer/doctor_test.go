@@ -52,7 +52,7 @@ func newPatientOn(t *testing.T, on *console) *patient {
 // openTestRedis opens a URL.
 func openTestRedis(tb testing.TB, url string) redis.UniversalClient {
 	tb.Helper()
-	rdb, err := queue.NewRedis(url)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -595,7 +595,8 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 func TestDoctorComparesClocks(t *testing.T) {
 	t.Parallel()
 	db := sandboxtest.MySQL(t, lms.UTF8MB4)
-	store, err := mysql.Open(mysql.Config{DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second})
+	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)),
+		ConnectTimeout: time.Second}, LMS: config.LMS{Database: db.LMS}})
 	if err != nil {
 		t.Fatal(err)
 	}

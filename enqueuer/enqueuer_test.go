@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -45,8 +46,8 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 	}
 	var err error
 	c.store, err = mysql.Open(mysql.Config{
-		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true,
-		MaxOpenConnections: 4, ConnectTimeout: time.Minute,
+		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 4, ConnectTimeout: time.Minute},
+		LMS:   config.LMS{Database: db.LMS, ClearHistory: true},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -78,7 +79,8 @@ func (c *console) run(want int, args ...string) (stdout, stderr string) {
 // redis connects to the queue until the test ends.
 func (c *console) redis() redis.UniversalClient {
 	c.t.Helper()
-	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
+		"CERTPURGE_REDIS_URL="))})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -304,7 +306,8 @@ func TestReconcile(t *testing.T) {
 		args = append(args, strconv.Itoa(c.db.AddRetiringUser(t, name, "RETIRING_LMS")))
 	}
 	c.run(cli.ExitOK, append([]string{"enqueue", "--queue", "purge"}, args...)...)
-	rdb, err := queue.NewRedis(strings.TrimPrefix(c.environ[2], "CERTPURGE_REDIS_URL="))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
+		"CERTPURGE_REDIS_URL="))})
 	if err != nil {
 		t.Fatal(err)
 	}

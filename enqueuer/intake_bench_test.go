@@ -19,8 +19,9 @@ func benchIntake(b *testing.B) purge.Intake {
 	b.Helper()
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
 	store, err := mysql.Open(mysql.Config{
-		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, MaxOpenConnections: 16,
-		ConnectTimeout: time.Minute,
+		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 16,
+			ConnectTimeout: time.Minute},
+		LMS: config.LMS{Database: db.LMS},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -29,7 +30,7 @@ func benchIntake(b *testing.B) purge.Intake {
 	if _, err := store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	rdb, err := queue.NewRedis(sandboxtest.Redis(b))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(b))})
 	if err != nil {
 		b.Fatal(err)
 	}

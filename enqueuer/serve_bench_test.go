@@ -107,8 +107,9 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 		" SELECT '!', 0, CONCAT('learner', seq), '', '', CONCAT('learner', seq, '@example.com'), 0, 1, '2015-01-01' FROM "+
 		sandboxtest.Numbers(benchUsers))
 	store, err := mysql.Open(mysql.Config{
-		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ClearHistory: true,
-		MaxOpenConnections: 32, ConnectTimeout: time.Second,
+		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 32,
+			ConnectTimeout: time.Second},
+		LMS: config.LMS{Database: db.LMS, ClearHistory: true},
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -117,7 +118,7 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	if _, err := store.Migrate(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	rdb, err := queue.NewRedis(sandboxtest.Redis(b))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(b))})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -182,7 +182,7 @@ func TestABrokenTaskIsSaidOnThePages(t *testing.T) {
 	}
 	broken := s.addUser()
 	s.enqueue(broken, s.addUser())
-	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	rdb, err := queue.NewRedis(s.cfg.Redis)
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	must(t, rdb.Del(t.Context(), fmt.Sprintf("asynq:{purge}:t:purge:%d", broken)).Err())

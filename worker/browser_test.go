@@ -68,7 +68,7 @@ func everyState(t *testing.T) (base string) {
 		func() bool { return strings.Contains(worker.log.String(), "reason=retained") })
 	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpDelete, Latency: time.Hour})
 	s.enqueue(s.addUser(), s.addUser(), s.addUser(), s.addUser(), s.addUser())
-	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	rdb, err := queue.NewRedis(s.cfg.Redis)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestBrowserRefusesOtherSites(t *testing.T) {
 	s := newSite(t)
 	s.withLogins()
 	base := s.start().base(t)
-	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	rdb, err := queue.NewRedis(s.cfg.Redis)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 		db.Exec(t, "GRANT ALL ON "+schema+".* TO '"+user+"'@'%'")
 	}
 	s.cfg.MySQL.DSN = config.NewSecret(db.DSN(user, password, db.Ledger))
-	rdb, err := queue.NewRedis(servers.Redis.URL(0))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(servers.Redis.URL(0))})
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	redis := func(args ...any) func() { return func() { must(t, rdb.Do(t.Context(), args...).Err()) } }
@@ -204,7 +204,7 @@ func TestAnIdleWorkerPausesSoon(t *testing.T) {
 			s.db.Exec(s.t, "RENAME TABLE "+s.db.Ledger+".requests TO "+s.db.Ledger+".others")
 		}, false, "requests"},
 		"its own state in Redis": {func(s *site, _ string) {
-			rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+			rdb, err := queue.NewRedis(s.cfg.Redis)
 			must(s.t, err)
 			defer rdb.Close()
 			must(s.t, rdb.ConfigSet(s.t.Context(), "maxmemory", "1").Err())

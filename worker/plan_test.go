@@ -105,7 +105,7 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 	working, stop := context.WithCancel(ctx)
 	t.Cleanup(stop)
 	go func() { done <- run(working, cfg, locations, nil, slog.New(slog.DiscardHandler)) }()
-	rdb, err := queue.NewRedis(env.RedisURL)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(env.RedisURL)})
 	must(t, err)
 	t.Cleanup(func() { _ = rdb.Close() })
 	intake := purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.Live, config.Tasks{Timeout: time.Minute})}
@@ -168,7 +168,7 @@ func written(t *testing.T, env *demo.Environment) map[string]string {
 		counted[name] = value
 	}
 	must(t, rows.Err())
-	rdb, err := queue.NewRedis(env.RedisURL)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(env.RedisURL)})
 	must(t, err)
 	defer rdb.Close()
 	info, err := rdb.DBSize(t.Context()).Result()

@@ -146,7 +146,7 @@ func (s *site) enqueue(users ...purge.UserID) []purge.RequestID {
 // accept submits requests as the enqueuer does.
 func (s *site) accept(all ...purge.Submission) []purge.RequestID {
 	s.t.Helper()
-	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	rdb, err := queue.NewRedis(s.cfg.Redis)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -542,7 +542,7 @@ func TestAFlushedRedisCostsNobody(t *testing.T) {
 		return strings.Contains(other.log.String(),
 			"task finished")
 	})
-	rdb, err := queue.NewRedis(s.cfg.Redis.URL.Reveal())
+	rdb, err := queue.NewRedis(s.cfg.Redis)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,15 +10,7 @@ import (
 
 // OpenStore opens the databases that a configuration names, without connecting.
 func OpenStore(server config.MySQL, lms config.LMS) (*mysql.Store, error) {
-	encryption, err := server.TLS.Client("mysql.tls")
-	if err != nil {
-		return nil, &Error{Code: ExitConfiguration, Err: err}
-	}
-	store, err := mysql.Open(mysql.Config{
-		DSN: server.DSN.Reveal(), TLS: encryption, LMSDatabase: lms.Database, ClearHistory: lms.ClearHistory,
-		MaxOpenConnections: server.MaxOpenConnections, ConnectTimeout: server.ConnectTimeout,
-		QueryTimeout: server.QueryTimeout,
-	})
+	store, err := mysql.Open(mysql.Config{MySQL: server, LMS: lms})
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}
 	}
@@ -27,14 +19,7 @@ func OpenStore(server config.MySQL, lms config.LMS) (*mysql.Store, error) {
 
 // NewRedis makes a client of the Redis that a configuration names, without connecting.
 func NewRedis(server config.Redis) (redis.UniversalClient, error) {
-	encryption, err := server.TLS.Client("redis.tls")
-	if err != nil {
-		return nil, &Error{Code: ExitConfiguration, Err: err}
-	}
-	client, err := queue.OpenRedis(queue.RedisConfig{
-		URL: server.URL.Reveal(), Username: server.Username, Password: server.Password.Reveal(),
-		SentinelUsername: server.SentinelUsername, SentinelPassword: server.SentinelPassword.Reveal(), TLS: encryption,
-	})
+	client, err := queue.NewRedis(server)
 	if err != nil {
 		return nil, &Error{Code: ExitConfiguration, Err: err}
 	}

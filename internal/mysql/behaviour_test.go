@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
@@ -663,7 +664,7 @@ func TestOpenNeverPrintsTheDSN(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{"root:s3cret@tcp(db:3306", "s3cret", "u:s3cret@tcp(db)/x?tls=s3cret"} {
 		if _, err := mysql.Open(
-			mysql.Config{DSN: dsn, MaxOpenConnections: 1},
+			mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret(dsn), MaxOpenConnections: 1}},
 		); err == nil ||
 			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: got %v, want an error without the secret", dsn, err)
@@ -674,7 +675,8 @@ func TestOpenNeverPrintsTheDSN(t *testing.T) {
 func TestMySQLDownIsUnavailable(t *testing.T) {
 	t.Parallel()
 	store, err := mysql.Open(
-		mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/certpurge", LMSDatabase: "openedx", MaxOpenConnections: 1},
+		mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge"), MaxOpenConnections: 1},
+			LMS: config.LMS{Database: "openedx"}},
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"crypto/tls"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -15,17 +14,15 @@ import (
 	gormmysql "gorm.io/driver/mysql"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // Config says which server and which schemas a Store works on.
 type Config struct {
-	DSN                string // of github.com/go-sql-driver/mysql; its database is the ledger's schema
-	LMSDatabase        string
-	ClearHistory       bool // whether a reference in the history table counts as left
-	MaxOpenConnections int
-	ConnectTimeout     time.Duration
-	QueryTimeout       time.Duration // of one read from, or write to, the connection
-	TLS                *tls.Config   // nil: what the DSN says
+	config.MySQL
+
+	LMS config.LMS
 	// DialFunc replaces the network; nil for the ordinary one. Tests count packets with it.
 	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -45,7 +42,7 @@ type Store struct {
 
 // Open prepares a Store without connecting. The error never holds the DSN, which may hold a password.
 func Open(cfg Config) (*Store, error) {
-	parsed, err := driversql.ParseDSN(cfg.DSN)
+	parsed, err := driversql.ParseDSN(cfg.DSN.Reveal())
 	if err != nil {
 		return nil, errors.New("mysql.dsn: expected user:password@tcp(host:3306)/certpurge")
 	}
@@ -56,8 +53,12 @@ func Open(cfg Config) (*Store, error) {
 	parsed.ClientFoundRows = false     // ROW_COUNT() must count changes, not matches: Begin asks it
 	parsed.RejectReadOnly = false      // it would hide the server's reason; conn does the same and keeps it
 	parsed.MaxAllowedPacket = 64 << 20 // the driver's limit only; scripts keep to the server's
-	if cfg.TLS != nil {
-		parsed.TLS = cfg.TLS // the driver fills an empty server name with the DSN's host
+	encryption, err := cfg.TLS.Client("mysql.tls")
+	if err != nil {
+		return nil, err
+	}
+	if encryption != nil {
+		parsed.TLS = encryption // the driver fills an empty server name with the DSN's host
 	}
 	parsed.Timeout, parsed.ReadTimeout, parsed.WriteTimeout = cfg.ConnectTimeout, cfg.QueryTimeout, cfg.QueryTimeout
 	parsed.Logger = &driversql.NopLogger{} // every error is returned; the driver's own log would say it twice
@@ -107,7 +108,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	return &Store{
 		gorm: orm, sql: db, migrating: migrating,
-		tables: newTables(cfg.LMSDatabase), ledger: parsed.DBName, clear: cfg.ClearHistory,
+		tables: newTables(cfg.LMS.Database), ledger: parsed.DBName, clear: cfg.LMS.ClearHistory,
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
 	}, nil
 }

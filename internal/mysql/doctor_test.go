@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox"
@@ -50,7 +51,8 @@ func (f *fixture) account() string { return "'" + f.accounts.Worker.Name + "'@'%
 
 func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
 	t.Parallel()
-	store, err := mysql.Open(mysql.Config{DSN: "u:p@tcp(127.0.0.1:1)/x", LMSDatabase: "y", ConnectTimeout: time.Second})
+	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret("u:p@tcp(127.0.0.1:1)/x"),
+		ConnectTimeout: time.Second}, LMS: config.LMS{Database: "y"}})
 	if err != nil {
 		t.Fatal(err)
 	}

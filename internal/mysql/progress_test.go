@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -98,8 +99,9 @@ func BenchmarkWatching(b *testing.B) {
 	const requests = 1_000_000
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
 	store, err := mysql.Open(mysql.Config{
-		DSN: db.RootDSN(db.Ledger), LMSDatabase: db.LMS, ConnectTimeout: time.Second,
-		QueryTimeout: time.Minute,
+		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), ConnectTimeout: time.Second,
+			QueryTimeout: time.Minute},
+		LMS: config.LMS{Database: db.LMS},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -2,16 +2,14 @@ package mysql_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"database/sql"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
@@ -237,20 +235,15 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	db := sandboxtest.On(t, server, lms.UTF8MB4)
 	user, password := db.AddAccount(t)
 	db.Exec(t, "ALTER USER '"+user+"'@'%' REQUIRE X509")
-	pem, err := os.ReadFile(authority.File)
-	if err != nil {
-		t.Fatal(err)
+	certificate, key = authority.Issue(t, "client")
+	all := config.TLS{
+		CAFile: authority.File, CertificateFile: certificate, KeyFile: key, ServerName: "db.example",
 	}
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(pem)
-	mine, err := tls.LoadX509KeyPair(authority.Issue(t, "client"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ping := func(config *tls.Config) error {
+	ping := func(encryption config.TLS) error {
 		store, err := mysql.Open(mysql.Config{
-			DSN: server.DSN(user, password, ""), LMSDatabase: db.LMS,
-			ConnectTimeout: 5 * time.Second, TLS: config,
+			MySQL: config.MySQL{DSN: config.NewSecret(server.DSN(user, password, "")), ConnectTimeout: 5 * time.Second,
+				TLS: encryption},
+			LMS: config.LMS{Database: db.LMS},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -260,19 +253,16 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 		defer cancel()
 		return store.Ping(ctx)
 	}
-	if err := ping(&tls.Config{
-		RootCAs: trusted, ServerName: "db.example",
-		Certificates: []tls.Certificate{mine},
-	}); err != nil {
+	if err := ping(all); err != nil {
 		t.Errorf("all is given: %v", err)
 	}
-	for name, config := range map[string]*tls.Config{
-		"unknown authority":     {ServerName: "db.example", Certificates: []tls.Certificate{mine}},
-		"another name":          {RootCAs: trusted, Certificates: []tls.Certificate{mine}}, // that of the DSN, 127.0.0.1
-		"no client certificate": {RootCAs: trusted, ServerName: "db.example"},
-		"no TLS":                nil,
+	for name, encryption := range map[string]config.TLS{
+		"unknown authority":     {ServerName: "db.example", CertificateFile: certificate, KeyFile: key},
+		"another name":          {CAFile: authority.File, CertificateFile: certificate, KeyFile: key}, // 127.0.0.1
+		"no client certificate": {CAFile: authority.File, ServerName: "db.example"},
+		"no TLS":                {},
 	} {
-		if err := ping(config); purge.ClassOf(err) != purge.Misconfigured {
+		if err := ping(encryption); purge.ClassOf(err) != purge.Misconfigured {
 			t.Errorf("%s: got %v, want a misconfiguration", name, err)
 		}
 	}

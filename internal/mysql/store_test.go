@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
@@ -85,8 +86,9 @@ func (f *fixture) exec(statement string, args ...any) {
 func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	f.t.Helper()
 	cfg := mysql.Config{
-		DSN: dsn, LMSDatabase: f.db.LMS, ClearHistory: true, MaxOpenConnections: 16,
-		ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
+		MySQL: config.MySQL{DSN: config.NewSecret(dsn), MaxOpenConnections: 16, ConnectTimeout: time.Minute,
+			QueryTimeout: time.Minute},
+		LMS: config.LMS{Database: f.db.LMS, ClearHistory: true},
 	}
 	for _, c := range change {
 		c(&cfg)

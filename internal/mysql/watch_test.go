@@ -60,7 +60,7 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 func TestStandings(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
-	keeping := f.open(f.dsn(), func(c *mysql.Config) { c.ClearHistory = false })
+	keeping := f.open(f.dsn(), func(c *mysql.Config) { c.LMS.ClearHistory = false })
 	user := func(tables ...purge.Table) purge.UserID {
 		id := f.NewUser(purgetest.Retiring)
 		for _, table := range tables {

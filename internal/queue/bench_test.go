@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -45,7 +46,7 @@ func BenchmarkEnqueue(b *testing.B) {
 		}},
 	} {
 		b.Run(way.name, func(b *testing.B) {
-			rdb, err := queue.NewRedis(sandboxtest.Redis(b))
+			rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(b))})
 			if err != nil {
 				b.Fatal(err)
 			}

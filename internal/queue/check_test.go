@@ -14,6 +14,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -22,12 +23,12 @@ import (
 // open connects to a URL until the test ends.
 func open(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	return openWith(t, queue.RedisConfig{URL: url})
+	return openWith(t, config.Redis{URL: config.NewSecret(url)})
 }
 
-func openWith(t *testing.T, cfg queue.RedisConfig) redis.UniversalClient {
+func openWith(t *testing.T, cfg config.Redis) redis.UniversalClient {
 	t.Helper()
-	rdb, err := queue.OpenRedis(cfg)
+	rdb, err := queue.NewRedis(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

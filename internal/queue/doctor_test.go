@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -370,7 +371,7 @@ func TestDoctorReadsTheServer(t *testing.T) {
 func TestDoctorEndsWithItsContextAndItsServer(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	rdb, err := queue.NewRedis(servers.Redis.URL(1))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(servers.Redis.URL(1))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -253,7 +254,7 @@ func TestScriptsThatRedisForgets(t *testing.T) {
 func TestRedisRestartsWithinABatch(t *testing.T) {
 	t.Parallel()
 	server := sandboxtest.OwnServers(t).Redis
-	rdb, err := queue.NewRedis("unix://" + server.Socket)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret("unix://" + server.Socket)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +417,7 @@ func TestARemovedQueueIsListedAgain(t *testing.T) {
 
 func TestManyTasksOnARedisCluster(t *testing.T) {
 	t.Parallel()
-	rdb, err := queue.NewRedis("redis+cluster://" + sandboxtest.RedisCluster(t))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret("redis+cluster://" + sandboxtest.RedisCluster(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -12,7 +13,7 @@ import (
 // in.
 func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 	t.Parallel()
-	rdb, err := NewRedis(sandboxtest.Redis(t))
+	rdb, err := NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 func newRedis(t *testing.T) redis.UniversalClient {
 	t.Helper()
 	url := sandboxtest.Redis(t)
-	rdb, err := queue.NewRedis(url)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -638,7 +638,7 @@ func TestNewRedisUnderstandsURLs(t *testing.T) {
 		"redis+sentinel://s1:26379/5?master_name=m&addr=s2:26379": "*redis.Client",
 		"redis+cluster://n1:6379?addr=n2:6379":                    "*redis.ClusterClient",
 	} {
-		client, err := queue.NewRedis(url)
+		client, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)})
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
 			continue
@@ -659,7 +659,8 @@ func TestNewRedisUnderstandsURLs(t *testing.T) {
 		"", "s3cret", "http://s3cret@h", "redis://:s3cret@h:port", "redis+s3cret://h",
 		"redis+sentinel://:s3cret@h:1", "unix+cluster:///s3cret",
 	} {
-		if _, err := queue.NewRedis(url); err == nil || strings.Contains(err.Error(), "s3cret") ||
+		if _, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)}); err == nil ||
+			strings.Contains(err.Error(), "s3cret") ||
 			!strings.Contains(err.Error(), "redis.url") {
 			t.Errorf("%s: got %v, want an error that names redis.url and no secret", url, err)
 		}

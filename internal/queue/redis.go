@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // The library's own log repeats, on standard error, what every call returns.
@@ -23,21 +25,15 @@ const redisForms = "redis://user:password@host:6379/5, rediss:// for TLS, unix:/
 	"redis+sentinel://host:26379/5?master_name=NAME&addr=host2:26379, redis+cluster://host:6379?addr=host2:6379 (and " +
 	"rediss+...)"
 
-// RedisConfig says how to reach Redis. What stands in the URL must not be set beside it.
-type RedisConfig struct {
-	URL                                string
-	Username, Password                 string
-	SentinelUsername, SentinelPassword string
-	TLS                                *tls.Config // for rediss; nil: the system's authorities
-}
-
-// NewRedis makes a client from a URL alone, without connecting.
-func NewRedis(url string) (redis.UniversalClient, error) { return OpenRedis(RedisConfig{URL: url}) }
-
-// OpenRedis makes a client without connecting. asynq's own parser drops ACL user names and knows no cluster, so
+// NewRedis makes a client without connecting. asynq's own parser drops ACL user names and knows no cluster, so
 // go-redis's parsers are used. The error never holds the URL, which may hold a password.
-func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
-	scheme, rest, ok := strings.Cut(cfg.URL, "://")
+func NewRedis(cfg config.Redis) (redis.UniversalClient, error) {
+	wanted, err := cfg.TLS.Client("redis.tls")
+	if err != nil {
+		return nil, err
+	}
+	url := cfg.URL.Reveal()
+	scheme, rest, ok := strings.Cut(url, "://")
 	base, kind, _ := strings.Cut(scheme, "+")
 	if !ok || (base != "redis" && base != "rediss" && scheme != "unix") {
 		return nil, errors.New("redis.url: expected one of " + redisForms)
@@ -45,12 +41,11 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 	var makeClient func() redis.UniversalClient
 	var encrypted **tls.Config
 	var settings []setting
-	var err error
 	switch kind {
 	case "":
 		var o *redis.Options
-		if o, err = redis.ParseURL(cfg.URL); err == nil {
-			encrypted, settings = &o.TLSConfig, cfg.account(&o.Username, &o.Password)
+		if o, err = redis.ParseURL(url); err == nil {
+			encrypted, settings = &o.TLSConfig, account(cfg, &o.Username, &o.Password)
 			makeClient = func() redis.UniversalClient { return redis.NewClient(o) }
 		}
 	case "sentinel":
@@ -59,15 +54,15 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 			err = errors.New("no master_name")
 		}
 		if err == nil {
-			encrypted, settings = &o.TLSConfig, append(cfg.account(&o.Username, &o.Password),
+			encrypted, settings = &o.TLSConfig, append(account(cfg, &o.Username, &o.Password),
 				setting{"redis.sentinel_username", &o.SentinelUsername, cfg.SentinelUsername},
-				setting{"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword})
+				setting{"redis.sentinel_password", &o.SentinelPassword, cfg.SentinelPassword.Reveal()})
 			makeClient = func() redis.UniversalClient { return redis.NewFailoverClient(o) }
 		}
 	case "cluster":
 		var o *redis.ClusterOptions
 		if o, err = redis.ParseClusterURL(base + "://" + rest); err == nil {
-			encrypted, settings = &o.TLSConfig, cfg.account(&o.Username, &o.Password)
+			encrypted, settings = &o.TLSConfig, account(cfg, &o.Username, &o.Password)
 			makeClient = func() redis.UniversalClient { return redis.NewClusterClient(o) }
 		}
 	default:
@@ -83,14 +78,16 @@ func OpenRedis(cfg RedisConfig) (redis.UniversalClient, error) {
 		}
 	}
 	if *encrypted != nil {
-		secure(*encrypted, cfg.TLS)
+		secure(*encrypted, wanted)
 	}
 	return makeClient(), nil
 }
 
-// account are the settings of the Redis servers' account.
-func (cfg RedisConfig) account(username, password *string) []setting {
-	return []setting{{"redis.username", username, cfg.Username}, {"redis.password", password, cfg.Password}}
+// account returns the settings of the Redis servers' account.
+func account(cfg config.Redis, username, password *string) []setting {
+	return []setting{
+		{"redis.username", username, cfg.Username}, {"redis.password", password, cfg.Password.Reveal()},
+	}
 }
 
 // setting is a part of the client's options that may stand in the URL or in a key of its own.

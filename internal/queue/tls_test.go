@@ -2,8 +2,6 @@ package queue_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox"
@@ -45,21 +44,16 @@ func inside(ctx context.Context, t *testing.T, server *sandbox.Redis, command ..
 	return answer
 }
 
-// trusting is a configuration with the authority and a client's certificate, which a Redis asks for by default.
-func trusting(t *testing.T, a *sandboxtest.Authority) *tls.Config {
+// trusting returns settings with the authority and a client's certificate, which a Redis asks for by default.
+func trusting(t *testing.T, a *sandboxtest.Authority) config.TLS {
 	t.Helper()
-	pem, err := os.ReadFile(a.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	pair, err := tls.LoadX509KeyPair(a.Issue(t, "client"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	return &tls.Config{RootCAs: roots, GetClientCertificate: mine}
+	certificate, key := a.Issue(t, "client")
+	return config.TLS{CAFile: a.File, CertificateFile: certificate, KeyFile: key}
+}
+
+// redisWith returns settings of Redis with this URL and encryption.
+func redisWith(url string, encryption config.TLS) config.Redis {
+	return config.Redis{URL: config.NewSecret(url), TLS: encryption}
 }
 
 func TestRedisOverTLS(t *testing.T) {
@@ -67,17 +61,16 @@ func TestRedisOverTLS(t *testing.T) {
 	authority := sandboxtest.NewAuthority(t)
 	address := encrypted(t, authority, "127.0.0.1", sandbox.Options{}, "cache.example").Addr
 	trusted := trusting(t, authority)
-	named := trusted.Clone()
+	named := trusted
 	named.ServerName = "cache.example"
-	anonymous := named.Clone()
-	anonymous.GetClientCertificate = nil
-	if err := queue.Ping(t.Context(), openWith(t, queue.RedisConfig{URL: "rediss://" + address, TLS: named})); err != nil {
+	anonymous := config.TLS{CAFile: named.CAFile, ServerName: named.ServerName}
+	if err := queue.Ping(t.Context(), openWith(t, redisWith("rediss://"+address, named))); err != nil {
 		t.Errorf("all is given: %v", err)
 	}
-	for name, cfg := range map[string]queue.RedisConfig{
-		"unknown authority":     {URL: "rediss://" + address},
-		"another name":          {URL: "rediss://" + address, TLS: trusted}, // that of the URL, 127.0.0.1
-		"no client certificate": {URL: "rediss://" + address, TLS: anonymous},
+	for name, cfg := range map[string]config.Redis{
+		"unknown authority":     redisWith("rediss://"+address, config.TLS{}),
+		"another name":          redisWith("rediss://"+address, trusted), // that of the URL, 127.0.0.1
+		"no client certificate": redisWith("rediss://"+address, anonymous),
 	} {
 		err := queue.Ping(t.Context(), openWith(t, cfg))
 		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "redis.tls") {
@@ -132,14 +125,14 @@ func TestEachNodeOfAClusterHasItsOwnCertificate(t *testing.T) {
 			return nil
 		})
 	}
-	rdb := openWith(t, queue.RedisConfig{URL: "rediss+cluster://" + nodes[0].Addr, TLS: trusting(t, authority)})
+	rdb := openWith(t, redisWith("rediss+cluster://"+nodes[0].Addr, trusting(t, authority)))
 	for i := range 20 { // on both nodes
 		if err := rdb.Set(t.Context(), fmt.Sprintf("key-%d", i), i, time.Minute).Err(); err != nil {
 			t.Fatalf("writing to the cluster: %v", err)
 		}
 	}
 	named := trusting(t, sandboxtest.NewAuthority(t))
-	err = queue.Ping(t.Context(), openWith(t, queue.RedisConfig{URL: "rediss+cluster://" + nodes[0].Addr, TLS: named}))
+	err = queue.Ping(t.Context(), openWith(t, redisWith("rediss+cluster://"+nodes[0].Addr, named)))
 	if purge.ClassOf(err) != purge.Misconfigured {
 		t.Errorf("another authority: got %v, want a misconfiguration", err)
 	}
@@ -165,29 +158,30 @@ func TestSentinelWithPasswordsAndCertificates(t *testing.T) {
 		"127.0.0.1")
 	inside(t.Context(), t, sentinel, "ACL", "SETUSER", "default", "resetpass", ">of-the-sentinel")
 	url := "rediss+sentinel://" + sentinel.Addr + "/0?master_name=theirs"
-	cfg := queue.RedisConfig{
-		URL: url, Password: "of-the-server", SentinelPassword: "of-the-sentinel", TLS: trusting(t, authority),
-	}
+	cfg := redisWith(url, trusting(t, authority))
+	cfg.Password, cfg.SentinelPassword = config.NewSecret("of-the-server"), config.NewSecret("of-the-sentinel")
 	rdb := openWith(t, cfg)
 	eventually(t, "the server is found", func(ctx context.Context) error { return queue.Ping(ctx, rdb) })
-	for name, wrong := range map[string]queue.RedisConfig{
-		"no password of the Sentinel": {URL: url, Password: cfg.Password, TLS: cfg.TLS},
-		"no password of the server":   {URL: url, SentinelPassword: cfg.SentinelPassword, TLS: cfg.TLS},
+	for name, wrong := range map[string]config.Redis{
+		"no password of the Sentinel": {URL: cfg.URL, Password: cfg.Password, TLS: cfg.TLS},
+		"no password of the server":   {URL: cfg.URL, SentinelPassword: cfg.SentinelPassword, TLS: cfg.TLS},
 	} {
 		if err := queue.Ping(t.Context(), openWith(t, wrong)); err == nil {
 			t.Errorf("%s: let in", name)
 		}
 	}
 	byURL := strings.Replace(url, "://", "://:of-the-sentinel@", 1) + "&password=of-the-server"
-	if err := queue.Ping(t.Context(), openWith(t, queue.RedisConfig{URL: byURL, TLS: cfg.TLS})); err != nil {
+	if err := queue.Ping(t.Context(), openWith(t, redisWith(byURL, cfg.TLS))); err != nil {
 		t.Errorf("both in the URL: %v", err)
 	}
 	for _, key := range []string{"redis.password", "redis.sentinel_password"} {
-		twice := queue.RedisConfig{URL: byURL, Password: "a"}
-		if key == "redis.sentinel_password" {
-			twice = queue.RedisConfig{URL: byURL, SentinelPassword: "a"}
+		twice := redisWith(byURL, config.TLS{})
+		if key == "redis.password" {
+			twice.Password = config.NewSecret("a")
+		} else {
+			twice.SentinelPassword = config.NewSecret("a")
 		}
-		if _, err := queue.OpenRedis(twice); err == nil || !strings.Contains(err.Error(), key+":") {
+		if _, err := queue.NewRedis(twice); err == nil || !strings.Contains(err.Error(), key+":") {
 			t.Errorf("%s is set twice: got %v", key, err)
 		}
 	}

@@ -45,8 +45,9 @@ func newSite(b *testing.B) *site {
 		b.Fatal(err)
 	}
 	s.store, err = mysql.Open(mysql.Config{
-		DSN: s.db.RootDSN(s.db.Ledger), LMSDatabase: s.db.LMS, ClearHistory: true, MaxOpenConnections: 32,
-		ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
+		MySQL: config.MySQL{DSN: config.NewSecret(s.db.RootDSN(s.db.Ledger)), MaxOpenConnections: 32,
+			ConnectTimeout: time.Minute, QueryTimeout: time.Minute},
+		LMS: config.LMS{Database: s.db.LMS, ClearHistory: true},
 		DialFunc: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)
 			return countingConn{conn, &s.packets}, err
@@ -60,7 +61,7 @@ func newSite(b *testing.B) *site {
 		b.Fatal(err)
 	}
 	s.redisURL = sandboxtest.Redis(b)
-	if s.redis, err = queue.NewRedis(s.redisURL); err != nil {
+	if s.redis, err = queue.NewRedis(config.Redis{URL: config.NewSecret(s.redisURL)}); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.redis.Close() }) // nothing to lose

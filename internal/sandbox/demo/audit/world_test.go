@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -63,8 +64,9 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 		w.t.Fatal(err)
 	}
 	store, err := mysql.Open(mysql.Config{
-		DSN: w.db.RootDSN(w.Ledger), LMSDatabase: w.LMS, ClearHistory: true, MaxOpenConnections: 8,
-		ConnectTimeout: 10 * time.Second, QueryTimeout: 30 * time.Second,
+		MySQL: config.MySQL{DSN: config.NewSecret(w.db.RootDSN(w.Ledger)), MaxOpenConnections: 8,
+			ConnectTimeout: 10 * time.Second, QueryTimeout: 30 * time.Second},
+		LMS: config.LMS{Database: w.LMS, ClearHistory: true},
 	})
 	if err != nil {
 		w.t.Fatal(err)
