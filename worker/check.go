@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -106,8 +105,8 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 	}
 	defer c.redis.Close()
 	failed := map[string]error{} // by group
-	if c.objects, err = gcs.Open(ctx, newGCSConfig(c.cfg, c.locations, s.Environ,
-		slog.New(slog.DiscardHandler))); err != nil {
+	c.objects, err = gcs.Open(ctx, gcs.Config{GCS: c.cfg.GCS, Locations: c.locations, Environ: s.Environ})
+	if err != nil {
 		failed[groupAccount] = err
 	} else {
 		defer c.objects.Close()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -114,7 +113,7 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 		External: cfg.ExternalPrefixes, Eligible: cfg.LMS.Policy().Eligible,
 	}
 	if o.sample > 0 {
-		objects, err := gcs.Open(ctx, newGCSConfig(cfg, locations, s.Environ, slog.New(slog.DiscardHandler)))
+		objects, err := gcs.Open(ctx, gcs.Config{GCS: cfg.GCS, Locations: locations, Environ: s.Environ})
 		if err != nil {
 			return fmt.Errorf("%w (--sample 0 reads the LMS only)", err)
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"path"
 	"slices"
 	"strings"
@@ -85,7 +84,8 @@ func openToRead(ctx context.Context, s cli.Streams, path string) (*reading, erro
 		return nil, err
 	}
 	r := &reading{store: store, cfg: cfg}
-	if r.objects, err = gcs.Open(ctx, newGCSConfig(cfg, locations, s.Environ, slog.New(slog.DiscardHandler))); err != nil {
+	r.objects, err = gcs.Open(ctx, gcs.Config{GCS: cfg.GCS, Locations: locations, Environ: s.Environ})
+	if err != nil {
 		r.close()
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,15 +67,16 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
 	w.present = queue.NewPresence(w.redis, cli.Version(), w.doubt)
 	defer w.present.Start(ctx)()
-	storage := newGCSConfig(cfg, locations, environ, log)
-	storage.Trace = w.tracing.Asked
-	storage.Observe = func(kind string, status int, took time.Duration) {
-		w.metrics.Asked(kind, status, took)
-		if status == 0 { // no answer: this one request, or the whole service
-			w.doubt()
-		}
-	}
-	if w.objects, err = gcs.Open(ctx, storage); err != nil {
+	w.objects, err = gcs.Open(ctx, gcs.Config{
+		GCS: cfg.GCS, Locations: locations, Environ: environ, Log: log, Trace: w.tracing.Asked,
+		Observe: func(kind string, status int, took time.Duration) {
+			w.metrics.Asked(kind, status, took)
+			if status == 0 { // no answer: this one request, or the whole service
+				w.doubt()
+			}
+		},
+	})
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
@@ -123,27 +123,6 @@ func newLocations(all []config.Location) []purge.Location {
 		}
 	}
 	return locations
-}
-
-func newGCSConfig(cfg config.Worker, locations purge.Locations, environ []string, log *slog.Logger) gcs.Config {
-	emulator, credentials := "", ""
-	for _, e := range environ {
-		if value, ok := strings.CutPrefix(e, "STORAGE_EMULATOR_HOST="); ok {
-			emulator = value
-		}
-		if value, ok := strings.CutPrefix(e, "GOOGLE_APPLICATION_CREDENTIALS="); ok {
-			credentials = value
-		}
-	}
-	return gcs.Config{
-		Locations: locations, UserProject: cfg.GCS.UserProject, CredentialsFile: cfg.GCS.CredentialsFile,
-		CredentialsVariable: credentials,
-		AcceptSoftDelete:    cfg.GCS.AcceptSoftDelete, CallTimeout: cfg.GCS.CallTimeout, MaxTries: cfg.GCS.MaxTries,
-		MaxInFlight: cfg.GCS.MaxInFlight, AttributesMaxAge: cfg.GCS.AttributesMaxAge,
-		MaxGenerations: cfg.GCS.MaxGenerations, MaxListing: int64(cfg.GCS.MaxListingBytes), Endpoint: cfg.GCS.Endpoint,
-		Anonymous: cfg.GCS.Anonymous, AllowEmulator: cfg.GCS.AllowEmulator, EmulatorHost: emulator,
-		Deletes: gcs.Rate(cfg.GCS.DeleteRate), Reads: gcs.Rate(cfg.GCS.ReadRate), Log: log,
-	}
 }
 
 // newHandler builds what every task meets.

@@ -5,12 +5,14 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // BenchmarkAdmission is what a call pays for its admission when no other waits.
 func BenchmarkAdmission(b *testing.B) {
 	bucket := newBucket("b", nil, Config{
-		MaxInFlight: 100, Deletes: Rate{Start: 1 << 40, Ceiling: 1 << 40},
+		GCS: config.GCS{MaxInFlight: 100, DeleteRate: config.Rate{Start: 1 << 40, Ceiling: 1 << 40}},
 		Log: slog.New(slog.DiscardHandler),
 	})
 	var n atomic.Int64

@@ -11,6 +11,7 @@ import (
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/option"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -41,10 +42,13 @@ func BenchmarkStoreDelete(b *testing.B) {
 	network := &http.Transport{MaxIdleConnsPerHost: benchInFlight, MaxIdleConns: benchInFlight}
 	b.Cleanup(network.CloseIdleConnections)
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight, AttributesMaxAge: time.Hour,
-		Endpoint:  base,
-		Anonymous: true, Transport: network, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000},
-		Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight, AttributesMaxAge: time.Hour, Endpoint: base,
+			Anonymous: true, DeleteRate: config.Rate{Start: 100_000, Ceiling: 100_000},
+			ReadRate: config.Rate{Start: 100_000, Ceiling: 100_000},
+		},
+		Locations: locations,
+		Transport: network,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -36,10 +37,13 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*
 		b := &bubble{t: t, server: gcstest.New(), store: purgetest.NewFakeStore()}
 		b.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
 		b.cfg = gcs.Config{
-			Locations: purgetest.OneLocation(t), CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: 64,
-			AttributesMaxAge: time.Minute, Anonymous: true, Transport: inMemory{b.server},
-			Log:     slog.New(slog.NewTextHandler(&b.log, nil)),
-			Deletes: gcs.Rate{Start: 1000, Ceiling: 4000}, Reads: gcs.Rate{Start: 5000, Ceiling: 20_000},
+			GCS: config.GCS{
+				CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: 64, AttributesMaxAge: time.Minute, Anonymous: true,
+				DeleteRate: config.Rate{Start: 1000, Ceiling: 4000}, ReadRate: config.Rate{Start: 5000, Ceiling: 20_000},
+			},
+			Locations: purgetest.OneLocation(t),
+			Transport: inMemory{b.server},
+			Log:       slog.New(slog.NewTextHandler(&b.log, nil)),
 		}
 		for _, c := range change {
 			c(&b.cfg)

@@ -45,8 +45,8 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 	log := cfg.Log.With(slog.String("bucket", name))
 	return &bucket{
 		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, 1),
-		deletes:   newPace(cfg.Deletes, log.With(slog.String("requests", "deletes"))),
-		reads:     newPace(cfg.Reads, log.With(slog.String("requests", "reads"))),
+		deletes:   newPace(cfg.DeleteRate, log.With(slog.String("requests", "deletes"))),
+		reads:     newPace(cfg.ReadRate, log.With(slog.String("requests", "reads"))),
 		nameLocks: nameLocks{byName: map[string]*nameLock{}},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
@@ -70,9 +71,11 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 			t.Parallel()
 			var asked, read atomic.Int64
 			store, err := gcs.Open(t.Context(), gcs.Config{
-				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
-				AttributesMaxAge: time.Hour, Anonymous: true,
-				MaxGenerations: 100, MaxListing: 200_000,
+				GCS: config.GCS{
+					CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+					MaxGenerations: 100, MaxListingBytes: 200_000,
+				},
+				Locations: purgetest.OneLocation(t),
 				Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 					if !strings.HasSuffix(r.URL.Path, "/o") {
 						return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
@@ -129,8 +132,10 @@ func TestEmptyPagesAreGoneThrough(t *testing.T) {
 func openOn(t *testing.T, list func(*http.Request) (*http.Response, error)) *gcs.Store {
 	t.Helper()
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 3, MaxInFlight: 1,
-		AttributesMaxAge: time.Hour, Anonymous: true,
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 3, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+		},
+		Locations: purgetest.OneLocation(t),
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			if !strings.HasSuffix(r.URL.Path, "/o") {
 				return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil
@@ -177,9 +182,11 @@ func TestAHeaderIsBounded(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
-		AttributesMaxAge: time.Hour, Anonymous: true,
-		Endpoint: server.URL,
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+			Endpoint: server.URL,
+		},
+		Locations: purgetest.OneLocation(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -101,12 +102,12 @@ func TestThrottlingFailsNobody(t *testing.T) {
 		if halved, recovered := b.lines("rate halved"), b.lines("recovered"); halved != int(stats.Halved) || recovered != 1 {
 			t.Errorf("got %d lines about %d halvings and %d about the recovery", halved, stats.Halved, recovered)
 		}
-	}, func(c *gcs.Config) { c.Deletes = gcs.Rate{Start: 250, Ceiling: 1000} })
+	}, func(c *gcs.Config) { c.DeleteRate = config.Rate{Start: 250, Ceiling: 1000} })
 }
 
 func TestWaitingForATurnIsNoFailure(t *testing.T) {
 	t.Parallel()
-	slow := func(c *gcs.Config) { c.Deletes = gcs.Rate{Start: 1, Ceiling: 1} }
+	slow := func(c *gcs.Config) { c.DeleteRate = config.Rate{Start: 1, Ceiling: 1} }
 	inBubble(t, func(t *testing.T, b *bubble) {
 		t.Helper()
 		all := b.put(4)
@@ -156,7 +157,7 @@ func TestNothingIsDeletedAfterTheStopSignal(t *testing.T) {
 			t.Errorf("listing, to prove what was done: %v", err)
 		}
 	}, func(c *gcs.Config) {
-		c.Deletes, c.Reads = gcs.Rate{Start: 1, Ceiling: 1}, gcs.Rate{Start: 1, Ceiling: 1}
+		c.DeleteRate, c.ReadRate = config.Rate{Start: 1, Ceiling: 1}, config.Rate{Start: 1, Ceiling: 1}
 	})
 }
 
@@ -313,7 +314,7 @@ func TestEveryPageAndEveryTryWaitsForItsTurn(t *testing.T) {
 			t.Errorf("four tries took %v, want 4 s at one a second", took)
 		}
 	}, func(c *gcs.Config) {
-		c.Reads, c.CallTimeout, c.AttributesMaxAge = gcs.Rate{Start: 1, Ceiling: 1}, time.Minute, time.Hour
+		c.ReadRate, c.CallTimeout, c.AttributesMaxAge = config.Rate{Start: 1, Ceiling: 1}, time.Minute, time.Hour
 	})
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 func TestNamesThatNobodyMutatesAreForgotten(t *testing.T) {
 	t.Parallel()
-	b := newBucket("b", nil, Config{MaxInFlight: 1, Log: slog.New(slog.DiscardHandler)})
+	b := newBucket("b", nil, Config{GCS: config.GCS{MaxInFlight: 1}, Log: slog.New(slog.DiscardHandler)})
 	_, done, err := b.mutate(t.Context(), "name")
 	if err != nil {
 		t.Fatal(err)

@@ -7,13 +7,9 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-)
 
-// Rate bounds the requests of one kind to one bucket, in requests a second. The zero Rate is no bound.
-type Rate struct {
-	Start   int // where a process begins, and where it comes back to after it was throttled
-	Ceiling int // never exceeded
-}
+	"github.com/certpurge/certpurge/internal/config"
+)
 
 // A bucket bears about 1,000 mutations and 5,000 reads a second, listings included, at any time. Above that the rate
 // may at most double in 20 minutes, because the service needs minutes to spread a bucket over more servers; whoever
@@ -39,7 +35,7 @@ const (
 
 // pace is the rate of one kind of requests to one bucket.
 type pace struct {
-	limits Rate
+	limits config.Rate // the zero Rate is no bound
 	log    *slog.Logger
 	head   chan struct{} // holds one: the call that is next; the others queue behind it in the order in which they came
 
@@ -58,7 +54,7 @@ type pace struct {
 	halvings int64
 }
 
-func newPace(limits Rate, log *slog.Logger) *pace {
+func newPace(limits config.Rate, log *slog.Logger) *pace {
 	limits.Ceiling = max(limits.Start, limits.Ceiling)
 	p := &pace{limits: limits, log: log, head: make(chan struct{}, 1), rate: float64(limits.Start), stepped: time.Now()}
 	p.tokens = rate.NewLimiter(rate.Limit(p.rate), burst(p.rate))

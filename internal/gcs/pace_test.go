@@ -8,10 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // inBubble runs a test of a pace on a clock of its own. lines returns what was logged so far.
-func inBubble(t *testing.T, limits Rate, test func(t *testing.T, p *pace, lines func() []string)) {
+func inBubble(t *testing.T, limits config.Rate, test func(t *testing.T, p *pace, lines func() []string)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
@@ -39,7 +41,7 @@ func pause(d time.Duration) { <-time.After(d) }
 
 func TestPaceBeginsAtItsStart(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 100, Ceiling: 400}, func(t *testing.T, p *pace, _ func() []string) {
+	inBubble(t, config.Rate{Start: 100, Ceiling: 400}, func(t *testing.T, p *pace, _ func() []string) {
 		t.Helper()
 		if got := send(p, 10*time.Second); got < 1000 || got > 1030 {
 			t.Errorf("got %d requests in 10 s, want 100 a second and a quarter of a second's at once", got)
@@ -49,7 +51,7 @@ func TestPaceBeginsAtItsStart(t *testing.T) {
 
 func TestPaceIsHalvedOnceForAllRequestsUnderWay(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 1000, Ceiling: 1000}, func(t *testing.T, p *pace, lines func() []string) {
+	inBubble(t, config.Rate{Start: 1000, Ceiling: 1000}, func(t *testing.T, p *pace, lines func() []string) {
 		t.Helper()
 		sent := time.Now()
 		pause(5 * time.Second) // slow answers
@@ -78,7 +80,7 @@ func TestPaceIsHalvedOnceForAllRequestsUnderWay(t *testing.T) {
 
 func TestPaceRecoversSlowlyToItsStart(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 1000, Ceiling: 4000}, func(t *testing.T, p *pace, lines func() []string) {
+	inBubble(t, config.Rate{Start: 1000, Ceiling: 4000}, func(t *testing.T, p *pace, lines func() []string) {
 		t.Helper()
 		p.throttle(time.Now(), 0)
 		for second, last := 1, 500.0; second <= 48; second++ {
@@ -101,7 +103,7 @@ func TestPaceRecoversSlowlyToItsStart(t *testing.T) {
 
 func TestPaceNeverStandsStill(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 1000, Ceiling: 1000}, func(t *testing.T, p *pace, lines func() []string) {
+	inBubble(t, config.Rate{Start: 1000, Ceiling: 1000}, func(t *testing.T, p *pace, lines func() []string) {
 		t.Helper()
 		for range 40 {
 			p.throttle(time.Now(), 0)
@@ -125,7 +127,7 @@ func TestPaceNeverStandsStill(t *testing.T) {
 
 func TestPaceGrowsAboveItsStartNoFasterThanTheServiceSpreadsABucket(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 10, Ceiling: 25}, func(t *testing.T, p *pace, _ func() []string) {
+	inBubble(t, config.Rate{Start: 10, Ceiling: 25}, func(t *testing.T, p *pace, _ func() []string) {
 		t.Helper()
 		send(p, 20*time.Minute)
 		if got := p.stats().Rate; got < 19 || got > 20 {
@@ -148,7 +150,7 @@ func TestPaceGrowsAboveItsStartNoFasterThanTheServiceSpreadsABucket(t *testing.T
 
 func TestPaceDoesNotGrowWhileTheServiceFails(t *testing.T) {
 	t.Parallel()
-	inBubble(t, Rate{Start: 10, Ceiling: 1000}, func(t *testing.T, p *pace, _ func() []string) {
+	inBubble(t, config.Rate{Start: 10, Ceiling: 1000}, func(t *testing.T, p *pace, _ func() []string) {
 		t.Helper()
 		for range 20 * 60 * 2 {
 			send(p, 500*time.Millisecond)
@@ -170,7 +172,7 @@ func TestPaceDoesNotGrowWhileTheServiceFails(t *testing.T) {
 
 func TestPaceStopsForAsLongAsItIsAskedTo(t *testing.T) {
 	t.Parallel()
-	for name, limits := range map[string]Rate{"limited": {Start: 1000, Ceiling: 1000}, "unlimited": {}} {
+	for name, limits := range map[string]config.Rate{"limited": {Start: 1000, Ceiling: 1000}, "unlimited": {}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, limits, func(t *testing.T, p *pace, _ func() []string) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -67,8 +68,11 @@ func TestOldSettingsAreNotBelievedAfterAFailure(t *testing.T) {
 func answering(t *testing.T, f roundTripper) *gcs.Store {
 	t.Helper()
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1,
-		AttributesMaxAge: time.Hour, Anonymous: true, Transport: f,
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, AttributesMaxAge: time.Hour, Anonymous: true,
+		},
+		Locations: purgetest.OneLocation(t),
+		Transport: f,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -279,8 +283,10 @@ func TestALateMetadataServerIsWaitedFor(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	store, err := gcs.Open(t.Context(), gcs.Config{
-		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: time.Minute,
-		AttributesMaxAge: time.Hour, Endpoint: front.URL,
+		GCS: config.GCS{
+			MaxInFlight: 2, MaxTries: 2, CallTimeout: time.Minute, AttributesMaxAge: time.Hour, Endpoint: front.URL,
+		},
+		Locations: purgetest.OneLocation(t),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -17,37 +17,37 @@ import (
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // Config says how a Store talks to Google Cloud Storage.
 type Config struct {
-	Locations       purge.Locations // the only directories that the store will touch
-	UserProject     string          // billed for requester-pays buckets; empty for none
-	CredentialsFile string          // empty: application default credentials
-	// CredentialsVariable is the value of GOOGLE_APPLICATION_CREDENTIALS, which the client library obeys by itself; it
-	// serves to say where credentials were found.
-	CredentialsVariable string
-	AcceptSoftDelete    bool          // otherwise a bucket with soft delete is a misconfiguration
-	CallTimeout         time.Duration // of one call with all its tries
-	MaxTries            int           // of one call
-	MaxInFlight         int           // calls at a time to one bucket; above 100 an HTTP/2 connection is opened for each
-	Deletes, Reads      Rate          // of one bucket; reads are listings and questions about the bucket itself
-	AttributesMaxAge    time.Duration // how long a bucket's settings are believed
-	// MaxGenerations in one directory, and MaxListing bytes of all pages of its listing: a directory with more is not
-	// listed, and nothing in it is deleted. Zero for a million, and for 1 GiB.
-	MaxGenerations int
-	MaxListing     int64
-	Endpoint       string // empty for the public service
-	Anonymous      bool   // send no credentials
-	AllowEmulator  bool   // whether EmulatorHost may be set
-	EmulatorHost   string // value of STORAGE_EMULATOR_HOST, which the client library obeys by itself
-	Now            func() time.Time
-	Log            *slog.Logger      // told when a rate changes; may be nil
-	Observe        Observe           // told of every request; may be nil
-	Trace          Trace             // follows every request; may be nil
-	Transport      http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
+	config.GCS // limits of zero mean: a million generations, a listing of 1 GiB, and no bound of a rate
+
+	Locations purge.Locations // the only directories that the store will touch
+	// Environ is the process environment. The client library obeys GOOGLE_APPLICATION_CREDENTIALS and
+	// STORAGE_EMULATOR_HOST by itself; they are read here to say where credentials were found, and to refuse an emulator
+	// without gcs.allow_emulator.
+	Environ   []string
+	Now       func() time.Time
+	Log       *slog.Logger      // of changed rates; nil for none
+	Observe   Observe           // called for every request; may be nil
+	Trace     Trace             // follows every request; may be nil
+	Transport http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
 }
+
+// variable returns the value of an environment variable.
+func (cfg Config) variable(name string) (value string) {
+	for _, entry := range cfg.Environ {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+const emulatorVariable = "STORAGE_EMULATOR_HOST"
 
 // Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because
 // the library never closes the connections of a client.
@@ -62,15 +62,15 @@ type Store struct {
 
 // Open makes a Store. It asks nothing of the service yet; Probe does.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.EmulatorHost != "" && !cfg.AllowEmulator {
-		return nil, &purge.Error{Class: purge.Misconfigured, Text: "STORAGE_EMULATOR_HOST is set, so deletes would go, " +
+	if cfg.variable(emulatorVariable) != "" && !cfg.AllowEmulator {
+		return nil, &purge.Error{Class: purge.Misconfigured, Text: emulatorVariable + " is set, so deletes would go, " +
 			"without credentials, " +
 			"to another host than Google Cloud Storage: unset it, or set gcs.allow_emulator"}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cfg.MaxGenerations, cfg.MaxListing = cmp.Or(cfg.MaxGenerations, 1_000_000), cmp.Or(cfg.MaxListing, 1<<30)
+	cfg.MaxGenerations, cfg.MaxListingBytes = cmp.Or(cfg.MaxGenerations, 1_000_000), cmp.Or(cfg.MaxListingBytes, 1<<30)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -229,7 +229,7 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 // list reads the listing of one directory to its end, within the bounds of one.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
 	seen := 0
-	return s.pages(withListing(ctx, s.cfg.MaxListing), b, q, func(page []*storage.ObjectAttrs) error {
+	return s.pages(withListing(ctx, int64(s.cfg.MaxListingBytes)), b, q, func(page []*storage.ObjectAttrs) error {
 		if seen += len(page); seen > s.cfg.MaxGenerations {
 			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
 		}
@@ -291,5 +291,5 @@ func tooMany(bucket, what string) error {
 // errStuck means that a page of a listing leads to one that was read before, or that very many pages hold nothing.
 var errStuck = errors.New("the listing does not go on")
 
-// errForeignName means that a listing showed a name which was not requested. Nothing in it can be believed then.
-var errForeignName = errors.New("the listing holds a name that was not requested")
+// errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
+var errForeignName = errors.New("the listing holds a name that was not asked for")

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -302,7 +303,11 @@ func TestSettingsAreReadAgain(t *testing.T) {
 
 func TestEmulatorMustBeAllowed(t *testing.T) {
 	t.Parallel()
-	cfg := gcs.Config{Locations: purgetest.OneLocation(t), MaxInFlight: 1, EmulatorHost: "127.0.0.1:9", Anonymous: true}
+	cfg := gcs.Config{
+		GCS:       config.GCS{MaxInFlight: 1, Anonymous: true},
+		Locations: purgetest.OneLocation(t),
+		Environ:   []string{"STORAGE_EMULATOR_HOST=127.0.0.1:9"},
+	}
 	if _, err := gcs.Open(t.Context(), cfg); purge.ClassOf(err) != purge.Misconfigured ||
 		!strings.Contains(err.Error(), "STORAGE_EMULATOR_HOST") {
 		t.Errorf("got %v, want a refusal that names STORAGE_EMULATOR_HOST", err)
@@ -368,9 +373,11 @@ func TestCredentials(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	cfg := gcs.Config{
-		Locations: purgetest.OneLocation(t), MaxInFlight: 2, MaxTries: 2, CallTimeout: 5 * time.Second,
-		AttributesMaxAge: time.Hour,
-		Endpoint:         front.URL + "/storage/v1/", CredentialsFile: serviceAccount(t, tokens.URL),
+		GCS: config.GCS{
+			MaxInFlight: 2, MaxTries: 2, CallTimeout: 5 * time.Second, AttributesMaxAge: time.Hour,
+			Endpoint: front.URL + "/storage/v1/", CredentialsFile: serviceAccount(t, tokens.URL),
+		},
+		Locations: purgetest.OneLocation(t),
 	}
 	store, err := gcs.Open(t.Context(), cfg)
 	if err != nil {

@@ -45,7 +45,7 @@ func newHTTPClient(
 	switch {
 	case cfg.Transport != nil:
 		transport = cfg.Transport
-	case !cfg.Anonymous && cfg.EmulatorHost == "":
+	case !cfg.Anonymous && cfg.variable(emulatorVariable) == "":
 		if transport, *who, err = authenticated(ctx, base, cfg); err != nil {
 			text := "loading the Google credentials: none were found; set gcs.credentials_file, or the application default " +
 				"credentials"
@@ -80,7 +80,7 @@ func authenticated(ctx context.Context, base http.RoundTripper, cfg Config) (htt
 	switch { // in the order of DetectDefault
 	case cfg.CredentialsFile != "":
 		who.found = "gcs.credentials_file"
-	case cfg.CredentialsVariable != "":
+	case cfg.variable("GOOGLE_APPLICATION_CREDENTIALS") != "":
 		who.found = "GOOGLE_APPLICATION_CREDENTIALS"
 	case len(found.JSON()) > 0:
 		who.found = "gcloud's application default credentials"

@@ -4,12 +4,15 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // TestASlowPageHasTimeToAnswer: by default a call has 30 seconds; a page may take ten of them, and fail once before.
 func TestASlowPageHasTimeToAnswer(t *testing.T) {
 	t.Parallel()
-	client, closeIdle, err := newHTTPClient(t.Context(), Config{CallTimeout: 30 * time.Second, Anonymous: true},
+	client, closeIdle, err := newHTTPClient(t.Context(),
+		Config{GCS: config.GCS{CallTimeout: 30 * time.Second, Anonymous: true}},
 		&account{}, &clock{})
 	if err != nil {
 		t.Fatal(err)

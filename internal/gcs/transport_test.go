@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 )
@@ -60,8 +61,11 @@ func TestOnlyAWholeListingIsBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store, err := gcs.Open(t.Context(), gcs.Config{
-				Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, MaxGenerations: 10,
-				MaxListing: 1 << 20, AttributesMaxAge: time.Hour, Anonymous: true,
+				GCS: config.GCS{
+					CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 1, MaxGenerations: 10, MaxListingBytes: 1 << 20,
+					AttributesMaxAge: time.Hour, Anonymous: true,
+				},
+				Locations: purgetest.OneLocation(t),
 				Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 					if !strings.HasSuffix(r.URL.Path, "/o") {
 						return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs"}`), nil

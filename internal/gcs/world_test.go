@@ -15,6 +15,7 @@ import (
 
 	"cloud.google.com/go/auth"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -45,8 +46,11 @@ func newWorld(t *testing.T, change ...func(*gcs.Config)) *world {
 	w.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
 	w.server.SetHook(w.hook)
 	cfg := gcs.Config{
-		Locations: purgetest.OneLocation(t), CallTimeout: time.Minute, MaxTries: 2, MaxInFlight: 32,
-		AttributesMaxAge: time.Hour, Anonymous: true, Now: w.Now,
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 2, MaxInFlight: 32, AttributesMaxAge: time.Hour, Anonymous: true,
+		},
+		Locations: purgetest.OneLocation(t),
+		Now:       w.Now,
 	}
 	if strings.Contains(t.Name(), "deadline") { // in a bubble, whose clock stands still while the network is waited for
 		cfg.CallTimeout, cfg.Transport = 30*time.Second, interceptor{w, inMemory{w.server}}

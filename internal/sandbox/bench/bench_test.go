@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // BenchmarkPurge is the whole purge: from the task in Redis to the cleared links and the evidence.
@@ -32,7 +32,8 @@ func BenchmarkLimits(b *testing.B) {
 		"max_in_flight=64":  func(l *load) { l.inFlight = 64 },
 		"max_in_flight=100": func(l *load) { l.inFlight = 100 },
 		"max_in_flight=64,delete_rate=1000": func(l *load) {
-			l.inFlight, l.deletes, l.reads = 64, gcs.Rate{Start: 1000, Ceiling: 4000}, gcs.Rate{Start: 5000, Ceiling: 20_000}
+			l.inFlight, l.deletes, l.reads = 64, config.Rate{Start: 1000, Ceiling: 4000},
+				config.Rate{Start: 5000, Ceiling: 20_000}
 		},
 	}
 	for name, change := range cases {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/inventory"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -24,10 +25,12 @@ func BenchmarkInventory(b *testing.B) {
 	s.add(b, users, 3)
 	s.storage.order(b, "put", map[string]int{"from": users + 1, "to": users + 1 + without, "certificates": 1})
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: s.locations, CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 64, AttributesMaxAge: time.Hour,
-		Endpoint:  s.storage.base,
-		Anonymous: true, Deletes: gcs.Rate{Start: 100_000, Ceiling: 100_000},
-		Reads: gcs.Rate{Start: 100_000, Ceiling: 100_000},
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 64, AttributesMaxAge: time.Hour, Endpoint: s.storage.base,
+			Anonymous: true, DeleteRate: config.Rate{Start: 100_000, Ceiling: 100_000},
+			ReadRate: config.Rate{Start: 100_000, Ceiling: 100_000},
+		},
+		Locations: s.locations,
 	})
 	if err != nil {
 		b.Fatal(err)

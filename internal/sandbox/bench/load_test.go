@@ -23,9 +23,9 @@ type load struct {
 	certificates int // of each; 0 is 1
 	latency      time.Duration
 	concurrency  int
-	inFlight     int      // 0 is as many as the users can need
-	deletes      gcs.Rate // the zero Rate is no limit
-	reads        gcs.Rate
+	inFlight     int         // 0 is as many as the users can need
+	deletes      config.Rate // the zero Rate is no limit
+	reads        config.Rate
 	textbook     bool // by the textbook's purger, without a ledger
 }
 
@@ -64,9 +64,12 @@ func (f *figures) report(b *testing.B, l load) {
 func ours(b *testing.B, s *site, l load) queue.Purger {
 	b.Helper()
 	store, err := gcs.Open(b.Context(), gcs.Config{
-		Locations: s.locations, CallTimeout: 30 * time.Second, MaxTries: 4,
-		MaxInFlight:      cmp.Or(l.inFlight, l.concurrency*filesEach*max(1, l.certificates)),
-		AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true, Deletes: l.deletes, Reads: l.reads,
+		GCS: config.GCS{
+			CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: cmp.Or(l.inFlight, l.concurrency*filesEach*max(1,
+				l.certificates)), AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true,
+			DeleteRate: l.deletes, ReadRate: l.reads,
+		},
+		Locations: s.locations,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -76,8 +76,11 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 		w.t.Fatal(err)
 	}
 	objects, err := gcs.Open(w.t.Context(), gcs.Config{
-		Locations: locations, CallTimeout: 30 * time.Second, MaxTries: 3, MaxInFlight: 32, AttributesMaxAge: time.Minute,
-		Endpoint: w.base, Anonymous: true, AllowEmulator: true,
+		GCS: config.GCS{
+			CallTimeout: 30 * time.Second, MaxTries: 3, MaxInFlight: 32, AttributesMaxAge: time.Minute, Endpoint: w.base,
+			Anonymous: true, AllowEmulator: true,
+		},
+		Locations: locations,
 	})
 	if err != nil {
 		w.t.Fatal(err)
