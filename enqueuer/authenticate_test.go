@@ -40,13 +40,13 @@ tokens:
 	if err != nil {
 		t.Fatal(err)
 	}
-	letIn := authConfig(cfg, nil)
+	letIn := auth.Config{JWT: cfg.JWT, Tokens: cfg.Tokens}
 	jwt := letIn.JWT
 	if jwt.HS256Secret.Reveal() != strings.Repeat("s", 24) || !jwt.AcceptShortSecret ||
 		jwt.JWKSURL != "https://lms.example/jwks.json" || jwt.JWKSFile != "" ||
 		jwt.JWKSRefresh != 5*time.Minute || jwt.Audiences[0] != "openedx" || jwt.Issuers[0] != "https://lms.example/oauth2" ||
 		jwt.ServiceUser != "driver" ||
-		jwt.MaxLifetime != 2*time.Hour || jwt.Rate != (auth.Rate{PerSecond: 3, Burst: 4}) {
+		jwt.MaxLifetime != 2*time.Hour || jwt.Rate != 3 || jwt.Burst != 4 {
 		t.Errorf("got %+v, want the section jwt", jwt)
 	}
 	a, err := auth.New(letIn)

@@ -40,9 +40,7 @@ func newMetrics(sources ...purge.Source) (*prometheus.Registry, *telemetry.Intak
 
 // newTracing follows what this process accepts.
 func newTracing(ctx context.Context, cfg config.Enqueuer, log *slog.Logger) (*telemetry.Tracing, error) {
-	tracing, err := telemetry.NewTracing(ctx, telemetry.TracingConfig{
-		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.SampleRatio, Service: "certpurge-enqueuer", Log: log,
-	})
+	tracing, err := telemetry.NewTracing(ctx, cfg.Tracing, "certpurge-enqueuer", log)
 	if err != nil {
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}

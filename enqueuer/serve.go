@@ -72,7 +72,7 @@ type service struct {
 
 // run serves until ctx ends.
 func (s *service) run(ctx context.Context) (err error) {
-	letIn := authConfig(s.cfg, s.log)
+	letIn := auth.Config{JWT: s.cfg.JWT, Tokens: s.cfg.Tokens, Log: s.log}
 	authenticator, err := auth.New(letIn) //nolint:contextcheck // what it begins is ended by Run
 	if err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
@@ -107,20 +107,16 @@ func (s *service) run(ctx context.Context) (err error) {
 	defer beside.Wait()
 	defer giveUp(nil)
 	api := s.newAPI(authenticator, auth.NewLimiter(letIn))
-	listen := httpapi.ListenConfig{
-		Address: s.cfg.Serve.Listen, CertificateFile: s.cfg.Serve.TLSCertificateFile, KeyFile: s.cfg.Serve.TLSKeyFile,
-		ReadTimeout: s.cfg.Serve.ReadTimeout, Hold: s.cfg.Serve.Hold, Drain: s.cfg.Serve.DrainTimeout, Log: s.log,
-	}
 	started := func(address net.Addr) {
 		s.log.InfoContext(ctx, "serving", slog.String("address", address.String()),
-			slog.Bool("tls", listen.CertificateFile != ""),
+			slog.Bool("tls", s.cfg.Serve.TLSCertificateFile != ""),
 			slog.String("path_prefix", s.cfg.Serve.PathPrefix))
 	}
 	stopping := func() {
 		s.health.NotReady("draining")
 		api.Stop()
 	}
-	if err := httpapi.Serve(ctx, listen, s.tracing.Handler(api.Handler()), started, stopping); err != nil {
+	if err := httpapi.Serve(ctx, s.cfg.Serve, s.log, s.tracing.Handler(api.Handler()), started, stopping); err != nil {
 		return err
 	}
 	s.log.InfoContext(ctx, "server stopped")
@@ -171,9 +167,7 @@ func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Li
 		}))
 	}
 	return &httpapi.Server{
-		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
+		Serve: s.cfg.Serve, Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
 		Queue: queue.NewKeeper(s.redis, s.cfg.Tasks), Auth: authenticator, Limiter: limiter, Log: s.log,
-		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody),
-		PathPrefix: s.cfg.Serve.PathPrefix,
 	}
 }

@@ -136,10 +136,9 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	ctx, cancel := context.WithCancel(b.Context())
 	started, done := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		done <- httpapi.Serve(ctx, httpapi.ListenConfig{
-			Address: "127.0.0.1:0", ReadTimeout: time.Minute, Drain: time.Second,
-			Log: log,
-		}, handler,
+		done <- httpapi.Serve(ctx, config.Serve{
+			Listen: "127.0.0.1:0", ReadTimeout: time.Minute, DrainTimeout: time.Second,
+		}, log, handler,
 			func(a net.Addr) { started <- a }, api.Stop)
 	}()
 	b.Cleanup(func() {

@@ -43,7 +43,7 @@ func TestTokenAndItsEntryFitTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := auth.New(authConfig(cfg, nil))
+	a, err := auth.New(auth.Config{JWT: cfg.JWT, Tokens: cfg.Tokens})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,9 +103,7 @@ func (a *app) newWatcher() (*watcher, error) {
 			Tasks: queue.NewClient(rdb, queue.Live, cfg.Tasks),
 		},
 		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
-		Eligible: cfg.LMS.Policy().Eligible,
-		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
-		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
+		Eligible: cfg.LMS.Policy().Eligible, Watch: cfg.Watch, Now: time.Now,
 		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },
 	}}, nil
 }
@@ -138,7 +136,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		if err := w.Run(watching, w.cfg.Watch.Interval, log); err != nil {
+		if err := w.Run(watching, log); err != nil {
 			health.NotReady("the latest round failed: " + err.Error())
 			log.WarnContext(ctx, "round failed", slog.Any("error", err))
 			_ = pause(watching, failedRoundPause) // its end is the loop's

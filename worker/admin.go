@@ -17,10 +17,10 @@ import (
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
 	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
-	sources.Buckets = w.buckets
+	sources.Buckets = w.objects.Settings
 	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := page.Servers()
-	servers.Buckets, servers.Settings = w.rates, w.bucketSettings
+	servers.Buckets, servers.Settings = w.rates, w.objects.Settings
 	if err := w.registry.Register(servers); err != nil {
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -36,30 +36,6 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 	}
 	stopServing := admin.ServeBeside(ctx, listeners, w.log, giveUp)
 	return func() { stopServing(); page.Close() }, nil
-}
-
-// buckets are the settings as the overview shows them.
-func (w *worker) buckets() []overview.Bucket {
-	var all []overview.Bucket
-	for _, s := range w.objects.Settings() {
-		all = append(all, overview.Bucket{
-			Name: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown,
-			Retention: s.Retention, RequesterPays: s.RequesterPays,
-		})
-	}
-	return all
-}
-
-// bucketSettings are the same for the metrics.
-func (w *worker) bucketSettings() []telemetry.BucketSettings {
-	var all []telemetry.BucketSettings
-	for _, s := range w.objects.Settings() {
-		all = append(all, telemetry.BucketSettings{
-			Bucket: s.Bucket, Versioning: s.Versioning, SoftDelete: s.SoftDelete, SoftDeleteUnknown: s.SoftDeleteUnknown,
-			Retention: s.Retention,
-		})
-	}
-	return all
 }
 
 // rates are how fast the buckets are worked on.

@@ -205,7 +205,7 @@ func (c *checker) bucket(name string) check {
 }
 
 // meaning says what a bucket's settings mean for an erasure.
-func meaning(s gcs.Settings) string {
+func meaning(s purge.BucketSettings) string {
 	parts := []string{"the three rights are there", "nothing deleted can be restored"}
 	switch {
 	case s.SoftDeleteUnknown:

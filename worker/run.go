@@ -29,7 +29,7 @@ type worker struct {
 
 	said struct { // by the checks, which say each thing once
 		warnings map[string]bool
-		settings []gcs.Settings
+		settings []purge.BucketSettings
 		walked   int64 // rows, of the first walk
 	}
 
@@ -50,9 +50,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	if w.metrics, err = telemetry.NewWorker(w.registry); err != nil {
 		return err
 	}
-	w.tracing, err = telemetry.NewTracing(ctx, telemetry.TracingConfig{
-		Endpoint: cfg.Tracing.Endpoint, Ratio: cfg.Tracing.SampleRatio, Service: "certpurge-worker", Log: log,
-	})
+	w.tracing, err = telemetry.NewTracing(ctx, cfg.Tracing, "certpurge-worker", log)
 	if err != nil {
 		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}

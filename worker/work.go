@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -118,7 +117,7 @@ func (w *worker) sayWarning(ctx context.Context, name string, warning warning) {
 
 // saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is
 // worth.
-func (w *worker) saySettings(ctx context.Context, settings []gcs.Settings) {
+func (w *worker) saySettings(ctx context.Context, settings []purge.BucketSettings) {
 	if slices.Equal(settings, w.said.settings) {
 		return
 	}

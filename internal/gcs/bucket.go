@@ -15,17 +15,6 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Settings are what a bucket's own settings mean for an erasure.
-type Settings struct {
-	Bucket     string
-	Versioning bool
-	SoftDelete time.Duration // how long a deleted object can be restored; 0 for not at all
-	// SoftDeleteUnknown means that the bucket's answer did not speak of soft delete, as those of old emulators do not.
-	SoftDeleteUnknown bool
-	Retention         time.Duration // minimum age of an object that may be deleted; 0 for none
-	RequesterPays     bool
-}
-
 // bucket is one bucket of the allow-list.
 type bucket struct {
 	name   string
@@ -35,10 +24,10 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{} // holds one: the call that reads the settings, which serves all that wait for them
-	settings Settings
+	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
+	settings purge.BucketSettings
 	asked    time.Time
-	latest   atomic.Pointer[Settings] // as they were last read, for those who only look
+	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look
 }
 
 func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
@@ -56,8 +45,8 @@ var permissions = []string{"storage.objects.list", "storage.objects.delete", "st
 
 // Probe requests the settings of every bucket and whether the account has the permissions. It also warms the connection
 // up. Its error is of class Misconfigured if asking again would not help.
-func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
-	var all []Settings
+func (s *Store) Probe(ctx context.Context) ([]purge.BucketSettings, error) {
+	var all []purge.BucketSettings
 	var errs []error
 	for _, name := range s.cfg.Locations.Buckets() {
 		settings, err := s.ProbeBucket(ctx, name)
@@ -71,17 +60,17 @@ func (s *Store) Probe(ctx context.Context) ([]Settings, error) {
 
 // ProbeBucket is Probe for one bucket of the locations. The settings may be known although the permissions are not
 // there.
-func (s *Store) ProbeBucket(ctx context.Context, name string) (Settings, error) {
+func (s *Store) ProbeBucket(ctx context.Context, name string) (purge.BucketSettings, error) {
 	b := s.buckets[name]
 	if b == nil {
-		return Settings{}, &purge.Error{
+		return purge.BucketSettings{}, &purge.Error{
 			Class: purge.Misconfigured,
 			Text:  fmt.Sprintf("bucket %q belongs to no location", name),
 		}
 	}
 	settings, err := s.settings(ctx, b, 0)
 	if err != nil {
-		return Settings{}, err
+		return purge.BucketSettings{}, err
 	}
 	return settings, s.testPermissions(ctx, b)
 }
@@ -127,9 +116,9 @@ func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 }
 
 // settings returns a bucket's settings, at most maxAge old, and refuses a bucket in which an erasure would not be one.
-func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (Settings, error) {
+func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (purge.BucketSettings, error) {
 	if err := b.ask(ctx); err != nil {
-		return Settings{}, classify("reading the settings of", b.name, err)
+		return purge.BucketSettings{}, classify("reading the settings of", b.name, err)
 	}
 	defer func() { <-b.asking }()
 	now := s.cfg.Now()
@@ -147,13 +136,13 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 			if e, ok := errors.AsType[*purge.Error](err); ok && e.Class == purge.NoPermission {
 				e.Class = purge.Misconfigured // no object is at fault
 			}
-			return Settings{}, err
+			return purge.BucketSettings{}, err
 		}
 		b.settings, b.asked = readSettings(b.name, attrs), now
 		b.latest.Store(new(b.settings))
 	}
 	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
-		return Settings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
+		return purge.BucketSettings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
 			"bucket %q keeps deleted objects restorable for %v (soft delete): switch that off, or accept it with "+
 				"gcs.accept_soft_delete",
 			b.name, b.settings.SoftDelete)}
@@ -178,8 +167,8 @@ func (b *bucket) ask(ctx context.Context) error {
 	return nil
 }
 
-func readSettings(name string, a *storage.BucketAttrs) Settings {
-	s := Settings{Bucket: name, Versioning: a.VersioningEnabled, RequesterPays: a.RequesterPays}
+func readSettings(name string, a *storage.BucketAttrs) purge.BucketSettings {
+	s := purge.BucketSettings{Bucket: name, Versioning: a.VersioningEnabled, RequesterPays: a.RequesterPays}
 	if s.SoftDeleteUnknown = a.SoftDeletePolicy == nil; !s.SoftDeleteUnknown {
 		s.SoftDelete = a.SoftDeletePolicy.RetentionDuration
 	}

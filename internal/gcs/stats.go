@@ -1,6 +1,10 @@
 package gcs
 
-import "time"
+import (
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
 
 // BucketStats says how fast a bucket is worked on, at one moment and since the start.
 type BucketStats struct {
@@ -32,8 +36,8 @@ func (s *Store) Stats() []BucketStats {
 
 // Settings returns the settings of the buckets as they were last read, in the order of the locations, also of those in
 // which the store refuses to work. It asks nothing of the service; a bucket that was never read is left out.
-func (s *Store) Settings() []Settings {
-	var all []Settings
+func (s *Store) Settings() []purge.BucketSettings {
+	var all []purge.BucketSettings
 	for _, name := range s.cfg.Locations.Buckets() {
 		if latest := s.buckets[name].latest.Load(); latest != nil {
 			all = append(all, *latest)

@@ -139,7 +139,7 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 // retire is the driver face: it requests the purge, or finds that it has been requested, and holds the answer back
 // until the purge has ended, but not longer than the configured time.
 func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
-	data, p := readBody(w, r, s.MaxBody)
+	data, p := readBody(w, r, int64(s.MaxBody))
 	if p != nil {
 		p.write(w)
 		return

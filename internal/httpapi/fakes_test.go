@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/httpapi"
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -61,7 +62,8 @@ func newHarness(t *testing.T) *harness {
 	h.server = &httpapi.Server{
 		Intake: intake{h, purge.SourceDriver}, Backfill: intake{h, purge.SourceBackfill}, Ledger: h, Users: h, Queue: h,
 		Auth: h, Limiter: h,
-		Log: slog.New(slog.NewJSONHandler(h.log, nil)), Hold: time.Minute, MaxHeld: 10, MaxBody: 64 << 10,
+		Log:   slog.New(slog.NewJSONHandler(h.log, nil)),
+		Serve: config.Serve{Hold: time.Minute, MaxHeld: 10, MaxBody: 64 << 10},
 	}
 	return h
 }

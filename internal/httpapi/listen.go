@@ -11,18 +11,9 @@ import (
 	"os"
 	"sync"
 	"time"
-)
 
-// ListenConfig says where and how a handler is served.
-type ListenConfig struct {
-	Address         string
-	CertificateFile string // PEM with the chain; empty for no TLS
-	KeyFile         string
-	ReadTimeout     time.Duration // for a whole request, its headers included
-	Hold            time.Duration // how long an answer may be held back
-	Drain           time.Duration // for requests in hand, when told to stop
-	Log             *slog.Logger
-}
+	"github.com/certpurge/certpurge/internal/config"
+)
 
 const (
 	// writeTime is how long sending an answer may take, beyond the time for which it is held back.
@@ -36,8 +27,10 @@ const (
 
 // Serve answers HTTP/1.1 and HTTP/2 until ctx ends; then stopping is called, and requests in hand get the time to end.
 // started is called with the address that was bound.
-func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started func(net.Addr), stopping func()) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
+func Serve(ctx context.Context, cfg config.Serve, log *slog.Logger, handler http.Handler, started func(net.Addr),
+	stopping func(),
+) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("serve.listen: %w", err)
 	}
@@ -50,10 +43,10 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 		ReadTimeout:  cfg.ReadTimeout,
 		WriteTimeout: cfg.ReadTimeout + cfg.Hold + writeTime,
 		// what clients do to a connection is not our error
-		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	if cfg.CertificateFile != "" {
-		certificate := &certificateFiles{certificate: cfg.CertificateFile, key: cfg.KeyFile, log: cfg.Log}
+	if cfg.TLSCertificateFile != "" {
+		certificate := &certificateFiles{certificate: cfg.TLSCertificateFile, key: cfg.TLSKeyFile, log: log}
 		if _, err := certificate.get(nil); err != nil {
 			return errors.Join(err, listener.Close())
 		}
@@ -62,7 +55,7 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 	drained := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		stopping()
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Drain)
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.DrainTimeout)
 		defer cancel()
 		err := server.Shutdown(within)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -71,7 +64,7 @@ func Serve(ctx context.Context, cfg ListenConfig, handler http.Handler, started 
 		drained <- err
 	})
 	started(listener.Addr())
-	if cfg.CertificateFile != "" {
+	if cfg.TLSCertificateFile != "" {
 		err = server.ServeTLS(listener, "", "")
 	} else {
 		err = server.Serve(listener)

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/httpapi"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -33,14 +34,15 @@ type listening struct {
 	done    chan error
 }
 
-func listen(t *testing.T, cfg httpapi.ListenConfig, handler http.HandlerFunc, stopping func()) *listening {
+func listen(t *testing.T, cfg config.Serve, handler http.HandlerFunc, stopping func()) *listening {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &listening{t: t, cancel: cancel, done: make(chan error, 1)}
-	cfg.Address = "127.0.0.1:0"
-	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.Listen = "127.0.0.1:0"
 	started := make(chan net.Addr, 1)
-	go func() { l.done <- httpapi.Serve(ctx, cfg, handler, func(a net.Addr) { started <- a }, stopping) }()
+	go func() {
+		l.done <- httpapi.Serve(ctx, cfg, slog.New(slog.DiscardHandler), handler, func(a net.Addr) { started <- a }, stopping)
+	}()
 	select {
 	case a := <-started:
 		l.address = a.String()
@@ -71,7 +73,7 @@ func (l *listening) get(client *http.Client, scheme string) (int, string, string
 	return response.StatusCode, response.Proto, string(body)
 }
 
-var usual = httpapi.ListenConfig{ReadTimeout: 30 * time.Second, Drain: 10 * time.Second}
+var usual = config.Serve{ReadTimeout: 30 * time.Second, DrainTimeout: 10 * time.Second}
 
 func TestServeSpeaksHTTP1AndHTTP2(t *testing.T) {
 	t.Parallel()
@@ -115,7 +117,7 @@ func TestServeCutsWhatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{})
 	cfg := usual
-	cfg.Drain = 10 * time.Millisecond
+	cfg.DrainTimeout = 10 * time.Millisecond
 	l := listen(t, cfg, func(_ http.ResponseWriter, r *http.Request) {
 		close(arrived)
 		<-r.Context().Done()
@@ -177,9 +179,10 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cfg := usual
-	cfg.CertificateFile, cfg.KeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	cfg.Address, cfg.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	if err := httpapi.Serve(t.Context(), cfg, nil, func(net.Addr) {}, func() {}); err == nil ||
+	cfg.TLSCertificateFile, cfg.TLSKeyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	cfg.Listen = "127.0.0.1:0"
+	if err := httpapi.Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), nil, func(net.Addr) {},
+		func() {}); err == nil ||
 		!strings.Contains(err.Error(), "serve.tls_certificate_file") {
 		t.Errorf("without the files: got %v", err)
 	}
@@ -204,7 +207,7 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 	if got := serial(); got != "1" {
 		t.Errorf("got certificate %s", got)
 	}
-	if err := os.WriteFile(cfg.CertificateFile, []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(cfg.TLSCertificateFile, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := serial(); got != "1" {
@@ -215,7 +218,7 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 }
 
 // writeCertificate makes a certificate for itself.
-func writeCertificate(t *testing.T, cfg httpapi.ListenConfig, serial int64) {
+func writeCertificate(t *testing.T, cfg config.Serve, serial int64) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -234,8 +237,8 @@ func writeCertificate(t *testing.T, cfg httpapi.ListenConfig, serial int64) {
 		t.Fatal(err)
 	}
 	for path, block := range map[string]*pem.Block{
-		cfg.CertificateFile: {Type: "CERTIFICATE", Bytes: certificate},
-		cfg.KeyFile:         {Type: "PRIVATE KEY", Bytes: private},
+		cfg.TLSCertificateFile: {Type: "CERTIFICATE", Bytes: certificate},
+		cfg.TLSKeyFile:         {Type: "PRIVATE KEY", Bytes: private},
 	} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
@@ -247,8 +250,8 @@ func TestAPortThatIsTaken(t *testing.T) {
 	t.Parallel()
 	l := listen(t, usual, func(http.ResponseWriter, *http.Request) {}, func() {})
 	cfg := usual
-	cfg.Address, cfg.Log = l.address, slog.New(slog.DiscardHandler)
-	if err := httpapi.Serve(t.Context(), cfg, nil, nil, nil); err == nil ||
+	cfg.Listen = l.address
+	if err := httpapi.Serve(t.Context(), cfg, slog.New(slog.DiscardHandler), nil, nil, nil); err == nil ||
 		!strings.Contains(fmt.Sprint(err), "serve.listen") {
 		t.Errorf("got %v", err)
 	}

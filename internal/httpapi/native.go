@@ -38,7 +38,7 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 			typeJSON, typeNDJSON).write(w)
 		return
 	}
-	data, p := readBody(w, r, s.MaxBody)
+	data, p := readBody(w, r, int64(s.MaxBody))
 	if p != nil {
 		p.write(w)
 		return

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
 	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -63,6 +64,8 @@ type Limiter interface {
 
 // Server answers both faces. Its fields are set before Handler is called.
 type Server struct {
+	config.Serve
+
 	Intake   Intake // of the queue for single requests
 	Backfill Intake // of the queue for bulk
 	Ledger   Ledger
@@ -71,11 +74,6 @@ type Server struct {
 	Auth     Authenticator
 	Limiter  Limiter
 	Log      *slog.Logger
-
-	Hold       time.Duration // how long an answer to the driver may wait
-	MaxHeld    int           // how many may wait at the same time
-	MaxBody    int64         // bytes
-	PathPrefix string        // before every path; empty or "/…" without a slash at the end
 
 	follower follower
 	asked    waiting

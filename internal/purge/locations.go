@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Location is one place in which certificate files are kept, and the links by which the LMS knows it.
@@ -369,4 +370,15 @@ func (l Locations) guess(ref Reference) (at int, id, problem string) {
 		return 0, "", "download_url is no URL, and holds another id than download_uuid"
 	}
 	return 0, ref.DownloadUUID, ""
+}
+
+// BucketSettings are what a bucket's own settings mean for an erasure.
+type BucketSettings struct {
+	Bucket     string
+	Versioning bool
+	SoftDelete time.Duration // how long a deleted object can be restored; 0 for not at all
+	// SoftDeleteUnknown means that the bucket's answer has no field about soft delete, as that of an old emulator.
+	SoftDeleteUnknown bool
+	Retention         time.Duration // minimum age of an object that may be deleted; 0 for none
+	RequesterPays     bool
 }

@@ -46,22 +46,14 @@ type BucketFigures struct {
 	InFlight, MaxInFlight int
 }
 
-// BucketSettings is what the settings of a bucket mean for an erasure.
-type BucketSettings struct {
-	Bucket                string
-	Versioning            bool
-	SoftDelete, Retention time.Duration // 0 for off
-	SoftDeleteUnknown     bool          // then it is left out: 0 would say that it is off
-}
-
-// Servers are the servers whose state is read when the metrics are scraped. What is nil is not read. ok is false if a
-// server could not be asked: then its figures are left out, because old ones would look like new ones.
+// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server
+// could not be asked: then its figures are left out, because old ones would look like new ones.
 type Servers struct {
 	Ready    func(context.Context) bool // the process itself
 	Ledger   func(context.Context) (f LedgerFigures, ok bool)
 	Queues   func(context.Context) (f RedisFigures, ok bool)
 	Buckets  func() []BucketFigures
-	Settings func() []BucketSettings // those that were read; none is no setting
+	Settings func() []purge.BucketSettings // those that were read; an unknown soft delete has no metric: 0 would mean off
 	Now      func() time.Time
 }
 

@@ -37,7 +37,7 @@ func servers() telemetry.Servers {
 		Buckets: func() []telemetry.BucketFigures {
 			return []telemetry.BucketFigures{{Bucket: "certs", Kind: "delete"}, {Bucket: "certs", Kind: "read"}}
 		},
-		Settings: func() []telemetry.BucketSettings { return []telemetry.BucketSettings{{Bucket: "certs"}} },
+		Settings: func() []purge.BucketSettings { return []purge.BucketSettings{{Bucket: "certs"}} },
 		Now:      func() time.Time { return scraped },
 	}
 }
@@ -257,8 +257,8 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 		}, true
 	}
 	s.Ready = func(context.Context) bool { return false }
-	s.Settings = func() []telemetry.BucketSettings {
-		return []telemetry.BucketSettings{{
+	s.Settings = func() []purge.BucketSettings {
+		return []purge.BucketSettings{{
 			Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour,
 			Retention: time.Minute,
 		}, {Bucket: "old", SoftDeleteUnknown: true}}

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	xrate "golang.org/x/time/rate"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -28,15 +29,7 @@ const (
 	complainEvery = time.Minute     // at most, of a collector that is away
 )
 
-// TracingConfig says where traces go.
-type TracingConfig struct {
-	Endpoint string  // of an OTLP collector, by HTTP; empty for no tracing
-	Ratio    float64 // of the traces that begin here and are kept; those that a caller began are kept if they say so
-	Service  string  // certpurge-worker or certpurge-enqueuer
-	Log      *slog.Logger
-}
-
-// Tracing follows requests from the caller to the last call to Cloud Storage. Spans have ids of requests, figures,
+// Tracing follows requests from whoever asked to the last call to Cloud Storage. Spans have ids of requests, figures,
 // and classes of errors; never a user, an object or a link. A nil Tracing traces nothing, and wraps nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
@@ -46,9 +39,10 @@ type Tracing struct {
 // carrier is the W3C Trace Context, whose header is traceparent.
 var carrier propagation.TraceContext
 
-// NewTracing makes a Tracing, nil without an endpoint. Spans wait in a bounded queue and are dropped when it is full,
-// so that a collector that is slow or away costs no request anything.
-func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
+// NewTracing makes a Tracing of a service, certpurge-worker or certpurge-enqueuer; nil without an endpoint. Spans wait
+// in a bounded queue and are dropped when it is full, so that a collector that is slow or away costs no request
+// anything.
+func NewTracing(ctx context.Context, cfg config.Tracing, service string, log *slog.Logger) (*Tracing, error) {
 	if cfg.Endpoint == "" {
 		return nil, nil //nolint:nilnil // a nil Tracing is one that does nothing
 	}
@@ -58,19 +52,15 @@ func NewTracing(ctx context.Context, cfg TracingConfig) (*Tracing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tracing.endpoint: %w", err)
 	}
-	if cfg.Log != nil {
-		seldom := xrate.Sometimes{Interval: complainEvery}
-		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-			seldom.Do(func() {
-				cfg.Log.Warn("handing traces over failed",
-					slog.Any("error", err))
-			}) //nolint:sloglint // the library has no context
-		}))
-	}
+	seldom := xrate.Sometimes{Interval: complainEvery}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		//nolint:sloglint // the library has no context
+		seldom.Do(func() { log.Warn("exporting traces failed", slog.Any("error", err)) })
+	}))
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exporter, sdktrace.WithMaxQueueSize(queuedSpans), sdktrace.WithExportTimeout(exportTimeout)),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.Ratio))),
-		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", cfg.Service))),
+		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
+		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", service))),
 	)
 	return &Tracing{provider: provider, tracer: provider.Tracer("github.com/certpurge/certpurge")}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -23,7 +24,8 @@ func (w *wished) Accept(_ context.Context, submissions []purge.Submission) ([]pu
 
 func TestWithoutACollectorNothingIsTraced(t *testing.T) {
 	t.Parallel()
-	tracing, err := telemetry.NewTracing(t.Context(), telemetry.TracingConfig{Ratio: 1})
+	tracing, err := telemetry.NewTracing(t.Context(), config.Tracing{SampleRatio: 1}, "test",
+		slog.New(slog.DiscardHandler))
 	if tracing != nil || err != nil {
 		t.Fatalf("got %v, %v", tracing, err)
 	}
@@ -50,7 +52,7 @@ func TestABulkIsNotOneTrace(t *testing.T) {
 		traced      bool
 	}{{1, 1, true}, {1, 100, true}, {1, 101, false}, {0, 1, false}} {
 		tracing, err := telemetry.NewTracing(t.Context(),
-			telemetry.TracingConfig{Endpoint: server.URL, Ratio: tc.ratio, Service: "test"})
+			config.Tracing{Endpoint: server.URL, SampleRatio: tc.ratio}, "test", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +72,8 @@ func TestAnAttemptFollowsWhoAsked(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	tracing, err := telemetry.NewTracing(t.Context(), telemetry.TracingConfig{Endpoint: server.URL, Service: "test"})
+	tracing, err := telemetry.NewTracing(t.Context(), config.Tracing{Endpoint: server.URL}, "test",
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

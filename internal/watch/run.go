@@ -15,10 +15,10 @@ const jitter = 0.1
 const rest = 0.8
 
 // Run makes a round at once and then one in each interval, until ctx ends or a round fails; then it returns the error.
-func (w *Watcher) Run(ctx context.Context, interval time.Duration, log *slog.Logger) error {
+func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 	for {
 		begun := w.Now()
-		sum, err := w.Once(ctx, time.Duration(rest*float64(interval)))
+		sum, err := w.Once(ctx, time.Duration(rest*float64(w.Interval)))
 		if w.Observe != nil && ctx.Err() == nil {
 			w.Observe(sum, err)
 		}
@@ -26,7 +26,7 @@ func (w *Watcher) Run(ctx context.Context, interval time.Duration, log *slog.Log
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if !sleep(ctx, time.Duration((1+jitter*(2*rand.Float64()-1))*float64(interval))) { //nolint:gosec // no secret
+		if !sleep(ctx, time.Duration((1+jitter*(2*rand.Float64()-1))*float64(w.Interval))) { //nolint:gosec // no secret
 			return nil
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -40,16 +41,14 @@ type Intake interface {
 
 // Watcher makes rounds. Set the fields once.
 type Watcher struct {
-	Ledger        Ledger
-	Intake        Intake
-	Waiting       func(ctx context.Context) (int, error) // how many tasks wait in the queue
-	Eligible      func(purge.Retirement) bool
-	CoolOff       time.Duration // since the user requested retirement
-	MaxUsers      int           // requested in one round
-	HighWater     int           // nothing is submitted while this many tasks wait
-	AskAgainAfter time.Duration // since the end of a request that was refused, or done
-	Now           func() time.Time
-	Observe       func(Summary, error) // told of every round of Run; may be nil
+	config.Watch
+
+	Ledger   Ledger
+	Intake   Intake
+	Waiting  func(ctx context.Context) (int, error) // how many tasks wait in the queue
+	Eligible func(purge.Retirement) bool
+	Now      func() time.Time
+	Observe  func(Summary, error) // called after every round of Run; may be nil
 }
 
 // Summary is what one round did.
@@ -147,7 +146,7 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 		if err != nil {
 			return false, err
 		}
-		left := r.MaxUsers - r.sum.Asked
+		left := r.MaxUsersPerRound - r.sum.Asked
 		room = max(0, min(room, left, r.HighWater-waiting))
 		r.sum.Capped = room < len(due) && room == left
 		r.sum.Full = room < len(due) && !r.sum.Capped
@@ -169,7 +168,7 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 
 // due chooses the users to request, and counts the others.
 func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Submission, error) {
-	now := r.Now()
+	now, coolOff := r.Now(), time.Duration(r.CoolOffDays)*24*time.Hour
 	var users []purge.UserID
 	for _, u := range retirees {
 		r.sum.Requests++
@@ -177,7 +176,7 @@ func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Subm
 			continue
 		}
 		r.sum.Eligible++
-		if u.Since.After(now.Add(-r.CoolOff)) {
+		if u.Since.After(now.Add(-coolOff)) {
 			r.sum.CoolingOff++
 			continue
 		}

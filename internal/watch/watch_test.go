@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 	"github.com/certpurge/certpurge/internal/watch"
@@ -50,7 +51,10 @@ func (s *site) watcher() *watch.Watcher {
 	return &watch.Watcher{
 		Ledger: s, Intake: s, Waiting: func(context.Context) (int, error) { return s.waiting, nil },
 		Eligible: purge.Policy{ExcludedStates: []string{"PENDING"}}.Eligible,
-		CoolOff:  7 * 24 * time.Hour, MaxUsers: 100_000, HighWater: 100_000, AskAgainAfter: time.Hour, Now: time.Now,
+		Watch: config.Watch{
+			Interval: 10 * time.Minute, CoolOffDays: 7, MaxUsersPerRound: 100_000, HighWater: 100_000, AskAgainAfter: time.Hour,
+		},
+		Now: time.Now,
 	}
 }
 
@@ -247,7 +251,7 @@ func TestCoolOffIsCountedInDaysOf24HoursInUTC(t *testing.T) {
 			r.Since = tc.since
 			s.retirees[1] = r
 			w := s.watcher()
-			w.CoolOff, w.Now = time.Duration(tc.days)*24*time.Hour, func() time.Time { return now }
+			w.CoolOffDays, w.Now = tc.days, func() time.Time { return now }
 			if sum := once(t, w); (sum.Asked == 1) != tc.asked || (sum.CoolingOff == 0) != tc.asked {
 				t.Errorf("got %+v, want asked %v", sum, tc.asked)
 			}
@@ -259,7 +263,7 @@ func TestACappedRoundIsContinuedAndTheTurnWrapsRound(t *testing.T) {
 	t.Parallel()
 	s := newSite(1300)
 	w := s.watcher()
-	w.MaxUsers = 600
+	w.MaxUsersPerRound = 600
 	for n, want := range []struct {
 		sum   watch.Summary
 		first purge.UserID
@@ -352,7 +356,7 @@ func TestTwoWatchersKeepThePaceOfOne(t *testing.T) {
 		dying, die := context.WithCancel(ctx)
 		for _, c := range []context.Context{ctx, dying} {
 			go func() {
-				if err := s.watcher().Run(c, 10*time.Minute, logger); err != nil {
+				if err := s.watcher().Run(c, logger); err != nil {
 					t.Errorf("got %v", err)
 				}
 			}()
@@ -380,7 +384,7 @@ func TestRunEndsWithTheFirstRoundThatFails(t *testing.T) {
 	t.Parallel()
 	s := newSite(3)
 	s.fail = errors.New("Redis went away")
-	if err := s.watcher().Run(t.Context(), time.Minute, slog.New(slog.DiscardHandler)); err == nil ||
+	if err := s.watcher().Run(t.Context(), slog.New(slog.DiscardHandler)); err == nil ||
 		!strings.Contains(err.Error(), "Redis went away") {
 		t.Errorf("got %v", err)
 	}

@@ -107,9 +107,9 @@ func (w *world) open(t *testing.T, base string) *overview.Page {
 		Doctor: func(context.Context) (overview.Diagnosis, error) {
 			return overview.Diagnosis{Findings: w.findings, Whole: true}, nil
 		},
-		Buckets: func() []overview.Bucket {
-			return []overview.Bucket{{Name: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {
-				Name:              "old",
+		Buckets: func() []purge.BucketSettings {
+			return []purge.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {
+				Bucket:            "old",
 				SoftDeleteUnknown: true,
 			}}
 		},

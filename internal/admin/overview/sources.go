@@ -2,7 +2,6 @@ package overview
 
 import (
 	"context"
-	"time"
 
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -35,17 +34,6 @@ type Queues interface {
 	Workers(ctx context.Context) ([]queue.Worker, error)
 }
 
-// Bucket is what the settings of a bucket mean for an erasure.
-type Bucket struct {
-	Name          string
-	Versioning    bool
-	SoftDelete    time.Duration // 0: off, unless it is unknown
-	Retention     time.Duration // 0: none
-	RequesterPays bool
-
-	SoftDeleteUnknown bool // the bucket's answer did not speak of it
-}
-
 // Uncovered is a number of retiring users who still have links, and what became of their requests.
 type Uncovered struct {
 	State  purge.State // empty: never requested
@@ -67,5 +55,5 @@ type Sources struct {
 	Problems func(ctx context.Context) []string // why the process is not ready
 	Coverage func(ctx context.Context) ([]Uncovered, error)
 	Doctor   func(ctx context.Context) (Diagnosis, error)
-	Buckets  func() []Bucket
+	Buckets  func() []purge.BucketSettings
 }

@@ -43,7 +43,7 @@ type view struct {
 	Broken      bool // asynq's statistics fail
 
 	Dates    reading[dates]
-	Buckets  []Bucket
+	Buckets  []purge.BucketSettings
 	Coverage reading[[]Uncovered]
 	Left     int // users without coverage
 	Covers   bool

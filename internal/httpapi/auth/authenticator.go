@@ -14,43 +14,16 @@ import (
 // maxToken bounds a token in bytes. Tokens of the LMS have about 1 KiB.
 const maxToken = 8 << 10
 
-// Config says whom to let in.
+// Config says whom to let in. New checks again those rules of internal/config that keep strangers out.
 type Config struct {
-	JWT    JWTConfig
-	Tokens []Token
+	JWT    config.JWT
+	Tokens []config.Token
 	Log    *slog.Logger
 
 	// Transport carries the requests for the key set; nil means one with time-outs.
 	Transport http.RoundTripper
 	// Now is the clock of the claims; nil means time.Now.
 	Now func() time.Time
-}
-
-// JWTConfig says which JSON Web Tokens are accepted. See config.JWT, whose rules New checks again where they keep
-// strangers out.
-type JWTConfig struct {
-	HS256Secret       config.Secret
-	AcceptShortSecret bool
-	JWKSURL, JWKSFile string
-	JWKSRefresh       time.Duration
-	Audiences         []string
-	Issuers           []string
-	ServiceUser       string
-	MaxLifetime       time.Duration // of a token, from now to its exp
-	Rate              Rate
-}
-
-// Token is a static bearer token.
-type Token struct {
-	Name   string
-	SHA256 string // in hexadecimal
-	Rights Rights
-	Rate   Rate
-}
-
-// Rate bounds the requests of one caller.
-type Rate struct {
-	PerSecond, Burst int
 }
 
 // Authenticator tells callers apart. Make one with New, and let Run keep its keys fresh. It is safe for concurrent use.

@@ -412,7 +412,7 @@ func TestOnlyWhatIsConfiguredIsAccepted(t *testing.T) {
 			map[string]auth.Code{hs: "", rs: auth.AlgorithmNotAllowed, static: ""},
 		},
 		"no JSON Web Token": {
-			func(c *auth.Config) { c.JWT = auth.JWTConfig{} },
+			func(c *auth.Config) { c.JWT = config.JWT{} },
 			map[string]auth.Code{hs: auth.TokenUnknown, rs: auth.TokenUnknown, static: ""},
 		},
 		"no static token": {
@@ -454,6 +454,7 @@ func TestWeakConfigurationsAreRefused(t *testing.T) {
 		"no refresh":             func(c *auth.Config) { c.JWT.JWKSRefresh = 0 },
 		"hash of a wrong length": func(c *auth.Config) { c.Tokens[1].SHA256 = sha256Hex("a")[2:] },
 		"hash that is none":      func(c *auth.Config) { c.Tokens[1].SHA256 = strings.Repeat("x", 64) },
+		"right that is none":     func(c *auth.Config) { c.Tokens[1].Rights = []string{"erase"} },
 		"missing key set":        func(c *auth.Config) { c.JWT.JWKSFile += "x" },
 	} {
 		t.Run(name, func(t *testing.T) {

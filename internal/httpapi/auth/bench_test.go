@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
 )
 
@@ -35,9 +36,8 @@ func BenchmarkStaticToken(b *testing.B) {
 		b.Run(fmt.Sprintf("of %d", count), func(b *testing.B) {
 			var cfg auth.Config
 			for i := range count {
-				cfg.Tokens = append(cfg.Tokens, auth.Token{
+				cfg.Tokens = append(cfg.Tokens, config.Token{
 					Name: strconv.Itoa(i), SHA256: sha256Hex(fmt.Sprint(staticToken, i)),
-					Rights: auth.All,
 				})
 			}
 			a := newAuthenticator(b, cfg)

@@ -16,14 +16,14 @@ type Limiter struct {
 // all superusers share.
 func NewLimiter(cfg Config) *Limiter {
 	l := &Limiter{buckets: map[string]*rate.Limiter{}, now: clock(cfg.Now)}
-	add := func(c Caller, r Rate) {
-		l.buckets[c.RateKey] = rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst)
+	add := func(kind Kind, name string, perSecond, burst int) {
+		l.buckets[newCaller(kind, name, 0).RateKey] = rate.NewLimiter(rate.Limit(perSecond), burst)
 	}
 	for _, t := range cfg.Tokens {
-		add(newCaller(KindToken, t.Name, t.Rights), t.Rate)
+		add(KindToken, t.Name, t.Rate, t.Burst)
 	}
-	add(newCaller(KindJWT, cfg.JWT.ServiceUser, All), cfg.JWT.Rate)
-	add(newCaller(KindJWT, superuser, All), cfg.JWT.Rate)
+	add(KindJWT, cfg.JWT.ServiceUser, cfg.JWT.Rate, cfg.JWT.Burst)
+	add(KindJWT, superuser, cfg.JWT.Rate, cfg.JWT.Burst)
 	return l
 }
 

@@ -67,7 +67,7 @@ func TestCallersAreHeldToTheirOwnRate(t *testing.T) {
 func TestBurstIsNotExceededByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	cfg := full(t)
-	cfg.Tokens[1].Rate = auth.Rate{PerSecond: 1, Burst: 50}
+	cfg.Tokens[1].Rate, cfg.Tokens[1].Burst = 1, 50
 	a, limiter := newAuthenticator(t, cfg), auth.NewLimiter(cfg)
 	caller := callerOf(t, a, "Bearer "+staticToken)
 	var let atomic.Int64

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 // minToken is the length of 32 bytes in base64url, the shortest form of the least that a token may hold. It keeps words
@@ -19,14 +21,22 @@ type staticToken struct {
 	caller Caller
 }
 
-func newTokens(configured []Token) (tokens, error) {
+func newTokens(configured []config.Token) (tokens, error) {
 	var all tokens
 	for _, t := range configured {
 		hash, err := hex.DecodeString(t.SHA256)
 		if err != nil || len(hash) != sha256.Size {
 			return nil, fmt.Errorf("reading the token %q: its sha256 must be 64 hexadecimal digits", t.Name)
 		}
-		all = append(all, staticToken{hash: [sha256.Size]byte(hash), caller: newCaller(KindToken, t.Name, t.Rights)})
+		var rights Rights
+		for _, name := range t.Rights {
+			right, ok := ParseRight(name)
+			if !ok {
+				return nil, fmt.Errorf("reading the token %q: there is no right %q", t.Name, name)
+			}
+			rights |= RightsOf(right)
+		}
+		all = append(all, staticToken{hash: [sha256.Size]byte(hash), caller: newCaller(KindToken, t.Name, rights)})
 	}
 	return all, nil
 }

@@ -170,18 +170,19 @@ func sha256Hex(s string) string {
 func full(tb testing.TB) auth.Config {
 	tb.Helper()
 	return auth.Config{
-		JWT: auth.JWTConfig{
+		JWT: config.JWT{
 			HS256Secret: config.NewSecret(secret), JWKSFile: writeJWKS(tb, jwks(jwk("old", &oldKey().PublicKey))),
 			JWKSRefresh: time.Hour,
 			Audiences:   []string{"lms-key", audience}, Issuers: []string{"https://other.example.org", issuer},
 			ServiceUser: serviceUser, MaxLifetime: 24 * time.Hour,
-			Rate: auth.Rate{PerSecond: 2, Burst: 4},
+			Rate: 2, Burst: 4,
 		},
-		Tokens: []auth.Token{
-			{Name: "other", SHA256: sha256Hex("x" + staticToken), Rights: auth.All, Rate: auth.Rate{PerSecond: 1, Burst: 1}},
+		Tokens: []config.Token{
+			{Name: "other", SHA256: sha256Hex("x" + staticToken), Rights: []string{"enqueue", "read", "requeue"}, Rate: 1,
+				Burst: 1},
 			{
-				Name: "portal", SHA256: sha256Hex(staticToken), Rights: auth.RightsOf(auth.Enqueue, auth.Read),
-				Rate: auth.Rate{PerSecond: 1, Burst: 2},
+				Name: "portal", SHA256: sha256Hex(staticToken), Rights: []string{"enqueue", "read"},
+				Rate: 1, Burst: 2,
 			},
 		},
 		Now: func() time.Time { return now },
