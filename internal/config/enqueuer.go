@@ -4,17 +4,17 @@ import "time"
 
 // Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
 type Enqueuer struct {
-	Log     Log     `yaml:"log" envPrefix:"LOG_"`
-	MySQL   MySQL   `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS     LMS     `yaml:"lms" envPrefix:"LMS_"`
-	Redis   Redis   `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks   Tasks   `yaml:"tasks" envPrefix:"TASKS_"`
-	Serve   Serve   `yaml:"serve" envPrefix:"SERVE_"`
-	JWT     JWT     `yaml:"jwt" envPrefix:"JWT_"`
-	Tokens  []Token `yaml:"tokens" env:"-" validate:"dive"`
-	Watch   Watch   `yaml:"watch" envPrefix:"WATCH_"`
-	Admin   Admin   `yaml:"admin" envPrefix:"ADMIN_"`
-	Tracing Tracing `yaml:"tracing" envPrefix:"TRACING_"`
+	Log     Log     `yaml:"log"`
+	MySQL   MySQL   `yaml:"mysql"`
+	LMS     LMS     `yaml:"lms"`
+	Redis   Redis   `yaml:"redis"`
+	Tasks   Tasks   `yaml:"tasks"`
+	Serve   Serve   `yaml:"serve"`
+	JWT     JWT     `yaml:"jwt"`
+	Tokens  []Token `yaml:"tokens" validate:"dive"`
+	Watch   Watch   `yaml:"watch"`
+	Admin   Admin   `yaml:"admin"`
+	Tracing Tracing `yaml:"tracing"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the

@@ -92,8 +92,9 @@ func syntaxError(path string, err error) (origin, sentence string) {
 	return origin, "is not valid YAML: " + yamlQuotation.ReplaceAllString(text, "(…)")
 }
 
-// fileReader walks the nodes of one file along the fields of the structs. It does so itself, rather than with the
-// library's KnownFields, whose errors carry Go types, pieces of values (which may be secrets) and no path.
+// fileReader walks the nodes of one file along the fields of the structs; the library parses the file and decodes the
+// values. Its KnownFields is not enough: those errors carry Go types and pieces of values (which may be secrets), but
+// neither the path of the key nor the known ones.
 type fileReader struct {
 	*loader
 	path string
@@ -113,7 +114,12 @@ func (f fileReader) readSection(node *yaml.Node, path string, v reflect.Value) {
 		f.reportUnread(path, "must be a section (a mapping of keys), is "+describeNode(node))
 		return
 	}
-	fields, names := sectionFields(v)
+	fields := map[string]reflect.Value{}
+	var names []string
+	for field, value := range v.Fields() {
+		fields[keyName(field)] = value
+		names = append(names, keyName(field))
+	}
 	seen := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
@@ -142,29 +148,23 @@ func (f fileReader) readValue(node *yaml.Node, path string, v reflect.Value) {
 		f.readSection(node, path, v)
 	case isNull(node):
 		f.reportUnread(path, `has no value; write "" or [] for an empty one, or remove the line`)
-	case isList(v.Type()):
+	case v.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode:
 		f.readList(node, path, v)
-	default:
-		if err := setScalar(node, v); err != nil {
-			f.reportUnread(path, err.Error())
-		}
+	case !setNode(v, node):
+		f.reportUnread(path, mustBe(v, describeNode(node)))
 	}
 }
 
 // readList reads a sequence into the slice v, whose previous entries it replaces.
 func (f fileReader) readList(node *yaml.Node, path string, v reflect.Value) {
-	if node.Kind != yaml.SequenceNode {
-		f.reportUnread(path, "must be "+kindOf(v.Type()).sample+", is "+describeNode(node))
-		return
-	}
 	list := reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content))
-	for i, entry := range node.Content {
-		if defaults, ok := entryDefaults[v.Type()]; ok {
-			list.Index(i).Set(reflect.ValueOf(defaults()))
+	for i, node := range node.Content {
+		entry, entryPath := list.Index(i), fmt.Sprintf("%s[%d]", path, i)
+		if defaults := newEntry(v.Type()); defaults.IsValid() {
+			entry.Set(defaults)
 		}
-		entryPath := fmt.Sprintf("%s[%d]", path, i)
-		f.origins[entryPath] = f.at(entry)
-		f.readValue(entry, entryPath, list.Index(i))
+		f.origins[entryPath] = f.at(node)
+		f.readValue(node, entryPath, entry)
 	}
 	v.Set(list)
 }
@@ -183,7 +183,3 @@ func unknownKey(key *yaml.Node, section string, known []string) string {
 }
 
 var keyLike = regexp.MustCompile(`^[A-Za-z0-9_.<-]{1,64}$`)
-
-func isNull(node *yaml.Node) bool {
-	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
-}

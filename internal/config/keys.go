@@ -2,9 +2,7 @@ package config
 
 import (
 	"reflect"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // Key describes one key of the configuration files, for the documentation and for the environment.
@@ -29,21 +27,15 @@ type Key struct {
 	Entry string
 }
 
-// entryDefaults are the lists of sections, with what an entry of each starts from.
-var entryDefaults = map[reflect.Type]func() any{
-	reflect.TypeFor[[]Location](): func() any { return DefaultLocation() },
-	reflect.TypeFor[[]Token]():    func() any { return DefaultToken() },
-}
-
 // Keys returns every key of the two files: the worker's in their order, then those that only the enqueuer has.
 func Keys() []Key {
-	keys := keysOf(reflect.ValueOf(DefaultWorker()), "")
+	keys := describeKeys(reflect.ValueOf(new(DefaultWorker())).Elem(), "")
 	at := map[string]int{}
 	for i := range keys {
 		keys[i].Worker = true
 		at[keys[i].Path] = i
 	}
-	for _, key := range keysOf(reflect.ValueOf(DefaultEnqueuer()), "") {
+	for _, key := range describeKeys(reflect.ValueOf(new(DefaultEnqueuer())).Elem(), "") {
 		key.Enqueuer = true
 		i, shared := at[key.Path]
 		if !shared {
@@ -58,42 +50,28 @@ func Keys() []Key {
 	return keys
 }
 
-// keysOf returns the keys of the section v, which holds the defaults.
-func keysOf(v reflect.Value, path string) []Key {
-	var keys []Key
-	for field, value := range v.Fields() {
-		keyPath := join(path, keyName(field))
-		switch {
-		case isSection(field.Type):
-			keys = append(keys, keysOf(value, keyPath)...)
-		case entryDefaults[field.Type] != nil:
-			entry := reflect.ValueOf(entryDefaults[field.Type]())
-			key := newKey(keyPath, v.Type(), field, value)
-			key.Entry = entry.Type().Name()
-			keys = append(append(keys, key), keysOf(entry, keyPath+"[]")...)
-		default:
-			keys = append(keys, newKey(keyPath, v.Type(), field, value))
+// describeKeys describes the keys of the section v, which holds the defaults, and those of the entries of its lists.
+func describeKeys(v reflect.Value, path string) []Key {
+	var all []Key
+	for _, k := range keysOf(v, path) {
+		rules := k.field.Tag.Get("validate")
+		described := Key{
+			Path: k.path, Kind: kinds[k.field.Type].name, Default: defaultText(k.value), Variable: k.variable(),
+			Rule: describeRules(rules), Section: k.section.Name(), Field: k.field.Name,
+		}
+		if described.Default == "" && k.value.Kind() == reflect.String && sharedValidator().Var("", rules) == nil {
+			described.Default = `""`
+		}
+		entry := newEntry(k.field.Type)
+		if entry.IsValid() {
+			described.Entry = entry.Type().Name()
+		}
+		all = append(all, described)
+		if entry.IsValid() {
+			all = append(all, describeKeys(entry, k.path+"[]")...)
 		}
 	}
-	return keys
-}
-
-func newKey(path string, section reflect.Type, field reflect.StructField, value reflect.Value) Key {
-	key := Key{
-		Path:    path,
-		Kind:    kindOf(field.Type).name,
-		Default: defaultText(value),
-		Rule:    describeRules(field.Tag.Get("validate")),
-		Section: section.Name(),
-		Field:   field.Name,
-	}
-	if key.Default == "" && value.Kind() == reflect.String && sharedValidator().Var("", field.Tag.Get("validate")) == nil {
-		key.Default = `""`
-	}
-	if name := field.Tag.Get("env"); name != "" && name != "-" {
-		key.Variable = variableOf(path)
-	}
-	return key
+	return all
 }
 
 // defaultText writes a default as it would stand in the file.
@@ -105,32 +83,60 @@ func defaultText(value reflect.Value) string {
 		return value
 	case []string:
 		return "[" + strings.Join(value, ", ") + "]"
-	case float64:
-		return strconv.FormatFloat(value, 'g', -1, 64)
-	case bool:
-		if value {
-			return "true"
-		}
-		return "false"
-	case int, time.Duration:
-		return describe(value)
 	default:
+		return describe(value)
+	}
+}
+
+// key is one key of a configuration, with the value that it sets.
+type key struct {
+	path    string
+	section reflect.Type
+	field   reflect.StructField
+	value   reflect.Value
+}
+
+// keysOf returns the keys of the section v and of the sections in it, in their order. A list of sections is one key.
+func keysOf(v reflect.Value, path string) []key {
+	var keys []key
+	for field, value := range v.Fields() {
+		k := key{path: join(path, keyName(field)), section: v.Type(), field: field, value: value}
+		if isSection(field.Type) {
+			keys = append(keys, keysOf(value, k.path)...)
+		} else {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// variable returns the environment variable of a key, which is named after its path; "" for lists of sections.
+func (k key) variable() string {
+	if strings.Contains(k.path, "[") || newEntry(k.field.Type).IsValid() {
 		return ""
+	}
+	return prefix + strings.ToUpper(strings.ReplaceAll(k.path, ".", "_"))
+}
+
+// isSection reports whether fields of the type are sections, with keys of their own.
+func isSection(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t != reflect.TypeFor[Secret]()
+}
+
+// newEntry returns what an entry of a list of sections starts from; the zero Value for all other types.
+func newEntry(list reflect.Type) reflect.Value {
+	switch list {
+	case reflect.TypeFor[[]Location]():
+		return reflect.ValueOf(new(DefaultLocation())).Elem()
+	case reflect.TypeFor[[]Token]():
+		return reflect.ValueOf(new(DefaultToken())).Elem()
+	default:
+		return reflect.Value{}
 	}
 }
 
 // keyName is the name of a field in the file.
 func keyName(field reflect.StructField) string { return field.Tag.Get("yaml") }
-
-// sectionFields returns the fields of the section v by key, and the keys in their order.
-func sectionFields(v reflect.Value) (fields map[string]reflect.Value, names []string) {
-	fields = map[string]reflect.Value{}
-	for field, value := range v.Fields() {
-		fields[keyName(field)] = value
-		names = append(names, keyName(field))
-	}
-	return fields, names
-}
 
 func join(section, key string) string {
 	if section == "" {

@@ -3,44 +3,30 @@ package config
 import (
 	"fmt"
 	"io"
+	"reflect"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// Print writes cfg, a [Worker] or an [Enqueuer], as the YAML file that says all of it. Secrets are shown as REDACTED,
-// or left empty where a file holds them; with the secrets filled in, the output loads again as the same configuration.
+// Print writes cfg, a [Worker] or an [Enqueuer], as a complete YAML file. Secrets are shown as REDACTED, or left empty
+// where a file holds them; with the secrets filled in, the output loads again as the same configuration.
 func Print(w io.Writer, cfg any) error {
-	switch c := cfg.(type) {
-	case Worker:
-		cfg = printable(&c)
-	case *Worker:
-		clone := *c
-		cfg = printable(&clone)
-	case Enqueuer:
-		cfg = printable(&c)
-	case *Enqueuer:
-		clone := *c
-		cfg = printable(&clone)
-	default:
+	given := reflect.Indirect(reflect.ValueOf(cfg))
+	clone := reflect.New(given.Type())
+	clone.Elem().Set(given)
+	if _, ok := clone.Interface().(configuration); !ok {
 		return fmt.Errorf("printing configuration: %T is none", cfg)
+	}
+	for _, f := range secretFiles(keysOf(clone.Elem(), "")) {
+		*f.secret = Secret{} // A file that sets both is refused.
 	}
 	encoder := yaml.NewEncoder(w)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(cfg); err != nil {
+	if err := encoder.Encode(clone.Interface()); err != nil {
 		return fmt.Errorf("printing configuration: %w", err)
 	}
 	if err := encoder.Close(); err != nil {
 		return fmt.Errorf("printing configuration: %w", err)
 	}
 	return nil
-}
-
-// printable empties the secrets that came from files: a file that sets both is refused.
-func printable(cfg configuration) configuration {
-	for _, f := range cfg.secretFiles() {
-		if f.file != "" {
-			*f.secret = Secret{}
-		}
-	}
-	return cfg
 }

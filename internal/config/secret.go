@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // redacted is what every way of printing shows of a secret that is set.
@@ -59,4 +60,54 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	return nil
+}
+
+// secretFile is a secret that is given as the name of a file that holds it.
+type secretFile struct {
+	path   string // of the secret; that of the file name is the same with "_file"
+	secret *Secret
+	file   string
+}
+
+// secretFiles returns the secrets that are given as files: those whose key has a set one with "_file" beside it.
+func secretFiles(keys []key) []secretFile {
+	secrets := map[string]*Secret{}
+	var given []secretFile
+	for _, k := range keys { // A secret stands before its file.
+		if secret, ok := k.value.Addr().Interface().(*Secret); ok {
+			secrets[k.path] = secret
+		}
+		path, _ := strings.CutSuffix(k.path, "_file")
+		if secret := secrets[path]; path != k.path && secret != nil && k.value.String() != "" {
+			given = append(given, secretFile{path: path, secret: secret, file: k.value.String()})
+		}
+	}
+	return given
+}
+
+// readSecretFiles reads the secrets that are given as files.
+func (l *loader) readSecretFiles() {
+	for _, f := range secretFiles(l.keys) {
+		if _, given := l.origins[f.path]; given && !f.secret.IsZero() {
+			// Not a matter of precedence: which of the two was meant cannot be told, and the wrong one is another server.
+			l.reportUnread(f.path, "is set together with "+f.path+"_file; keep one of them")
+			continue
+		}
+		content, err := readLimited(f.file)
+		if err != nil {
+			l.report(f.path+"_file", err.Error())
+			l.unread[f.path] = true
+			continue
+		}
+		value := strings.TrimRight(string(content), "\r\n")
+		l.origins[f.path] = f.file // Problems with the value point to where it came from.
+		switch multiline := f.path == "admin.users"; {
+		case value != "" && (multiline || !strings.ContainsAny(value, "\r\n")):
+			*f.secret = NewSecret(value)
+		case multiline:
+			l.reportUnread(f.path, "must be the content of its file")
+		default:
+			l.reportUnread(f.path, "must be the one line of its file")
+		}
+	}
 }

@@ -7,37 +7,37 @@ type Admin struct {
 	// enqueuer's default is 127.0.0.1:8082. As long as nobody can log in (no users, no proxy), it must be an address of
 	// this machine only, and the dashboard can only be looked at. It speaks plain HTTP: put a proxy that speaks TLS in
 	// front of it before passwords cross a network.
-	Listen string `yaml:"listen" env:"LISTEN" validate:"omitempty,listen_address"`
+	Listen string `yaml:"listen" validate:"omitempty,listen_address"`
 
 	// ProbesListen is the address of a second listener that answers /livez and /readyz, without a login and nothing else
 	// (but see metrics_open). Kubernetes asks from outside, so give it :8083 where listen stays on this machine. Empty
 	// means that only listen answers probes.
-	ProbesListen string `yaml:"probes_listen" env:"PROBES_LISTEN" validate:"omitempty,listen_address"`
+	ProbesListen string `yaml:"probes_listen" validate:"omitempty,listen_address"`
 
 	// BasePath is the path below which a reverse proxy shows the pages, such as /certpurge; empty if it shows them at the
 	// root of a host. The proxy may cut it off or leave it on. With a wrong one, pages come without their styles and links
 	// fail.
-	BasePath string `yaml:"base_path" env:"BASE_PATH" validate:"path_prefix"`
+	BasePath string `yaml:"base_path" validate:"path_prefix"`
 
 	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them.
 	// `enqueuer password` makes such an entry. view looks at everything; operate also pauses queues, deletes and runs
 	// tasks.
-	Users Secret `yaml:"users" env:"USERS" validate:"omitempty,admin_users"`
+	Users Secret `yaml:"users" validate:"omitempty,admin_users"`
 
 	// UsersFile is a file that holds the users instead, one a line, such as a mounted secret. It is read once, at the
 	// start. Set either this or the users, not both.
-	UsersFile string `yaml:"users_file" env:"USERS_FILE"`
+	UsersFile string `yaml:"users_file"`
 
 	// Proxy is a reverse proxy whose word about who visits is taken.
-	Proxy AdminProxy `yaml:"proxy" envPrefix:"PROXY_"`
+	Proxy AdminProxy `yaml:"proxy"`
 
 	// MetricsOpen serves /metrics without a login, on both listeners, for a Prometheus that has no password. The metrics
 	// hold figures only.
-	MetricsOpen bool `yaml:"metrics_open" env:"METRICS_OPEN"`
+	MetricsOpen bool `yaml:"metrics_open"`
 
 	// Pprof serves Go's profiles below /debug/pprof/ also if listen is not an address of this machine only; they are for
 	// those who may operate. A profile slows the process down while it is taken.
-	Pprof bool `yaml:"pprof" env:"PPROF"`
+	Pprof bool `yaml:"pprof"`
 }
 
 // AdminProxy says whose headers are believed.
@@ -47,18 +47,18 @@ type AdminProxy struct {
 	// one that is there twice is refused, but a proxy that joins two into one cannot be told from one that lists groups.
 	// Where several proxies stand in a row, name all of them: X-Forwarded-For is read from the right, up to the first
 	// address that is not among these. Empty means that no proxy is believed.
-	Addresses []string `yaml:"addresses" env:"ADDRESSES" validate:"dive,address"`
+	Addresses []string `yaml:"addresses" validate:"dive,address"`
 
 	// UserHeader is the header with the name of the visitor, whom the proxy has logged in.
-	UserHeader string `yaml:"user_header" env:"USER_HEADER" validate:"header_name"`
+	UserHeader string `yaml:"user_header" validate:"header_name"`
 
 	// GroupsHeader is the header with the names of the visitor's groups, with commas between them.
-	GroupsHeader string `yaml:"groups_header" env:"GROUPS_HEADER" validate:"header_name"`
+	GroupsHeader string `yaml:"groups_header" validate:"header_name"`
 
 	// ViewGroups are the groups that may look. If there are none, everybody whom the proxy names may.
-	ViewGroups []string `yaml:"view_groups" env:"VIEW_GROUPS" validate:"dive,required"`
+	ViewGroups []string `yaml:"view_groups" validate:"dive,required"`
 
 	// OperateGroups are the groups that may also pause queues, delete and run tasks. If there are none, nobody may through
 	// the proxy.
-	OperateGroups []string `yaml:"operate_groups" env:"OPERATE_GROUPS" validate:"dive,required"`
+	OperateGroups []string `yaml:"operate_groups" validate:"dive,required"`
 }

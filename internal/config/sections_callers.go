@@ -9,56 +9,56 @@ type JWT struct {
 	// HS256Secret is the secret that the LMS signs tokens with (JWT_AUTH's JWT_SECRET_KEY; Tutor's OPENEDX_SECRET_KEY).
 	// Whoever has it can make tokens. It must have at least 32 bytes, as RFC 7518 asks; see accept_short_secret. Empty
 	// means that no HS256 token is accepted.
-	HS256Secret Secret `yaml:"hs256_secret" env:"HS256_SECRET"`
+	HS256Secret Secret `yaml:"hs256_secret"`
 
 	// HS256SecretFile is a file that holds the secret instead, such as a mounted Kubernetes or Docker secret. It is read
 	// once, at the start, and a newline at its end is dropped. Set either this or the secret, not both.
-	HS256SecretFile string `yaml:"hs256_secret_file" env:"HS256_SECRET_FILE"`
+	HS256SecretFile string `yaml:"hs256_secret_file"`
 
 	// AcceptShortSecret lets the secret have as few as 16 bytes. Tutor makes one of 24 random letters and digits, which
 	// cannot be guessed in spite of its length; a word that somebody has chosen can be, from a single token.
-	AcceptShortSecret bool `yaml:"accept_short_secret" env:"ACCEPT_SHORT_SECRET"`
+	AcceptShortSecret bool `yaml:"accept_short_secret"`
 
 	// JWKSURL is where the public keys of RS256 and RS512 tokens are fetched from, as a JSON Web Key Set. Redirects are
 	// not followed. Whoever can answer in its place can make tokens, so give an http:// address only where the network is
 	// trusted.
-	JWKSURL string `yaml:"jwks_url" env:"JWKS_URL" validate:"omitempty,endpoint_url"`
+	JWKSURL string `yaml:"jwks_url" validate:"omitempty,endpoint_url"`
 
 	// JWKSFile is a file with the key set instead: the LMS's JWT_PUBLIC_SIGNING_JWK_SET. Set either this or the URL, not
 	// both.
-	JWKSFile string `yaml:"jwks_file" env:"JWKS_FILE"`
+	JWKSFile string `yaml:"jwks_file"`
 
 	// JWKSRefresh is how often the key set is read again, from either place. While that fails, the old keys stay in use. A
 	// token of an unknown key makes it be read at once, but not more than once a minute, and is answered 503 until then;
 	// so a longer time only means that a key that was withdrawn is accepted for longer.
-	JWKSRefresh time.Duration `yaml:"jwks_refresh" env:"JWKS_REFRESH" validate:"between=1m 24h"`
+	JWKSRefresh time.Duration `yaml:"jwks_refresh" validate:"between=1m 24h"`
 
 	// Audiences are the accepted values of a token's aud; one of the token's must be among them. It is the LMS's
 	// JWT_AUDIENCE: openedx with Tutor. At least one is needed as soon as tokens are accepted: without it, a token that
 	// was made for another service would do.
-	Audiences []string `yaml:"audiences" env:"AUDIENCES" validate:"dive,required"`
+	Audiences []string `yaml:"audiences" validate:"dive,required"`
 
 	// Issuers are the accepted values of a token's iss. It is the LMS's JWT_ISSUER: https://LMS_HOST/oauth2 with Tutor. At
 	// least one is needed as soon as tokens are accepted.
-	Issuers []string `yaml:"issuers" env:"ISSUERS" validate:"dive,required"`
+	Issuers []string `yaml:"issuers" validate:"dive,required"`
 
 	// ServiceUser is the name of the user that the retirement driver works as: the LMS's
 	// RETIREMENT_SERVICE_WORKER_USERNAME. Tokens of other users are refused, unless they say that their user is a
 	// superuser, are not restricted (is_restricted), and have the scopes read and write.
-	ServiceUser string `yaml:"service_user" env:"SERVICE_USER" validate:"required"`
+	ServiceUser string `yaml:"service_user" validate:"required"`
 
 	// MaxLifetime is how far in the future the end of a token (its exp) may be; one that is valid for longer is refused,
 	// so that a stolen token is not good for years. It must not be less than the LMS's JWT_ACCESS_TOKEN_EXPIRE_SECONDS, an
 	// hour by default: the driver takes one token when it starts.
-	MaxLifetime time.Duration `yaml:"max_lifetime" env:"MAX_LIFETIME" validate:"between=1m 8760h"`
+	MaxLifetime time.Duration `yaml:"max_lifetime" validate:"between=1m 8760h"`
 
 	// Rate is the number of requests a second that callers with these tokens may make, in the long run: the service user,
 	// and all superusers together. Those beyond it are answered 429 under /v1, and 503 on the driver's paths: the driver
 	// asks again after that, and would take 429 for the end.
-	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
+	Rate int `yaml:"rate" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.
-	Burst int `yaml:"burst" env:"BURST" validate:"between=1 100000"`
+	Burst int `yaml:"burst" validate:"between=1 100000"`
 }
 
 // Token is one caller of "enqueuer serve" that shows a token of its own, made by "enqueuer token". The list is empty by

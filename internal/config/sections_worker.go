@@ -6,55 +6,55 @@ import "time"
 type Queue struct {
 	// Concurrency is the number of users purged at the same time by one process. The work is waiting for Cloud Storage, so
 	// 50 to 100 are right on two cores; more tasks than gcs.max_in_flight can serve only wait for each other.
-	Concurrency int `yaml:"concurrency" env:"CONCURRENCY" validate:"between=1 1000"`
+	Concurrency int `yaml:"concurrency" validate:"between=1 1000"`
 
 	// Weights share the worker between the two queues.
-	Weights Weights `yaml:"weights" envPrefix:"WEIGHTS_"`
+	Weights Weights `yaml:"weights"`
 
 	// MaxAttempts is the number of counted failures after which a request ends as failed with the reason gave_up, in sight
 	// of the operator. Throttling, retention, a wrong configuration and an orderly shutdown are not counted. Too few, and
 	// an outage of Cloud Storage fails requests that somebody must ask for again; their references stay in either case.
-	MaxAttempts int `yaml:"max_attempts" env:"MAX_ATTEMPTS" validate:"between=1 100"`
+	MaxAttempts int `yaml:"max_attempts" validate:"between=1 100"`
 
 	// RetryBase is the longest wait before the second attempt. It doubles with each failure; the actual wait is random
 	// between zero and that, so that the retries of many users do not arrive together.
-	RetryBase time.Duration `yaml:"retry_base" env:"RETRY_BASE" validate:"between=1s 10m"`
+	RetryBase time.Duration `yaml:"retry_base" validate:"between=1s 10m"`
 
 	// RetryCap is the longest wait before any attempt, and not less than retry_base. With the defaults a request
 	// has been tried for about 8 hours, on average, when it is given up.
-	RetryCap time.Duration `yaml:"retry_cap" env:"RETRY_CAP" validate:"between=1s 24h"`
+	RetryCap time.Duration `yaml:"retry_cap" validate:"between=1s 24h"`
 
 	// MaxAge is how long a request may be open before a failure ends it as gave_up, also one that is not counted: without
 	// a limit, a request that is throttled for ever would never be seen. Waiting for a retention date is not limited.
-	MaxAge time.Duration `yaml:"max_age" env:"MAX_AGE" validate:"between=1h 2160h"`
+	MaxAge time.Duration `yaml:"max_age" validate:"between=1h 2160h"`
 	// DrainTimeout is how long tasks in hand may go on when the worker is told to stop; then they go back to the queue
 	// without losing an attempt. It must be less than tasks.timeout, and less than the grace period of whatever stops the
 	// process (30 seconds in Kubernetes by default), or the process is killed and its tasks wait for their lease to run
 	// out.
-	DrainTimeout time.Duration `yaml:"drain_timeout" env:"DRAIN_TIMEOUT" validate:"whole_seconds=1s 10m"`
+	DrainTimeout time.Duration `yaml:"drain_timeout" validate:"whole_seconds=1s 10m"`
 }
 
 // Reconciler says how the worker that leads keeps Redis in line with the ledger.
 type Reconciler struct {
 	// Interval is the time between two rounds. A longer one means that requests whose tasks were lost wait longer.
-	Interval time.Duration `yaml:"interval" env:"INTERVAL" validate:"between=1s 1h"`
+	Interval time.Duration `yaml:"interval" validate:"between=1s 1h"`
 	// Grace is how long a request must have been left alone before a task is looked for. Below the time that accepting one
 	// takes, tasks that are about to be queued are queued by both; that is harmless, but wasted.
-	Grace time.Duration `yaml:"grace" env:"GRACE" validate:"between=1s 1h"`
+	Grace time.Duration `yaml:"grace" validate:"between=1s 1h"`
 	// Rate is the number of tasks put back in a second. After Redis has lost a backfill, it keeps the load on the
 	// databases and on Redis even.
-	Rate int `yaml:"rate" env:"RATE" validate:"between=1 10000"`
+	Rate int `yaml:"rate" validate:"between=1 10000"`
 	// HighWater is the number of waiting tasks above which none is put back: Redis stays small, and the rest follows.
-	HighWater int `yaml:"high_water" env:"HIGH_WATER" validate:"between=100 1000000"`
+	HighWater int `yaml:"high_water" validate:"between=100 1000000"`
 }
 
 // Weights are the shares of the two queues; only their ratio counts.
 type Weights struct {
 	// Purge is the share of single requests. A backfill of any length hardly delays them while this is the larger one.
-	Purge int `yaml:"purge" env:"PURGE" validate:"between=1 100"`
+	Purge int `yaml:"purge" validate:"between=1 100"`
 
 	// Backfill is the share of bulk requests. It cannot be 0: a queue that is never looked at looks like a stuck one.
-	Backfill int `yaml:"backfill" env:"BACKFILL" validate:"between=1 100"`
+	Backfill int `yaml:"backfill" validate:"between=1 100"`
 }
 
 // Location says which bucket and which prefix hold the artifacts that a download_url points to. The list of locations
@@ -122,60 +122,60 @@ type GCS struct {
 	// by default in every new bucket) counts as erased, so that its reference is cleared. The outcome names the date until
 	// which it can be restored either way. While this is false, the worker does not work on a bucket with soft delete at
 	// all: switch it off on the bucket, or accept it here on purpose.
-	AcceptSoftDelete bool `yaml:"accept_soft_delete" env:"ACCEPT_SOFT_DELETE"`
+	AcceptSoftDelete bool `yaml:"accept_soft_delete"`
 
 	// UserProject is the project billed for requests to requester-pays buckets; empty for all others.
-	UserProject string `yaml:"user_project" env:"USER_PROJECT"`
+	UserProject string `yaml:"user_project"`
 
 	// CredentialsFile is the key file of a service account. Empty means the application default credentials, which is
 	// right on Google's own machines and with workload identity.
-	CredentialsFile string `yaml:"credentials_file" env:"CREDENTIALS_FILE"`
+	CredentialsFile string `yaml:"credentials_file"`
 
 	// CallTimeout bounds one call with all its tries: the client itself has no limit. Each page of a listing, of up to
 	// 1,000 files, is a call; one try may wait for half of it.
-	CallTimeout time.Duration `yaml:"call_timeout" env:"CALL_TIMEOUT" validate:"between=1s 5m"`
+	CallTimeout time.Duration `yaml:"call_timeout" validate:"between=1s 5m"`
 
 	// MaxTries is the number of tries of one call within its timeout. What fails after that is retried by the queue, so
 	// more tries here only keep a slot busy.
-	MaxTries int `yaml:"max_tries" env:"MAX_TRIES" validate:"between=1 10"`
+	MaxTries int `yaml:"max_tries" validate:"between=1 10"`
 
 	// MaxGenerations bounds the objects, with all their versions, that one directory of a certificate may hold. Four are
 	// usual. A request with a directory that holds more fails as too_many_objects, and nothing in that directory is
 	// deleted: it is no certificate's, or what answers is not Cloud Storage.
-	MaxGenerations int `yaml:"max_generations" env:"MAX_GENERATIONS" validate:"between=10 1000000"`
+	MaxGenerations int `yaml:"max_generations" validate:"between=10 1000000"`
 
 	// MaxListingBytes bounds the bytes of the listing of one directory, all pages together; beyond it the request fails as
 	// too_many_objects, too. The default is enough for 1,000 objects of 16 KiB of metadata each.
-	MaxListingBytes int `yaml:"max_listing_bytes" env:"MAX_LISTING_BYTES" validate:"between=65536 1073741824"`
+	MaxListingBytes int `yaml:"max_listing_bytes" validate:"between=65536 1073741824"`
 
 	// MaxInFlight bounds the calls that one process has under way to each bucket. The bound of 100 is measured: above it,
 	// HTTP/2 opens a new connection for almost every request.
-	MaxInFlight int `yaml:"max_in_flight" env:"MAX_IN_FLIGHT" validate:"between=1 100"`
+	MaxInFlight int `yaml:"max_in_flight" validate:"between=1 100"`
 
 	// DeleteRate bounds the deletes that one process sends to each bucket.
-	DeleteRate Rate `yaml:"delete_rate" envPrefix:"DELETE_RATE_"`
+	DeleteRate Rate `yaml:"delete_rate"`
 
 	// ReadRate bounds the listings, and the questions about the bucket itself, in the same way.
-	ReadRate Rate `yaml:"read_rate" envPrefix:"READ_RATE_"`
+	ReadRate Rate `yaml:"read_rate"`
 
 	// AttributesMaxAge is how long the worker relies on what it knows of a bucket (versioning, soft delete, retention)
 	// before it asks again. Without work it asks as often, and looks at MySQL and Redis on the occasion. A longer time
 	// means that a changed policy is noticed later, before the deletes; after them, what is older than five seconds is
 	// read again in any case.
-	AttributesMaxAge time.Duration `yaml:"attributes_max_age" env:"ATTRIBUTES_MAX_AGE" validate:"between=1s 10m"`
+	AttributesMaxAge time.Duration `yaml:"attributes_max_age" validate:"between=1s 10m"`
 
 	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a
 	// path, /storage/v1/ is added. A wrong one sends deletes to a host whose "not found" means nothing, so a loopback or
 	// plain http address needs allow_emulator too.
-	Endpoint string `yaml:"endpoint" env:"ENDPOINT" validate:"omitempty,endpoint_url"`
+	Endpoint string `yaml:"endpoint" validate:"omitempty,endpoint_url"`
 
 	// Anonymous sends no credentials. It is for emulators, and allowed together with an endpoint only.
-	Anonymous bool `yaml:"anonymous" env:"ANONYMOUS"`
+	Anonymous bool `yaml:"anonymous"`
 
 	// AllowEmulator says whether STORAGE_EMULATOR_HOST may be set in the environment. Where that variable is left over in
 	// production, every delete goes to another host, and is answered as if all were gone; so the worker does not start
 	// then.
-	AllowEmulator bool `yaml:"allow_emulator" env:"ALLOW_EMULATOR"`
+	AllowEmulator bool `yaml:"allow_emulator"`
 }
 
 // Rate bounds the requests of one kind that one process sends to each bucket, in requests a second.
@@ -185,9 +185,9 @@ type Rate struct {
 	// to whole in 50 seconds. Google promises about 1,000 deletes and 5,000 reads a second for any bucket, for all its
 	// users together; processes do not know of each other, so with four workers give each a quarter. Too high, and
 	// requests are refused and sent again; too low, and a backfill takes longer than it must.
-	Start int `yaml:"start" env:"START" validate:"between=1 100000"`
+	Start int `yaml:"start" validate:"between=1 100000"`
 
 	// Ceiling is the rate that is never exceeded, and not less than start. Above start, the rate grows only while it is
 	// used up, and doubles no faster than every 20 minutes, as Google asks. Set both to the same value for a fixed bound.
-	Ceiling int `yaml:"ceiling" env:"CEILING" validate:"between=1 100000"`
+	Ceiling int `yaml:"ceiling" validate:"between=1 100000"`
 }

@@ -32,12 +32,6 @@ var sharedValidator = sync.OnceValue(func() *validator.Validate {
 	return v
 })
 
-// validate reports every broken rule of cfg.
-func (l *loader) validate(cfg configuration) {
-	l.reportBroken(cfg)
-	cfg.checkTogether(l.reportRule)
-}
-
 // reportBroken reports the broken rules of the keys of section, a pointer to a struct.
 func (l *loader) reportBroken(section any) {
 	err := sharedValidator().Struct(section)

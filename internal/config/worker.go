@@ -8,34 +8,34 @@ import (
 
 // Worker is the configuration of the worker: what it needs to take tasks, erase artifacts and clear references.
 type Worker struct {
-	Log        Log        `yaml:"log" envPrefix:"LOG_"`
-	MySQL      MySQL      `yaml:"mysql" envPrefix:"MYSQL_"`
-	LMS        LMS        `yaml:"lms" envPrefix:"LMS_"`
-	Redis      Redis      `yaml:"redis" envPrefix:"REDIS_"`
-	Tasks      Tasks      `yaml:"tasks" envPrefix:"TASKS_"`
-	Queue      Queue      `yaml:"queue" envPrefix:"QUEUE_"`
-	Reconciler Reconciler `yaml:"reconciler" envPrefix:"RECONCILER_"`
-	Locations  []Location `yaml:"locations" env:"-" validate:"min=1,dive"`
+	Log        Log        `yaml:"log"`
+	MySQL      MySQL      `yaml:"mysql"`
+	LMS        LMS        `yaml:"lms"`
+	Redis      Redis      `yaml:"redis"`
+	Tasks      Tasks      `yaml:"tasks"`
+	Queue      Queue      `yaml:"queue"`
+	Reconciler Reconciler `yaml:"reconciler"`
+	Locations  []Location `yaml:"locations" validate:"min=1,dive"`
 	// ExternalPrefixes are the beginnings of download URLs that lead to no file of certpurge's, such as those of a
 	// credentials service, each ending with "/" and written like url_prefixes. Without an entry such a link is
 	// unrecognised, and its user fails. Where the row has a download_uuid as well, there were files of certpurge's, and
 	// they are expected in any location. After a change, submit the users whom enqueuer coverage still names.
-	ExternalPrefixes []string `yaml:"external_prefixes" env:"EXTERNAL_PREFIXES" validate:"dive,url_prefix"`
+	ExternalPrefixes []string `yaml:"external_prefixes" validate:"dive,url_prefix"`
 
 	// ExternalLinks says what becomes of links that begin with an external prefix: keep leaves them in the LMS, clear
 	// clears them like all others. Either way the evidence says external, because nothing was erased.
-	ExternalLinks string `yaml:"external_links" env:"EXTERNAL_LINKS" validate:"oneof=keep clear"`
+	ExternalLinks string `yaml:"external_links" validate:"oneof=keep clear"`
 
 	// SharedDirectories says what becomes of a directory that a row of another user names, too, or did when certpurge last
 	// read the tables: with refuse nothing in it is deleted, the reference is kept, and the request fails as
 	// shared_directory, so that no row that was pointed at another learner's directory costs that learner a file. A worker
 	// begins once it has read all certificates for the first time. With accept they are erased like all others. Single
 	// requests are accepted with enqueuer requeue --accept-shared.
-	SharedDirectories string `yaml:"shared_directories" env:"SHARED_DIRECTORIES" validate:"oneof=refuse accept"`
+	SharedDirectories string `yaml:"shared_directories" validate:"oneof=refuse accept"`
 
-	GCS     GCS     `yaml:"gcs" envPrefix:"GCS_"`
-	Admin   Admin   `yaml:"admin" envPrefix:"ADMIN_"`
-	Tracing Tracing `yaml:"tracing" envPrefix:"TRACING_"`
+	GCS     GCS     `yaml:"gcs"`
+	Admin   Admin   `yaml:"admin"`
+	Tracing Tracing `yaml:"tracing"`
 }
 
 // DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the
