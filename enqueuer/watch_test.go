@@ -290,7 +290,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	c.addDue(1)
 	servers.MySQL.Stop()
 	w := c.watcher()
-	w.cfg.Watch.Interval = 50 * time.Millisecond
+	w.Interval = 50 * time.Millisecond
 	var log sandboxtest.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
