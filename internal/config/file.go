@@ -72,24 +72,18 @@ func pathless(err error) error {
 	return err
 }
 
-var (
-	yamlPosition = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-	// The library quotes pieces of the file, such as the name after a "*", and a password may start with one.
-	yamlQuotation = regexp.MustCompile(`['"` + "`" + `].*['"` + "`" + `]`)
-)
+// yamlQuotation is a piece of the file in an error of the YAML library, such as the name after a "*", with which a
+// password may start.
+var yamlQuotation = regexp.MustCompile("['\"`].*['\"`]")
 
 // syntaxError splits an error of the YAML library into its place in the file and a sentence without pieces of the file.
 func syntaxError(path string, err error) (origin, sentence string) {
-	text := err.Error()
-	position := yamlPosition.FindStringSubmatch(text)
-	origin = path
-	if position != nil {
-		text = strings.TrimPrefix(text, position[0])
-		if position[1] != "" {
-			origin += ":" + position[1]
-		}
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, found := strings.CutPrefix(text, "line "); found {
+		line, sentence, _ := strings.Cut(rest, ": ")
+		path, text = path+":"+line, sentence
 	}
-	return origin, "is not valid YAML: " + yamlQuotation.ReplaceAllString(text, "(…)")
+	return path, "is not valid YAML: " + yamlQuotation.ReplaceAllString(text, "(…)")
 }
 
 // fileReader walks the nodes of one file along the fields of the structs; the library parses the file and decodes the

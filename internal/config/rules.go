@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"reflect"
 	"regexp"
@@ -144,21 +145,20 @@ func onText(holds func(string) bool) func(reflect.Value, string) bool {
 // isBetween checks a number or a duration against two bounds, both included.
 func isBetween(value reflect.Value, param string) bool {
 	low, high, _ := strings.Cut(param, " ")
-	if value.Kind() == reflect.Float64 {
-		least, errLow := strconv.ParseFloat(low, 64)
-		most, errHigh := strconv.ParseFloat(high, 64)
-		return errLow == nil && errHigh == nil && least <= value.Float() && value.Float() <= most
+	number := value.Convert(reflect.TypeFor[float64]()).Float()
+	return bound(low) <= number && number <= bound(high)
+}
+
+// bound reads a number, or a duration as its nanoseconds. Of a misspelt one it makes NaN, which no value keeps.
+func bound(s string) float64 {
+	if d, err := time.ParseDuration(s); err == nil {
+		return float64(d)
 	}
-	parse := func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }
-	if value.Type() == reflect.TypeFor[time.Duration]() {
-		parse = func(s string) (int64, error) {
-			d, err := time.ParseDuration(s)
-			return int64(d), err
-		}
+	number, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return math.NaN()
 	}
-	least, errLow := parse(low)
-	most, errHigh := parse(high)
-	return errLow == nil && errHigh == nil && least <= value.Int() && value.Int() <= most
+	return number
 }
 
 func isMySQLDSN(s string) bool {

@@ -30,7 +30,7 @@ func (w *Worker) checkTogether(report func(path, sentence string)) {
 	checkAdmin(w.Admin, report)
 }
 
-// checkAdmin keeps pages that nobody has to log in for on this machine.
+// checkAdmin refuses pages without a login on an address that other machines can reach.
 func checkAdmin(admin Admin, report func(path, sentence string)) {
 	open := admin.Users.IsZero() && len(admin.Proxy.Addresses) == 0
 	if open && isListenAddress(admin.Listen) && !login.IsLocal(admin.Listen) {
@@ -54,7 +54,7 @@ func checkDatabases(server MySQL, lms LMS, report func(path, sentence string)) {
 	}
 }
 
-// checkTLS finds encryption that is set in two places, or by half.
+// checkTLS reports encryption that is set in two places, or only in part.
 func checkTLS(server MySQL, redis Redis, report func(path, sentence string)) {
 	checkPair("mysql.tls", server.TLS, report)
 	checkPair("redis.tls", redis.TLS, report)
@@ -112,12 +112,7 @@ func checkRate(path string, rate Rate, report func(path, sentence string)) {
 func checkLocations(locations []Location, report func(path, sentence string)) {
 	names, prefixes := map[string]string{}, map[string]string{}
 	for i, location := range locations {
-		path := fmt.Sprintf("locations[%d].name", i)
-		if first, taken := names[location.Name]; taken && location.Name != "" {
-			report(path, fmt.Sprintf("must be unique, is %s like %s", describe(location.Name), first))
-		} else {
-			names[location.Name] = path
-		}
+		checkUnique(names, location.Name, fmt.Sprintf("locations[%d].name", i), report)
 		if isDirectory(location.DownloadsDir) && isDirectory(location.VerifyDir) &&
 			purge.Nested(location.DownloadsDir, location.VerifyDir) {
 			report(fmt.Sprintf("locations[%d].verify_dir", i), fmt.Sprintf(
@@ -128,9 +123,9 @@ func checkLocations(locations []Location, report func(path, sentence string)) {
 			path := fmt.Sprintf("locations[%d].url_prefixes[%d]", i, j)
 			if first, taken := prefixes[normalPrefix(prefix)]; taken {
 				report(path, fmt.Sprintf("must stand in one location only, is %s like %s", describe(prefix), first))
-			} else {
-				prefixes[normalPrefix(prefix)] = path
+				continue
 			}
+			prefixes[normalPrefix(prefix)] = path
 		}
 	}
 }

@@ -135,14 +135,7 @@ func shorten(s string) string {
 	return s
 }
 
-// formatDuration writes 10m0s as 10m.
-func formatDuration(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
+var zeroUnits = regexp.MustCompile(`([hm])(0m)?0s$`)
+
+// formatDuration writes 10m0s as 10m and 1h0m0s as 1h.
+func formatDuration(d time.Duration) string { return zeroUnits.ReplaceAllString(d.String(), "$1") }
