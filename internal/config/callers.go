@@ -19,7 +19,7 @@ var sha256Characters = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func isTokenSHA256(s string) bool { return sha256Characters.MatchString(s) && s != emptySHA256 }
 
-// AcceptsCallers reports whether anybody can be let in by "enqueuer serve".
+// AcceptsCallers reports whether "enqueuer serve" has a way to authenticate callers.
 func (e *Enqueuer) AcceptsCallers() bool { return e.JWT.Configured() || len(e.Tokens) > 0 }
 
 // Configured reports whether any JSON Web Token can be accepted.
@@ -56,17 +56,17 @@ func checkJWT(jwt *JWT, report func(path, sentence string)) {
 
 func checkHS256Secret(jwt *JWT, report func(path, sentence string)) {
 	secret := jwt.HS256Secret.Reveal()
-	least, hint := minSecret, "; jwt.accept_short_secret lowers that to 16, for secrets that are random"
+	minBytes, hint := minSecret, "; jwt.accept_short_secret lowers that to 16, for secrets that are random"
 	if jwt.AcceptShortSecret {
-		least, hint = minShortSecret, ""
+		minBytes, hint = minShortSecret, ""
 	}
 	switch {
 	case secret == "":
 	case strings.Contains(secret, "-----BEGIN "):
-		// Everybody has the public key, and could sign with it.
+		// The public key is known to everyone, so any client could sign with it.
 		report("jwt.hs256_secret", "must not be a key in PEM; public keys belong into jwt.jwks_file")
-	case len(secret) < least:
-		report("jwt.hs256_secret", fmt.Sprintf("must have at least %d bytes, has %d%s", least, len(secret), hint))
+	case len(secret) < minBytes:
+		report("jwt.hs256_secret", fmt.Sprintf("must have at least %d bytes, has %d%s", minBytes, len(secret), hint))
 	}
 }
 

@@ -17,8 +17,8 @@ type Enqueuer struct {
 	Tracing Tracing `yaml:"tracing"`
 }
 
-// DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the DSN is the
-// operator's to give.
+// DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the
+// operator must give the DSN.
 func DefaultEnqueuer() Enqueuer {
 	return Enqueuer{
 		Log: Log{Level: "info", Format: "auto"},

@@ -3,11 +3,11 @@ package config
 import "time"
 
 // JWT says which JSON Web Tokens "enqueuer serve" accepts: those that the LMS signs for the retirement driver. It is
-// off until a secret or a key set is given. A caller with such a token has every right, so only the service user of
-// retirement and superusers are let in.
+// off until a secret or a key set is given. A caller with such a token has every right, so only the retirement service
+// user and superusers are accepted.
 type JWT struct {
-	// HS256Secret is the secret that the LMS signs tokens with (JWT_AUTH's JWT_SECRET_KEY; Tutor's OPENEDX_SECRET_KEY).
-	// Whoever has it can make tokens. It must have at least 32 bytes, as RFC 7518 asks; see accept_short_secret. Empty
+	// HS256Secret is the secret that the LMS signs tokens with (JWT_AUTH's JWT_SECRET_KEY; Tutor's OPENEDX_SECRET_KEY). A
+	// person who has it can make tokens. It must have at least 32 bytes, as RFC 7518 asks; see accept_short_secret. Empty
 	// means that no HS256 token is accepted.
 	HS256Secret Secret `yaml:"hs256_secret"`
 
@@ -16,12 +16,12 @@ type JWT struct {
 	HS256SecretFile string `yaml:"hs256_secret_file"`
 
 	// AcceptShortSecret lets the secret have as few as 16 bytes. Tutor makes one of 24 random letters and digits, which
-	// cannot be guessed in spite of its length; a word that somebody has chosen can be, from a single token.
+	// cannot be guessed in spite of its length; a chosen word can be guessed from a single token.
 	AcceptShortSecret bool `yaml:"accept_short_secret"`
 
 	// JWKSURL is where the public keys of RS256 and RS512 tokens are fetched from, as a JSON Web Key Set. Redirects are
-	// not followed. Whoever can answer in its place can make tokens, so give an http:// address only where the network is
-	// trusted.
+	// not followed. A server that answers in its place can make tokens, so use an http:// address only in a trusted
+	// network.
 	JWKSURL string `yaml:"jwks_url" validate:"omitempty,endpoint_url"`
 
 	// JWKSFile is a file with the key set instead: the LMS's JWT_PUBLIC_SIGNING_JWK_SET. Set either this or the URL, not
@@ -29,8 +29,8 @@ type JWT struct {
 	JWKSFile string `yaml:"jwks_file"`
 
 	// JWKSRefresh is how often the key set is read again, from either place. While that fails, the old keys stay in use. A
-	// token of an unknown key makes it be read at once, but not more than once a minute, and is answered 503 until then;
-	// so a longer time only means that a key that was withdrawn is accepted for longer.
+	// token with an unknown key triggers a read at once, but not more than once a minute, and is answered 503 until then.
+	// So a longer time only means that a revoked key is accepted for longer.
 	JWKSRefresh time.Duration `yaml:"jwks_refresh" validate:"between=1m 24h"`
 
 	// Audiences are the accepted values of a token's aud; one of the token's must be among them. It is the LMS's
@@ -53,8 +53,8 @@ type JWT struct {
 	MaxLifetime time.Duration `yaml:"max_lifetime" validate:"between=1m 8760h"`
 
 	// Rate is the number of requests a second that callers with these tokens may make, in the long run: the service user,
-	// and all superusers together. Those beyond it are answered 429 under /v1, and 503 on the driver's paths: the driver
-	// asks again after that, and would take 429 for the end.
+	// and all superusers together. Requests beyond it are answered 429 under /v1, and 503 on the driver's paths: the
+	// driver repeats a request after 503, and takes 429 for final.
 	Rate int `yaml:"rate" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.
@@ -62,22 +62,22 @@ type JWT struct {
 }
 
 // Token is one caller of "enqueuer serve" that shows a token of its own, made by "enqueuer token". The list is empty by
-// default. The file holds only the SHA-256 of a token, so that reading it lets nobody in.
+// default. The file holds only the SHA-256 of a token, so reading the file gives no access.
 type Token struct {
 	// Name is the caller's name in logs and in the ledger. It must be unique. Idempotency keys belong to it: under another
 	// name, the same key is another key.
 	Name string `yaml:"name" validate:"required,location_name"`
 
 	// SHA256 is the SHA-256 of the token in hexadecimal, as "enqueuer token" prints it. A token has at least 32 random
-	// bytes, so nobody finds it from this; shorter ones are refused whatever their hash.
+	// bytes, so it cannot be found from its hash; shorter tokens are refused.
 	SHA256 string `yaml:"sha256" validate:"token_sha256"`
 
-	// Rights are what the caller may do: enqueue (ask for purges), read (requests and evidence), requeue (run ended
+	// Rights are what the caller may do: enqueue (submit requests), read (requests and evidence), requeue (run ended
 	// requests again). Give no more than needed: a purge cannot be taken back.
 	Rights []string `yaml:"rights" validate:"min=1,dive,oneof=enqueue read requeue"`
 
-	// Rate is the number of requests a second that the caller may make in the long run; those beyond it are answered 429,
-	// or 503 on the driver's paths.
+	// Rate is the number of requests a second that the caller may make in the long run; requests beyond it are answered
+	// 429, or 503 on the driver's paths.
 	Rate int `yaml:"rate" validate:"between=1 10000"`
 
 	// Burst is the number of requests that may come at once after a pause.

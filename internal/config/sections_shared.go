@@ -6,10 +6,10 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Log says what is written to standard error and how.
+// Log says what is written to standard error, and in which format.
 type Log struct {
-	// Level is the least severe level that is written: debug, info, warn or error. At warn the summary line of each
-	// finished task is lost, and with it the log's account of what was done; the ledger keeps it in any case.
+	// Level is the least severe level that is written: debug, info, warn or error. At warn the log has no
+	// summary line of finished tasks; the ledger has the evidence in any case.
 	Level string `yaml:"level" validate:"oneof=debug info warn error"`
 
 	// Format is json for log collectors, text for people, or auto: text on a terminal, json otherwise. Collectors that
@@ -121,7 +121,7 @@ type Redis struct {
 	// SentinelPasswordFile is a file that holds the password of the Sentinels instead, read like url_file.
 	SentinelPasswordFile string `yaml:"sentinel_password_file"`
 
-	// TLS says whom rediss:// connections trust. It needs such a URL.
+	// TLS encrypts the connections; see encryption.md. It needs a URL that starts with rediss.
 	TLS TLS `yaml:"tls"`
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/go-playground/validator/v10"
 )
 
-// sharedValidator returns the validator that knows our rules, names fields as the file does, and looks into secrets.
+// sharedValidator returns the validator with our rules, which names fields as the file does and reads secrets.
 var sharedValidator = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterTagNameFunc(keyName)

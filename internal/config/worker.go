@@ -19,18 +19,18 @@ type Worker struct {
 	// ExternalPrefixes are the beginnings of download URLs that lead to no file of certpurge's, such as those of a
 	// credentials service, each ending with "/" and written like url_prefixes. Without an entry such a link is
 	// unrecognised, and its user fails. Where the row has a download_uuid as well, there were files of certpurge's, and
-	// they are expected in any location. After a change, submit the users whom enqueuer coverage still names.
+	// they are expected in any location. After a change, submit requests for the users that enqueuer coverage lists.
 	ExternalPrefixes []string `yaml:"external_prefixes" validate:"dive,url_prefix"`
 
-	// ExternalLinks says what becomes of links that begin with an external prefix: keep leaves them in the LMS, clear
+	// ExternalLinks says what happens to links that begin with an external prefix: keep leaves them in the LMS, clear
 	// clears them like all others. Either way the evidence says external, because nothing was erased.
 	ExternalLinks string `yaml:"external_links" validate:"oneof=keep clear"`
 
-	// SharedDirectories says what becomes of a directory that a row of another user names, too, or did when certpurge last
-	// read the tables: with refuse nothing in it is deleted, the reference is kept, and the request fails as
-	// shared_directory, so that no row that was pointed at another learner's directory costs that learner a file. A worker
-	// begins once it has read all certificates for the first time. With accept they are erased like all others. Single
-	// requests are accepted with enqueuer requeue --accept-shared.
+	// SharedDirectories says what happens to a directory that a row of another user also names, or named when certpurge
+	// last read the tables. With refuse nothing in it is deleted, the reference is kept, and the request fails as
+	// shared_directory: a row with a wrong link must not delete the files of another learner. The worker reads all
+	// certificates once before it pulls tasks. With accept such directories are erased like all others. Single requests
+	// are accepted with enqueuer requeue --accept-shared.
 	SharedDirectories string `yaml:"shared_directories" validate:"oneof=refuse accept"`
 
 	GCS     GCS     `yaml:"gcs"`
@@ -38,8 +38,8 @@ type Worker struct {
 	Tracing Tracing `yaml:"tracing"`
 }
 
-// DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the DSN and the
-// locations are the operator's to give.
+// DefaultWorker returns the configuration of a worker whose file is empty. It is not yet valid: the operator
+// must give the DSN and the locations.
 func DefaultWorker() Worker {
 	shared := DefaultEnqueuer()
 	return Worker{
@@ -86,7 +86,7 @@ func (w *Worker) Policy() purge.Policy {
 	return policy
 }
 
-// defaultAdmin is what both binaries share but the address: they run on one machine.
+// defaultAdmin returns the same for both binaries but for the address, because they may run on one machine.
 func defaultAdmin(listen string) Admin {
 	return Admin{Listen: listen, Proxy: AdminProxy{
 		Addresses: []string{}, UserHeader: "X-Forwarded-User", GroupsHeader: "X-Forwarded-Groups", ViewGroups: []string{},
@@ -112,7 +112,7 @@ func LoadWorker(path string, environ []string) (Worker, error) {
 	return cfg, nil
 }
 
-// LoadWorkerWithoutLocations is LoadWorker for those who look for the locations: the list may be empty.
+// LoadWorkerWithoutLocations is LoadWorker for commands that find out the locations: the list may be empty.
 func LoadWorkerWithoutLocations(path string, environ []string) (Worker, error) {
 	cfg := DefaultWorker()
 	if err := load(&cfg, path, environ, "locations"); err != nil {

@@ -23,7 +23,7 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("rendering %s: %w", args[0], err)
 	}
-	if err := os.WriteFile(args[0], page, 0o644); err != nil { //nolint:gosec // A page of documentation is for everybody.
+	if err := os.WriteFile(args[0], page, 0o644); err != nil { //nolint:gosec // Documentation is public.
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil
