@@ -10,52 +10,46 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
 )
 
 func newDoctorCommand(a *app) *cobra.Command {
 	var out *cli.Format
 	var fix bool
-	var settle time.Duration
 	d := doctor.Doctor{Now: time.Now, Role: mysql.RoleEnqueuer}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look for what is wrong between ledger, Redis and settings, and mend what is safe to mend",
-		Long: `doctor looks for what can go wrong between the ledger, Redis, the workers and the settings of both servers: a server that
+		Short: "Check ledger, Redis and settings for problems, and fix what is safe to fix",
+		Long: `doctor checks what can go wrong between the ledger, Redis, the workers and the settings of both servers: a server that
 answers and refuses to work, requests that wait while no worker pulls tasks, workers that are paused and why, tasks in Redis that
-asynq lost and cannot mend, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction
-policy that throws tasks away. It explains each find. Tasks move while it looks, so each find about them is looked at
-twice, --settle apart.
+asynq cannot run, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction policy that
+deletes tasks. It explains each finding.
 
-Whether MySQL and Redis do what a purge needs is tried, with writes that change nothing. If one of them cannot be reached, that is
-a find, and all is looked at that does not need it.
+It tests with writes that change nothing whether MySQL and Redis do what a purge needs. If one of them cannot be reached, that is a
+finding, and the checks that do not need it are made all the same.
 
-Without --fix nothing is changed. With it, only what is safe is mended: tasks in Redis that cannot run are forgotten,
-because the ledger knows their requests; a queue is registered; requests without a task get one, as by reconcile. LMS,
-bucket and the states of requests are never touched. What is only advice is left to you.
+Without --fix nothing is changed. With it, only what is safe is fixed: tasks in Redis that cannot run are dropped, because the
+ledger knows their requests; a queue is registered; open requests without a task get one, as by reconcile. It never changes the
+LMS, the bucket or the state of a request. The other findings are for the operator to fix.
 
-Buckets and their rights are not looked at: the worker checks them when it starts and while it runs, says on /readyz what is wrong,
-and pauses, which is a find.
+Buckets and their permissions are not checked: the worker checks them when it starts and while it runs, reports problems on
+/readyz, and pauses, which is a finding.
 
-Finds are errors, warnings and notes. Exit code 3 means that an error or a warning was found that is not fixed; 4, that a server
-cannot be reached, 5, that one does not let this account in.
+Findings are errors, warnings and notes. Exit code 3 means that an error or a warning is not fixed; 4, that a server cannot be
+reached; 5, that one rejects the login.
 
 ` + cli.Exits{cli.ExitNotDone: "an error or a warning is not fixed", cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if d.Grace < 0 || settle < 0 {
-				return cli.Usage("--grace and --settle must not be negative")
+			if d.Grace < 0 {
+				return cli.Usage("--grace must not be negative")
 			}
 			s, err := a.openWithoutAsking()
 			if err != nil {
 				return err
 			}
 			defer s.close()
-			d.Store, d.Redis = s.store, s.redis
-			d.Wait = func(ctx context.Context) error { return pause(ctx, settle) }
-			d.Queue = &queue.Doctor{Redis: s.redis, Wait: d.Wait}
-			d.Keeper = s.keeper
+			d.Store, d.Redis, d.Keeper = s.store, s.redis, s.keeper
 			findings, failure := d.Run(cmd.Context(), fix)
 			if failure != nil && len(findings) == 0 {
 				return cli.Unavailable(failure)
@@ -75,11 +69,11 @@ cannot be reached, 5, that one does not let this account in.
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&fix, "fix", false, "mend what is safe to mend; without it, nothing is changed")
-	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
-	f.DurationVar(&settle, "settle", 2*time.Second, "time between the two looks at a task that seems broken")
-	f.BoolVar(&d.AllEvidence, "all-evidence", false, "compare all rows of evidence with their keys, not the latest "+
-		"100,000 only")
+	f.BoolVar(&fix, "fix", false, "fix what is safe to fix; without it, nothing is changed")
+	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "ignore requests that were touched within this time")
+	f.Duration("settle", 0, "")
+	_ = f.MarkDeprecated("settle", "one check of a task is enough now") // fails for unknown flags only
+	f.BoolVar(&d.AllEvidence, "all-evidence", false, "check all rows of evidence, not only the latest 100,000")
 	out = cli.FormatFlag(cmd)
 	return cmd
 }
@@ -96,8 +90,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// verdict is the error of finds that are left.
-func verdict(findings []doctor.Find) error {
+// verdict is the error of findings that are left.
+func verdict(findings []doctor.Finding) error {
 	left := 0
 	for _, f := range findings {
 		if f.Severity != doctor.Note && !f.Fixed {
@@ -107,11 +101,11 @@ func verdict(findings []doctor.Find) error {
 	if left == 0 {
 		return nil
 	}
-	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d finds are left to mend", left, len(findings))}
+	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d findings are left to fix", left, len(findings))}
 }
 
-// printFindings prints finds by severity.
-func (a *app) printFindings(findings []doctor.Find, fix bool) {
+// printFindings prints findings by severity.
+func (a *app) printFindings(findings []doctor.Finding, fix bool) {
 	if len(findings) == 0 {
 		a.printf("nothing is wrong\n")
 		return
@@ -132,7 +126,7 @@ func (a *app) printFindings(findings []doctor.Find, fix bool) {
 			case f.Fixed:
 				a.printf("    fixed: %s\n", f.Fix)
 			case fix:
-				a.printf("    not fixed, it changed or somebody else is at it; look again: %s\n", f.Fix)
+				a.printf("    not fixed, because there is more of it or another process is fixing it; run it again: %s\n", f.Fix)
 			default:
 				a.printf("    --fix would: %s\n", f.Fix)
 			}

@@ -88,7 +88,7 @@ func (p *patient) lose() {
 }
 
 // doctor runs the command and returns what it prints; with -o json also what it found.
-func (p *patient) doctor(want int, args ...string) (findings []doctor.Find, stdout, stderr string) {
+func (p *patient) doctor(want int, args ...string) (findings []doctor.Finding, stdout, stderr string) {
 	p.t.Helper()
 	var out, errOut bytes.Buffer
 	streams := cli.Streams{Out: &out, Err: &errOut, Environ: p.environ}
@@ -97,7 +97,7 @@ func (p *patient) doctor(want int, args ...string) (findings []doctor.Find, stdo
 		root.AddCommand(newDoctorCommand(&app{streams: streams}))
 	}
 	root.SetOut(&out)
-	args = append([]string{"doctor", "--settle", "1ms"}, args...)
+	args = append([]string{"doctor"}, args...)
 	if got := cli.Run(p.t.Context(), root, args, &errOut); got != want {
 		p.t.Errorf("%v: got exit code %d, want %d; it says:\n%s%s", args, got, want, out.String(), errOut.String())
 	}
@@ -401,51 +401,62 @@ func TestDoctorNamesTheFirstFewAndNoStranger(t *testing.T) {
 	_, text, said := p.doctor(cli.ExitNotDone)
 	want := `error
   task_in_no_list: queue purge, users 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 15 more, 1 task of foreign ids
-    The task is stored, but in no list of its queue. It never runs, and its id stays taken: the user cannot be enqueued again.
-    --fix would: forget 26 tasks; the reconciler makes a new one for each open request
+    The task is stored, but in no list of its queue. It never runs, and its ID stays taken: the user cannot be enqueued again.
+    --fix would: drop 26 tasks; the reconciler makes a new one for each open request
 `
-	if text != want || said != "enqueuer: 1 of 1 finds are left to mend\n" {
+	if text != want || said != "enqueuer: 1 of 1 findings are left to fix\n" {
 		t.Errorf("got %q and\n%s\nwant\n%s", said, text, want)
 	}
-	if _, text, _ := p.doctor(cli.ExitOK, "--fix"); !strings.Contains(text, "fixed: forget 26 tasks") {
+	if _, text, _ := p.doctor(cli.ExitOK, "--fix"); !strings.Contains(text, "fixed: drop 26 tasks") {
 		t.Errorf("with --fix it says\n%s", text)
 	}
 }
 
-// TestDoctorLooksTwice lets what seems wrong pass by itself between the two looks.
-func TestDoctorLooksTwice(t *testing.T) {
+// after runs a function once Redis has answered the n-th pipeline.
+type after struct {
+	n  int
+	do func()
+}
+
+func (a *after) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (a *after) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (a *after) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if a.n--; a.n == 0 {
+			a.do()
+		}
+		return err
+	}
+}
+
+// TestDoctorReportsNothingThatMoved lets requests and tasks move between the reads of ledger and Redis.
+func TestDoctorReportsNothingThatMoved(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
 	ended, waits, needless := p.retiring("ended"), p.retiring("waits"), p.retiring("needless")
-	d := &doctor.Doctor{
-		Store: p.store, Role: mysql.RoleEnqueuer, Redis: p.rdb, Queue: &queue.Doctor{Redis: p.rdb},
-		Now: time.Now,
-	}
-	d.Keeper = queue.NewKeeper(p.rdb, config.Tasks{Timeout: time.Minute})
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
-	d.Wait = func(context.Context) error { // somebody asks again
-		p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue",
-			"purge") //nolint:contextcheck // as a process of its own
-		return nil
+	rdb := openTestRedis(t, strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
+	d := &doctor.Doctor{Store: p.store, Role: mysql.RoleEnqueuer, Redis: rdb, Now: time.Now}
+	d.Keeper = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: time.Minute})
+	findings, err := d.Needless(t.Context())
+	if err != nil || len(findings) != 1 {
+		t.Fatalf("needless tasks: got %+v, %v; want one", findings, err)
 	}
+	p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(needless)), "--queue", "purge")
 	if findings, err := d.Needless(t.Context()); err != nil || len(findings) != 0 {
-		t.Errorf("needless tasks: got %+v, %v", findings, err)
+		t.Errorf("needless tasks of an open request: got %+v, %v", findings, err)
 	}
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	p.lose()
-	d.Wait = func(context.Context) error { // as a worker would whose task was not flushed
-		p.end(int(ended), purge.Report{
-			State:  purge.Refused,
-			Reason: purge.ReasonNotRetiring,
-		}) //nolint:contextcheck // as a process of its own
+	rdb.AddHook(&after{1, func() { // as workers would whose tasks were not lost
+		p.end(int(ended), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 		p.end(int(waits), purge.Report{
-			State: purge.Queued, Reason: purge.ReasonRetained,
-			NotBefore: time.Now().Add(time.Hour),
-		}) //nolint:contextcheck // as a process of its own
-		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - "+
-			"INTERVAL 1 MINUTE") //nolint:contextcheck // as a process of its own
-		return nil
-	}
+			State: purge.Queued, Reason: purge.ReasonRetained, NotBefore: time.Now().Add(time.Hour),
+		})
+		p.db.Exec(t, "UPDATE "+p.db.Ledger+".requests SET updated_at = updated_at - INTERVAL 1 MINUTE")
+	}})
 	if findings, err := d.Lost(t.Context()); err != nil || len(findings) != 0 {
 		t.Errorf("lost requests: got %+v, %v", findings, err)
 	}
@@ -535,7 +546,7 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		spoil func(p place)
 		code  int
 		kinds string
-		says  string // of the first find
+		says  string // of the first finding
 	}{
 		"Redis is away": {
 			func(p place) { lessRights(p); p.servers.Redis.Stop() },
@@ -603,7 +614,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 	defer store.Close()
 	for offset, want := range map[time.Duration]string{0: "", time.Hour: "behind", -time.Hour: "ahead of"} {
 		d := &doctor.Doctor{
-			Store: store, Queue: &queue.Doctor{Redis: openTestRedis(t, sandboxtest.Redis(t))},
+			Store: store, Redis: openTestRedis(t, sandboxtest.Redis(t)),
 			Now: func() time.Time { return time.Now().Add(offset) },
 		}
 		findings, err := d.Clocks(t.Context(), "MySQL", "Redis")
@@ -633,7 +644,7 @@ func TestDoctorHelpAndBadInput(t *testing.T) {
 			t.Errorf("--help does not speak of %s", part)
 		}
 	}
-	if _, _, said := p.doctor(cli.ExitUsage, "--grace", "-1s"); !strings.Contains(said, "--grace") {
+	if _, _, said := p.doctor(cli.ExitUsage, "--settle", "2s", "--grace", "-1s"); !strings.Contains(said, "--grace") {
 		t.Errorf("got %q", said)
 	}
 }

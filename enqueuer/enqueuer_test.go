@@ -90,7 +90,7 @@ func (c *console) redis() redis.UniversalClient {
 
 func (c *console) depth() queue.Depth {
 	c.t.Helper()
-	depths, err := queue.Depths(c.redis())
+	depths, err := queue.Depths(c.t.Context(), c.redis())
 	if err != nil {
 		c.t.Fatal(err)
 	}

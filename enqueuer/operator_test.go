@@ -374,7 +374,7 @@ func TestStatusWhileATaskIsBroken(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^purge +1 +0 `).MatchString(out) || !strings.Contains(out, "workers that pull tasks: 0") {
 		t.Errorf("it says\n%s", out)
 	}
-	if out, _ := c.run(cli.ExitNotDone, "doctor", "--settle", "10ms"); !strings.Contains(out, "id_without_task") {
+	if out, _ := c.run(cli.ExitNotDone, "doctor"); !strings.Contains(out, "id_without_task") {
 		t.Errorf("the doctor says\n%s", out)
 	}
 }

@@ -55,7 +55,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"config print":    {{}},
 		"config validate": {{}},
 		"coverage":        {{}, {"--list"}},
-		"doctor":          {{"--settle", "1ms"}},
+		"doctor":          {{}},
 		"enqueue":         {{strconv.Itoa(done)}, {strconv.Itoa(done), "--wait"}},
 		"failures":        {{}, {"--by-reason"}, {"--user", failed}},
 		"healthcheck":     {{"--url", server.URL}},

@@ -119,7 +119,7 @@ func TestPagesWithMistakesAreFound(t *testing.T) {
 		"enqueuer coverage --list | awk '{print $1}'":      true, "enqueuer -c enqueuer.yaml status 42  # a comment": true,
 		"enqueuer --help": true, "enqueuer help watch": true,
 		"enqueuer requeu --all": false, "enqueuer requeue --resaon held": false, "enqueuer status 42 43": false,
-		"enqueuer doctor --settle soon": false,
+		"enqueuer doctor --grace soon": false,
 	} {
 		page := filepath.Join(t.TempDir(), "page.md")
 		if err := os.WriteFile(page, []byte("Run this:\n\n```console\n$ "+line+"\n```\n"), 0o600); err != nil {

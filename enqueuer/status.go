@@ -108,7 +108,7 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	rdb, redisErr := openRedis(cmd, cfg, queue.Ping)
 	if redisErr == nil {
 		defer rdb.Close()
-		if depths, redisErr = queue.Backlog(cmd.Context(), rdb); redisErr == nil {
+		if depths, redisErr = queue.Depths(cmd.Context(), rdb); redisErr == nil {
 			workers, redisErr = queue.Workers(cmd.Context(), rdb)
 		}
 	}

@@ -163,7 +163,7 @@ func (c *checker) queue() []check {
 }
 
 func (c *checker) redisSettings(ctx context.Context) (answer, error) {
-	version := (&queue.Doctor{Redis: c.redis}).Version(ctx)
+	version := queue.Version(ctx, c.redis)
 	policy, persistence := queue.EvictionPolicy(ctx, c.redis), queue.Persistence(ctx, c.redis)
 	var a answer
 	for _, find := range doctor.Settings(version, policy) {

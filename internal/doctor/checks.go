@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,26 +19,26 @@ const (
 
 // check is one of the things that are looked at.
 type check struct {
-	run   func(context.Context) ([]Find, error)
+	run   func(context.Context) ([]Finding, error)
 	needs []string
 	every bool // it reads every task
 }
 
-// checks returns all of them. Broken tasks are mended before ledger and Redis are compared: as long as one is there,
-// the reconciler cannot ask for the depth of its queue, and a task that can never run looks alive.
+// checks returns all of them. Tasks with a fault are dropped before ledger and Redis are compared, because some of them
+// look like tasks that will run.
 func (d *Doctor) checks() []check {
 	mysql, redis, both := []string{serverMySQL}, []string{serverRedis}, []string{serverMySQL, serverRedis}
 	return []check{
 		{run: d.database, needs: mysql},
-		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverMySQL) }, needs: mysql},
+		{run: func(ctx context.Context) ([]Finding, error) { return d.Clocks(ctx, serverMySQL) }, needs: mysql},
 		{run: d.keys, needs: redis},
 		{run: d.refusal, needs: redis},
-		{run: func(ctx context.Context) ([]Find, error) { return d.Clocks(ctx, serverRedis) }, needs: redis},
+		{run: func(ctx context.Context) ([]Finding, error) { return d.Clocks(ctx, serverRedis) }, needs: redis},
 		{run: d.server, needs: redis},
 		{run: d.queues, needs: redis},
 		{run: d.pausedWorkers, needs: redis},
 		{run: d.noWorker, needs: both},
-		{run: d.tasks, needs: redis, every: true},
+		{run: d.faults, needs: redis, every: true},
 		{run: d.evidence, needs: mysql, every: true},
 		{run: d.Lost, needs: both, every: true},
 		{run: d.Needless, needs: both, every: true},
@@ -48,7 +47,7 @@ func (d *Doctor) checks() []check {
 
 // Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached is a find, and an
 // error beside the finds; a check that fails is a find. The others are made all the same.
-func (d *Doctor) Run(ctx context.Context, fix bool) ([]Find, error) {
+func (d *Doctor) Run(ctx context.Context, fix bool) ([]Finding, error) {
 	return d.examine(ctx, fix, true)
 }
 
@@ -57,7 +56,7 @@ const glanceLimit = 10_000
 
 // Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole
 // is false.
-func (d *Doctor) Glance(ctx context.Context) (findings []Find, whole bool, err error) {
+func (d *Doctor) Glance(ctx context.Context) (findings []Finding, whole bool, err error) {
 	pending, err := d.Keeper.Pending(ctx)
 	if err != nil {
 		return nil, false, err
@@ -68,7 +67,7 @@ func (d *Doctor) Glance(ctx context.Context) (findings []Find, whole bool, err e
 }
 
 // examine makes the checks, in their order.
-func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
+func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Finding, error) {
 	all, away, failure := d.unreachable(ctx)
 	spoilt := map[string]bool{} // servers with a find because of which other checks may fail
 	for _, c := range d.checks() {
@@ -92,7 +91,7 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 			for _, server := range c.needs { // said once
 				spoilt[server] = true
 			}
-			all = append(all, Find{
+			all = append(all, Finding{
 				Severity: Severe, Kind: "check_failed", Subject: strings.Join(c.needs, " and "),
 				Text: "Something could not be looked at, so more may be wrong: " + err.Error() + ".",
 			})
@@ -102,14 +101,14 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Find, error) {
 }
 
 // unreachable asks whether each server answers at all.
-func (d *Doctor) unreachable(ctx context.Context) (findings []Find, away map[string]bool, failure error) {
+func (d *Doctor) unreachable(ctx context.Context) (findings []Finding, away map[string]bool, failure error) {
 	away = map[string]bool{}
 	note := func(server string, err error) {
 		if err == nil {
 			return
 		}
 		away[server], failure = true, cmp.Or(failure, err)
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Severe, Kind: "unreachable", Subject: server,
 			Text: "Nothing that needs it was looked at: " + err.Error() + ".",
 		})
@@ -123,7 +122,7 @@ func (d *Doctor) unreachable(ctx context.Context) (findings []Find, away map[str
 const kindRefusal = "redis_refuses"
 
 // refusal tries whether Redis takes tasks.
-func (d *Doctor) refusal(ctx context.Context) ([]Find, error) {
+func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 	if odd, err := queue.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
 		return nil, nil // said already
 	}
@@ -131,19 +130,19 @@ func (d *Doctor) refusal(ctx context.Context) ([]Find, error) {
 	if err == nil {
 		return nil, nil
 	}
-	return []Find{{
+	return []Finding{{
 		Severity: Severe, Kind: kindRefusal, Subject: serverRedis,
 		Text: "Redis answers, but no task can be put into it or taken from it: " + err.Error() + ".",
 	}}, nil
 }
 
 // pausedWorkers looks for workers that say that they are paused.
-func (d *Doctor) pausedWorkers(ctx context.Context) ([]Find, error) {
+func (d *Doctor) pausedWorkers(ctx context.Context) ([]Finding, error) {
 	workers, err := queue.Workers(ctx, d.Redis)
-	var findings []Find
+	var findings []Finding
 	for _, w := range workers {
 		if w.State == queue.Paused {
-			findings = append(findings, Find{
+			findings = append(findings, Finding{
 				Severity: Warn, Kind: "worker_paused", Subject: "worker on " + w.Host,
 				Text: "The worker " + w.String() + ". It goes on by itself within 30 seconds once that is mended.",
 			})
@@ -153,7 +152,7 @@ func (d *Doctor) pausedWorkers(ctx context.Context) ([]Find, error) {
 }
 
 // noWorker looks for requests that are due while no worker pulls tasks.
-func (d *Doctor) noWorker(ctx context.Context) ([]Find, error) {
+func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
 	workers, err := queue.Workers(ctx, d.Redis)
 	why := queue.NonePulls(workers)
 	if err != nil || why == "" {
@@ -163,7 +162,7 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Find, error) {
 	if err != nil || len(open) == 0 {
 		return nil, err
 	}
-	return []Find{{
+	return []Finding{{
 		Severity: Severe, Kind: "no_worker", Subject: "workers",
 		Text: "Requests are open, and " + why +
 			". If one is running all the same, it uses another Redis, or another database number of it: compare redis.url.",
@@ -174,14 +173,14 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Find, error) {
 const KindDatabase = "database_settings"
 
 // database looks at rights, at the ledger's version and at the server's settings.
-func (d *Doctor) database(ctx context.Context) ([]Find, error) {
+func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 	problems, err := d.Store.Problems(ctx, d.Role)
 	if err != nil {
 		return nil, err
 	}
-	var findings []Find
+	var findings []Finding
 	for _, problem := range problems {
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
 			Text: "Nothing can be recorded, or judged, because of this: " + problem.Error() + ".",
 		})
@@ -191,7 +190,7 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 		return nil, err
 	}
 	if len(excess) > 0 {
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Warn, Kind: "rights_too_wide", Subject: "MySQL",
 			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password " +
 				"could, too: " + listed(excess) +
@@ -202,7 +201,7 @@ func (d *Doctor) database(ctx context.Context) ([]Find, error) {
 }
 
 // evidence looks for rows of evidence that were changed after they were written.
-func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
+func (d *Doctor) evidence(ctx context.Context) ([]Finding, error) {
 	ids, err := d.Store.ChangedEvidence(ctx, d.AllEvidence)
 	if err != nil || len(ids) == 0 {
 		return nil, err
@@ -215,7 +214,7 @@ func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
 	if len(ids) > shown {
 		names = append(names, fmt.Sprintf("and %d more", len(ids)-shown))
 	}
-	return []Find{{
+	return []Finding{{
 		Severity: Severe, Kind: "evidence_changed", Subject: "requests " + strings.Join(names, ", "),
 		Text: "Rows of their evidence do not name the objects that they were written about: bucket, name or generation was " +
 			"changed since." +
@@ -227,17 +226,17 @@ func (d *Doctor) evidence(ctx context.Context) ([]Find, error) {
 const maxSkew = 5 * time.Second
 
 // Clocks compares this machine's clock with those of servers.
-func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) {
-	var findings []Find
+func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Finding, error) {
+	var findings []Finding
 	for _, server := range servers {
-		read := d.Queue.Clock
+		read := func(ctx context.Context) (time.Time, error) { return d.Redis.Time(ctx).Result() }
 		if server == serverMySQL {
 			read = d.Store.Clock
 		}
 		before := d.Now()
 		theirs, err := read(ctx)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading %s's clock: %w", server, err)
 		}
 		if find, differs := CompareClocks(server, before, theirs, d.Now()); differs {
 			findings = append(findings, find)
@@ -247,17 +246,17 @@ func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Find, error) 
 }
 
 // CompareClocks judges what the clock of a server showed at some time between two readings of this machine's.
-func CompareClocks(server string, before, theirs, after time.Time) (find Find, differs bool) {
+func CompareClocks(server string, before, theirs, after time.Time) (finding Finding, differs bool) {
 	// How far theirs lies outside of the time that asking took; within it, it cannot be told.
 	skew := max(before.Sub(theirs), theirs.Sub(after))
 	if skew <= maxSkew {
-		return Find{}, false
+		return Finding{}, false
 	}
 	way := "ahead of"
 	if theirs.Before(before) {
 		way = "behind"
 	}
-	return Find{
+	return Finding{
 		Severity: Warn, Kind: "clock_skew", Subject: server,
 		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, "+
 			"so tasks may"+
@@ -266,15 +265,15 @@ func CompareClocks(server string, before, theirs, after time.Time) (find Find, d
 }
 
 // server looks at Redis's settings.
-func (d *Doctor) server(ctx context.Context) ([]Find, error) {
-	return Settings(d.Queue.Version(ctx), queue.EvictionPolicy(ctx, d.Redis)), ctx.Err()
+func (d *Doctor) server(ctx context.Context) ([]Finding, error) {
+	return Settings(queue.Version(ctx, d.Redis), queue.EvictionPolicy(ctx, d.Redis)), ctx.Err()
 }
 
 // Settings judges Redis's version and eviction policy; each is empty if the server does not tell.
-func Settings(version, policy string) []Find {
-	var findings []Find
+func Settings(version, policy string) []Finding {
+	var findings []Finding
 	if queue.OldVersion(version) {
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Severe, Kind: "redis_version", Subject: "Redis",
 			Text: fmt.Sprintf("Redis has version %s; the queue needs commands that came with 6.2. Upgrade it.", version),
 		})
@@ -282,13 +281,13 @@ func Settings(version, policy string) []Find {
 	switch policy {
 	case "noeviction":
 	case "":
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
 			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is " +
 				"noeviction: any other may throw tasks away.",
 		})
 	default:
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Warn, Kind: "eviction_policy", Subject: "Redis",
 			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them "+
 				"that asynq never mends. Set it to noeviction.", policy),
@@ -302,50 +301,51 @@ const (
 	maxCompleted = 100_000
 )
 
-// queues looks at each queue as a whole.
-func (d *Doctor) queues(ctx context.Context) ([]Find, error) {
-	conditions, err := d.Queue.Conditions(ctx)
+// queues checks each queue as a whole.
+func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
+	unregistered, err := queue.Unregistered(ctx, d.Redis)
 	if err != nil {
 		return nil, err
 	}
-	var findings []Find
-	add := func(kind string, c queue.Condition, text string) *Find {
-		findings = append(findings, Find{Severity: Warn, Kind: kind, Subject: "queue " + c.Queue, Text: text})
+	depths, err := queue.Depths(ctx, d.Redis)
+	var findings []Finding
+	add := func(kind, name, text string) *Finding {
+		findings = append(findings, Finding{Severity: Warn, Kind: kind, Subject: "queue " + name, Text: text})
 		return &findings[len(findings)-1]
 	}
-	for _, c := range conditions {
-		if c.Used && !c.Registered {
-			f := add("queue_unregistered", c, "The queue has tasks, but asynq's list of queues does not name it: dashboard, "+
-				"metrics and the reconciler do not see it. It was probably deleted in the dashboard while an enqueuer ran.")
-			f.Fix = "put the queue into the list"
-			f.mend = func(ctx context.Context) (bool, error) { return true, d.Queue.Register(ctx, c.Queue) }
-		}
-		if c.Paused {
-			add("queue_paused", c, "The queue is paused: its tasks wait until somebody resumes it, in the dashboard "+
+	for _, name := range unregistered {
+		f := add("queue_unregistered", name, "The queue has tasks, but asynq's list of queues does not name it, so "+
+			"dashboard and metrics do not show it. It was probably deleted in the dashboard while an enqueuer ran.")
+		f.Fix = "put the queue into the list"
+		f.mend = func(ctx context.Context) (bool, error) { return true, queue.Register(ctx, d.Redis, name) }
+	}
+	for _, q := range depths {
+		if q.Paused {
+			add("queue_paused", q.Queue, "The queue is paused: its tasks wait until an operator resumes it, in the dashboard "+
 				"for example.")
 		}
-		if c.Archived > maxArchived {
-			add("archive_full", c, fmt.Sprintf("asynq's archive holds %d tasks; it drops what is above 9,999, and thousands "+
-				"that expire together jam the queue. The reconciler empties it: is a worker running? `enqueuer reconcile` "+
-				"does it now.", c.Archived))
+		if q.Archived > maxArchived {
+			add("archive_full", q.Queue, fmt.Sprintf("asynq's archive holds %d tasks; it drops what is above 9,999, and "+
+				"thousands that expire together jam the queue. The reconciler empties it: is a worker running? `enqueuer "+
+				"reconcile` does it now.", q.Archived))
 		}
-		if c.Completed > maxCompleted {
-			add("completed_many", c, fmt.Sprintf("%d finished tasks are kept, about 0.6 KiB of memory each, and nothing "+
-				"bounds them. The ledger has the evidence: lower tasks.retention.", c.Completed))
+		if q.Completed > maxCompleted {
+			add("completed_many", q.Queue, fmt.Sprintf("%d finished tasks are kept, about 0.6 KiB of memory each, and nothing "+
+				"bounds them. The ledger has the evidence: lower tasks.retention.", q.Completed))
 		}
 	}
-	return findings, nil
+	return findings, err
 }
 
 // kindOddKey is the kind of a find about a key of a wrong type.
 const kindOddKey = "key_of_wrong_type"
 
 // keys looks for keys of a wrong type, on which every command of asynq fails.
-func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
+func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 	odd, err := queue.OddKeys(ctx, d.Redis)
-	var findings []Find
+	var findings []Finding
 	for _, k := range odd {
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
 			Text: "Queues or workers cannot be used: " + k.String() +
 				". Another program writes to this database number, or somebody did by hand.",
@@ -356,52 +356,42 @@ func (d *Doctor) keys(ctx context.Context) ([]Find, error) {
 	return findings, err
 }
 
-// tasks looks for tasks that asynq cannot run and cannot mend.
-func (d *Doctor) tasks(ctx context.Context) ([]Find, error) {
-	broken, err := d.Queue.Examine(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var findings []Find
-	for _, b := range broken {
-		text, ok := ailments[b.Ailment]
-		if !ok {
-			return nil, errors.New("an ailment without a name: " + string(b.Ailment))
-		}
-		findings = append(findings, Find{
-			Severity: Severe, Kind: string(b.Ailment), Subject: subject(b), Text: text,
-			Fix: fmt.Sprintf("forget %s; the reconciler makes a new one for each open request",
-				count(b.Count(), "task", b.More)),
-			mend: func(ctx context.Context) (bool, error) {
-				mended, err := d.Queue.Mend(ctx, b)
-				return mended == b.Count() && !b.More, err
-			},
+// faults searches for tasks that asynq cannot run.
+func (d *Doctor) faults(ctx context.Context) ([]Finding, error) {
+	faults, err := queue.Faults(ctx, d.Redis)
+	var findings []Finding
+	for _, f := range faults {
+		findings = append(findings, Finding{
+			Severity: Severe, Kind: string(f.Kind), Subject: subject(f), Text: faultTexts[f.Kind],
+			Fix: fmt.Sprintf("drop %s; the reconciler makes a new one for each open request",
+				count(len(f.IDs), "task", f.More)),
+			mend: func(ctx context.Context) (bool, error) { return !f.More, f.Drop(ctx, d.Redis) },
 		})
 	}
-	return findings, nil
+	return findings, err
 }
 
-// ailments say what each is and why it matters.
-var ailments = map[queue.Ailment]string{
-	queue.Orphan: "The task is stored, but in no list of its queue. It never runs, and its id stays taken: the user " +
+// faultTexts say what each kind of fault is and why it matters.
+var faultTexts = map[queue.Kind]string{
+	queue.Unlisted: "The task is stored, but in no list of its queue. It never runs, and its ID stays taken: the user " +
 		"cannot be enqueued again.",
-	queue.Leaseless: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It " +
+	queue.NoLease: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It " +
 		"never ends, and its user is not purged.",
-	queue.Dangling: "A list of the queue names a task that is gone. The dashboard, the metrics and the reconciler fail " +
-		"on this queue as long as it is there.",
-	queue.Stump: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its user " +
-		"from being enqueued again.",
+	queue.NoTask: "A list of the queue names a task that is gone. The dashboard and asynq's metrics fail on this queue " +
+		"as long as it is there.",
+	queue.NoMessage: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its " +
+		"user from being enqueued again.",
 }
 
-// subject names the queue and the users of broken tasks.
-func subject(b queue.Broken) string {
-	users, foreign := b.Users()
+// subject names the queue and the users of tasks with a fault.
+func subject(f queue.Fault) string {
+	users, foreign := f.Users()
 	parts := make([]string, 0, 2)
 	if len(users) > 0 {
-		parts = append(parts, people(users, b.More))
+		parts = append(parts, people(users, f.More))
 	}
 	if foreign > 0 {
 		parts = append(parts, count(foreign, "task", false)+" of foreign ids")
 	}
-	return "queue " + b.Queue + ", " + strings.Join(parts, ", ")
+	return "queue " + f.Queue + ", " + strings.Join(parts, ", ")
 }

@@ -17,11 +17,9 @@ type Doctor struct {
 	Store  *mysql.Store
 	Role   mysql.Role // of its account
 	Redis  redis.UniversalClient
-	Queue  *queue.Doctor
 	Keeper *queue.Keeper
 	Grace  time.Duration // requests that were touched within it are left alone
 	Now    func() time.Time
-	Wait   func(context.Context) error // between two looks
 
 	AllEvidence bool // all rows are compared with their keys, not the latest only
 }
@@ -37,8 +35,8 @@ const (
 	Note   Severity = "note"
 )
 
-// Find is one thing that is wrong.
-type Find struct {
+// Finding is one thing that is wrong.
+type Finding struct {
 	Severity Severity `json:"severity"`
 	Kind     string   `json:"kind"`
 	Subject  string   `json:"subject"`

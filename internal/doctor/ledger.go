@@ -13,6 +13,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/reconcile"
 )
 
@@ -24,20 +25,22 @@ const (
 	restoreWater = 50_000
 )
 
-// Lost looks for open requests that no task will serve.
-func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
+// Lost searches for open requests that no task will serve. It reads the ledger before Redis, because a request is
+// recorded before its task is enqueued, and the ledger again after Redis, because a request ends before its task does.
+func (d *Doctor) Lost(ctx context.Context) ([]Finding, error) {
 	since := d.Now().Add(-d.Grace)
-	suspects, more, err := d.withoutTask(ctx, since)
-	if err != nil || len(suspects) == 0 {
-		return nil, err
-	}
-	if err := d.Wait(ctx); err != nil {
-		return nil, err
-	}
 	var queued, running []purge.UserID
-	for page := range slices.Chunk(suspects, ledgerPage) {
-		// Redis first: a request ends before its task does.
-		missing, err := d.Keeper.Missing(ctx, page)
+	more := false
+	for last := purge.RequestID(0); !more; more = len(queued)+len(running) >= maxLost {
+		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
+		if err != nil {
+			return nil, err
+		}
+		if len(open) == 0 {
+			break
+		}
+		last = open[len(open)-1].Request
+		missing, err := d.Keeper.Missing(ctx, open)
 		if err != nil {
 			return nil, err
 		}
@@ -60,12 +63,12 @@ func (d *Doctor) Lost(ctx context.Context) ([]Find, error) {
 		}
 	}
 	restore := sync.OnceValues(func() (bool, error) { return d.restore(ctx) })
-	var findings []Find
+	var findings []Finding
 	add := func(kind, text string, users []purge.UserID) {
 		if len(users) == 0 {
 			return
 		}
-		findings = append(findings, Find{
+		findings = append(findings, Finding{
 			Severity: Warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
 			Fix:  "make a task for " + count(len(users), "request", more),
 			mend: func(context.Context) (bool, error) { return restore() },
@@ -85,23 +88,6 @@ func due(r mysql.Request, since, now time.Time) bool {
 	return !r.State.Ended() && !r.UpdatedAt.After(since) && (r.NotBefore == nil || r.NotBefore.Before(now))
 }
 
-// withoutTask returns open requests that seem to have no task, and whether there may be more.
-func (d *Doctor) withoutTask(ctx context.Context, since time.Time) (all []purge.OpenRequest, more bool, err error) {
-	for last := purge.RequestID(0); len(all) < maxLost; {
-		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
-		if err != nil || len(open) == 0 {
-			return all, false, err
-		}
-		last = open[len(open)-1].Request
-		missing, err := d.Keeper.Missing(ctx, open)
-		if err != nil {
-			return nil, false, err
-		}
-		all = append(all, missing...)
-	}
-	return all, true, nil
-}
-
 // restore lets the reconciler make one round, and reports whether it came to the end.
 func (d *Doctor) restore(ctx context.Context) (bool, error) {
 	r := reconcile.Reconciler{
@@ -112,20 +98,18 @@ func (d *Doctor) restore(ctx context.Context) (bool, error) {
 	return err == nil && sum.Led && !sum.Full, err
 }
 
-// Needless looks for tasks that wait although no request of their user is open.
-func (d *Doctor) Needless(ctx context.Context) ([]Find, error) {
+// Needless searches for tasks that wait although no request of their user is open. It does so twice: a task that ran
+// between the reads of Redis and the ledger does not wait any more.
+func (d *Doctor) Needless(ctx context.Context) ([]Finding, error) {
 	first, err := d.waitInVain(ctx, nil)
 	if err != nil || len(first) == 0 {
-		return nil, err
-	}
-	if err := d.Wait(ctx); err != nil {
 		return nil, err
 	}
 	second, err := d.waitInVain(ctx, first)
 	if err != nil || len(second) == 0 {
 		return nil, err
 	}
-	return []Find{{
+	return []Finding{{
 		Severity: Note, Kind: "task_without_request",
 		Subject: people(slices.Sorted(maps.Keys(second)), len(second) >= maxLost),
 		Text: "Tasks wait for users of whom the ledger has no open request: it has ended, or belongs to another " +
@@ -136,7 +120,7 @@ func (d *Doctor) Needless(ctx context.Context) ([]Find, error) {
 // waitInVain returns users who have a waiting task and no open request; among some users only, if those are given.
 func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
-	for users, err := range d.Queue.Waiting(ctx) {
+	for users, err := range queue.WaitingUsers(ctx, d.Redis) {
 		if err != nil {
 			return nil, fmt.Errorf("looking through the tasks: %w", err)
 		}

@@ -196,12 +196,12 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	if _, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: 1, User: 1}}); err != nil {
 		t.Error(err)
 	}
-	d := &queue.Doctor{Redis: rdb, Wait: atOnce}
-	examine(t, d)
-	if _, err := d.Conditions(t.Context()); err != nil || d.Version(t.Context()) == "" {
-		t.Errorf("conditions: %v; version %q", err, d.Version(t.Context()))
+	faults(t, rdb)
+	drop(t, rdb, queue.Fault{Queue: queue.Live, IDs: []string{queue.TaskID(task42)}})
+	if _, err := queue.Depths(t.Context(), rdb); err != nil || queue.Version(t.Context(), rdb) == "" {
+		t.Errorf("depths: %v; version %q", err, queue.Version(t.Context(), rdb))
 	}
-	if _, err := queue.Depths(rdb); err != nil {
+	if err := queue.Statistics(rdb); err != nil {
 		t.Error(err)
 	}
 	denied := root.Do(t.Context(), "ACL", "LOG").Val()

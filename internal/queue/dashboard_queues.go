@@ -17,7 +17,7 @@ func (d *Dashboard) queues(w http.ResponseWriter, r *http.Request, next http.Han
 		_, _ = w.Write(answer.body.Bytes()) // nobody is there to hear of it
 		return
 	}
-	depths, err := Backlog(r.Context(), d.redis)
+	depths, err := Depths(r.Context(), d.redis)
 	if err != nil {
 		http.Error(w, "Redis cannot be asked.", http.StatusServiceUnavailable)
 		return
@@ -58,7 +58,7 @@ func rows(depths []Depth) []row {
 			Queue: d.Queue, Display: "unknown: a task of the queue is broken", Active: d.Active, Pending: d.Pending,
 			Scheduled: d.Scheduled,
 			Retry:     d.Retry, Archived: d.Archived, Completed: d.Completed, Paused: d.Paused, Timestamp: time.Now(),
-			Size: d.Active + d.Pending + d.Scheduled + d.Retry + d.Archived + d.Completed,
+			Size: d.Size(),
 		})
 	}
 	return all

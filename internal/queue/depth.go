@@ -1,14 +1,17 @@
 package queue
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 )
 
-// Depth is how many tasks of a queue are in which state.
+// Depth is the number of tasks of a queue in each state.
 type Depth struct {
 	Queue     string `json:"queue"`
 	Pending   int    `json:"pending"`
@@ -20,27 +23,102 @@ type Depth struct {
 	Paused    bool   `json:"paused"`
 }
 
-// Depths reads the depth of every queue; a queue that was never used is empty.
-func Depths(rdb redis.UniversalClient) ([]Depth, error) {
-	inspector := asynq.NewInspectorFromRedisClient(rdb)
-	known, err := inspector.Queues()
-	if err != nil {
-		return nil, fmt.Errorf("listing queues: %w", err)
-	}
+// Size is the number of all tasks.
+func (d Depth) Size() int {
+	return d.Pending + d.Active + d.Retry + d.Scheduled + d.Completed + d.Archived
+}
+
+// Depths counts the tasks of each of our queues by the lengths of asynq's own sets, so it also works while a task has
+// a fault; see Statistics.
+func Depths(ctx context.Context, rdb redis.UniversalClient) ([]Depth, error) {
 	all := make([]Depth, 0, len(Queues()))
 	for _, name := range Queues() {
-		if !slices.Contains(known, name) { // asking for it would be an error that cannot be told from others
-			all = append(all, Depth{Queue: name})
-			continue
-		}
-		info, err := inspector.GetQueueInfo(name)
+		counts := map[string]*redis.IntCmd{}
+		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, set := range taskSets {
+				if isList(set) {
+					counts[set] = p.LLen(ctx, setKey(name, set))
+				} else {
+					counts[set] = p.ZCard(ctx, setKey(name, set))
+				}
+			}
+			counts["paused"] = p.Exists(ctx, setKey(name, "paused"))
+			return nil
+		})
 		if err != nil {
-			return nil, fmt.Errorf("inspecting queue %s: %w", name, err)
+			return nil, fmt.Errorf("counting the tasks of queue %s: %w", name, err)
 		}
+		of := func(set string) int { return int(counts[set].Val()) }
 		all = append(all, Depth{
-			Queue: name, Pending: info.Pending, Active: info.Active, Retry: info.Retry, Scheduled: info.Scheduled,
-			Completed: info.Completed, Archived: info.Archived, Paused: info.Paused,
+			Queue: name, Pending: of("pending"), Active: of("active"), Retry: of("retry"), Scheduled: of("scheduled"),
+			Completed: of("completed"), Archived: of("archived"), Paused: of("paused") > 0,
 		})
 	}
 	return all, nil
+}
+
+// Statistics returns an error where asynq's own statistics, and so the dashboard and asynq's metrics, fail.
+func Statistics(rdb redis.UniversalClient) error {
+	inspector := asynq.NewInspectorFromRedisClient(rdb)
+	known, err := inspector.Queues()
+	if err != nil {
+		return fmt.Errorf("listing queues: %w", err)
+	}
+	for _, name := range Queues() {
+		if !slices.Contains(known, name) {
+			continue // never used
+		}
+		if _, err := inspector.GetQueueInfo(name); err != nil {
+			return fmt.Errorf("inspecting queue %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// soon is how far ahead a task's next attempt may be for the task to count as waiting.
+const soon = time.Hour
+
+// Waiting is the number of tasks of a queue that wait for a worker: now, or with their next attempt within the hour.
+// Tasks that wait for a later date, such as the end of a retention, are not counted: they would hold back all others
+// until then.
+func Waiting(ctx context.Context, rdb redis.UniversalClient, queue string, now time.Time) (int, error) {
+	limit := strconv.FormatInt(now.Add(soon).Unix(), 10)
+	var counts [3]*redis.IntCmd
+	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		counts[0] = p.LLen(ctx, setKey(queue, "pending"))
+		counts[1] = p.ZCount(ctx, setKey(queue, "retry"), "-inf", limit)
+		counts[2] = p.ZCount(ctx, setKey(queue, "scheduled"), "-inf", limit)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting waiting tasks: %w", err)
+	}
+	return int(counts[0].Val() + counts[1].Val() + counts[2].Val()), nil
+}
+
+// Unregistered returns the queues that have tasks and that asynq does not list.
+func Unregistered(ctx context.Context, rdb redis.UniversalClient) ([]string, error) {
+	known, err := rdb.SMembers(ctx, registry).Result()
+	if err != nil {
+		return nil, fmt.Errorf("listing queues: %w", err)
+	}
+	depths, err := Depths(ctx, rdb)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, d := range depths {
+		if d.Size() > 0 && !slices.Contains(known, d.Queue) {
+			names = append(names, d.Queue)
+		}
+	}
+	return names, nil
+}
+
+// Register adds a queue to asynq's list, as asynq's client does once in the life of a process.
+func Register(ctx context.Context, rdb redis.UniversalClient, queue string) error {
+	if err := rdb.SAdd(ctx, registry, queue).Err(); err != nil {
+		return fmt.Errorf("registering queue %s: %w", queue, err)
+	}
+	return nil
 }

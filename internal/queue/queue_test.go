@@ -53,7 +53,7 @@ func enqueue(t *testing.T, rdb redis.UniversalClient, tasks ...purge.Task) {
 
 func depth(t *testing.T, rdb redis.UniversalClient) queue.Depth {
 	t.Helper()
-	depths, err := queue.Depths(rdb)
+	depths, err := queue.Depths(t.Context(), rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	if err := keeper.Restore(t.Context(), missing); err != nil {
 		t.Fatal(err)
 	}
-	depths, err := queue.Depths(rdb)
+	depths, err := queue.Depths(t.Context(), rdb)
 	if err != nil || depths[0].Pending != 2 || depths[1].Pending != 2 {
 		t.Errorf("got %+v, %v; want two live tasks, one of the backfill and one of orphans beside it", depths, err)
 	}
@@ -193,7 +193,7 @@ func TestALostListIsMended(t *testing.T) {
 	}
 }
 
-func TestKeeperTakesNoStumpForATask(t *testing.T) {
+func TestKeeperTakesNoTaskWithoutMessageForATask(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	keeper := queue.NewKeeper(rdb, taskSettings)
@@ -242,7 +242,7 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	if err != nil || len(missing) != tasks-1 {
 		t.Errorf("got %d missing, %v; want the archived ones and not the one that waits", len(missing), err)
 	}
-	if swept, err := keeper.SweepArchive(t.Context()); err != nil || swept != tasks-1 {
+	if swept, err := keeper.EmptyArchive(t.Context()); err != nil || swept != tasks-1 {
 		t.Errorf("got %d swept, %v; want %d", swept, err, tasks-1)
 	}
 	if got := depth(t, rdb); got.Archived != 0 || got.Retry != 1 {

@@ -119,33 +119,3 @@ func secure(client, wanted *tls.Config) {
 		client.GetClientCertificate = wanted.GetClientCertificate
 	}
 }
-
-// EvictionPolicy returns Redis's maxmemory-policy; empty where the server does not tell. Anything but noeviction may
-// throw tasks away.
-func EvictionPolicy(ctx context.Context, client redis.UniversalClient) string {
-	values, err := client.ConfigGet(ctx, "maxmemory-policy").Result()
-	if err != nil {
-		return "" // managed services forbid CONFIG
-	}
-	return values["maxmemory-policy"]
-}
-
-// Persistence says how Redis keeps its data over a restart: append-only file, snapshots or none; empty where the server
-// does not tell.
-func Persistence(ctx context.Context, client redis.UniversalClient) string {
-	info, err := client.Info(ctx, "persistence").Result()
-	if err != nil {
-		return "" // managed services may forbid INFO
-	}
-	if strings.Contains(info, "aof_enabled:1") {
-		return "append-only file"
-	}
-	values, err := client.ConfigGet(ctx, "save").Result()
-	if err != nil {
-		return ""
-	}
-	if values["save"] != "" {
-		return "snapshots"
-	}
-	return "none"
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -53,6 +54,31 @@ func TaskID(task purge.Task) string {
 // followUpID is the id of the task that follows an active one, for a request that came while it was ending.
 func followUpID(task purge.Task) string {
 	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
+}
+
+// userOf reads the user from the id of a task or of a follow-up: 0 for a set of orphans.
+func userOf(id string) (purge.UserID, bool) {
+	numbers, ours := strings.CutPrefix(id, "purge:")
+	text, more, _ := strings.Cut(numbers, ":")
+	var user purge.UserID
+	var err error
+	if text != "0" || !strings.HasPrefix(more, "c") { // else a set of orphans
+		user, err = purge.ParseUserID(text)
+	}
+	if err != nil || !ours {
+		return 0, false
+	}
+	task := purge.Task{User: user}
+	if text, certificate := strings.CutPrefix(more, "c"); certificate {
+		text, _, _ = strings.Cut(text, ":")
+		task.Certificate, err = purge.ParseCertificateID(text)
+	}
+	if request, follows := strings.CutPrefix(id, TaskID(task)+":"); follows && err == nil {
+		_, err = strconv.ParseInt(request, 10, 64)
+	} else if id != TaskID(task) {
+		return 0, false
+	}
+	return user, err == nil
 }
 
 func encode(task purge.Task) ([]byte, error) {

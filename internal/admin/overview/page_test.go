@@ -46,7 +46,7 @@ type world struct {
 	redis    error
 	problems []string
 	left     []overview.Uncovered
-	findings []doctor.Find
+	findings []doctor.Finding
 	reads    atomic.Int64 // of the ledger
 }
 
@@ -208,13 +208,13 @@ func TestPageAnswersTheFirstQuestion(t *testing.T) {
 				"the last hour.",
 		},
 		"finds of the doctor": {func(w *world) {
-			w.findings = []doctor.Find{
+			w.findings = []doctor.Finding{
 				{Severity: doctor.Warn, Subject: "Redis", Text: "its clock is wrong"},
 				{Severity: doctor.Note, Subject: "x", Text: "y"},
 			}
 		}, "Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. The doctor has 1 find; see below."},
 		"only notes of the doctor": {func(w *world) {
-			w.findings = []doctor.Find{{
+			w.findings = []doctor.Finding{{
 				Severity: doctor.Note, Subject: "x",
 				Text: "y",
 			}}
@@ -259,7 +259,8 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w := busy()
 	w.restore = mysql.Dates{Count: 5, First: ago(-time.Hour), Last: ago(-2 * time.Hour)}
 	w.left = []overview.Uncovered{{Users: 17}, {State: purge.Failed, Reason: purge.ReasonHeld, Users: 3}}
-	w.findings = []doctor.Find{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.", Fix: "fix it"}}
+	w.findings = []doctor.Finding{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.",
+		Fix: "mend it"}}
 	text := w.read(t)
 	for _, want := range []string{
 		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",

@@ -21,20 +21,8 @@ import (
 func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, problems func(context.Context) []string,
 	policy purge.Policy, tasks config.Tasks,
 ) Sources {
-	settle := func(ctx context.Context) error {
-		timer := time.NewTimer(2 * time.Second)
-		defer timer.Stop()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-timer.C:
-			return nil
-		}
-	}
 	d := doctor.Doctor{
-		Store: store, Role: role, Redis: rdb, Queue: &queue.Doctor{Redis: rdb, Wait: settle},
-		Keeper: queue.NewKeeper(rdb, tasks),
-		Grace:  2 * time.Minute, Now: time.Now, Wait: settle,
+		Store: store, Role: role, Redis: rdb, Keeper: queue.NewKeeper(rdb, tasks), Grace: 2 * time.Minute, Now: time.Now,
 	}
 	return Sources{
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
@@ -50,12 +38,11 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 type asynqs struct{ redis redis.UniversalClient }
 
 func (a asynqs) Backlog(ctx context.Context) ([]queue.Depth, error) {
-	return queue.Backlog(ctx, a.redis)
+	return queue.Depths(ctx, a.redis)
 }
 
 func (a asynqs) Statistics(context.Context) error {
-	_, err := queue.Depths(a.redis)
-	return err
+	return queue.Statistics(a.redis)
 }
 
 func (a asynqs) EvictionPolicy(ctx context.Context) string {

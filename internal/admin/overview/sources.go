@@ -43,7 +43,7 @@ type Uncovered struct {
 
 // Diagnosis is what the doctor has found. Whole is false if it left out what reads every task.
 type Diagnosis struct {
-	Findings []doctor.Find
+	Findings []doctor.Finding
 	Whole    bool
 }
 

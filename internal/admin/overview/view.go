@@ -145,7 +145,7 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 func (v view) Pulling() int { return queue.CountPulling(v.Workers) }
 
 // findings returns the doctor's findings that are no mere notes.
-func (v view) findings() []doctor.Find {
+func (v view) findings() []doctor.Finding {
 	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Findings),
-		func(f doctor.Find) bool { return f.Severity == doctor.Note })
+		func(f doctor.Finding) bool { return f.Severity == doctor.Note })
 }

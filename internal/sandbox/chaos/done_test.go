@@ -86,7 +86,7 @@ func (w *proxied) serve(purger purgerFunc) (stop func()) {
 
 func (w *proxied) depth() queue.Depth {
 	w.t.Helper()
-	depths, err := queue.Depths(w.redis)
+	depths, err := queue.Depths(w.t.Context(), w.redis)
 	if err != nil {
 		w.t.Fatal(err)
 	}
