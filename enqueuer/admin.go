@@ -14,6 +14,7 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -30,7 +31,7 @@ func serveAdmin(
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	dashboard := queue.NewDashboard(rdb, base+admin.DashboardPath)
+	dashboard := dashboard.New(rdb, base+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
 		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Overview: page,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),

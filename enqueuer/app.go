@@ -11,6 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // app is what the commands share: where the configuration is, and how to open what it names.
@@ -29,8 +30,8 @@ func (a *app) openStore() (config.Enqueuer, *mysql.Store, error) {
 	return cfg, store, err
 }
 
-// openRedis connects to the queue's Redis. check says whether it may be used: queue.Check for a command that puts tasks
-// into it, queue.Ping for one that reads.
+// openRedis connects to the queue's Redis. check says whether it may be used: inspect.Check for a command that puts
+// tasks into it, queue.Ping for one that reads.
 func openRedis(
 	cmd *cobra.Command, cfg config.Enqueuer, check func(context.Context, redis.UniversalClient) error,
 ) (redis.UniversalClient, error) {
@@ -48,7 +49,7 @@ func openRedis(
 type servers struct {
 	store  *mysql.Store
 	redis  redis.UniversalClient
-	keeper *queue.Keeper
+	keeper *inspect.Keeper
 }
 
 // openBoth opens the databases and Redis, which must take tasks; close closes them.
@@ -57,7 +58,7 @@ func (a *app) openBoth(cmd *cobra.Command) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := queue.Check(cmd.Context(), s.redis); err != nil {
+	if err := inspect.Check(cmd.Context(), s.redis); err != nil {
 		s.close()
 		return nil, cli.Unavailable(err)
 	}
@@ -74,7 +75,8 @@ func (a *app) openWithoutAsking() (*servers, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	return &servers{store: store, redis: rdb, keeper: queue.NewKeeper(rdb, cfg.Tasks)}, nil
+	keeper := inspect.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+	return &servers{store: store, redis: rdb, keeper: keeper}, nil
 }
 
 func (s *servers) close() {

@@ -13,6 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // patience is how long a backfill waits for a server that is away.
@@ -59,7 +60,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 		}
 		return a.printPlan(plan, source, o)
 	}
-	rdb, err := openRedis(cmd, cfg, queue.Check)
+	rdb, err := openRedis(cmd, cfg, inspect.Check)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 		return followStandstill(ctx, rdb, o.queue, changed)
 	}
 	runner.Batch = backfillBatch
-	runner.Waiting = func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, o.queue, time.Now()) }
+	runner.Waiting = func(ctx context.Context) (int, error) { return inspect.Waiting(ctx, rdb, o.queue, time.Now()) }
 	return a.execute(ctx, runner, store, users, o, show)
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -57,7 +58,7 @@ func (c *console) backfillDepth() int {
 		c.t.Fatal(err)
 	}
 	defer rdb.Close()
-	n, err := queue.Waiting(c.t.Context(), rdb, queue.Backfill, time.Now())
+	n, err := inspect.Waiting(c.t.Context(), rdb, queue.Backfill, time.Now())
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -71,7 +72,7 @@ func (c *console) takeTasks(ctx context.Context) (most int) {
 	defer rdb.Close()
 	const key = "asynq:{" + queue.Backfill + "}:"
 	for ctx.Err() == nil {
-		waiting, err := queue.Waiting(ctx, rdb, queue.Backfill, time.Now())
+		waiting, err := inspect.Waiting(ctx, rdb, queue.Backfill, time.Now())
 		if err != nil {
 			continue // ctx has ended
 		}

@@ -22,6 +22,8 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -32,7 +34,7 @@ type patient struct {
 	*console
 	rdb     redis.UniversalClient
 	account string // of the enqueuer, as it stands in statements
-	worker  *queue.Presence
+	worker  *presence.Announcer
 	stop    func() // of the worker
 }
 
@@ -65,18 +67,18 @@ func (p *patient) useRedis(url string) {
 	p.t.Helper()
 	p.environ[2] = "CERTPURGE_REDIS_URL=" + url
 	p.rdb = openTestRedis(p.t, url)
-	p.worker = queue.NewPresence(p.rdb, "", func() {})
-	p.worker.Set(queue.Pulling, "")
+	p.worker = presence.NewAnnouncer(p.rdb, "", func() {})
+	p.worker.Set(presence.Pulling, "")
 	p.stop = sync.OnceFunc(p.worker.Start(p.t.Context()))
 	p.t.Cleanup(p.stop)
-	p.awaitWorker(queue.Pulling)
+	p.awaitWorker(presence.Pulling)
 }
 
-func (p *patient) awaitWorker(state queue.WorkerState) {
+func (p *patient) awaitWorker(state presence.State) {
 	p.t.Helper()
 	sandboxtest.Eventually(p.t, "the worker is "+string(state), func() bool {
-		all, err := queue.Workers(p.t.Context(), p.rdb)
-		return err == nil && slices.ContainsFunc(all, func(w queue.Worker) bool { return w.State == state })
+		all, err := presence.Workers(p.t.Context(), p.rdb)
+		return err == nil && slices.ContainsFunc(all, func(w presence.Worker) bool { return w.State == state })
 	})
 }
 
@@ -253,8 +255,8 @@ func TestDoctor(t *testing.T) {
 			says: []string{"no worker is running", "redis.url"},
 		},
 		"worker_paused": {spoil: func(p *patient, _ purge.UserID) {
-			p.worker.Set(queue.Paused, "MySQL is read-only")
-			p.awaitWorker(queue.Paused)
+			p.worker.Set(presence.Paused, "MySQL is read-only")
+			p.awaitWorker(presence.Paused)
 		}, severity: doctor.Warn, says: []string{"is paused since 20", "MySQL is read-only"}, beside: 1},
 		"key_of_wrong_type": {
 			spoil: func(p *patient, _ purge.UserID) { // that neither asynq nor the other checks can read
@@ -369,7 +371,7 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 	p.begin(active)
 	p.run(cli.ExitOK, "enqueue", strconv.Itoa(int(active)), "--queue", "purge", "--idempotency-key", "again")
 	p.retiring("pending")
-	if got, want := p.depth(), (queue.Depth{
+	if got, want := p.depth(), (inspect.Depth{
 		Queue: queue.Live, Pending: 1, Active: 1, Retry: 1, Scheduled: 1, Completed: 1,
 		Archived: 1,
 	}); got != want {
@@ -439,7 +441,7 @@ func TestDoctorReportsNothingThatMoved(t *testing.T) {
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	rdb := openTestRedis(t, strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
 	d := &doctor.Doctor{Store: p.store, Role: mysql.RoleEnqueuer, Redis: rdb, Now: time.Now}
-	d.Keeper = queue.NewKeeper(rdb, queue.ClientConfig{Timeout: time.Minute})
+	d.Keeper = inspect.NewKeeper(rdb, queue.ClientConfig{Timeout: time.Minute})
 	findings, err := d.Needless(t.Context())
 	if err != nil || len(findings) != 1 {
 		t.Fatalf("needless tasks: got %+v, %v; want one", findings, err)

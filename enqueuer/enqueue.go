@@ -16,6 +16,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -118,7 +119,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	if users, err = knownUsers(ctx, store, users, o.username); err != nil {
 		return err
 	}
-	rdb, err := openRedis(cmd, cfg, queue.Check)
+	rdb, err := openRedis(cmd, cfg, inspect.Check)
 	if err != nil {
 		return err
 	}

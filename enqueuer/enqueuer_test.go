@@ -17,6 +17,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -88,9 +89,9 @@ func (c *console) redis() redis.UniversalClient {
 	return rdb
 }
 
-func (c *console) depth() queue.Depth {
+func (c *console) depth() inspect.Depth {
 	c.t.Helper()
-	depths, err := queue.Depths(c.t.Context(), c.redis())
+	depths, err := inspect.Depths(c.t.Context(), c.redis())
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestEnqueue(t *testing.T) {
 	out, _ = c.run(cli.ExitOK, "status", "-o", "json")
 	var status struct {
 		Requests []mysql.Tally
-		Queues   []queue.Depth
+		Queues   []inspect.Depth
 	}
 	if err := json.Unmarshal([]byte(out), &status); err != nil || len(status.Requests) != 2 || len(status.Queues) != 2 {
 		t.Errorf("status: got %q, %v", out, err)

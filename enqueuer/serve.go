@@ -19,6 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -90,7 +91,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	}
 	s.health = telemetry.NewHealth(
 		telemetry.Check{Name: "mysql", Ask: s.store.CheckIntake},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Check(ctx, s.redis) }},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return inspect.Check(ctx, s.redis) }},
 		telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }},
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
@@ -133,7 +134,7 @@ func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
 			if err := s.store.CheckIntake(ctx); err != nil {
 				return err
 			}
-			return queue.Check(ctx, s.redis)
+			return inspect.Check(ctx, s.redis)
 		},
 		func(err error) bool { return purge.ClassOf(err) == purge.Misconfigured },
 		func(err error) { s.log.ErrorContext(ctx, "not ready", slog.Any("error", err)) })
@@ -167,7 +168,9 @@ func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Li
 		}))
 	}
 	return &httpapi.Server{
-		Serve: s.cfg.Serve, Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
-		Queue: queue.NewKeeper(s.redis, s.cfg.Tasks), Auth: authenticator, Limiter: limiter, Log: s.log,
+		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
+		Queue: inspect.NewKeeper(s.redis, s.clientConfig("")), Auth: authenticator, Limiter: limiter, Log: s.log,
+		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody),
+		PathPrefix: s.cfg.Serve.PathPrefix,
 	}
 }

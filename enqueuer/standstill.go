@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 const (
@@ -50,7 +50,7 @@ func followStandstill(
 func standstill(ctx context.Context, rdb redis.UniversalClient, queueName string) string {
 	ctx, cancel := context.WithTimeout(ctx, standstillTime)
 	defer cancel()
-	why, err := queue.Standstill(ctx, rdb, queueName)
+	why, err := inspect.Standstill(ctx, rdb, queueName)
 	if err != nil {
 		return "it cannot be seen whether workers pull tasks: " + err.Error()
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -31,8 +31,8 @@ func TestWaitingSaysWhyNoTaskIsTaken(t *testing.T) {
 		}
 	}
 	wait("it pulls")
-	p.worker.Set(queue.Paused, "MySQL is read-only")
-	p.awaitWorker(queue.Paused)
+	p.worker.Set(presence.Paused, "MySQL is read-only")
+	p.awaitWorker(presence.Paused)
 	wait("it is paused", "waiting: no worker pulls tasks", "is paused since", "MySQL is read-only")
 	p.stop()
 	wait("it is gone", "waiting: no worker is running")

@@ -13,6 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 func newStatusCommand(a *app) *cobra.Command {
@@ -103,18 +105,18 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	if err != nil {
 		return cli.Unavailable(err)
 	}
-	var depths []queue.Depth
-	var workers []queue.Worker
+	var depths []inspect.Depth
+	var workers []presence.Worker
 	rdb, redisErr := openRedis(cmd, cfg, queue.Ping)
 	if redisErr == nil {
 		defer rdb.Close()
-		if depths, redisErr = queue.Depths(cmd.Context(), rdb); redisErr == nil {
-			workers, redisErr = queue.Workers(cmd.Context(), rdb)
+		if depths, redisErr = inspect.Depths(cmd.Context(), rdb); redisErr == nil {
+			workers, redisErr = presence.Workers(cmd.Context(), rdb)
 		}
 	}
 	if *out == "json" {
 		if err := a.printJSON(map[string]any{
-			"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": queue.CountPulling(workers),
+			"requests": orEmpty(tallies), "queues": orEmpty(depths), "workers": presence.CountPulling(workers),
 			"worker_states": orEmpty(workers),
 		}); err != nil {
 			return err
@@ -139,12 +141,14 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed,
 				d.Archived, d.Paused)
 		}
-		if err := w.Flush(); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
-		}
-		a.printf("\nworkers that pull tasks: %d\n", queue.CountPulling(workers))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	if redisErr == nil {
+		a.printf("\nworkers that pull tasks: %d\n", presence.CountPulling(workers))
 		for _, w := range workers {
-			if w.State != queue.Pulling {
+			if w.State != presence.Pulling {
 				a.printf("  %s\n", w)
 			}
 		}

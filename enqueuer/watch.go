@@ -15,6 +15,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/telemetry"
 	"github.com/certpurge/certpurge/internal/watch"
 )
@@ -102,8 +103,10 @@ func (a *app) newWatcher() (*watcher, error) {
 			By: "watch, " + cli.Operator(), Requests: counted{store, intake},
 			Tasks: queue.NewClient(rdb, queue.Live, cfg.Tasks),
 		},
-		Waiting:  func(ctx context.Context) (int, error) { return queue.Waiting(ctx, rdb, queue.Live, time.Now()) },
-		Eligible: cfg.LMS.Policy().Eligible, Watch: cfg.Watch, Now: time.Now,
+		Waiting:  func(ctx context.Context) (int, error) { return inspect.Waiting(ctx, rdb, queue.Live, time.Now()) },
+		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
+		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
+		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
 		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },
 	}}, nil
 }
@@ -120,7 +123,7 @@ const failedRoundPause = 5 * time.Second
 func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	health := telemetry.NewHealth(
 		telemetry.Check{Name: "mysql", Ask: w.store.CheckIntake},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return queue.Check(ctx, w.redis) }},
+		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return inspect.Check(ctx, w.redis) }},
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -155,7 +158,7 @@ func (w *watcher) check(ctx context.Context) error {
 	if err := w.store.CheckIntake(ctx); err != nil {
 		return err
 	}
-	return queue.Check(ctx, w.redis)
+	return inspect.Check(ctx, w.redis)
 }
 
 // watchOnce makes one round and prints it.

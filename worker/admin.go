@@ -9,7 +9,8 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -25,7 +26,7 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 		page.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
-	dashboard := queue.NewDashboard(w.redis, cfg.BasePath+admin.DashboardPath)
+	dashboard := dashboard.New(w.redis, cfg.BasePath+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg, admin.Parts{
 		Probes: w.health.Handler(), Metrics: telemetry.MetricsHandler(w.registry, w.log), Overview: page,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),

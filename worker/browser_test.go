@@ -17,6 +17,7 @@ import (
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/browser"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -74,7 +75,7 @@ func everyState(t *testing.T) (base string) {
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
 	sandboxtest.Eventually(t, "tasks are in their states", func() bool {
-		depths, err := queue.Depths(context.Background(), rdb)
+		depths, err := inspect.Depths(context.Background(), rdb)
 		return err == nil && depths[0].Active == 2 && depths[0].Pending == 3 && depths[0].Completed > 2 &&
 			depths[0].Retry == 1
 	})
@@ -229,7 +230,7 @@ func TestBrowserRefusesOtherSites(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = rdb.Close() })
 	paused := func() bool {
-		depths, err := queue.Depths(context.Background(), rdb)
+		depths, err := inspect.Depths(context.Background(), rdb)
 		return err == nil && depths[0].Paused
 	}
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -15,7 +15,7 @@ import (
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/survey"
 )
 
@@ -155,7 +155,7 @@ func (c *checker) queue() []check {
 		{
 			name: "Redis", group: groupRedis, again: true, next: always(`redis-cli -u "$CERTPURGE_REDIS_URL" ping`),
 			ask: func(ctx context.Context) (answer, error) {
-				return answer{facts: "takes tasks, scripts and subscriptions"}, queue.CheckPull(ctx, c.redis)
+				return answer{facts: "takes tasks, scripts and subscriptions"}, inspect.CheckPull(ctx, c.redis)
 			},
 		},
 		{name: "Redis settings", group: groupRedis, again: true, ask: c.redisSettings},
@@ -163,8 +163,8 @@ func (c *checker) queue() []check {
 }
 
 func (c *checker) redisSettings(ctx context.Context) (answer, error) {
-	version := queue.Version(ctx, c.redis)
-	policy, persistence := queue.EvictionPolicy(ctx, c.redis), queue.Persistence(ctx, c.redis)
+	version := inspect.Version(ctx, c.redis)
+	policy, persistence := inspect.EvictionPolicy(ctx, c.redis), inspect.Persistence(ctx, c.redis)
 	var a answer
 	for _, find := range doctor.Settings(version, policy) {
 		a.warnings = append(a.warnings, warning{

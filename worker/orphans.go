@@ -27,6 +27,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 type eraseOptions struct {
@@ -315,7 +316,7 @@ func (r *reading) submitOrphans(
 		return nil, err
 	}
 	defer rdb.Close()
-	if err := queue.Check(ctx, rdb); err != nil {
+	if err := inspect.Check(ctx, rdb); err != nil {
 		return nil, cli.Unavailable(err)
 	}
 	intake := purge.Intake{

@@ -11,6 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -152,7 +153,7 @@ func TestEachOutageIsSaidEverywhere(t *testing.T) {
 			if tc.told == "" {
 				return true
 			}
-			why, err := queue.Standstill(t.Context(), rdb, queue.Live)
+			why, err := inspect.Standstill(t.Context(), rdb, queue.Live)
 			return err == nil && strings.Contains(why, "is paused since") && strings.Contains(why, tc.told)
 		})
 		var left []string

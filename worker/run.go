@@ -13,6 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 	"github.com/certpurge/certpurge/internal/reconcile"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -25,7 +27,7 @@ type worker struct {
 	health  *telemetry.Health
 	suspect chan struct{} // an attempt met a failure that may be that of all users
 	misses  purge.Misses
-	present *queue.Presence
+	present *presence.Announcer
 
 	said struct { // by the checks, which say each thing once
 		warnings map[string]bool
@@ -63,7 +65,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return err
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
-	w.present = queue.NewPresence(w.redis, cli.Version(), w.doubt)
+	w.present = presence.NewAnnouncer(w.redis, cli.Version(), w.doubt)
 	defer w.present.Start(ctx)()
 	w.objects, err = gcs.Open(ctx, gcs.Config{
 		GCS: cfg.GCS, Locations: locations, Environ: environ, Log: log, Trace: w.tracing.Asked,
@@ -82,7 +84,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	w.health = telemetry.NewHealth(
 		telemetry.Check{Name: "mysql", Ask: w.doubting(w.store.Check)},
 		telemetry.Check{Name: "redis", Ask: w.doubting(func(ctx context.Context) error {
-			return queue.CheckPull(ctx,
+			return inspect.CheckPull(ctx,
 				w.redis)
 		})},
 	)
@@ -161,7 +163,7 @@ func (w *worker) doubt() {
 func (w *worker) newReconciler() *reconcile.Reconciler {
 	cfg := w.cfg.Reconciler
 	return &reconcile.Reconciler{
-		Ledger: w.store, Queue: queue.NewKeeper(w.redis, w.cfg.Tasks),
+		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.newClientConfig()),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 		Observe: func(sum reconcile.Summary, err error) {
 			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very
@@ -22,7 +23,7 @@ func (w *worker) work(ctx context.Context) error {
 		if err := w.await(ctx, first); err != nil || ctx.Err() != nil {
 			return err
 		}
-		w.present.Set(queue.Pulling, "")
+		w.present.Set(presence.Pulling, "")
 		w.log.InfoContext(ctx, "pulling tasks", slog.Int("concurrency", w.cfg.Queue.Concurrency))
 		serving, pause := context.WithCancelCause(ctx)
 		var beside sync.WaitGroup
@@ -53,7 +54,7 @@ func (w *worker) await(ctx context.Context, first bool) error {
 		},
 		func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
 		func(err error) {
-			w.present.Set(queue.Paused, err.Error())
+			w.present.Set(presence.Paused, err.Error())
 			w.log.ErrorContext(ctx, "worker paused", slog.Any("error", err))
 		})
 }
@@ -86,7 +87,7 @@ func (w *worker) sayWalk(walk mysql.Walk) {
 	text := fmt.Sprintf("starting: the directories of all users are being read for the first time, %d %% are done",
 		walk.Share)
 	w.health.NotReady(text)
-	w.present.Set(queue.Paused, text)
+	w.present.Set(presence.Paused, text)
 	w.log.Info("reading whose directories there are", slog.Int64("rows", walk.Rows), slog.Int("percent", walk.Share))
 }
 
@@ -151,7 +152,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 		case <-ctx.Done():
 			if errors.Is(context.Cause(ctx), context.Canceled) {
 				w.health.NotReady("draining")
-				w.present.Set(queue.Stopping, "")
+				w.present.Set(presence.Stopping, "")
 			}
 			return
 		case <-w.suspect:
@@ -159,7 +160,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 		}
 		if err := w.check(ctx); err != nil && ctx.Err() == nil {
 			w.health.NotReady("paused: " + err.Error())
-			w.present.Set(queue.Paused, err.Error())
+			w.present.Set(presence.Paused, err.Error())
 			pause(fmt.Errorf("pausing: %w", err))
 			return
 		}

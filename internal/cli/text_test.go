@@ -8,7 +8,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 func TestEscapeQuotesOnlyWhatATerminalWouldObey(t *testing.T) {
@@ -34,7 +34,7 @@ func TestPrintfEscapesEveryText(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	out.Reset()
-	cli.Printf(&out, "%s", queue.Worker{Host: evil})
+	cli.Printf(&out, "%s", presence.Worker{Host: evil})
 	if bytes.ContainsAny(out.Bytes(), "\x1b\n") {
 		t.Errorf("got %q", out.String())
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // The servers that checks need.
@@ -123,10 +125,10 @@ const kindRefusal = "redis_refuses"
 
 // refusal tries whether Redis takes tasks.
 func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
-	if odd, err := queue.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
+	if odd, err := inspect.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
 		return nil, nil // said already
 	}
-	err := queue.CheckPull(ctx, d.Redis)
+	err := inspect.CheckPull(ctx, d.Redis)
 	if err == nil {
 		return nil, nil
 	}
@@ -138,10 +140,10 @@ func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 
 // pausedWorkers looks for workers that say that they are paused.
 func (d *Doctor) pausedWorkers(ctx context.Context) ([]Finding, error) {
-	workers, err := queue.Workers(ctx, d.Redis)
+	workers, err := presence.Workers(ctx, d.Redis)
 	var findings []Finding
 	for _, w := range workers {
-		if w.State == queue.Paused {
+		if w.State == presence.Paused {
 			findings = append(findings, Finding{
 				Severity: Warn, Kind: "worker_paused", Subject: "worker on " + w.Host,
 				Text: "The worker " + w.String() + ". It goes on by itself within 30 seconds once that is mended.",
@@ -153,8 +155,8 @@ func (d *Doctor) pausedWorkers(ctx context.Context) ([]Finding, error) {
 
 // noWorker looks for requests that are due while no worker pulls tasks.
 func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
-	workers, err := queue.Workers(ctx, d.Redis)
-	why := queue.NonePulls(workers)
+	workers, err := presence.Workers(ctx, d.Redis)
+	why := presence.NonePulls(workers)
 	if err != nil || why == "" {
 		return nil, err
 	}
@@ -266,13 +268,13 @@ func CompareClocks(server string, before, theirs, after time.Time) (finding Find
 
 // server looks at Redis's settings.
 func (d *Doctor) server(ctx context.Context) ([]Finding, error) {
-	return Settings(queue.Version(ctx, d.Redis), queue.EvictionPolicy(ctx, d.Redis)), ctx.Err()
+	return Settings(inspect.Version(ctx, d.Redis), inspect.EvictionPolicy(ctx, d.Redis)), ctx.Err()
 }
 
 // Settings judges Redis's version and eviction policy; each is empty if the server does not tell.
 func Settings(version, policy string) []Finding {
 	var findings []Finding
-	if queue.OldVersion(version) {
+	if inspect.OldVersion(version) {
 		findings = append(findings, Finding{
 			Severity: Severe, Kind: "redis_version", Subject: "Redis",
 			Text: fmt.Sprintf("Redis has version %s; the queue needs commands that came with 6.2. Upgrade it.", version),
@@ -303,11 +305,11 @@ const (
 
 // queues checks each queue as a whole.
 func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
-	unregistered, err := queue.Unregistered(ctx, d.Redis)
+	unregistered, err := inspect.Unregistered(ctx, d.Redis)
 	if err != nil {
 		return nil, err
 	}
-	depths, err := queue.Depths(ctx, d.Redis)
+	depths, err := inspect.Depths(ctx, d.Redis)
 	var findings []Finding
 	add := func(kind, name, text string) *Finding {
 		findings = append(findings, Finding{Severity: Warn, Kind: kind, Subject: "queue " + name, Text: text})
@@ -317,7 +319,7 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 		f := add("queue_unregistered", name, "The queue has tasks, but asynq's list of queues does not name it, so "+
 			"dashboard and metrics do not show it. It was probably deleted in the dashboard while an enqueuer ran.")
 		f.Fix = "put the queue into the list"
-		f.mend = func(ctx context.Context) (bool, error) { return true, queue.Register(ctx, d.Redis, name) }
+		f.mend = func(ctx context.Context) (bool, error) { return true, inspect.Register(ctx, d.Redis, name) }
 	}
 	for _, q := range depths {
 		if q.Paused {
@@ -342,7 +344,7 @@ const kindOddKey = "key_of_wrong_type"
 
 // keys looks for keys of a wrong type, on which every command of asynq fails.
 func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
-	odd, err := queue.OddKeys(ctx, d.Redis)
+	odd, err := inspect.OddKeys(ctx, d.Redis)
 	var findings []Finding
 	for _, k := range odd {
 		findings = append(findings, Finding{
@@ -350,7 +352,7 @@ func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 			Text: "Queues or workers cannot be used: " + k.String() +
 				". Another program writes to this database number, or somebody did by hand.",
 			Fix:  "remove the key; tasks are made anew from the ledger, and lists and counters by themselves",
-			mend: func(ctx context.Context) (bool, error) { return queue.RemoveOddKey(ctx, d.Redis, k) },
+			mend: func(ctx context.Context) (bool, error) { return inspect.RemoveOddKey(ctx, d.Redis, k) },
 		})
 	}
 	return findings, err
@@ -358,7 +360,7 @@ func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 
 // faults searches for tasks that asynq cannot run.
 func (d *Doctor) faults(ctx context.Context) ([]Finding, error) {
-	faults, err := queue.Faults(ctx, d.Redis)
+	faults, err := inspect.Faults(ctx, d.Redis)
 	var findings []Finding
 	for _, f := range faults {
 		findings = append(findings, Finding{
@@ -372,19 +374,20 @@ func (d *Doctor) faults(ctx context.Context) ([]Finding, error) {
 }
 
 // faultTexts say what each kind of fault is and why it matters.
-var faultTexts = map[queue.Kind]string{
-	queue.Unlisted: "The task is stored, but in no list of its queue. It never runs, and its ID stays taken: the user " +
+var faultTexts = map[inspect.Kind]string{
+	inspect.Unlisted: "The task is stored, but in no list of its queue. It never runs, and its ID stays taken: the user " +
 		"cannot be enqueued again.",
-	queue.NoLease: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It " +
+	inspect.NoLease: "The task counts as active, but no worker has a lease on it, and asynq recovers by leases only. It " +
 		"never ends, and its user is not purged.",
-	queue.NoTask: "A list of the queue names a task that is gone. The dashboard and asynq's metrics fail on this queue " +
+	inspect.NoTask: "A list of the queue names a task that is gone. The dashboard and asynq's metrics fail on " +
+		"this queue " +
 		"as long as it is there.",
-	queue.NoMessage: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its " +
+	inspect.NoMessage: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its " +
 		"user from being enqueued again.",
 }
 
 // subject names the queue and the users of tasks with a fault.
-func subject(f queue.Fault) string {
+func subject(f inspect.Fault) string {
 	users, foreign := f.Users()
 	parts := make([]string, 0, 2)
 	if len(users) > 0 {

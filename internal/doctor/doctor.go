@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // Doctor holds what the checks look at. Set the fields once.
@@ -17,7 +17,7 @@ type Doctor struct {
 	Store  *mysql.Store
 	Role   mysql.Role // of its account
 	Redis  redis.UniversalClient
-	Keeper *queue.Keeper
+	Keeper *inspect.Keeper
 	Grace  time.Duration // requests that were touched within it are left alone
 	Now    func() time.Time
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/reconcile"
 )
 
@@ -120,7 +120,7 @@ func (d *Doctor) Needless(ctx context.Context) ([]Finding, error) {
 // waitInVain returns users who have a waiting task and no open request; among some users only, if those are given.
 func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
-	for users, err := range queue.WaitingUsers(ctx, d.Redis) {
+	for users, err := range inspect.WaitingUsers(ctx, d.Redis) {
 		if err != nil {
 			return nil, fmt.Errorf("looking through the tasks: %w", err)
 		}

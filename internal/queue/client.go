@@ -93,7 +93,7 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 		return false, ignoreGone(c.inspector.RunTask(c.queue, id))
 	case asynq.TaskStateActive:
 		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
-		err := c.put(ctx, followUpID(task), task, asynq.ProcessIn(followUpDelay))
+		err := c.put(ctx, FollowUpID(task), task, asynq.ProcessIn(followUpDelay))
 		if errors.Is(err, asynq.ErrTaskIDConflict) {
 			return false, nil // there is one already
 		}

@@ -17,17 +17,6 @@ import (
 // The tests in this file pin what asynq v0.26.0 does, because our code stands on it. When one fails after an upgrade,
 // read what hangs on it before changing the test.
 
-func asynqServer(t *testing.T, rdb redis.UniversalClient, cfg asynq.Config, handler asynq.HandlerFunc) {
-	t.Helper()
-	cfg.LogLevel, cfg.TaskCheckInterval, cfg.DelayedTaskCheckInterval = asynq.FatalLevel, 10*time.Millisecond,
-		100*time.Millisecond
-	server := asynq.NewServerFromRedisClient(rdb, cfg)
-	if err := server.Start(handler); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-}
-
 func info(t *testing.T, rdb redis.UniversalClient, queue, id string) *asynq.TaskInfo {
 	t.Helper()
 	i, err := asynq.NewInspectorFromRedisClient(rdb).GetTaskInfo(queue, id)

@@ -1,8 +1,8 @@
-// Package queue is the only home of asynq: the task and its payload, the client that puts tasks into Redis, and the
-// server that pulls them. It translates the class of a failure into what asynq understands; nobody else speaks of
-// retries.
+// Package queue puts tasks into Redis and pulls them: the task and its payload, the client, the server and the
+// connection to Redis. It translates the class of a failure into what asynq understands; no other package mentions
+// retries. asynq is imported here and in the packages below: presence, inspect and dashboard.
 //
-// Redis carries work and nothing else. The ledger knows every request; a task that is lost, doubled or late costs a
-// look at the ledger. asynq's own counters decide nothing: the attempts are counted in the ledger, and its archive,
-// which drops tasks silently, receives only tasks that no request stands behind.
+// Redis carries work and nothing else. The ledger knows every request; a task that is lost, doubled or late costs a read
+// of the ledger. asynq's own counters decide nothing: the attempts are counted in the ledger, and its archive, which
+// drops tasks silently, receives only tasks that have no request.
 package queue

@@ -19,6 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -181,7 +182,7 @@ func TestManyTasksMeetEveryState(t *testing.T) {
 	watched, w := watch(t, rdb)
 	enqueue(t, watched, tasksOf(1, all, 100_000)...)
 	w.expect(t, 3, 3*12) // conflict, queue?, state, way made, put: each perhaps twice, for Redis may not know the script
-	want := queue.Depth{Queue: queue.Live, Active: each, Scheduled: each, Pending: all - each}
+	want := inspect.Depth{Queue: queue.Live, Active: each, Scheduled: each, Pending: all - each}
 	if got := depth(t, rdb); got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -70,7 +70,7 @@ type Tracer interface {
 // the outcome, and asynq's archive would only drop it silently.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
-	if _, ours := userOf(id); id != "" && !ours {
+	if _, ours := UserOf(id); id != "" && !ours {
 		id = "(not ours)" // it may hold anything
 	}
 	log := h.Log.With(slog.String("task_id", id))

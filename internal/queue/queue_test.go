@@ -19,46 +19,27 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/queuetest"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// newRedis gives the test a database of its own on a real server.
-func newRedis(t *testing.T) redis.UniversalClient {
-	t.Helper()
-	url := sandboxtest.Redis(t)
-	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := rdb.Close(); err != nil {
-			t.Errorf("closing: %v", err)
-		}
-	})
-	return rdb
-}
+var (
+	openWith     = queuetest.OpenWith
+	asynqServer  = queuetest.AsynqServer
+	newRedis     = queuetest.NewRedis
+	clientConfig = queuetest.ClientConfig
+	task42       = queuetest.Task42
+	enqueue      = queuetest.Enqueue
+	depth        = queuetest.Depth
+	serve        = queuetest.Serve
+	fastServer   = queuetest.FastServer
+	quiet        = queuetest.Quiet
+)
 
-var taskSettings = config.Tasks{Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
-
-var task42 = purge.Task{Request: 17, User: 42}
-
-func enqueue(t *testing.T, rdb redis.UniversalClient, tasks ...purge.Task) {
-	t.Helper()
-	if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(), tasks); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func depth(t *testing.T, rdb redis.UniversalClient) queue.Depth {
-	t.Helper()
-	depths, err := queue.Depths(t.Context(), rdb)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return depths[0]
-}
+type purgerFunc = queuetest.PurgerFunc
 
 func TestTaskInRedisHoldsNumbersOnly(t *testing.T) {
 	t.Parallel()
@@ -89,185 +70,6 @@ func TestEnqueueTwiceIsOneTask(t *testing.T) {
 	wg.Wait()
 	if got := depth(t, rdb); got.Pending != 1 {
 		t.Errorf("got %+v, want one pending task", got)
-	}
-}
-
-// purgerFunc is a queue.Purger.
-type purgerFunc func(context.Context, purge.Task) (purge.Result, error)
-
-func (f purgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, error) {
-	return f(ctx, task)
-}
-
-// serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
-func serve(t *testing.T, rdb redis.UniversalClient, cfg config.Queue, log *slog.Logger,
-	purger queue.Purger,
-) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- queue.Serve(ctx, rdb, cfg, &queue.Handler{Purger: purger, Log: log}, log) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("serving: %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
-var fastServer = config.Queue{
-	Concurrency: 4, Weights: config.Weights{Purge: 6, Backfill: 1}, DrainTimeout: 2 * time.Second,
-	RetryBase: time.Millisecond, RetryCap: time.Second,
-}
-
-var quiet = slog.New(slog.DiscardHandler)
-
-func TestKeeperFindsWhatIsMissing(t *testing.T) {
-	t.Parallel()
-	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, taskSettings)
-	open := []purge.OpenRequest{
-		{Request: 1, User: 41, Source: purge.SourceCLI},
-		{Request: 2, User: 42, Source: purge.SourceBackfill},
-		{Request: 3, User: 43, Source: purge.SourceAPI},
-		{Request: 4, Certificate: 7, Source: purge.SourceOrphans},
-	}
-	enqueue(t, rdb, purge.Task{Request: 1, User: 41})
-	missing, err := keeper.Missing(t.Context(), open)
-	if err != nil || len(missing) != 3 || missing[0].Request != 2 || missing[1].Request != 3 || missing[2].Request != 4 {
-		t.Fatalf("got %v, %v; want requests 2, 3 and 4", missing, err)
-	}
-	if err := keeper.Restore(t.Context(), missing); err != nil {
-		t.Fatal(err)
-	}
-	depths, err := queue.Depths(t.Context(), rdb)
-	if err != nil || depths[0].Pending != 2 || depths[1].Pending != 2 {
-		t.Errorf("got %+v, %v; want two live tasks, one of the backfill and one of orphans beside it", depths, err)
-	}
-	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 4 {
-		t.Errorf("got %d pending, %v; want 4", pending, err)
-	}
-	if missing, err := keeper.Missing(t.Context(), open); err != nil || len(missing) != 0 {
-		t.Errorf("got %v, %v; want nothing missing", missing, err)
-	}
-}
-
-// TestALostListIsMended loses the lists and keeps the tasks' hashes, as an eviction may.
-func TestALostListIsMended(t *testing.T) {
-	t.Parallel()
-	for _, lost := range []string{"asynq:{purge}:pending", "asynq:{purge}:retry"} {
-		t.Run(lost, func(t *testing.T) {
-			t.Parallel()
-			rdb := newRedis(t)
-			enqueue(t, rdb, task42)
-			if strings.HasSuffix(lost, "retry") {
-				cfg := fastServer
-				cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
-				stop := serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
-					return purge.Result{}, &purge.Error{Class: purge.Throttled}
-				}))
-				sandboxtest.Eventually(t, "it waits for its retry", func() bool { return depth(t, rdb).Retry == 1 })
-				stop()
-			}
-			if err := rdb.Del(t.Context(), lost).Err(); err != nil {
-				t.Fatal(err)
-			}
-			keeper := queue.NewKeeper(rdb, taskSettings)
-			open := []purge.OpenRequest{{Request: task42.Request, User: task42.User, Source: purge.SourceCLI}}
-			if cleaned, err := keeper.Clean(t.Context()); err != nil || cleaned != 1 {
-				t.Errorf("got %d cleaned, %v; want 1", cleaned, err)
-			}
-			missing, err := keeper.Missing(t.Context(), open)
-			if err != nil || len(missing) != 1 {
-				t.Fatalf("got %v, %v; want the request", missing, err)
-			}
-			if err := keeper.Restore(t.Context(), missing); err != nil {
-				t.Fatal(err)
-			}
-			if got := depth(t, rdb); got.Pending != 1 {
-				t.Errorf("got %+v, want the task pending", got)
-			}
-		})
-	}
-}
-
-func TestKeeperTakesNoTaskWithoutMessageForATask(t *testing.T) {
-	t.Parallel()
-	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, taskSettings)
-	enqueue(t, rdb, task42)
-	if err := rdb.HDel(t.Context(), "asynq:{purge}:t:purge:42", "msg").Err(); err != nil {
-		t.Fatal(err)
-	}
-	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: task42.Request, User: task42.User}})
-	if err != nil || len(missing) != 1 {
-		t.Errorf("got %v, %v; want the request, whose task has no message", missing, err)
-	}
-	if err := rdb.Del(t.Context(), "asynq:{purge}:t:purge:42").Err(); err != nil {
-		t.Fatal(err)
-	}
-	if pending, err := keeper.Pending(t.Context()); err != nil || pending != 1 {
-		t.Errorf("got %d pending, %v; want the id that is left, and no error", pending, err)
-	}
-}
-
-// TestKeeperEmptiesTheArchive also pins asynq's names of keys and states, which Missing reads.
-func TestKeeperEmptiesTheArchive(t *testing.T) {
-	t.Parallel()
-	const tasks = 250
-	rdb := newRedis(t)
-	keeper := queue.NewKeeper(rdb, taskSettings)
-	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
-		if task.User == 1 {
-			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
-		}
-		return purge.Result{}, purge.ErrUnknownRequest
-	}))
-	var open []purge.OpenRequest
-	for n := range tasks {
-		open = append(open, purge.OpenRequest{
-			Request: purge.RequestID(n + 1), User: purge.UserID(n + 1),
-			Source: purge.SourceCLI,
-		})
-	}
-	if err := keeper.Restore(t.Context(), open); err != nil {
-		t.Fatal(err)
-	}
-	sandboxtest.Eventually(t, "all but one are archived",
-		func() bool { d := depth(t, rdb); return d.Archived == tasks-1 && d.Retry == 1 })
-	stop()
-	missing, err := keeper.Missing(t.Context(), open)
-	if err != nil || len(missing) != tasks-1 {
-		t.Errorf("got %d missing, %v; want the archived ones and not the one that waits", len(missing), err)
-	}
-	if swept, err := keeper.EmptyArchive(t.Context()); err != nil || swept != tasks-1 {
-		t.Errorf("got %d swept, %v; want %d", swept, err, tasks-1)
-	}
-	if got := depth(t, rdb); got.Archived != 0 || got.Retry != 1 {
-		t.Errorf("got %+v, want an empty archive", got)
-	}
-}
-
-// TestKeeperLeavesOtherArchivesAlone has another application keep its dead letters in the same Redis.
-func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
-	t.Parallel()
-	rdb := newRedis(t)
-	client, inspector := asynq.NewClientFromRedisClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
-	for _, name := range []string{"other", queue.Live} {
-		if _, err := client.Enqueue(asynq.NewTask("t", nil), asynq.Queue(name)); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := inspector.ArchiveAllPendingTasks(name); err != nil || n != 1 {
-			t.Fatalf("%s: archived %d, %v", name, n, err)
-		}
-	}
-	if swept, err := queue.NewKeeper(rdb, taskSettings).Clean(t.Context()); err != nil || swept != 1 {
-		t.Errorf("got %d swept, %v; want ours", swept, err)
-	}
-	if q, err := inspector.GetQueueInfo("other"); err != nil || q.Archived != 1 {
-		t.Errorf("got %+v, %v; want the other application's task", q, err)
 	}
 }
 
@@ -379,32 +181,32 @@ func TestHandlerTranslatesOutcomes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		result purge.Result
 		err    error
-		want   queue.Depth
+		want   inspect.Depth
 		counts bool // whether asynq counts a failure
 		log    string
 	}{
-		"done": {result: purge.Result{State: purge.Done}, want: queue.Depth{Completed: 1}, log: "task finished"},
+		"done": {result: purge.Result{State: purge.Done}, want: inspect.Depth{Completed: 1}, log: "task finished"},
 		"refused": {
 			result: purge.Result{State: purge.Refused, Reason: purge.ReasonNotRetiring},
-			want:   queue.Depth{Completed: 1}, log: "not_retiring",
+			want:   inspect.Depth{Completed: 1}, log: "not_retiring",
 		},
 		"failed": {
 			result: purge.Result{State: purge.Failed, Reason: purge.ReasonHeld},
-			want:   queue.Depth{Completed: 1}, log: "ERROR",
+			want:   inspect.Depth{Completed: 1}, log: "ERROR",
 		},
 		"transient": {
-			err: fail(purge.Transient), want: queue.Depth{Retry: 1}, counts: true,
+			err: fail(purge.Transient), want: inspect.Depth{Retry: 1}, counts: true,
 			log: "task will be tried again",
 		},
-		"throttled":     {err: fail(purge.Throttled), want: queue.Depth{Retry: 1}},
-		"misconfigured": {err: fail(purge.Misconfigured), want: queue.Depth{Retry: 1}},
+		"throttled":     {err: fail(purge.Throttled), want: inspect.Depth{Retry: 1}},
+		"misconfigured": {err: fail(purge.Misconfigured), want: inspect.Depth{Retry: 1}},
 		"retained": {
 			err:  &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)},
-			want: queue.Depth{Retry: 1},
+			want: inspect.Depth{Retry: 1},
 		},
-		"stopped": {err: fail(purge.Stopped), want: queue.Depth{Retry: 1}},
+		"stopped": {err: fail(purge.Stopped), want: inspect.Depth{Retry: 1}},
 		"unknown request": {
-			err: fmt.Errorf("beginning: %w", purge.ErrUnknownRequest), want: queue.Depth{Archived: 1},
+			err: fmt.Errorf("beginning: %w", purge.ErrUnknownRequest), want: inspect.Depth{Archived: 1},
 			log: "task refused",
 		},
 	} {
@@ -664,13 +466,6 @@ func TestNewRedisUnderstandsURLs(t *testing.T) {
 			!strings.Contains(err.Error(), "redis.url") {
 			t.Errorf("%s: got %v, want an error that names redis.url and no secret", url, err)
 		}
-	}
-}
-
-func TestEvictionPolicy(t *testing.T) {
-	t.Parallel()
-	if got := queue.EvictionPolicy(t.Context(), newRedis(t)); got != "noeviction" {
-		t.Errorf("got %q, want noeviction", got)
 	}
 }
 

@@ -51,13 +51,13 @@ func TaskID(task purge.Task) string {
 	return id
 }
 
-// followUpID is the id of the task that follows an active one, for a request that came while it was ending.
-func followUpID(task purge.Task) string {
+// FollowUpID is the id of the task that follows an active one, for a request that came while it was ending.
+func FollowUpID(task purge.Task) string {
 	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
 }
 
-// userOf reads the user from the id of a task or of a follow-up: 0 for a set of orphans.
-func userOf(id string) (purge.UserID, bool) {
+// UserOf reads the user from the id of a task or of a follow-up: 0 for a set of orphans.
+func UserOf(id string) (purge.UserID, bool) {
 	numbers, ours := strings.CutPrefix(id, "purge:")
 	text, more, _ := strings.Cut(numbers, ":")
 	var user purge.UserID
@@ -134,4 +134,17 @@ func decode(data []byte) (purge.Task, error) {
 			"is positive")
 	}
 	return purge.Task{Request: p.Request, User: p.User, Certificate: p.Certificate}, nil
+}
+
+// FormatPayload shows the numbers of a payload of ours. What other programs have put into Redis may hold anything.
+func FormatPayload(data []byte) string {
+	task, err := decode(data)
+	if err != nil {
+		return "(not shown: no payload of this version)"
+	}
+	text, err := encode(task)
+	if err != nil {
+		return "(not shown)"
+	}
+	return string(text)
 }

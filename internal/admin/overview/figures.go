@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -45,7 +45,7 @@ func (p *Page) queueFigures(ctx context.Context) (f telemetry.RedisFigures, ok b
 	if q.Err != nil || !q.Known() {
 		return f, false
 	}
-	f.Workers, f.Broken = queue.CountPulling(q.Value.workers), q.Value.broken != nil
+	f.Workers, f.Broken = presence.CountPulling(q.Value.workers), q.Value.broken != nil
 	if q.Value.policy != "" {
 		f.Keeps = new(q.Value.policy == "noeviction")
 	}

@@ -14,7 +14,8 @@ import (
 
 	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 //go:embed page.html overview.css
@@ -100,8 +101,8 @@ type (
 		oldest   []mysql.Oldest
 	}
 	queues struct {
-		depths  []queue.Depth
-		workers []queue.Worker
+		depths  []inspect.Depth
+		workers []presence.Worker
 		broken  error
 		policy  string // of eviction; empty if Redis does not tell
 	}

@@ -21,7 +21,8 @@ import (
 	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 var now = time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
@@ -39,10 +40,10 @@ type world struct {
 	retained mysql.Dates
 	restore  mysql.Dates
 	ledger   error
-	depths   []queue.Depth
+	depths   []inspect.Depth
 	stats    error
 	policy   string // of eviction
-	workers  []queue.Worker
+	workers  []presence.Worker
 	redis    error
 	problems []string
 	left     []overview.Uncovered
@@ -62,17 +63,19 @@ func (w *world) Oldest(context.Context) ([]mysql.Oldest, error) { return w.oldes
 func (w *world) Retained(context.Context) (mysql.Dates, error) { return w.retained, w.ledger }
 
 func (w *world) Recoverable(context.Context) (mysql.Dates, error)       { return w.restore, w.ledger }
-func (w *world) Backlog(context.Context) ([]queue.Depth, error)         { return w.depths, w.redis }
+func (w *world) Backlog(context.Context) ([]inspect.Depth, error)       { return w.depths, w.redis }
 func (w *world) Statistics(context.Context) error                       { return w.stats }
 func (w *world) EvictionPolicy(context.Context) string                  { return w.policy }
-func (w *world) Workers(context.Context) ([]queue.Worker, error)        { return w.workers, w.redis }
+func (w *world) Workers(context.Context) ([]presence.Worker, error)     { return w.workers, w.redis }
 func (w *world) Coverage(context.Context) ([]overview.Uncovered, error) { return w.left, w.ledger }
 
-func pulling(n int) []queue.Worker { return slices.Repeat([]queue.Worker{{State: queue.Pulling}}, n) }
+func pulling(n int) []presence.Worker {
+	return slices.Repeat([]presence.Worker{{State: presence.Pulling}}, n)
+}
 
-func pausedWorker() []queue.Worker {
-	return []queue.Worker{{
-		Host: "host-a", PID: 7, State: queue.Paused, Reason: "MySQL is read-only",
+func pausedWorker() []presence.Worker {
+	return []presence.Worker{{
+		Host: "host-a", PID: 7, State: presence.Paused, Reason: "MySQL is read-only",
 		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}}
 }
@@ -94,7 +97,7 @@ func busy() *world {
 			{State: purge.Queued, Reason: purge.ReasonRetained, OpenedAt: *ago(30 * 24 * time.Hour)},
 		},
 		retained: mysql.Dates{Count: 7, First: ago(-48 * time.Hour), Last: ago(-96 * time.Hour)},
-		depths:   []queue.Depth{{Queue: "purge", Pending: 3, Active: 2}, {Queue: "backfill", Pending: 1000, Active: 48}},
+		depths:   []inspect.Depth{{Queue: "purge", Pending: 3, Active: 2}, {Queue: "backfill", Pending: 1000, Active: 48}},
 		workers:  pulling(4),
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // Real makes sources of the servers that a process has open, with the account of a role. The policy says who may be
@@ -22,7 +24,7 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 	policy purge.Policy, tasks config.Tasks,
 ) Sources {
 	d := doctor.Doctor{
-		Store: store, Role: role, Redis: rdb, Keeper: queue.NewKeeper(rdb, tasks), Grace: 2 * time.Minute, Now: time.Now,
+		Store: store, Role: role, Redis: rdb, Keeper: inspect.NewKeeper(rdb, tasks), Grace: 2 * time.Minute, Now: time.Now,
 	}
 	return Sources{
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
@@ -37,20 +39,20 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 // asynqs is the queues in Redis.
 type asynqs struct{ redis redis.UniversalClient }
 
-func (a asynqs) Backlog(ctx context.Context) ([]queue.Depth, error) {
-	return queue.Depths(ctx, a.redis)
+func (a asynqs) Backlog(ctx context.Context) ([]inspect.Depth, error) {
+	return inspect.Depths(ctx, a.redis)
 }
 
 func (a asynqs) Statistics(context.Context) error {
-	return queue.Statistics(a.redis)
+	return inspect.Statistics(a.redis)
 }
 
 func (a asynqs) EvictionPolicy(ctx context.Context) string {
-	return queue.EvictionPolicy(ctx, a.redis)
+	return inspect.EvictionPolicy(ctx, a.redis)
 }
 
-func (a asynqs) Workers(ctx context.Context) ([]queue.Worker, error) {
-	return queue.Workers(ctx, a.redis)
+func (a asynqs) Workers(ctx context.Context) ([]presence.Worker, error) {
+	return presence.Workers(ctx, a.redis)
 }
 
 // uncovered counts retiring users who still have links.

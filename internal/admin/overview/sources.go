@@ -6,7 +6,8 @@ import (
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // Ledger is what the page reads of the ledger. None of it may need more than a walk along an index.
@@ -25,13 +26,13 @@ type Ledger interface {
 // Queues is what the page reads of Redis.
 type Queues interface {
 	// Backlog counts tasks, also while one is broken.
-	Backlog(ctx context.Context) ([]queue.Depth, error)
+	Backlog(ctx context.Context) ([]inspect.Depth, error)
 	// Statistics fails where asynq's own statistics, and so the dashboard, fail.
 	Statistics(ctx context.Context) error
 	// EvictionPolicy is what Redis does when its memory is full; empty if it does not tell.
 	EvictionPolicy(ctx context.Context) string
 	// Workers are all workers, with what they do.
-	Workers(ctx context.Context) ([]queue.Worker, error)
+	Workers(ctx context.Context) ([]presence.Worker, error)
 }
 
 // Uncovered is a number of retiring users who still have links, and what became of their requests.

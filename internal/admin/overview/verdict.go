@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // verdict is the answer to the first question.
@@ -32,14 +32,14 @@ func judge(v view) verdict {
 	}
 	due := v.OldestDue != nil
 	switch {
-	case v.QueuesKnown && v.QueuesErr == "" && queue.NonePulls(v.Workers) != "" && due:
-		bad = append(bad, several(v.Open, "request is", "requests are")+" open, and "+queue.NonePulls(v.Workers)+".")
+	case v.QueuesKnown && v.QueuesErr == "" && presence.NonePulls(v.Workers) != "" && due:
+		bad = append(bad, several(v.Open, "request is", "requests are")+" open, and "+presence.NonePulls(v.Workers)+".")
 	case due && v.LedgerKnown && v.Progress.Ten == 0 && v.Now.Sub(*v.OldestDue) > stallTime:
 		bad = append(bad, fmt.Sprintf("No request was done in the last ten minutes, and the oldest one waits since %s.",
 			age(v.Now, *v.OldestDue)))
 	}
 	for _, w := range v.Workers {
-		if w.State == queue.Paused && queue.CountPulling(v.Workers) > 0 {
+		if w.State == presence.Paused && presence.CountPulling(v.Workers) > 0 {
 			warn = append(warn, "Worker "+w.String()+".")
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // view is what the template shows.
@@ -38,8 +39,8 @@ type view struct {
 
 	QueuesKnown bool
 	QueuesErr   string
-	Depths      []queue.Depth
-	Workers     []queue.Worker
+	Depths      []inspect.Depth
+	Workers     []presence.Worker
 	Broken      bool // asynq's statistics fail
 
 	Dates    reading[dates]
@@ -142,7 +143,7 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 }
 
 // Pulling is how many workers pull tasks.
-func (v view) Pulling() int { return queue.CountPulling(v.Workers) }
+func (v view) Pulling() int { return presence.CountPulling(v.Workers) }
 
 // findings returns the doctor's findings that are no mere notes.
 func (v view) findings() []doctor.Finding {

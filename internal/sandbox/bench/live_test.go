@@ -10,6 +10,7 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // BenchmarkLive is how long a request takes that somebody waits for, from asking until the user is purged: on a worker
@@ -31,7 +32,7 @@ func BenchmarkLive(b *testing.B) {
 		asking.Go(func() { s.accept(b, backfill) })
 		loaded := w.askAll(b, s, busy)
 		asking.Wait()
-		waits, err := queue.Waiting(b.Context(), s.redis, queue.Backfill, time.Now())
+		waits, err := inspect.Waiting(b.Context(), s.redis, queue.Backfill, time.Now())
 		stop()
 		if err != nil || waits == 0 {
 			b.Fatalf("%d tasks of the backfill were left, %v: the worker was not busy all the time", waits, err)

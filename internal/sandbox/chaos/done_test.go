@@ -14,6 +14,7 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -84,9 +85,9 @@ func (w *proxied) serve(purger purgerFunc) (stop func()) {
 	return stop
 }
 
-func (w *proxied) depth() queue.Depth {
+func (w *proxied) depth() inspect.Depth {
 	w.t.Helper()
-	depths, err := queue.Depths(w.t.Context(), w.redis)
+	depths, err := inspect.Depths(w.t.Context(), w.redis)
 	if err != nil {
 		w.t.Fatal(err)
 	}

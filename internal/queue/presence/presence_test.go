@@ -1,4 +1,4 @@
-package queue_test
+package presence_test
 
 import (
 	"context"
@@ -14,12 +14,23 @@ import (
 
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/queue/presence"
+	"github.com/certpurge/certpurge/internal/queue/queuetest"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-func workers(t *testing.T, rdb redis.UniversalClient) []queue.Worker {
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+var (
+	open        = queuetest.Open
+	asynqServer = queuetest.AsynqServer
+	newRedis    = queuetest.NewRedis
+)
+
+func workers(t *testing.T, rdb redis.UniversalClient) []presence.Worker {
 	t.Helper()
-	all, err := queue.Workers(t.Context(), rdb)
+	all, err := presence.Workers(t.Context(), rdb)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +38,7 @@ func workers(t *testing.T, rdb redis.UniversalClient) []queue.Worker {
 }
 
 // become waits until the only worker that Redis knows is in a state.
-func become(t *testing.T, rdb redis.UniversalClient, state queue.WorkerState) (w queue.Worker) {
+func become(t *testing.T, rdb redis.UniversalClient, state presence.State) (w presence.Worker) {
 	t.Helper()
 	sandboxtest.Eventually(t, "the worker is "+string(state), func() bool {
 		all := workers(t, rdb)
@@ -42,19 +53,19 @@ func become(t *testing.T, rdb redis.UniversalClient, state queue.WorkerState) (w
 func TestAWorkerTellsWhatItDoes(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	p := queue.NewPresence(rdb, "v9", func() { t.Error("Redis did not take it") })
+	p := presence.NewAnnouncer(rdb, "v9", func() { t.Error("Redis did not take it") })
 	ctx, cancel := context.WithCancel(t.Context())
 	stop := p.Start(ctx)
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w := become(t, rdb, queue.Starting); w.Host != host || w.PID != os.Getpid() || w.Version != "v9" ||
+	if w := become(t, rdb, presence.Starting); w.Host != host || w.PID != os.Getpid() || w.Version != "v9" ||
 		time.Since(w.Since).Abs() > time.Minute {
 		t.Errorf("got %+v", w)
 	}
-	p.Set(queue.Paused, "bucket certs: "+strings.Repeat("é", 1000))
-	paused := become(t, rdb, queue.Paused)
+	p.Set(presence.Paused, "bucket certs: "+strings.Repeat("é", 1000))
+	paused := become(t, rdb, presence.Paused)
 	if !strings.HasPrefix(paused.Reason, "bucket certs: é") || len(paused.Reason) > 510 ||
 		!utf8.ValidString(paused.Reason) {
 		t.Errorf("got the reason %q", paused.Reason)
@@ -63,13 +74,13 @@ func TestAWorkerTellsWhatItDoes(t *testing.T) {
 		!strings.Contains(text, ": bucket certs") {
 		t.Errorf("got %q", text)
 	}
-	p.Set(queue.Pulling, "")
-	if w := become(t, rdb, queue.Pulling); w.Reason != "" {
+	p.Set(presence.Pulling, "")
+	if w := become(t, rdb, presence.Pulling); w.Reason != "" {
 		t.Errorf("got %+v, want no reason", w)
 	}
 	cancel() // told to stop: it drains, and is there until it has
-	p.Set(queue.Stopping, "")
-	become(t, rdb, queue.Stopping)
+	p.Set(presence.Stopping, "")
+	become(t, rdb, presence.Stopping)
 	for _, key := range rdb.Keys(t.Context(), "*").Val() {
 		if ttl := rdb.PTTL(t.Context(), key).Val(); ttl <= 0 || strings.Contains(key, host) && ttl > 10*time.Second {
 			t.Errorf("%s: stays for %v if the worker dies", key, ttl)
@@ -89,7 +100,7 @@ func TestAWorkerHearsThatRedisDoesNotTakeIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := make(chan struct{}, 100)
-	p := queue.NewPresence(rdb, "", func() { lost <- struct{}{} })
+	p := presence.NewAnnouncer(rdb, "", func() { lost <- struct{}{} })
 	defer p.Start(t.Context())()
 	sandboxtest.Receive(t, "it hears", lost)
 }
@@ -107,52 +118,20 @@ func TestOlderWorkersCountAndStrangersDoNot(t *testing.T) {
 	if all := workers(t, rdb); len(all) != 0 {
 		t.Errorf("got %+v, want no worker", all)
 	}
-	serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result,
-		error,
-	) {
-		return purge.Result{}, nil
-	}))
-	if w := become(t, rdb, queue.Pulling); w.PID != os.Getpid() || w.Since.IsZero() {
+	queuetest.Serve(t, rdb, queuetest.FastServer, queuetest.Quiet,
+		queuetest.PurgerFunc(func(context.Context, purge.Task) (purge.Result,
+			error,
+		) {
+			return purge.Result{}, nil
+		}))
+	if w := become(t, rdb, presence.Pulling); w.PID != os.Getpid() || w.Since.IsZero() {
 		t.Errorf("got %+v", w)
 	}
 	// One that tells is not counted twice.
-	p := queue.NewPresence(rdb, "v9", func() {})
-	p.Set(queue.Paused, "why")
+	p := presence.NewAnnouncer(rdb, "v9", func() {})
+	p.Set(presence.Paused, "why")
 	defer p.Start(t.Context())()
-	become(t, rdb, queue.Paused)
-}
-
-func TestStandstillSaysWhy(t *testing.T) {
-	t.Parallel()
-	rdb := newRedis(t)
-	says := func(want ...string) {
-		t.Helper()
-		why, err := queue.Standstill(t.Context(), rdb, queue.Live)
-		if err != nil || len(want) == 0 && why != "" || len(want) > 0 && why == "" {
-			t.Errorf("got %q, %v; want %q", why, err, want)
-		}
-		for _, part := range want {
-			if !strings.Contains(why, part) {
-				t.Errorf("got %q, want %q", why, part)
-			}
-		}
-	}
-	says("no worker is running")
-	first, second := queue.NewPresence(rdb, "", func() {}), queue.NewPresence(rdb, "", func() {})
-	defer first.Start(t.Context())()
-	become(t, rdb, queue.Starting)
-	says("no worker pulls tasks", "is starting since")
-	second.Set(queue.Paused, "MySQL is read-only")
-	defer second.Start(t.Context())()
-	sandboxtest.Eventually(t, "both are there", func() bool { return len(workers(t, rdb)) == 2 })
-	says("none of 2 workers pulls tasks", "is paused since", "MySQL is read-only")
-	first.Set(queue.Pulling, "")
-	sandboxtest.Eventually(t, "one pulls", func() bool { return queue.CountPulling(workers(t, rdb)) == 1 })
-	says()
-	if err := asynq.NewInspectorFromRedisClient(rdb).PauseQueue(queue.Live); err != nil {
-		t.Fatal(err)
-	}
-	says("queue purge is paused")
+	become(t, rdb, presence.Paused)
 }
 
 // TestForgedWorkersAreShownCleaned: whatever may write to Redis may put anything there.
@@ -166,7 +145,7 @@ func TestForgedWorkersAreShownCleaned(t *testing.T) {
 		rdb.Set(t.Context(), list+":h", forged, 0).Err()); err != nil {
 		t.Fatal(err)
 	}
-	workers, err := queue.Workers(t.Context(), rdb)
+	workers, err := presence.Workers(t.Context(), rdb)
 	if err != nil || len(workers) != 1 {
 		t.Fatalf("got %v, %v", workers, err)
 	}
@@ -201,4 +180,37 @@ redis.call("SET", KEYS[1] .. ":h2999", '{"host":"h2999","reason":"' .. string.re
 	if len(all) != 999 || !hosts["h3000"] || hosts["h2999"] || hosts["h1"] {
 		t.Errorf("got %d workers, want the latest 1,000 but the one that says too much", len(all))
 	}
+}
+
+func TestStandstillSaysWhy(t *testing.T) {
+	t.Parallel()
+	rdb := newRedis(t)
+	says := func(want ...string) {
+		t.Helper()
+		why, err := inspect.Standstill(t.Context(), rdb, queue.Live)
+		if err != nil || len(want) == 0 && why != "" || len(want) > 0 && why == "" {
+			t.Errorf("got %q, %v; want %q", why, err, want)
+		}
+		for _, part := range want {
+			if !strings.Contains(why, part) {
+				t.Errorf("got %q, want %q", why, part)
+			}
+		}
+	}
+	says("no worker is running")
+	first, second := presence.NewAnnouncer(rdb, "", func() {}), presence.NewAnnouncer(rdb, "", func() {})
+	defer first.Start(t.Context())()
+	become(t, rdb, presence.Starting)
+	says("no worker pulls tasks", "is starting since")
+	second.Set(presence.Paused, "MySQL is read-only")
+	defer second.Start(t.Context())()
+	sandboxtest.Eventually(t, "both are there", func() bool { return len(workers(t, rdb)) == 2 })
+	says("none of 2 workers pulls tasks", "is paused since", "MySQL is read-only")
+	first.Set(presence.Pulling, "")
+	sandboxtest.Eventually(t, "one pulls", func() bool { return presence.CountPulling(workers(t, rdb)) == 1 })
+	says()
+	if err := asynq.NewInspectorFromRedisClient(rdb).PauseQueue(queue.Live); err != nil {
+		t.Fatal(err)
+	}
+	says("queue purge is paused")
 }

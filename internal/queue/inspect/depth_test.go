@@ -1,4 +1,4 @@
-package queue_test
+package inspect_test
 
 import (
 	"testing"
@@ -7,6 +7,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -16,7 +17,7 @@ func TestWaitingCountsWhatRunsWithinTheHour(t *testing.T) {
 	now := time.Now()
 	waiting := func() int {
 		t.Helper()
-		n, err := queue.Waiting(t.Context(), rdb, queue.Live, now)
+		n, err := inspect.Waiting(t.Context(), rdb, queue.Live, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,5 +52,12 @@ func TestWaitingCountsWhatRunsWithinTheHour(t *testing.T) {
 	server.Shutdown()
 	if got := waiting(); got != 2 {
 		t.Errorf("one waits for its next attempt now: got %d, want 2", got)
+	}
+}
+
+func TestEvictionPolicy(t *testing.T) {
+	t.Parallel()
+	if got := inspect.EvictionPolicy(t.Context(), newRedis(t)); got != "noeviction" {
+		t.Errorf("got %q, want noeviction", got)
 	}
 }

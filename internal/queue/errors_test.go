@@ -1,4 +1,4 @@
-package queue
+package queue_test
 
 import (
 	"strings"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -13,7 +14,7 @@ import (
 // in.
 func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 	t.Parallel()
-	rdb, err := NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(t))})
+	rdb, err := queue.NewRedis(sandboxtest.Redis(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,13 +25,13 @@ func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 		"ERR ACL failure in script: No permissions to run the command":    "lacks a right",
 		"ERR The user executing the script can't run this command or sub": "lacks a right",
 	} {
-		err := explain(rdb.Eval(t.Context(), "return redis.error_reply(ARGV[1])", nil, answer).Err())
+		err := queue.Explain(rdb.Eval(t.Context(), "return redis.error_reply(ARGV[1])", nil, answer).Err())
 		if err == nil || !strings.Contains(err.Error(), want) ||
 			(purge.ClassOf(err) == purge.Misconfigured) != strings.Contains(want, "right") {
 			t.Errorf("%s: got %v (class %d), want %q", answer, err, purge.ClassOf(err), want)
 		}
 	}
-	if err := explain(nil); err != nil {
+	if err := queue.Explain(nil); err != nil {
 		t.Errorf("got %v of no error", err)
 	}
 }

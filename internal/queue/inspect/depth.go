@@ -1,4 +1,10 @@
-package queue
+// Package inspect reads the queues in Redis, checks that they can be used, finds tasks that asynq cannot run, and makes
+// the queues agree with the ledger. It never repairs a task: it drops what is broken, and makes new tasks for the open
+// requests that have none.
+//
+// It reads asynq's own keys (internal/base of asynq v0.26.0, pinned by the tests) where asynq's Inspector fails or is
+// slow, and touches the queues of certpurge only.
+package inspect
 
 import (
 	"context"
@@ -9,6 +15,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Depth is the number of tasks of a queue in each state.
@@ -31,18 +39,18 @@ func (d Depth) Size() int {
 // Depths counts the tasks of each of our queues by the lengths of asynq's own sets, so it also works while a task has
 // a fault; see Statistics.
 func Depths(ctx context.Context, rdb redis.UniversalClient) ([]Depth, error) {
-	all := make([]Depth, 0, len(Queues()))
-	for _, name := range Queues() {
+	all := make([]Depth, 0, len(queue.Queues()))
+	for _, name := range queue.Queues() {
 		counts := map[string]*redis.IntCmd{}
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, set := range taskSets {
 				if isList(set) {
-					counts[set] = p.LLen(ctx, setKey(name, set))
+					counts[set] = p.LLen(ctx, SetKey(name, set))
 				} else {
-					counts[set] = p.ZCard(ctx, setKey(name, set))
+					counts[set] = p.ZCard(ctx, SetKey(name, set))
 				}
 			}
-			counts["paused"] = p.Exists(ctx, setKey(name, "paused"))
+			counts["paused"] = p.Exists(ctx, SetKey(name, "paused"))
 			return nil
 		})
 		if err != nil {
@@ -64,7 +72,7 @@ func Statistics(rdb redis.UniversalClient) error {
 	if err != nil {
 		return fmt.Errorf("listing queues: %w", err)
 	}
-	for _, name := range Queues() {
+	for _, name := range queue.Queues() {
 		if !slices.Contains(known, name) {
 			continue // never used
 		}
@@ -81,13 +89,13 @@ const soon = time.Hour
 // Waiting is the number of tasks of a queue that wait for a worker: now, or with their next attempt within the hour.
 // Tasks that wait for a later date, such as the end of a retention, are not counted: they would hold back all others
 // until then.
-func Waiting(ctx context.Context, rdb redis.UniversalClient, queue string, now time.Time) (int, error) {
+func Waiting(ctx context.Context, rdb redis.UniversalClient, name string, now time.Time) (int, error) {
 	limit := strconv.FormatInt(now.Add(soon).Unix(), 10)
 	var counts [3]*redis.IntCmd
 	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		counts[0] = p.LLen(ctx, setKey(queue, "pending"))
-		counts[1] = p.ZCount(ctx, setKey(queue, "retry"), "-inf", limit)
-		counts[2] = p.ZCount(ctx, setKey(queue, "scheduled"), "-inf", limit)
+		counts[0] = p.LLen(ctx, SetKey(name, "pending"))
+		counts[1] = p.ZCount(ctx, SetKey(name, "retry"), "-inf", limit)
+		counts[2] = p.ZCount(ctx, SetKey(name, "scheduled"), "-inf", limit)
 		return nil
 	})
 	if err != nil {
@@ -116,9 +124,9 @@ func Unregistered(ctx context.Context, rdb redis.UniversalClient) ([]string, err
 }
 
 // Register adds a queue to asynq's list, as asynq's client does once in the life of a process.
-func Register(ctx context.Context, rdb redis.UniversalClient, queue string) error {
-	if err := rdb.SAdd(ctx, registry, queue).Err(); err != nil {
-		return fmt.Errorf("registering queue %s: %w", queue, err)
+func Register(ctx context.Context, rdb redis.UniversalClient, name string) error {
+	if err := rdb.SAdd(ctx, registry, name).Err(); err != nil {
+		return fmt.Errorf("registering queue %s: %w", name, err)
 	}
 	return nil
 }

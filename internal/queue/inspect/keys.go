@@ -1,4 +1,4 @@
-package queue
+package inspect
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
 // taskSets are the sets in which asynq keeps the IDs of a queue's tasks: two lists, then sorted sets (internal/base of
@@ -24,11 +26,11 @@ func isList(set string) bool { return set == "pending" || set == "active" }
 // registry is where asynq keeps the names of the queues that dashboard and metrics show.
 const registry = "asynq:queues"
 
-// setKey is the key of one of taskSets.
-func setKey(queue, set string) string { return "asynq:{" + queue + "}:" + set }
+// SetKey is the key of one of taskSets.
+func SetKey(name, set string) string { return "asynq:{" + name + "}:" + set }
 
 // taskKey is the key of a task.
-func taskKey(queue, id string) string { return setKey(queue, "t:"+id) }
+func taskKey(name, id string) string { return SetKey(name, "t:"+id) }
 
 // isAboutOneKey reports whether an answer says that a key is missing, or that its value is of another type.
 func isAboutOneKey(err error) bool {
@@ -41,8 +43,8 @@ const (
 )
 
 // members yields the task IDs in one of a queue's sets, page by page. A task that moves meanwhile may come twice.
-func members(ctx context.Context, rdb redis.UniversalClient, queue, set string) iter.Seq2[[]string, error] {
-	key := setKey(queue, set)
+func members(ctx context.Context, rdb redis.UniversalClient, name, set string) iter.Seq2[[]string, error] {
+	key := SetKey(name, set)
 	if isList(set) {
 		return pages(func(at uint64) ([]string, uint64, error) { // from the head, where new tasks come in
 			ids, err := rdb.LRange(ctx, key, int64(at), int64(at)+pageSize-1).Result() //nolint:gosec // no list is so long
@@ -63,8 +65,8 @@ func members(ctx context.Context, rdb redis.UniversalClient, queue, set string) 
 }
 
 // taskIDs yields the IDs of all tasks of a queue, page by page.
-func taskIDs(ctx context.Context, rdb redis.UniversalClient, queue string) iter.Seq2[[]string, error] {
-	prefix := taskKey(queue, "")
+func taskIDs(ctx context.Context, rdb redis.UniversalClient, name string) iter.Seq2[[]string, error] {
+	prefix := taskKey(name, "")
 	var node redis.Cmdable = rdb
 	var wrong error
 	if cluster, ok := rdb.(*redis.ClusterClient); ok { // all keys of a queue are on one node
@@ -98,7 +100,7 @@ func pages(read func(at uint64) (page []string, next uint64, err error)) iter.Se
 // WaitingUsers yields the users whose tasks wait to be run, page by page. A user may come more than once.
 func WaitingUsers(ctx context.Context, rdb redis.UniversalClient) iter.Seq2[[]purge.UserID, error] {
 	return func(yield func([]purge.UserID, error) bool) {
-		for _, name := range Queues() {
+		for _, name := range queue.Queues() {
 			for _, set := range []string{"pending", "scheduled", "retry"} {
 				for ids, err := range members(ctx, rdb, name, set) {
 					users, _ := Fault{IDs: ids}.Users()
@@ -124,16 +126,20 @@ func (k OddKey) String() string {
 // keyTypes are the types of all keys that every enqueuer or worker uses (internal/base of asynq v0.26.0, pinned by a
 // test).
 func keyTypes(now time.Time) map[string]string {
-	types := map[string]string{registry: "set", asynqServers: "zset", asynqWorkers: "zset", presenceList: "zset"}
-	for _, queue := range Queues() {
-		for _, name := range []string{"pending", "active"} {
-			types[setKey(queue, name)] = "list"
+	types := map[string]string{registry: "set"}
+	for _, key := range presence.Keys() {
+		types[key] = "zset"
+	}
+	for _, name := range queue.Queues() {
+		for _, set := range taskSets {
+			types[SetKey(name, set)] = "zset"
+			if isList(set) {
+				types[SetKey(name, set)] = "list"
+			}
 		}
-		for _, name := range []string{"scheduled", "retry", "archived", "completed", "lease"} {
-			types[setKey(queue, name)] = "zset"
-		}
-		for _, name := range []string{"processed", "failed"} { // counters, in all and of each day
-			types[setKey(queue, name)], types[setKey(queue, name+":"+now.UTC().Format(time.DateOnly))] = "string", "string"
+		for _, counter := range []string{"processed", "failed"} { // in all, and of each day
+			types[SetKey(name, counter)] = "string"
+			types[SetKey(name, counter+":"+now.UTC().Format(time.DateOnly))] = "string"
 		}
 	}
 	return types

@@ -1,4 +1,4 @@
-package queue_test
+package inspect_test
 
 import (
 	"context"
@@ -17,29 +17,14 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
-
-// open connects to a URL until the test ends.
-func open(t *testing.T, url string) redis.UniversalClient {
-	t.Helper()
-	return openWith(t, config.Redis{URL: config.NewSecret(url)})
-}
-
-func openWith(t *testing.T, cfg config.Redis) redis.UniversalClient {
-	t.Helper()
-	rdb, err := queue.NewRedis(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = rdb.Close() })
-	return rdb
-}
 
 // rights are those of docs/security.md: all that an account of certpurge needs.
 func rights(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/security.md")
+	page, err := os.ReadFile("../../../docs/security.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,8 +134,8 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 				t.Errorf("Ping: got %v, want an answer: %v", err, !tc.deaf)
 			}
 			checks := map[string]func(context.Context, redis.UniversalClient) error{
-				"enqueue": queue.Check,
-				"pull":    queue.CheckPull,
+				"enqueue": inspect.Check,
+				"pull":    inspect.CheckPull,
 			}
 			for what, check := range checks {
 				err := check(t.Context(), rdb)
@@ -189,7 +174,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	enqueue(t, rdb, task42)
 	sandboxtest.Receive(t, "the task runs", done)
 	stop()
-	keeper := queue.NewKeeper(rdb, taskSettings)
+	keeper := inspect.NewKeeper(rdb, clientConfig)
 	if _, err := keeper.Clean(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -197,11 +182,11 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 		t.Error(err)
 	}
 	faults(t, rdb)
-	drop(t, rdb, queue.Fault{Queue: queue.Live, IDs: []string{queue.TaskID(task42)}})
-	if _, err := queue.Depths(t.Context(), rdb); err != nil || queue.Version(t.Context(), rdb) == "" {
-		t.Errorf("depths: %v; version %q", err, queue.Version(t.Context(), rdb))
+	drop(t, rdb, inspect.Fault{Queue: queue.Live, IDs: []string{queue.TaskID(task42)}})
+	if _, err := inspect.Depths(t.Context(), rdb); err != nil || inspect.Version(t.Context(), rdb) == "" {
+		t.Errorf("depths: %v; version %q", err, inspect.Version(t.Context(), rdb))
 	}
-	if err := queue.Statistics(rdb); err != nil {
+	if err := inspect.Statistics(rdb); err != nil {
 		t.Error(err)
 	}
 	denied := root.Do(t.Context(), "ACL", "LOG").Val()
@@ -221,7 +206,7 @@ func TestChecksFindARedisThatIsBusy(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- busy.Eval(context.WithoutCancel(t.Context()), "while true do end", nil).Err() }()
 	sandboxtest.Eventually(t, "it says that it is busy", func() bool {
-		err := queue.Check(t.Context(), root)
+		err := inspect.Check(t.Context(), root)
 		return purge.ClassOf(err) == purge.Unavailable && err != nil && strings.Contains(err.Error(), "SCRIPT KILL")
 	})
 	sandboxtest.Eventually(t, "the script is killed", func() bool { return root.ScriptKill(t.Context()).Err() == nil })
@@ -235,7 +220,7 @@ func TestChecksReadWordsAfterERR(t *testing.T) {
 	t.Parallel()
 	server := sandboxtest.OwnServers(t).Redis
 	rdb := open(t, "redis://"+server.Addr+"/999999")
-	for _, err := range []error{queue.Ping(t.Context(), rdb), queue.Check(t.Context(), rdb)} {
+	for _, err := range []error{queue.Ping(t.Context(), rdb), inspect.Check(t.Context(), rdb)} {
 		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "does not let us in") {
 			t.Errorf("got %v, want a wrong database number", err)
 		}
@@ -247,7 +232,7 @@ func TestChecksFindABrokenCluster(t *testing.T) {
 	t.Parallel()
 	addr := sandboxtest.RedisCluster(t)
 	rdb := open(t, "redis+cluster://"+addr)
-	if err := queue.CheckPull(t.Context(), rdb); err != nil {
+	if err := inspect.CheckPull(t.Context(), rdb); err != nil {
 		t.Fatalf("the whole cluster: %v", err)
 	}
 	node := open(t, "redis://"+addr)
@@ -256,7 +241,7 @@ func TestChecksFindABrokenCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	sandboxtest.Eventually(t, "the cluster is down", func() bool {
-		err := queue.Check(t.Context(), rdb)
+		err := inspect.Check(t.Context(), rdb)
 		return purge.ClassOf(err) == purge.Unavailable && err != nil && strings.Contains(err.Error(), "CLUSTER INFO")
 	})
 }
@@ -265,7 +250,7 @@ func TestChecksFindABrokenCluster(t *testing.T) {
 func TestChecksLeaveNothing(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	if err := queue.CheckPull(t.Context(), rdb); err != nil {
+	if err := inspect.CheckPull(t.Context(), rdb); err != nil {
 		t.Fatal(err)
 	}
 	if keys := rdb.Keys(t.Context(), "*").Val(); len(keys) > 0 {
@@ -296,7 +281,7 @@ func TestKeysOfAWrongTypeAreNamedAndRemoved(t *testing.T) {
 	enqueue(t, rdb, task42)
 	sandboxtest.Eventually(t, "a task has ended", func() bool { return depth(t, rdb).Completed == 1 })
 	stop()
-	if odd, err := queue.OddKeys(t.Context(), rdb); err != nil || len(odd) > 0 {
+	if odd, err := inspect.OddKeys(t.Context(), rdb); err != nil || len(odd) > 0 {
 		t.Fatalf("after ordinary work: got %v, %v", odd, err)
 	}
 	for _, key := range []string{
@@ -308,18 +293,18 @@ func TestKeysOfAWrongTypeAreNamedAndRemoved(t *testing.T) {
 		if err := errors.Join(rdb.Del(t.Context(), key).Err(), rdb.HSet(t.Context(), key, "a", "b").Err()); err != nil {
 			t.Fatal(err)
 		}
-		if err := queue.Check(t.Context(), rdb); purge.ClassOf(err) != purge.Unavailable ||
+		if err := inspect.Check(t.Context(), rdb); purge.ClassOf(err) != purge.Unavailable ||
 			!strings.Contains(err.Error(), key+" is a hash") {
 			t.Errorf("%s: got %v, want it named", key, err)
 		}
-		odd, err := queue.OddKeys(t.Context(), rdb)
+		odd, err := inspect.OddKeys(t.Context(), rdb)
 		if err != nil || len(odd) != 1 || odd[0].Key != key {
 			t.Fatalf("%s: got %v, %v", key, odd, err)
 		}
-		if removed, err := queue.RemoveOddKey(t.Context(), rdb, odd[0]); err != nil || !removed {
+		if removed, err := inspect.RemoveOddKey(t.Context(), rdb, odd[0]); err != nil || !removed {
 			t.Errorf("%s: got %v, %v; want it removed", key, removed, err)
 		}
-		if err := queue.Check(t.Context(), rdb); err != nil {
+		if err := inspect.Check(t.Context(), rdb); err != nil {
 			t.Errorf("%s: afterwards: %v", key, err)
 		}
 	}

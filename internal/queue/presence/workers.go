@@ -1,4 +1,4 @@
-package queue
+package presence
 
 import (
 	"cmp"
@@ -8,6 +8,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Where asynq lists its servers, and what these work on (internal/base of asynq v0.26.0; pinned by a test).
@@ -15,6 +17,9 @@ const (
 	asynqServers = "asynq:servers"
 	asynqWorkers = "asynq:workers"
 )
+
+// Keys are the sorted sets that Workers reads.
+func Keys() []string { return []string{presenceList, asynqServers, asynqWorkers} }
 
 // Workers returns all workers of our queues, in the order of their hosts and processes: what they say of themselves,
 // and those whom only asynq knows, because they are of an older version. Servers of other applications in the same
@@ -31,7 +36,7 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing workers: %w", explain(err))
+		return nil, fmt.Errorf("listing workers: %w", queue.Explain(err))
 	}
 	var servers []*asynq.ServerInfo
 	if counts[0].Val() <= maxWorkers && counts[1].Val() <= maxWorkers {
@@ -42,7 +47,7 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
 	for _, s := range servers {
-		ours := slices.ContainsFunc(Queues(), func(name string) bool { return s.Queues[name] > 0 })
+		ours := slices.ContainsFunc(queue.Queues(), func(name string) bool { return s.Queues[name] > 0 })
 		if ours && !slices.ContainsFunc(all, func(w Worker) bool { return w.Host == s.Host && w.PID == s.PID }) {
 			all = append(all, Worker{Host: s.Host, PID: s.PID, State: Pulling, Since: s.Started})
 		}
@@ -76,23 +81,4 @@ func NonePulls(workers []Worker) string {
 		first := workers[max(0, slices.IndexFunc(workers, func(w Worker) bool { return w.State == Paused }))]
 		return fmt.Sprintf("none of %d workers pulls tasks: %s", len(workers), first)
 	}
-}
-
-// Standstill says in words why no task of a queue is taken; it is empty if tasks are.
-func Standstill(ctx context.Context, rdb redis.UniversalClient, queue string) (string, error) {
-	workers, err := Workers(ctx, rdb)
-	if err != nil {
-		return "", err
-	}
-	if why := NonePulls(workers); why != "" {
-		return why, nil
-	}
-	paused, err := rdb.Exists(ctx, setKey(queue, "paused")).Result()
-	if err != nil {
-		return "", explain(err)
-	}
-	if paused > 0 {
-		return "queue " + queue + " is paused: resume it in the dashboard", nil
-	}
-	return "", nil
 }

@@ -1,4 +1,4 @@
-package queue
+package inspect
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Kind is a state in which asynq leaves a task when Redis loses a key, or when a script of asynq is interrupted. asynq
@@ -39,10 +40,10 @@ const maxFaults = 10_000
 // Faults returns the tasks of our queues that asynq cannot run. It reads every task, page by page.
 func Faults(ctx context.Context, rdb redis.UniversalClient) ([]Fault, error) {
 	var all []Fault
-	for _, queue := range Queues() {
+	for _, name := range queue.Queues() {
 		kinds := map[string]Kind{}
-		err := suspects(ctx, rdb, queue, func(id string) error {
-			kind, err := examine(ctx, rdb, queue, id)
+		err := suspects(ctx, rdb, name, func(id string) error {
+			kind, err := examine(ctx, rdb, name, id)
 			if kind != "" {
 				kinds[id] = kind
 			}
@@ -52,10 +53,10 @@ func Faults(ctx context.Context, rdb redis.UniversalClient) ([]Fault, error) {
 			return err
 		})
 		if err != nil && !errors.Is(err, errTooMany) {
-			return nil, fmt.Errorf("searching queue %s for faults: %w", queue, err)
+			return nil, fmt.Errorf("searching queue %s for faults: %w", name, err)
 		}
 		for _, kind := range []Kind{Unlisted, NoLease, NoTask, NoMessage} {
-			f := Fault{Kind: kind, Queue: queue, More: err != nil}
+			f := Fault{Kind: kind, Queue: name, More: err != nil}
 			for _, id := range slices.Sorted(maps.Keys(kinds)) {
 				if kinds[id] == kind {
 					f.IDs = append(f.IDs, id)
@@ -73,19 +74,19 @@ var errTooMany = errors.New("too many faults")
 
 // suspects calls check for each task that may have a fault. Tasks move between the reads, so most suspects of a busy
 // queue have none. It keeps a hash of eight bytes per task in memory.
-func suspects(ctx context.Context, rdb redis.UniversalClient, queue string, check func(id string) error) error {
+func suspects(ctx context.Context, rdb redis.UniversalClient, name string, check func(id string) error) error {
 	seed, listed := maphash.MakeSeed(), map[uint64]struct{}{}
 	for _, set := range taskSets {
-		for ids, err := range members(ctx, rdb, queue, set) {
+		for ids, err := range members(ctx, rdb, name, set) {
 			if err != nil {
 				return err
 			}
 			messages, leases := make([]*redis.BoolCmd, len(ids)), (*redis.FloatSliceCmd)(nil)
 			_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 				for i, id := range ids {
-					messages[i] = p.HExists(ctx, taskKey(queue, id), "msg")
+					messages[i] = p.HExists(ctx, taskKey(name, id), "msg")
 				}
-				leases = p.ZMScore(ctx, setKey(queue, "lease"), ids...)
+				leases = p.ZMScore(ctx, SetKey(name, "lease"), ids...)
 				return nil
 			})
 			if err != nil && !isAboutOneKey(err) {
@@ -105,7 +106,7 @@ func suspects(ctx context.Context, rdb redis.UniversalClient, queue string, chec
 			}
 		}
 	}
-	for ids, err := range taskIDs(ctx, rdb, queue) {
+	for ids, err := range taskIDs(ctx, rdb, name) {
 		if err != nil {
 			return err
 		}
@@ -123,17 +124,17 @@ func suspects(ctx context.Context, rdb redis.UniversalClient, queue string, chec
 
 // examine returns the fault of a task, or "". It reads the task and all sets in one transaction, and each script of
 // asynq is atomic, so it never sees a task on its way from one set to another.
-func examine(ctx context.Context, rdb redis.UniversalClient, queue, id string) (Kind, error) {
+func examine(ctx context.Context, rdb redis.UniversalClient, name, id string) (Kind, error) {
 	var exists *redis.IntCmd
 	var message *redis.BoolCmd
 	in := map[string]redis.Cmder{}
 	cmds, _ := rdb.TxPipelined(ctx, func(p redis.Pipeliner) error { // each command carries its own error
-		exists, message = p.Exists(ctx, taskKey(queue, id)), p.HExists(ctx, taskKey(queue, id), "msg")
+		exists, message = p.Exists(ctx, taskKey(name, id)), p.HExists(ctx, taskKey(name, id), "msg")
 		for _, set := range taskSets {
 			if isList(set) {
-				in[set] = p.LPos(ctx, setKey(queue, set), id, redis.LPosArgs{})
+				in[set] = p.LPos(ctx, SetKey(name, set), id, redis.LPosArgs{})
 			} else {
-				in[set] = p.ZScore(ctx, setKey(queue, set), id)
+				in[set] = p.ZScore(ctx, SetKey(name, set), id)
 			}
 		}
 		return nil
@@ -169,9 +170,9 @@ func (f Fault) Drop(ctx context.Context, rdb redis.UniversalClient) error {
 			for _, id := range page {
 				for _, set := range taskSets { // pending before active, in the direction in which tasks move
 					if isList(set) {
-						p.LRem(ctx, setKey(f.Queue, set), 0, id)
+						p.LRem(ctx, SetKey(f.Queue, set), 0, id)
 					} else {
-						p.ZRem(ctx, setKey(f.Queue, set), id)
+						p.ZRem(ctx, SetKey(f.Queue, set), id)
 					}
 				}
 				p.Unlink(ctx, taskKey(f.Queue, id))
@@ -189,7 +190,7 @@ func (f Fault) Drop(ctx context.Context, rdb redis.UniversalClient) error {
 // they are not shown.
 func (f Fault) Users() (users []purge.UserID, foreign int) {
 	for _, id := range f.IDs {
-		if user, ok := userOf(id); ok {
+		if user, ok := queue.UserOf(id); ok {
 			users = append(users, user)
 		} else {
 			foreign++

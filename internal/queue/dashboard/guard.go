@@ -1,4 +1,4 @@
-package queue
+package dashboard
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 const (
@@ -54,7 +56,7 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	}
 	var n int64
 	var err error
-	if key := setKey(queue, set); set == "active" || set == "pending" {
+	if key := inspect.SetKey(queue, set); set == "active" || set == "pending" {
 		n, err = d.redis.LLen(ctx, key).Result()
 	} else {
 		n, err = d.redis.ZCard(ctx, key).Result()

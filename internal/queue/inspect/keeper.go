@@ -1,4 +1,4 @@
-package queue
+package inspect
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Keeper makes the queues agree with the ledger, for the reconciler: it drops the tasks that no worker will ever run,
@@ -17,16 +18,16 @@ import (
 type Keeper struct {
 	redis     redis.UniversalClient
 	inspector *asynq.Inspector
-	clients   map[string]*Client
+	clients   map[string]*queue.Client
 }
 
 // NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes
 // into the queue of its source.
-func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
-	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*Client{}}
-	for _, name := range Queues() {
+func NewKeeper(rdb redis.UniversalClient, cfg queue.ClientConfig) *Keeper {
+	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*queue.Client{}}
+	for _, name := range queue.Queues() {
 		cfg.Queue = name
-		k.clients[name] = NewClient(rdb, cfg)
+		k.clients[name] = queue.NewClient(rdb, cfg)
 	}
 	return k
 }
@@ -34,9 +35,9 @@ func NewKeeper(rdb redis.UniversalClient, cfg ClientConfig) *Keeper {
 // queueOf is the queue that requests of a source go into.
 func queueOf(source purge.Source) string {
 	if source == purge.SourceBackfill || source == purge.SourceOrphans {
-		return Backfill
+		return queue.Backfill
 	}
-	return Live
+	return queue.Live
 }
 
 // Missing returns the requests that have no task that will run, in any queue. It reads asynq's own keys, in one
@@ -49,8 +50,8 @@ func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge
 	tasks := make([][]task, len(open))
 	cmds, _ := k.redis.Pipelined(ctx, func(p redis.Pipeliner) error { // each command carries its own error
 		for i, r := range open {
-			for _, name := range Queues() {
-				for _, id := range []string{TaskID(r.Task()), followUpID(r.Task())} {
+			for _, name := range queue.Queues() {
+				for _, id := range []string{queue.TaskID(r.Task()), queue.FollowUpID(r.Task())} {
 					key := taskKey(name, id)
 					tasks[i] = append(tasks[i], task{p.HGet(ctx, key, "state"), p.HExists(ctx, key, "msg")})
 				}
@@ -81,7 +82,7 @@ func (k *Keeper) Restore(ctx context.Context, requests []purge.OpenRequest) erro
 		name := queueOf(r.Source)
 		tasks[name] = append(tasks[name], r.Task())
 	}
-	for _, name := range Queues() {
+	for _, name := range queue.Queues() {
 		if err := k.clients[name].Enqueue(ctx, tasks[name]); err != nil {
 			return err
 		}
@@ -127,7 +128,7 @@ func (k *Keeper) Clean(ctx context.Context) (int, error) {
 // others are still open in the ledger.
 func (k *Keeper) EmptyArchive(ctx context.Context) (int, error) {
 	dropped := 0
-	for _, name := range Queues() {
+	for _, name := range queue.Queues() {
 		for ids, err := range members(ctx, k.redis, name, "archived") {
 			if err != nil {
 				return dropped, fmt.Errorf("listing archived tasks of queue %s: %w", name, err)

@@ -1,4 +1,6 @@
-package queue
+// Package presence tells what each worker does. A worker keeps its state in Redis, because asynq lists only servers
+// that pull tasks.
+package presence
 
 import (
 	"context"
@@ -14,27 +16,28 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// WorkerState is what a worker does.
-type WorkerState string
+// State is what a worker does.
+type State string
 
 // The states of a worker. Only one that pulls takes tasks.
 const (
-	Starting WorkerState = "starting"
-	Pulling  WorkerState = "pulling"
-	Paused   WorkerState = "paused"
-	Stopping WorkerState = "stopping"
+	Starting State = "starting"
+	Pulling  State = "pulling"
+	Paused   State = "paused"
+	Stopping State = "stopping"
 )
 
 // Worker is what a worker says of itself. Reason is the text of an error that a log may hold, so it names no person.
 type Worker struct {
-	Host    string      `json:"host"`
-	PID     int         `json:"pid"`
-	Version string      `json:"version,omitempty"` // empty for a worker that does not tell
-	State   WorkerState `json:"state"`
-	Reason  string      `json:"reason,omitempty"` // why it is paused
-	Since   time.Time   `json:"since"`            // when it came into the state
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Version string    `json:"version,omitempty"` // empty for a worker that does not tell
+	State   State     `json:"state"`
+	Reason  string    `json:"reason,omitempty"` // why it is paused
+	Since   time.Time `json:"since"`            // when it came into the state
 }
 
 // String is one part of a sentence.
@@ -60,8 +63,8 @@ const (
 	maxPresence = 4 << 10
 )
 
-// Presence keeps in Redis what a worker does, for all who wait for its work: asynq lists only servers that pull.
-type Presence struct {
+// Announcer keeps in Redis what a worker does, for all who wait for its work: asynq lists only servers that pull.
+type Announcer struct {
 	redis redis.UniversalClient
 	name  string
 	lost  func() // told that Redis did not take it
@@ -71,13 +74,13 @@ type Presence struct {
 	changed chan struct{}
 }
 
-// NewPresence makes the Presence of this process, which is starting. lost is called whenever Redis did not take it.
-func NewPresence(rdb redis.UniversalClient, version string, lost func()) *Presence {
+// NewAnnouncer makes the Announcer of this process, which is starting. lost is called whenever Redis did not take it.
+func NewAnnouncer(rdb redis.UniversalClient, version string, lost func()) *Announcer {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	p := &Presence{
+	p := &Announcer{
 		redis: rdb, lost: lost, changed: make(chan struct{}, 1),
 		worker: Worker{
 			Host: host, PID: os.Getpid(), Version: version, State: Starting,
@@ -89,7 +92,7 @@ func NewPresence(rdb redis.UniversalClient, version string, lost func()) *Presen
 }
 
 // Set says what the worker does from now on, and why.
-func (p *Presence) Set(state WorkerState, reason string) {
+func (p *Announcer) Set(state State, reason string) {
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
 	}
@@ -106,14 +109,14 @@ func (p *Presence) Set(state WorkerState, reason string) {
 }
 
 // Start keeps the state in Redis, also after ctx has ended, until stop is called; then Redis forgets the worker.
-func (p *Presence) Start(ctx context.Context) (stop func()) {
+func (p *Announcer) Start(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { p.run(ctx) })
 	return func() { cancel(); running.Wait() }
 }
 
-func (p *Presence) run(ctx context.Context) {
+func (p *Announcer) run(ctx context.Context) {
 	ticker := time.NewTicker(presenceInterval)
 	defer ticker.Stop()
 	for {
@@ -134,7 +137,7 @@ func (p *Presence) run(ctx context.Context) {
 
 func presenceKey(name string) string { return presenceList + ":" + name }
 
-func (p *Presence) write(ctx context.Context) error {
+func (p *Announcer) write(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, presenceInterval)
 	defer cancel()
 	p.mu.Lock()
@@ -151,14 +154,14 @@ func (p *Presence) write(ctx context.Context) error {
 		pipe.Expire(ctx, presenceList, presenceMemory)
 		return nil
 	})
-	return explain(err)
+	return queue.Explain(err)
 }
 
 // present reads what workers say of themselves.
 func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	names, err := rdb.ZRevRange(ctx, presenceList, 0, maxWorkers-1).Result() // who was there last comes first
 	if err != nil || len(names) == 0 {
-		return nil, explain(err)
+		return nil, queue.Explain(err)
 	}
 	texts := make([]*redis.StringCmd, len(names))
 	_, err = rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -167,8 +170,8 @@ func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		}
 		return nil
 	})
-	if err != nil && !isAboutOneKey(err) {
-		return nil, explain(err)
+	if err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return nil, queue.Explain(err)
 	}
 	var all []Worker
 	for _, text := range texts {
@@ -178,7 +181,7 @@ func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 		}
 		// Others may write there, too.
 		w.Host, w.Version = purge.Printable(w.Host), purge.Printable(w.Version)
-		w.State, w.Reason = WorkerState(purge.Printable(string(w.State))), purge.Printable(w.Reason)
+		w.State, w.Reason = State(purge.Printable(string(w.State))), purge.Printable(w.Reason)
 		all = append(all, w)
 	}
 	return all, nil

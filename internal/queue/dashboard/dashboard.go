@@ -1,4 +1,5 @@
-package queue
+// Package dashboard serves asynqmon, the dashboard of asynq, below the admin pages.
+package dashboard
 
 import (
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/hibiken/asynqmon"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Dashboard is asynq's own dashboard, made fit to be shown: it has no login of its own, so one must be in front of it.
@@ -19,14 +22,17 @@ type Dashboard struct {
 	redis     redis.UniversalClient
 }
 
-// NewDashboard makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find
+// New makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find
 // it, without a slash at its end.
-func NewDashboard(rdb redis.UniversalClient, root string) *Dashboard {
+func New(rdb redis.UniversalClient, root string) *Dashboard {
 	d := &Dashboard{root: root, redis: rdb}
 	options := asynqmon.Options{
 		RootPath: root, RedisConnOpt: shared{rdb},
-		PayloadFormatter: asynqmon.PayloadFormatterFunc(formatPayload),
-		ResultFormatter:  asynqmon.ResultFormatterFunc(formatResult),
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(func(_ string,
+			data []byte) string {
+			return queue.FormatPayload(data)
+		}),
+		ResultFormatter: asynqmon.ResultFormatterFunc(formatResult),
 	}
 	d.act = asynqmon.New(options) // never closed: that would close the pool, which is not ours
 	options.ReadOnly = true
@@ -78,19 +84,6 @@ func (d *Dashboard) Handler(write bool) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
-}
-
-// formatPayload shows the numbers of a payload of ours. What others have put into Redis may hold anything.
-func formatPayload(_ string, data []byte) string {
-	task, err := decode(data)
-	if err != nil {
-		return "(not shown: no payload of this version)"
-	}
-	text, err := encode(task)
-	if err != nil {
-		return "(not shown)"
-	}
-	return string(text)
 }
 
 // formatResult shows nothing of a result: our tasks have none.

@@ -1,10 +1,11 @@
-package queue_test
+package dashboard_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -18,6 +19,18 @@ import (
 
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/dashboard"
+	"github.com/certpurge/certpurge/internal/queue/queuetest"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
+
+var (
+	newRedis = queuetest.NewRedis
+	task42   = queuetest.Task42
+	enqueue  = queuetest.Enqueue
+	depth    = queuetest.Depth
 )
 
 const root = "/ops/monitoring"
@@ -33,9 +46,9 @@ func visit(t *testing.T, handler http.Handler, method, path string) *httptest.Re
 func TestDashboardShowsEveryState(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	release := ward{t, rdb}.fill()
+	release := queuetest.Ward{T: t, Redis: rdb}.Fill()
 	defer release()
-	handler := queue.NewDashboard(rdb, root).Handler(false)
+	handler := dashboard.New(rdb, root).Handler(false)
 	for set, user := range map[string]int{
 		"active": 42, "pending": 5, "scheduled": 42, "retry": 3, "archived": 2,
 		"completed": 1,
@@ -71,7 +84,7 @@ func TestDashboardShowsNoForeignPayloads(t *testing.T) {
 	if err := rdb.HSet(t.Context(), "asynq:{purge}:t:3", "result", "jane.doe").Err(); err != nil {
 		t.Fatal(err)
 	}
-	handler := queue.NewDashboard(rdb, root).Handler(true)
+	handler := dashboard.New(rdb, root).Handler(true)
 	for _, path := range []string{"/pending_tasks", "/tasks/0", "/tasks/1", "/tasks/2", "/tasks/3"} {
 		w := visit(t, handler, http.MethodGet, "/api/queues/purge"+path)
 		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), "jane") {
@@ -88,7 +101,7 @@ func TestDashboardChangesOnlyForThoseWhoMay(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	enqueue(t, rdb, task42)
-	d := queue.NewDashboard(rdb, root)
+	d := dashboard.New(rdb, root)
 	paused := func() bool { return rdb.Exists(t.Context(), "asynq:{purge}:paused").Val() == 1 }
 	if w := visit(t, d.Handler(false), http.MethodPost, "/api/queues/purge:pause"); w.Code != http.StatusForbidden ||
 		paused() {
@@ -116,7 +129,7 @@ func TestDashboardRefusesWhatHurts(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	enqueue(t, rdb, task42)
-	handler := queue.NewDashboard(rdb, root).Handler(true)
+	handler := dashboard.New(rdb, root).Handler(true)
 	refused := func(moment string, method, path string, want int) {
 		t.Helper()
 		if w := visit(t, handler, method, "/api/queues/"+path); w.Code != want {
@@ -176,7 +189,7 @@ func TestDashboardListsQueuesWhileATaskIsBroken(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	enqueue(t, rdb, task42, purge.Task{Request: 5, User: 5})
-	handler := queue.NewDashboard(rdb, root).Handler(false)
+	handler := dashboard.New(rdb, root).Handler(false)
 	list := func() []map[string]any {
 		t.Helper()
 		w := visit(t, handler, http.MethodGet, "/api/queues")
@@ -213,7 +226,7 @@ func TestDashboardListsQueuesWhileATaskIsBroken(t *testing.T) {
 func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	d := queue.NewDashboard(rdb, root)
+	d := dashboard.New(rdb, root)
 	nonces := map[string]bool{}
 	for _, path := range []string{"/", "", "/queues/purge/tasks/purge:42", "/servers", "/settings.html"} {
 		for _, write := range []bool{false, true} {
@@ -240,7 +253,7 @@ func TestDashboardPageLoadsNothingFromElsewhere(t *testing.T) {
 	for base, overview := range map[string]string{"/monitoring": "/", "/ops/certpurge/monitoring": "/ops/certpurge/"} {
 		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, base+"/queues/purge", http.NoBody)
 		answer := httptest.NewRecorder()
-		queue.NewDashboard(rdb, base).Handler(false).ServeHTTP(answer, request)
+		dashboard.New(rdb, base).Handler(false).ServeHTTP(answer, request)
 		if page := answer.Body.String(); strings.Count(page, `a request that failed has ended`) != 1 ||
 			!strings.Contains(page, `<a href="`+overview+`">overview</a>`) {
 			t.Errorf("%s: the page does not lead to the overview:\n%s", base, page)
@@ -270,7 +283,7 @@ func TestDashboardSaysThatRedisIsAway(t *testing.T) {
 	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialTimeout: time.Second, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
-	handler := queue.NewDashboard(rdb, root).Handler(true)
+	handler := dashboard.New(rdb, root).Handler(true)
 	if w := visit(t, handler, http.MethodGet, "/api/queues"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}

@@ -1,10 +1,12 @@
-package queue
+package dashboard
 
 import (
 	"encoding/json"
 	"maps"
 	"net/http"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // queues lists the queues. asynq counts in a script that dies when a single task is broken, and then the dashboard
@@ -17,7 +19,7 @@ func (d *Dashboard) queues(w http.ResponseWriter, r *http.Request, next http.Han
 		_, _ = w.Write(answer.body.Bytes()) // nobody is there to hear of it
 		return
 	}
-	depths, err := Depths(r.Context(), d.redis)
+	depths, err := inspect.Depths(r.Context(), d.redis)
 	if err != nil {
 		http.Error(w, "Redis cannot be asked.", http.StatusServiceUnavailable)
 		return
@@ -51,7 +53,7 @@ type row struct {
 }
 
 // rows makes what the page understands of what could be counted.
-func rows(depths []Depth) []row {
+func rows(depths []inspect.Depth) []row {
 	all := make([]row, 0, len(depths))
 	for _, d := range depths {
 		all = append(all, row{
