@@ -13,7 +13,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )

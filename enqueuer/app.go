@@ -10,7 +10,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
@@ -75,7 +74,7 @@ func (a *app) openWithoutAsking() (*servers, error) {
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	keeper := inspect.NewKeeper(rdb, queue.ClientConfig{Timeout: cfg.Tasks.Timeout, Retention: cfg.Tasks.Retention})
+	keeper := inspect.NewKeeper(rdb, cfg.Tasks)
 	return &servers{store: store, redis: rdb, keeper: keeper}, nil
 }
 

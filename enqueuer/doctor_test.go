@@ -441,7 +441,7 @@ func TestDoctorReportsNothingThatMoved(t *testing.T) {
 	p.end(int(needless), purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
 	rdb := openTestRedis(t, strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
 	d := &doctor.Doctor{Store: p.store, Role: mysql.RoleEnqueuer, Redis: rdb, Now: time.Now}
-	d.Keeper = inspect.NewKeeper(rdb, queue.ClientConfig{Timeout: time.Minute})
+	d.Keeper = inspect.NewKeeper(rdb, config.Tasks{Timeout: time.Minute})
 	findings, err := d.Needless(t.Context())
 	if err != nil || len(findings) != 1 {
 		t.Fatalf("needless tasks: got %+v, %v; want one", findings, err)

@@ -168,9 +168,7 @@ func (s *service) newAPI(authenticator httpapi.Authenticator, limiter httpapi.Li
 		}))
 	}
 	return &httpapi.Server{
-		Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
-		Queue: inspect.NewKeeper(s.redis, s.clientConfig("")), Auth: authenticator, Limiter: limiter, Log: s.log,
-		Hold: s.cfg.Serve.Hold, MaxHeld: s.cfg.Serve.MaxHeld, MaxBody: int64(s.cfg.Serve.MaxBody),
-		PathPrefix: s.cfg.Serve.PathPrefix,
+		Serve: s.cfg.Serve, Intake: intake(queue.Live), Backfill: intake(queue.Backfill), Ledger: s.store, Users: s.store,
+		Queue: inspect.NewKeeper(s.redis, s.cfg.Tasks), Auth: authenticator, Limiter: limiter, Log: s.log,
 	}
 }

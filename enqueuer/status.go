@@ -141,11 +141,9 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed,
 				d.Archived, d.Paused)
 		}
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("writing the answer: %w", err)
-	}
-	if redisErr == nil {
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
 		a.printf("\nworkers that pull tasks: %d\n", presence.CountPulling(workers))
 		for _, w := range workers {
 			if w.State != presence.Pulling {

@@ -104,9 +104,7 @@ func (a *app) newWatcher() (*watcher, error) {
 			Tasks: queue.NewClient(rdb, queue.Live, cfg.Tasks),
 		},
 		Waiting:  func(ctx context.Context) (int, error) { return inspect.Waiting(ctx, rdb, queue.Live, time.Now()) },
-		Eligible: purge.Policy{ExcludedStates: cfg.LMS.ExcludedStates}.Eligible,
-		CoolOff:  time.Duration(cfg.Watch.CoolOffDays) * 24 * time.Hour, MaxUsers: cfg.Watch.MaxUsersPerRound,
-		HighWater: cfg.Watch.HighWater, AskAgainAfter: cfg.Watch.AskAgainAfter, Now: time.Now,
+		Eligible: cfg.LMS.Policy().Eligible, Watch: cfg.Watch, Now: time.Now,
 		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },
 	}}, nil
 }

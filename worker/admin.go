@@ -9,7 +9,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
-	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )

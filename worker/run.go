@@ -163,7 +163,7 @@ func (w *worker) doubt() {
 func (w *worker) newReconciler() *reconcile.Reconciler {
 	cfg := w.cfg.Reconciler
 	return &reconcile.Reconciler{
-		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.newClientConfig()),
+		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 		Observe: func(sum reconcile.Summary, err error) {
 			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err)

@@ -14,7 +14,7 @@ import (
 // in.
 func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 	t.Parallel()
-	rdb, err := queue.NewRedis(sandboxtest.Redis(t))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(sandboxtest.Redis(t))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ var (
 	openWith     = queuetest.OpenWith
 	asynqServer  = queuetest.AsynqServer
 	newRedis     = queuetest.NewRedis
-	clientConfig = queuetest.ClientConfig
+	taskSettings = queuetest.TaskSettings
 	task42       = queuetest.Task42
 	enqueue      = queuetest.Enqueue
 	depth        = queuetest.Depth

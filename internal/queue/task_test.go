@@ -151,7 +151,7 @@ func TestATaskOfANewerVersionIsMadeAnewAtTheEnd(t *testing.T) {
 		}
 	}()
 	sandboxtest.Eventually(t, "both tasks are archived", func() bool { return depth(t, rdb).Archived == 2 })
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	if n, err := keeper.Clean(t.Context()); err != nil || n != 2 {
 		t.Fatalf("got %d, %v; want both removed", n, err)
 	}
@@ -195,7 +195,7 @@ func TestACertificateHasATaskOfItsOwn(t *testing.T) {
 	if got := depth(t, rdb); got.Pending != len(tasks) {
 		t.Errorf("got %+v, want %d tasks", got, len(tasks))
 	}
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	missing, err := keeper.Missing(t.Context(), []purge.OpenRequest{
 		{Request: 2, User: 42, Certificate: 7, Source: purge.SourceBackfill},
 		{Request: 5, User: 42, Certificate: 9, Source: purge.SourceBackfill},

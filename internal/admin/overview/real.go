@@ -13,7 +13,6 @@ import (
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
 )

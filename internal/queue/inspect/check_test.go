@@ -14,7 +14,6 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -174,7 +173,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	enqueue(t, rdb, task42)
 	sandboxtest.Receive(t, "the task runs", done)
 	stop()
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	if _, err := keeper.Clean(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -23,7 +24,7 @@ var (
 	open         = queuetest.Open
 	asynqServer  = queuetest.AsynqServer
 	newRedis     = queuetest.NewRedis
-	clientConfig = queuetest.ClientConfig
+	taskSettings = queuetest.TaskSettings
 	task42       = queuetest.Task42
 	enqueue      = queuetest.Enqueue
 	depth        = queuetest.Depth
@@ -140,7 +141,7 @@ func TestATaskAtWorkMayBeDropped(t *testing.T) {
 	w := queuetest.Ward{T: t, Redis: newRedis(t)}
 	release := w.Fill()
 	drop(t, w.Redis, inspect.Fault{Kind: inspect.NoLease, Queue: queue.Live, IDs: []string{"purge:42"}})
-	keeper := inspect.NewKeeper(w.Redis, clientConfig)
+	keeper := inspect.NewKeeper(w.Redis, taskSettings)
 	open := []purge.OpenRequest{{Request: task42.Request, User: 42}, {Request: 5, User: 5}}
 	missing, err := keeper.Missing(t.Context(), open)
 	if err != nil || !slices.Equal(missing, open[:1]) {
@@ -228,7 +229,7 @@ func TestContractTheInspectorLeavesUnlistedTasks(t *testing.T) {
 		t.Fatalf("got %+v, want %d unlisted tasks", found, tasks-kept)
 	}
 	users, _ := found[0].Users()
-	if err := queue.NewClient(rdb, clientConfig).Enqueue(t.Context(),
+	if err := queue.NewClient(rdb, queue.Live, taskSettings).Enqueue(t.Context(),
 		[]purge.Task{{Request: 1, User: users[0]}}); err == nil {
 		t.Error("the user of an unlisted task could be enqueued before it was dropped")
 	}
@@ -305,7 +306,7 @@ func TestVersionsOfRedis(t *testing.T) {
 func TestTheSearchForFaultsEndsWithItsContextAndItsServer(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	rdb, err := queue.NewRedis(servers.Redis.URL(1))
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(servers.Redis.URL(1))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +334,7 @@ func TestMissingTakesNoTextForATask(t *testing.T) {
 	t.Parallel()
 	w := queuetest.Ward{T: t, Redis: newRedis(t)}
 	w.Set("t:purge:42")
-	missing, err := inspect.NewKeeper(w.Redis, clientConfig).Missing(t.Context(),
+	missing, err := inspect.NewKeeper(w.Redis, taskSettings).Missing(t.Context(),
 		[]purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})
 	if err != nil || len(missing) != 2 {
 		t.Errorf("got %+v, %v", missing, err)

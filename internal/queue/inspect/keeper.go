@@ -9,6 +9,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 )
@@ -21,13 +22,11 @@ type Keeper struct {
 	clients   map[string]*queue.Client
 }
 
-// NewKeeper makes a Keeper on a connection pool that the caller closes. The Queue of cfg is ignored: a request goes
-// into the queue of its source.
-func NewKeeper(rdb redis.UniversalClient, cfg queue.ClientConfig) *Keeper {
+// NewKeeper makes a Keeper on a connection pool that the caller closes.
+func NewKeeper(rdb redis.UniversalClient, tasks config.Tasks) *Keeper {
 	k := &Keeper{redis: rdb, inspector: asynq.NewInspectorFromRedisClient(rdb), clients: map[string]*queue.Client{}}
 	for _, name := range queue.Queues() {
-		cfg.Queue = name
-		k.clients[name] = queue.NewClient(rdb, cfg)
+		k.clients[name] = queue.NewClient(rdb, name, tasks)
 	}
 	return k
 }

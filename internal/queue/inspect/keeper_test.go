@@ -17,7 +17,7 @@ import (
 func TestKeeperFindsWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	open := []purge.OpenRequest{
 		{Request: 1, User: 41, Source: purge.SourceCLI},
 		{Request: 2, User: 42, Source: purge.SourceBackfill},
@@ -54,7 +54,7 @@ func TestALostListIsMended(t *testing.T) {
 			enqueue(t, rdb, task42)
 			if strings.HasSuffix(lost, "retry") {
 				cfg := fastServer
-				cfg.Backoff.Base, cfg.Backoff.Cap = time.Hour, time.Hour
+				cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
 				stop := serve(t, rdb, cfg, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 					return purge.Result{}, &purge.Error{Class: purge.Throttled}
 				}))
@@ -64,7 +64,7 @@ func TestALostListIsMended(t *testing.T) {
 			if err := rdb.Del(t.Context(), lost).Err(); err != nil {
 				t.Fatal(err)
 			}
-			keeper := inspect.NewKeeper(rdb, clientConfig)
+			keeper := inspect.NewKeeper(rdb, taskSettings)
 			open := []purge.OpenRequest{{Request: task42.Request, User: task42.User, Source: purge.SourceCLI}}
 			if cleaned, err := keeper.Clean(t.Context()); err != nil || cleaned != 1 {
 				t.Errorf("got %d cleaned, %v; want 1", cleaned, err)
@@ -86,7 +86,7 @@ func TestALostListIsMended(t *testing.T) {
 func TestKeeperTakesNoTaskWithoutMessageForATask(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	enqueue(t, rdb, task42)
 	if err := rdb.HDel(t.Context(), "asynq:{purge}:t:purge:42", "msg").Err(); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	t.Parallel()
 	const tasks = 250
 	rdb := newRedis(t)
-	keeper := inspect.NewKeeper(rdb, clientConfig)
+	keeper := inspect.NewKeeper(rdb, taskSettings)
 	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
 		if task.User == 1 {
 			return purge.Result{State: purge.Queued}, &purge.Error{Class: purge.Retained, Until: time.Now().Add(time.Hour)}
@@ -153,7 +153,7 @@ func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
 			t.Fatalf("%s: archived %d, %v", name, n, err)
 		}
 	}
-	if swept, err := inspect.NewKeeper(rdb, clientConfig).Clean(t.Context()); err != nil || swept != 1 {
+	if swept, err := inspect.NewKeeper(rdb, taskSettings).Clean(t.Context()); err != nil || swept != 1 {
 		t.Errorf("got %d swept, %v; want ours", swept, err)
 	}
 	if q, err := inspector.GetQueueInfo("other"); err != nil || q.Archived != 1 {

@@ -11,6 +11,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -21,7 +22,7 @@ import (
 func NewRedis(t *testing.T) redis.UniversalClient {
 	t.Helper()
 	url := sandboxtest.Redis(t)
-	rdb, err := queue.NewRedis(url)
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(url)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,8 +34,8 @@ func NewRedis(t *testing.T) redis.UniversalClient {
 	return rdb
 }
 
-// ClientConfig puts tasks into the live queue.
-var ClientConfig = queue.ClientConfig{Queue: queue.Live, Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
+// TaskSettings are the settings of the tasks that tests put into queues.
+var TaskSettings = config.Tasks{Timeout: 2 * time.Minute, Retention: 10 * time.Minute}
 
 // Task42 is a task of user 42.
 var Task42 = purge.Task{Request: 17, User: 42}
@@ -42,7 +43,7 @@ var Task42 = purge.Task{Request: 17, User: 42}
 // Enqueue puts tasks into the live queue.
 func Enqueue(t *testing.T, rdb redis.UniversalClient, tasks ...purge.Task) {
 	t.Helper()
-	if err := queue.NewClient(rdb, ClientConfig).Enqueue(t.Context(), tasks); err != nil {
+	if err := queue.NewClient(rdb, queue.Live, TaskSettings).Enqueue(t.Context(), tasks); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -66,7 +67,7 @@ func (f PurgerFunc) Purge(ctx context.Context, task purge.Task) (purge.Result, e
 }
 
 // Serve runs a server until the test ends, or until the returned function is called; that waits for the drain.
-func Serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log *slog.Logger,
+func Serve(t *testing.T, rdb redis.UniversalClient, cfg config.Queue, log *slog.Logger,
 	purger queue.Purger,
 ) (stop func()) {
 	t.Helper()
@@ -84,9 +85,9 @@ func Serve(t *testing.T, rdb redis.UniversalClient, cfg queue.ServerConfig, log 
 }
 
 // FastServer retries at once.
-var FastServer = queue.ServerConfig{
-	Concurrency: 4, Weights: map[string]int{queue.Live: 6, queue.Backfill: 1}, Drain: 2 * time.Second,
-	Backoff: queue.Backoff{Base: time.Millisecond, Cap: time.Second, Now: time.Now},
+var FastServer = config.Queue{
+	Concurrency: 4, Weights: config.Weights{Purge: 6, Backfill: 1}, DrainTimeout: 2 * time.Second,
+	RetryBase: time.Millisecond, RetryCap: time.Second,
 }
 
 // Quiet is a log that keeps nothing.
@@ -123,7 +124,7 @@ func (w Ward) Fill() (release func()) {
 	w.T.Helper()
 	started, hold := make(chan struct{}, 10), make(chan struct{})
 	cfg := FastServer
-	cfg.Backoff = queue.Backoff{Base: time.Hour, Cap: time.Hour, Now: time.Now}
+	cfg.RetryBase, cfg.RetryCap = time.Hour, time.Hour
 	cfg.Concurrency = 1
 	Serve(w.T, w.Redis, cfg, Quiet, PurgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
 		switch task.User {
@@ -155,13 +156,13 @@ func (w Ward) Fill() (release func()) {
 // Open connects to a URL until the test ends.
 func Open(t *testing.T, url string) redis.UniversalClient {
 	t.Helper()
-	return OpenWith(t, queue.RedisConfig{URL: url})
+	return OpenWith(t, config.Redis{URL: config.NewSecret(url)})
 }
 
 // OpenWith connects as a configuration says until the test ends.
-func OpenWith(t *testing.T, cfg queue.RedisConfig) redis.UniversalClient {
+func OpenWith(t *testing.T, cfg config.Redis) redis.UniversalClient {
 	t.Helper()
-	rdb, err := queue.OpenRedis(cfg)
+	rdb, err := queue.NewRedis(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
