@@ -53,10 +53,12 @@ build: ## build bin/worker and bin/enqueuer
 # What is shipped is static, and the same bytes wherever it is built from the same commit by the same Go.
 OUT ?= bin
 LDFLAGS := -s -w -buildid=
+# What binaries builds. The image of the demo has its own.
+PROGRAMS ?= ./worker ./enqueuer
 .PHONY: binaries
 binaries: ## build the static binaries that are shipped into OUT (GOOS=linux GOARCH=arm64)
 	@mkdir -p '$(OUT)'
-	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='$(LDFLAGS)' -o '$(OUT)/' ./worker ./enqueuer
+	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='$(LDFLAGS)' -o '$(OUT)/' $(PROGRAMS)
 
 .PHONY: dist
 dist: ## build a release into dist/: archives, bills of materials, checksums (DIST_SIGNING_KEY=minisign.key)
@@ -75,8 +77,10 @@ releases: ## test what releases are made with: make dist, dist-verify, vuln and 
 	cd tools/release && go vet ./... && go test -count=1 ./...
 
 .PHONY: demo
-demo: build ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json", SERVER=mysql)
-	@bin/enqueuer demo $(ARGS)
+demo: ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json", SERVER=mysql)
+	@mkdir -p bin
+	go build -o bin/ ./worker ./enqueuer ./internal/sandbox/cmd/demo
+	@bin/demo $(ARGS)
 
 .PHONY: test
 test: compiler curl ## run all tests with the race detector, on private servers (SERVER=mysql: Oracle's MySQL)

@@ -50,7 +50,7 @@ func startNative(t *testing.T) *native {
 	enqueuer, worker := sandboxtest.Binaries(t)
 	n := &native{
 		stack: &s, t: t, dir: t.TempDir(), servers: sandboxtest.OwnServers(t), storage: freeAddress(t),
-		binaries: map[string]string{"enqueuer": enqueuer, "worker": worker},
+		binaries: map[string]string{"enqueuer": enqueuer, "worker": worker, "demo": sandboxtest.DemoBinary(t)},
 	}
 	// The account that the image of MySQL makes.
 	root, err := sql.Open("mysql", n.servers.MySQL.SocketDSN("root", "", ""))

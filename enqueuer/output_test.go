@@ -70,7 +70,6 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"watch":           {{"--once"}},
 	}
 	silent := map[string]string{
-		"demo": "starts this program, whose path a test binary cannot give it", "demo site": "the same",
 		"man": "writes files only", "serve": "logs to standard error only",
 	}
 	var walk func(cmd *cobra.Command, path []string)

@@ -614,13 +614,14 @@ func TestTwoLocationsWithOneURLAreRefused(t *testing.T) {
 	}
 }
 
-// TestSandboxIsNotLinkedIntoProduction keeps emulators and test servers out of the worker, and the storage client out
-// of the enqueuer.
+// TestSandboxIsNotLinkedIntoProduction keeps what only the demo and the tests need out of both binaries, and the storage
+// client out of the enqueuer.
 func TestSandboxIsNotLinkedIntoProduction(t *testing.T) {
 	t.Parallel()
+	testing := []string{"internal/sandbox", "gcstest", "purgetest", "certpurge/configs\n", "\ntesting\n"}
 	for binary, banned := range map[string][]string{
-		"worker":   {"internal/sandbox", "gcstest", "purgetest"},
-		"enqueuer": {"cloud.google.com/go/storage", "purgetest", "certpurge/internal/gcs\n", "sandboxtest"},
+		"worker":   testing,
+		"enqueuer": append([]string{"cloud.google.com/go/storage", "certpurge/internal/gcs\n"}, testing...),
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "disable_grpc_modules",
 			"../"+binary).Output() //nolint:gosec // constant

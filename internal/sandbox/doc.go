@@ -6,5 +6,5 @@
 // savepoints, GET_LOCK, deadlines). No server of the machine's own is touched: options files are ignored, ports are
 // random, and Install unpacks missing programs beside the system rather than into it.
 //
-// The package is not for production: the worker must not link it, and in the enqueuer only the command demo uses it.
+// The package is not for production: worker and enqueuer must not link it.
 package sandbox

@@ -78,8 +78,11 @@ func checkService(t *testing.T, name string, service types.ServiceConfig) {
 			exists(t, volume.Source)
 		}
 	}
-	if !strings.HasPrefix(service.Image, "certpurge:") {
+	if service.Build == nil {
 		return
+	}
+	if target := service.Build.Target; (name == "site") != (target == "demo") || name != "site" && target != "" {
+		t.Errorf("%s is built from the target %q of the Dockerfile", name, target)
 	}
 	if !service.ReadOnly || !slices.Equal(service.CapDrop, []string{"ALL"}) ||
 		!slices.Contains(service.SecurityOpt, "no-new-privileges:true") {

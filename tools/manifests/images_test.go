@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	ownImage = regexp.MustCompile(`(^|/)certpurge[:@]`)
+	ownImage = regexp.MustCompile(`(^|/)certpurge(-demo)?[:@]`)
 	pinned   = regexp.MustCompile(`:[\w.-]+@sha256:[0-9a-f]{64}$`)
 )
 

@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// TestDemoLinksNoClients guards the enqueuer, which links the demo and must not be able to delete an object, and the
-// check, which must not share code with what it checks.
+// TestDemoLinksNoClients: the check must not share code with what it checks.
 func TestDemoLinksNoClients(t *testing.T) {
 	t.Parallel()
 	output, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()

@@ -10,24 +10,39 @@ import (
 	"testing"
 )
 
-// Binaries returns the paths of the real enqueuer and the real worker. They are built when the first test of a process
-// asks, as that test itself is built, so that races in them are found, too.
+// Binaries returns the paths of the real enqueuer and the real worker. The first test of a process that calls it builds
+// them, with the race detector if the test itself has it.
 func Binaries(tb testing.TB) (enqueuer, worker string) {
 	tb.Helper()
-	built.once.Do(built.build)
-	if built.err != nil {
-		tb.Fatal(built.err)
-	}
-	return filepath.Join(built.dir, "enqueuer"), filepath.Join(built.dir, "worker")
+	return shipped.path(tb, "enqueuer"), shipped.path(tb, "worker")
 }
 
-// built is removed by Main.
-var built binaries
+// DemoBinary returns the path of the demo's program, built as Binaries builds the others.
+func DemoBinary(tb testing.TB) string {
+	tb.Helper()
+	return demoProgram.path(tb, "demo")
+}
+
+// Main removes them.
+var (
+	shipped     = binaries{packages: []string{"worker", "enqueuer"}}
+	demoProgram = binaries{packages: []string{"internal/sandbox/cmd/demo"}}
+)
 
 type binaries struct {
-	once sync.Once
-	dir  string
-	err  error
+	packages []string // below the module's
+	once     sync.Once
+	dir      string
+	err      error
+}
+
+func (b *binaries) path(tb testing.TB, name string) string {
+	tb.Helper()
+	b.once.Do(b.build)
+	if b.err != nil {
+		tb.Fatal(b.err)
+	}
+	return filepath.Join(b.dir, name)
 }
 
 func (b *binaries) build() {
@@ -35,9 +50,10 @@ func (b *binaries) build() {
 		return
 	}
 	args := append([]string{"build", "-tags=disable_grpc_modules", "-o", b.dir + "/"}, raceFlag...)
-	const module = "github.com/certpurge/certpurge/"
-	cmd := exec.Command("go", append(args, module+"worker",
-		module+"enqueuer")...) //nolint:gosec,noctx // shared by all tests
+	for _, name := range b.packages {
+		args = append(args, "github.com/certpurge/certpurge/"+name)
+	}
+	cmd := exec.Command("go", args...) //nolint:gosec,noctx // shared by all tests
 	if output, err := cmd.CombinedOutput(); err != nil {
 		b.err = fmt.Errorf("building the binaries: %w\n%s", err, bytes.TrimSpace(output))
 	}

@@ -29,7 +29,8 @@ const cleanUpTimeout = 30 * time.Second
 func Main(m *testing.M) int {
 	code := m.Run()
 	shared.stop()
-	built.remove()
+	shipped.remove()
+	demoProgram.remove()
 	return code
 }
 
