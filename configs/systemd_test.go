@@ -14,7 +14,8 @@ import (
 	"github.com/certpurge/certpurge/internal/config"
 )
 
-// TestSystemdUnits reads the units as systemd does: keys in sections, and looks at what they say of our programs.
+// TestSystemdUnits reads the units as systemd does (keys in sections) and checks what they say of our programs. The
+// programs have no path, so that systemd finds them in /usr/local/bin and, from a package, in /usr/bin.
 func TestSystemdUnits(t *testing.T) {
 	t.Parallel()
 	documented, err := os.ReadFile("../docs/configuration.md")
@@ -30,7 +31,7 @@ func TestSystemdUnits(t *testing.T) {
 		if name == "worker" {
 			program = "worker"
 		}
-		if got := unit["Service.ExecStart"]; !slices.Equal(got, []string{"/usr/local/bin/" + program}) {
+		if got := unit["Service.ExecStart"]; !slices.Equal(got, []string{"certpurge-" + program}) {
 			t.Errorf("%s: it starts %v", name, got)
 		}
 		for _, line := range unit["Service.Environment"] {

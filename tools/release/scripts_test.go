@@ -99,7 +99,7 @@ func repository(t *testing.T) string {
 	}
 	for _, name := range []string{
 		"LICENSE", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md",
-		"docs/README.md", "configs/worker.yaml",
+		"docs/README.md", "configs/worker.yaml", "configs/enqueuer.yaml", "configs/systemd/certpurge-worker.service",
 	} {
 		write(t, filepath.Join(dir, name), name)
 	}
@@ -151,7 +151,13 @@ func TestDist(t *testing.T) {
 	plain, signed := files(t, releases[0]), files(t, releases[1])
 	var want []string
 	for _, target := range []string{"darwin_arm64", "linux_amd64", "linux_arm64"} {
-		want = append(want, "certpurge_v1.2.3_"+target+".cdx.json", "certpurge_v1.2.3_"+target+".tar.gz")
+		suffixes := []string{".cdx.json", ".deb", ".rpm", ".tar.gz"}
+		if target == "darwin_arm64" {
+			suffixes = []string{".cdx.json", ".tar.gz"}
+		}
+		for _, suffix := range suffixes {
+			want = append(want, "certpurge_v1.2.3_"+target+suffix)
+		}
 	}
 	if got := slices.Sorted(maps.Keys(plain)); !slices.Equal(got, append([]string{"PROVENANCE", "SHA256SUMS"}, want...)) {
 		t.Errorf("got the files %v", got)
@@ -173,6 +179,9 @@ func TestDist(t *testing.T) {
 	if !maps.Equal(plain, signed) {
 		t.Errorf("two clones made different bytes:\n%s\n%s", plain["SHA256SUMS"], signed["SHA256SUMS"])
 	}
+
+	isDeb(t, filepath.Join(releases[0], "certpurge_v1.2.3_linux_amd64.deb"))
+	isRPM(t, filepath.Join(releases[0], "certpurge_v1.2.3_linux_amd64.rpm"))
 
 	verify := func(dir string) (string, int) {
 		return run(t, origin, nil, "make", "dist-verify", "RELEASE="+dir, "KEY="+public)
