@@ -207,7 +207,8 @@ func TestStackWorksTogether(t *testing.T) {
 	for _, page := range []struct{ name, command string }{
 		{"../docker-compose.yml", `(?m)^#   docker compose exec enqueuer (enqueuer .+?)(?: +#.*)?$`},
 		{"../docs/quickstart.md", `(?m)^\$ bin/(enqueuer .+?)(?: +[#|].*)?$`},
-		{"../README.md", `(?m)^\$ bin/(enqueuer .+?)(?: +[#|].*)?$`},
+		{"../docs/install.md", `(?m)^\$ bin/(enqueuer .+?)(?: +[#|].*)?$`},
+		{"../docs/operations/README.md", `(?m)^\$ (enqueuer .+?)(?: +[#|].*)?$`},
 	} {
 		lines := regexp.MustCompile(page.command).FindAllStringSubmatch(n.page(page.name), -1)
 		if len(lines) < 4 {

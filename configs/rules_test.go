@@ -93,7 +93,7 @@ func TestEveryAlertHasARunbookAndEveryRunbookAnAlert(t *testing.T) {
 			t.Errorf("%s: %v", a.Alert, err)
 			continue
 		}
-		parts := []string{"# " + a.Alert + "\n", "\n## Look\n", "\n## Do\n", "\n## Over when\n"}
+		parts := []string{"# " + a.Alert + "\n", "\n## Check\n", "\n## Fix\n", "\n## Resolved when\n"}
 		for i, part := range parts {
 			at := strings.Index(string(text), part)
 			if at < 0 || i == 0 && at > 0 {

@@ -390,7 +390,7 @@ func (c *checker) nextMySQL(err error) string {
 func serverOf(dsn string) string { return dsn[strings.LastIndexByte(dsn, '@')+1:] }
 
 func nextCredentials(error) string {
-	return "gcloud iam service-accounts list, then README.md, step 4; for a first look, gcloud auth " +
+	return "gcloud iam service-accounts list, then docs/install.md#bucket; for a first look, gcloud auth " +
 		"application-default login"
 }
 

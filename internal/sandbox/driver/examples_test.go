@@ -27,7 +27,7 @@ func curls(t *testing.T, page string) (all []string) {
 
 func TestTheExamplesWorkAsWritten(t *testing.T) {
 	t.Parallel()
-	examples := append(curls(t, "../../../README.md"), curls(t, "../../../docs/integrations.md")...)
+	examples := append(curls(t, "../../../docs/quickstart.md"), curls(t, "../../../docs/integrations.md")...)
 	if len(examples) < 6 {
 		t.Fatalf("got %q: where are the others?", examples)
 	}
