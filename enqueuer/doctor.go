@@ -18,26 +18,34 @@ func newDoctorCommand(a *app) *cobra.Command {
 	d := doctor.Doctor{Now: time.Now, Role: mysql.RoleEnqueuer}
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check ledger, Redis and settings for problems, and fix what is safe to fix",
-		Long: `doctor checks what can go wrong between the ledger, Redis, the workers and the settings of both servers: a server that
-answers and refuses to work, requests that wait while no worker pulls tasks, workers that are paused and why, tasks in Redis that
-asynq cannot run, open requests without a task, rights that are missing or too wide, clocks that differ, an eviction policy that
-deletes tasks. It explains each finding.
+		Short: "Check ledger, Redis and settings; fix what is safe to fix",
+		Long: `doctor checks what can go wrong between the ledger, Redis, the workers and the
+settings of both servers: a server that answers and refuses to work, requests
+that wait while no worker pulls tasks, workers that are paused and why, tasks
+in Redis that asynq cannot run, open requests without a task, rights that are
+missing or too wide, clocks that differ, an eviction policy that deletes tasks.
+It explains each finding.
 
-It tests with writes that change nothing whether MySQL and Redis do what a purge needs. If one of them cannot be reached, that is a
-finding, and the checks that do not need it are made all the same.
+It tests with writes that change nothing whether MySQL and Redis do what a
+purge needs. If one of them cannot be reached, that is a finding, and the
+checks that do not need it are made all the same.
 
-Without --fix nothing is changed. With it, only what is safe is fixed: tasks in Redis that cannot run are dropped, because the
-ledger knows their requests; a queue is registered; open requests without a task get one, as by reconcile. It never changes the
-LMS, the bucket or the state of a request. The other findings are for the operator to fix.
+Without --fix nothing is changed. With it, only what is safe is fixed: tasks in
+Redis that cannot run are dropped, because the ledger knows their requests; a
+queue is registered; open requests without a task get one, as by reconcile. It
+never changes the LMS, the bucket or the state of a request. The other findings
+are for the operator to fix.
 
-Buckets and their permissions are not checked: the worker checks them when it starts and while it runs, reports problems on
-/readyz, and pauses, which is a finding.
+Buckets and their permissions are not checked: the worker checks them when it
+starts and while it runs, reports problems on /readyz, and pauses, which is a
+finding.
 
-Findings are errors, warnings and notes. Exit code 3 means that an error or a warning is not fixed; 4, that a server cannot be
-reached; 5, that one rejects the login.
+Findings are errors, warnings and notes.
 
-` + cli.Exits{cli.ExitNotDone: "an error or a warning is not fixed", cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
+` + cli.Exits{
+			cli.ExitOK: "no error and no warning is left", cli.ExitNotDone: "an error or a warning is not fixed",
+			cli.ExitUnavailable: "a server cannot be reached", cli.ExitConfiguration: "a server rejects the login",
+		}.String(),
 		Example: "  enqueuer doctor\n  enqueuer doctor --fix\n  enqueuer doctor -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,7 +78,7 @@ reached; 5, that one rejects the login.
 	}
 	f := cmd.Flags()
 	f.BoolVar(&fix, "fix", false, "fix what is safe to fix; without it, nothing is changed")
-	f.DurationVar(&d.Grace, "grace", 2*time.Minute, "ignore requests that were touched within this time")
+	cli.DurationFlag(f, &d.Grace, "grace", 2*time.Minute, "ignore requests that were touched within this time")
 	f.Duration("settle", 0, "")
 	_ = f.MarkDeprecated("settle", "one check of a task is enough now") // fails for unknown flags only
 	f.BoolVar(&d.AllEvidence, "all-evidence", false, "check all rows of evidence, not only the latest 100,000")

@@ -79,9 +79,9 @@ func newFailuresCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "failures",
 		Short: "List failed requests, with the reason of each",
-		Long: `failures lists the requests that ended as failed, from the ledger, oldest first; or counts them by reason. What each reason
-means and how to resolve it: docs/operations/README.md. Then enqueuer requeue runs them again. If a user has none, the exit
-code is 2 if the LMS does not have the user, 8 if no request was ever made, and 9 if none of theirs failed.
+		Long: `failures lists the requests that ended as failed, from the ledger, oldest
+first; or counts them by reason. docs/operations/README.md explains each reason
+and how to fix its cause. After that, enqueuer requeue runs the requests again.
 
 ` + cli.Exits{
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",

@@ -24,14 +24,11 @@ one request, and a request that is done already is reported as done.`,
 		cfg, err := config.LoadEnqueuer(a.path, s.Environ)
 		return cfg.Admin, err
 	}
-	root.AddCommand(
-		newEnqueueCommand(a), newServeCommand(a), newStatusCommand(a), newFailuresCommand(a), newRequeueCommand(a),
-		newCoverageCommand(a), newReportCommand(a),
-		newReconcileCommand(a), newWatchCommand(a), newBackfillCommand(a), newDoctorCommand(a), newTokenCommand(a),
-		newMigrateCommand(a),
-		newPasswordCommand(a),
-		cli.ConfigCommand(s.Out, load), cli.HealthcheckCommand(s.Out, loadAdmin), cli.VersionCommand(s.Out),
-		cli.ManCommand(s.Environ),
-	)
+	cli.AddCommands(root, s, &a.path, load, loadAdmin, map[string][]*cobra.Command{
+		cli.GroupSubmit:  {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
+		cli.GroupMonitor: {newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a)},
+		cli.GroupRepair:  {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a)},
+		cli.GroupSetUp:   {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},
+	})
 	return root
 }

@@ -16,9 +16,12 @@ func newReconcileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Put back the tasks that Redis has lost, once",
-		Long: `reconcile compares the open requests of the ledger with the tasks in Redis, removes those that no worker will ever run
-(asynq's archive, remains of lost keys), and queues what is missing. Workers do this by themselves (reconciler.interval); the command is for those who do not want to wait, or have
-no worker running. It ends no request and touches neither LMS nor bucket, so it may be run at any time.
+		Long: `reconcile compares the open requests of the ledger with the tasks in Redis,
+drops those that no worker will ever run (asynq's archive, tasks that are
+damaged), and queues what is missing. A worker does the same every
+reconciler.interval; the command is for an operator who does not want to wait,
+or when no worker runs. It ends no request and touches neither LMS nor bucket,
+so it may be run at any time.
 
 ` + cli.Exits{cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer reconcile\n  enqueuer reconcile --grace 1s -o json",
@@ -46,7 +49,7 @@ no worker running. It ends no request and touches neither LMS nor bucket, so it 
 		},
 	}
 	f := cmd.Flags()
-	f.DurationVar(&r.Grace, "grace", 2*time.Minute, "leave requests alone that were touched within this time")
+	cli.DurationFlag(f, &r.Grace, "grace", 2*time.Minute, "ignore requests that were touched within this time")
 	f.IntVar(&r.Rate, "rate", 500, "`TASKS` a second to put back")
 	f.IntVar(&r.HighWater, "high-water", 50_000, "put none back while this many `TASKS` wait")
 	out = cli.FormatFlag(cmd)

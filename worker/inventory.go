@@ -79,7 +79,8 @@ needed.
 	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to "+
 		"standard error; may be repeated")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` from which an interrupted run resumes")
-	cli.DurationFlag(f, &o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, not an orphan")
+	cli.DurationFlag(f, &o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, "+
+		"not an orphan")
 	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; "+
 		"only with --execute")
 	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: make the requests")

@@ -614,8 +614,8 @@ func TestTwoLocationsWithOneURLAreRefused(t *testing.T) {
 	}
 }
 
-// TestSandboxIsNotLinkedIntoProduction keeps what only the demo and the tests need out of both binaries, and the storage
-// client out of the enqueuer.
+// TestSandboxIsNotLinkedIntoProduction keeps what only the demo and the tests need out of both binaries, and the
+// storage client out of the enqueuer.
 func TestSandboxIsNotLinkedIntoProduction(t *testing.T) {
 	t.Parallel()
 	testing := []string{"internal/sandbox", "gcstest", "purgetest", "certpurge/configs\n", "\ntesting\n"}

@@ -58,8 +58,9 @@ func (e Exits) write(w io.Writer) {
 	}
 }
 
-// AddCommands gives a program its commands, by group, and what both programs have: the flags --config and --version, the
-// help topic exit-codes, and the commands config, healthcheck, version and man. load and admin read the configuration.
+// AddCommands gives a program its commands, by group, and what both programs have: the flags --config and --version,
+// the help topic exit-codes, and the commands config, healthcheck, version and man. load and admin read the
+// configuration.
 func AddCommands(
 	root *cobra.Command, s Streams, path *string, load func() (any, error), admin func() (config.Admin, error),
 	groups map[string][]*cobra.Command,

@@ -24,7 +24,7 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{} // holds one: whoever looks at the settings, so that one call serves all who wait for them
+	asking   chan struct{} // holds one: the call that reads the settings, which serves all that wait for them
 	settings purge.BucketSettings
 	asked    time.Time
 	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look

@@ -291,5 +291,5 @@ func tooMany(bucket, what string) error {
 // errStuck means that a page of a listing leads to one that was read before, or that very many pages hold nothing.
 var errStuck = errors.New("the listing does not go on")
 
-// errForeignName means that a listing showed a name which was not asked for. Nothing in it can be believed then.
-var errForeignName = errors.New("the listing holds a name that was not asked for")
+// errForeignName means that a listing showed a name which was not requested. Nothing in it can be believed then.
+var errForeignName = errors.New("the listing holds a name that was not requested")

@@ -46,8 +46,8 @@ type BucketFigures struct {
 	InFlight, MaxInFlight int
 }
 
-// Servers are the servers whose state is read when somebody scrapes. What is nil is not read. ok is false if a server
-// could not be asked: then its figures are left out, because old ones would look like new ones.
+// Servers are the servers whose state is read when the metrics are scraped. What is nil is not read. ok is false if a
+// server could not be asked: then its figures are left out, because old ones would look like new ones.
 type Servers struct {
 	Ready    func(context.Context) bool // the process itself
 	Ledger   func(context.Context) (f LedgerFigures, ok bool)

@@ -29,7 +29,7 @@ const (
 	complainEvery = time.Minute     // at most, of a collector that is away
 )
 
-// Tracing follows requests from whoever asked to the last call to Cloud Storage. Spans have ids of requests, figures,
+// Tracing follows requests from the caller to the last call to Cloud Storage. Spans have ids of requests, figures,
 // and classes of errors; never a user, an object or a link. A nil Tracing traces nothing, and wraps nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider

@@ -33,9 +33,7 @@ and leaves nothing behind.
 CERTPURGE_TEST_SERVER=mysql in the environment chooses Oracle's MySQL instead
 of MariaDB.
 
-The exit code is 0 only if the check holds.
-
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitOK: "the check holds", cli.ExitFailure: "the check found a violation"}.String(),
 		Example: "  demo\n  demo --users 100 -o json\n  demo --keep",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -34,7 +34,7 @@ The server must have neither a database openedx nor a database certpurge: site
 ends with exit code 2 if there is one, so that it never touches a real site.
 The files are lost when it ends. Before a second run, remove the server's data.
 
-` + cli.ExitHelp,
+` + cli.Exits{cli.ExitUsage: "bad input, or the server has such a database"}.String(),
 		Example: "  demo site --listen :9023 --root-dsn-file root --enqueuer-dsn-file enqueuer \\\n" +
 			"    --worker-dsn-file worker --migrate-dsn-file migrate",
 		Args: cobra.NoArgs,
