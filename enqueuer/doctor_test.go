@@ -266,7 +266,7 @@ func TestDoctor(t *testing.T) {
 		},
 		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what only the check of the evidence reads
 			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".evidence_objects CHANGE id old_id BIGINT NOT NULL AUTO_INCREMENT")
-		}, severity: doctor.Severe, says: []string{"could not be looked at", "1054"}},
+		}, severity: doctor.Severe, says: []string{"A check failed", "1054"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

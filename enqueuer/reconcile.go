@@ -7,12 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
-	"github.com/certpurge/certpurge/internal/reconcile"
+	"github.com/certpurge/certpurge/internal/doctor"
 )
 
 func newReconcileCommand(a *app) *cobra.Command {
 	var out *cli.Format
-	r := reconcile.Reconciler{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	r := doctor.Reconciler{Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Put back the tasks that Redis has lost, once",
@@ -51,18 +51,18 @@ so it may be run at any time.
 	f := cmd.Flags()
 	cli.DurationFlag(f, &r.Grace, "grace", 2*time.Minute, "ignore requests that were touched within this time")
 	f.IntVar(&r.Rate, "rate", 500, "`TASKS` a second to put back")
-	f.IntVar(&r.HighWater, "high-water", 50_000, "put none back while this many `TASKS` wait")
+	f.IntVar(&r.HighWater, "high-water", 50_000, "put no task back while this many `TASKS` wait")
 	out = cli.FormatFlag(cmd)
 	return cmd
 }
 
-func (a *app) printSummary(sum reconcile.Summary) {
+func (a *app) printSummary(sum doctor.Summary) {
 	if !sum.Led {
 		a.printf("another process is reconciling; nothing to do here\n")
 		return
 	}
 	a.printf("%d open requests checked, %d tasks put back, %d dead tasks removed\n", sum.Looked, sum.Restored, sum.Swept)
 	if sum.Full {
-		a.printf("stopped at the high-water mark; run it again later, or let the workers go on\n")
+		a.printf("stopped at the high-water mark; run it again later, or let the workers continue\n")
 	}
 }

@@ -10,12 +10,12 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
-	"github.com/certpurge/certpurge/internal/reconcile"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -160,13 +160,13 @@ func (w *worker) doubt() {
 }
 
 // newReconciler builds what keeps Redis in line with the ledger.
-func (w *worker) newReconciler() *reconcile.Reconciler {
+func (w *worker) newReconciler() *doctor.Reconciler {
 	cfg := w.cfg.Reconciler
 	return &reconcile.Reconciler{
 		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
-		Observe: func(sum reconcile.Summary, err error) {
-			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Swept, err)
+		Observe: func(sum doctor.Summary, err error) {
+			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Dropped, err)
 			if err != nil {
 				w.doubt()
 			}

@@ -13,17 +13,17 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
-// The servers that checks need.
+// The servers that checks use.
 const (
 	serverMySQL = "MySQL"
 	serverRedis = "Redis"
 )
 
-// check is one of the things that are looked at.
+// check is one check, and the servers without which it is left out.
 type check struct {
 	run   func(context.Context) ([]Finding, error)
 	needs []string
-	every bool // it reads every task
+	every bool // it reads every task, or every request
 }
 
 // checks returns all of them. Tasks with a fault are dropped before ledger and Redis are compared, because some of them
@@ -47,17 +47,17 @@ func (d *Doctor) checks() []check {
 	}
 }
 
-// Run makes all checks and, with fix, mends what is safe to mend. A server that cannot be reached is a find, and an
-// error beside the finds; a check that fails is a find. The others are made all the same.
+// Run makes all checks and, with fix, fixes what is safe to fix. A server that cannot be reached is a finding, and an
+// error beside the findings; a check that fails is a finding. The other checks are made all the same.
 func (d *Doctor) Run(ctx context.Context, fix bool) ([]Finding, error) {
 	return d.examine(ctx, fix, true)
 }
 
-// glanceLimit is how many waiting tasks there may be for a Glance to read every one.
+// glanceLimit is how many tasks may wait for a Glance to read every one.
 const glanceLimit = 10_000
 
-// Glance makes the checks and mends nothing. While many tasks wait it leaves out those that read every task, and whole
-// is false.
+// Glance makes the checks and fixes nothing. While many tasks wait it leaves out the checks that read every task, and
+// whole is false.
 func (d *Doctor) Glance(ctx context.Context) (findings []Finding, whole bool, err error) {
 	pending, err := d.Keeper.Pending(ctx)
 	if err != nil {
@@ -70,18 +70,18 @@ func (d *Doctor) Glance(ctx context.Context) (findings []Finding, whole bool, er
 
 // examine makes the checks, in their order.
 func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Finding, error) {
-	all, away, failure := d.unreachable(ctx)
-	spoilt := map[string]bool{} // servers with a find because of which other checks may fail
+	all, down, failure := d.unreachable(ctx)
+	unfit := map[string]bool{} // servers with a finding because of which other checks may fail
 	for _, c := range d.checks() {
-		if !whole && c.every || slices.ContainsFunc(c.needs, func(server string) bool { return away[server] }) {
+		if !whole && c.every || slices.ContainsFunc(c.needs, func(server string) bool { return down[server] }) {
 			continue
 		}
 		findings, err := c.run(ctx)
 		for i := range findings {
-			if err == nil && fix && findings[i].mend != nil {
-				findings[i].Fixed, err = findings[i].mend(ctx)
+			if err == nil && fix && findings[i].fix != nil {
+				findings[i].Fixed, err = findings[i].fix(ctx)
 			}
-			spoilt[findings[i].Subject] = spoilt[findings[i].Subject] || findings[i].Kind == KindDatabase ||
+			unfit[findings[i].Subject] = unfit[findings[i].Subject] || findings[i].Kind == KindDatabase ||
 				findings[i].Kind == kindRefusal ||
 				findings[i].Kind == kindOddKey && !findings[i].Fixed
 		}
@@ -89,44 +89,44 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Finding, error
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case err != nil && !slices.ContainsFunc(c.needs, func(server string) bool { return spoilt[server] }):
-			for _, server := range c.needs { // said once
-				spoilt[server] = true
+		case err != nil && !slices.ContainsFunc(c.needs, func(server string) bool { return unfit[server] }):
+			for _, server := range c.needs { // reported once
+				unfit[server] = true
 			}
 			all = append(all, Finding{
 				Severity: Severe, Kind: "check_failed", Subject: strings.Join(c.needs, " and "),
-				Text: "Something could not be looked at, so more may be wrong: " + err.Error() + ".",
+				Text: "A check failed, so more may be wrong: " + err.Error() + ".",
 			})
 		}
 	}
 	return all, failure
 }
 
-// unreachable asks whether each server answers at all.
-func (d *Doctor) unreachable(ctx context.Context) (findings []Finding, away map[string]bool, failure error) {
-	away = map[string]bool{}
-	note := func(server string, err error) {
+// unreachable checks whether each server answers at all.
+func (d *Doctor) unreachable(ctx context.Context) (findings []Finding, down map[string]bool, failure error) {
+	down = map[string]bool{}
+	add := func(server string, err error) {
 		if err == nil {
 			return
 		}
-		away[server], failure = true, cmp.Or(failure, err)
+		down[server], failure = true, cmp.Or(failure, err)
 		findings = append(findings, Finding{
 			Severity: Severe, Kind: "unreachable", Subject: server,
-			Text: "Nothing that needs it was looked at: " + err.Error() + ".",
+			Text: "No check that needs it was made: " + err.Error() + ".",
 		})
 	}
-	note(serverMySQL, d.Store.Ping(ctx))
-	note(serverRedis, queue.Ping(ctx, d.Redis))
-	return findings, away, failure
+	add(serverMySQL, d.Store.Ping(ctx))
+	add(serverRedis, queue.Ping(ctx, d.Redis))
+	return findings, down, failure
 }
 
-// kindRefusal is the kind of finds about a Redis that answers and takes no task.
+// kindRefusal is the kind of findings about a Redis that answers and takes no task.
 const kindRefusal = "redis_refuses"
 
-// refusal tries whether Redis takes tasks.
+// refusal tests whether Redis takes tasks.
 func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 	if odd, err := inspect.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
-		return nil, nil // said already
+		return nil, nil // reported already
 	}
 	err := inspect.CheckPull(ctx, d.Redis)
 	if err == nil {
@@ -138,7 +138,7 @@ func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 	}}, nil
 }
 
-// pausedWorkers looks for workers that say that they are paused.
+// pausedWorkers reports workers that are paused.
 func (d *Doctor) pausedWorkers(ctx context.Context) ([]Finding, error) {
 	workers, err := presence.Workers(ctx, d.Redis)
 	var findings []Finding
@@ -146,14 +146,14 @@ func (d *Doctor) pausedWorkers(ctx context.Context) ([]Finding, error) {
 		if w.State == presence.Paused {
 			findings = append(findings, Finding{
 				Severity: Warn, Kind: "worker_paused", Subject: "worker on " + w.Host,
-				Text: "The worker " + w.String() + ". It goes on by itself within 30 seconds once that is mended.",
+				Text: "The worker " + w.String() + ". It continues by itself within 30 seconds once that is fixed.",
 			})
 		}
 	}
 	return findings, err
 }
 
-// noWorker looks for requests that are due while no worker pulls tasks.
+// noWorker reports requests that are due while no worker pulls tasks.
 func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
 	workers, err := presence.Workers(ctx, d.Redis)
 	why := presence.NonePulls(workers)
@@ -171,10 +171,10 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
 	}}, nil
 }
 
-// KindDatabase is the kind of finds about the database; with one of those, others may not be possible to look for.
+// KindDatabase is the kind of findings about the database. With one of them, other checks may not be possible.
 const KindDatabase = "database_settings"
 
-// database looks at rights, at the ledger's version and at the server's settings.
+// database checks rights, the version of the ledger and the settings of the server.
 func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 	problems, err := d.Store.Problems(ctx, d.Role)
 	if err != nil {
@@ -202,7 +202,7 @@ func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 	return findings, nil
 }
 
-// evidence looks for rows of evidence that were changed after they were written.
+// evidence searches for rows of evidence that were changed after they were written.
 func (d *Doctor) evidence(ctx context.Context) ([]Finding, error) {
 	ids, err := d.Store.ChangedEvidence(ctx, d.AllEvidence)
 	if err != nil || len(ids) == 0 {
@@ -227,7 +227,7 @@ func (d *Doctor) evidence(ctx context.Context) ([]Finding, error) {
 // maxSkew is how far clocks may differ.
 const maxSkew = 5 * time.Second
 
-// Clocks compares this machine's clock with those of servers.
+// Clocks compares this machine's clock with the clocks of servers.
 func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Finding, error) {
 	var findings []Finding
 	for _, server := range servers {
@@ -240,16 +240,16 @@ func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Finding, erro
 		if err != nil {
 			return nil, fmt.Errorf("reading %s's clock: %w", server, err)
 		}
-		if find, differs := CompareClocks(server, before, theirs, d.Now()); differs {
-			findings = append(findings, find)
+		if finding, differs := CompareClocks(server, before, theirs, d.Now()); differs {
+			findings = append(findings, finding)
 		}
 	}
 	return findings, nil
 }
 
-// CompareClocks judges what the clock of a server showed at some time between two readings of this machine's.
+// CompareClocks compares what the clock of a server showed, between two readings of this machine's clock, with them.
 func CompareClocks(server string, before, theirs, after time.Time) (finding Finding, differs bool) {
-	// How far theirs lies outside of the time that asking took; within it, it cannot be told.
+	// How far theirs lies outside of the two readings. A difference within them cannot be told.
 	skew := max(before.Sub(theirs), theirs.Sub(after))
 	if skew <= maxSkew {
 		return Finding{}, false
@@ -260,18 +260,17 @@ func CompareClocks(server string, before, theirs, after time.Time) (finding Find
 	}
 	return Finding{
 		Severity: Warn, Kind: "clock_skew", Subject: server,
-		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates are judged by several clocks, "+
-			"so tasks may"+
-			" run too early, too late or twice: let all machines follow NTP.", server, skew.Seconds(), way),
+		Text: fmt.Sprintf("%s's clock is %.0f s %s this machine's. Leases, retries and dates depend on several clocks, so "+
+			"tasks may run too early, too late or twice: let all machines follow NTP.", server, skew.Seconds(), way),
 	}, true
 }
 
-// server looks at Redis's settings.
+// server checks Redis's settings.
 func (d *Doctor) server(ctx context.Context) ([]Finding, error) {
 	return Settings(inspect.Version(ctx, d.Redis), inspect.EvictionPolicy(ctx, d.Redis)), ctx.Err()
 }
 
-// Settings judges Redis's version and eviction policy; each is empty if the server does not tell.
+// Settings checks Redis's version and eviction policy; each is empty if the server does not tell.
 func Settings(version, policy string) []Finding {
 	var findings []Finding
 	if inspect.OldVersion(version) {
@@ -286,13 +285,13 @@ func Settings(version, policy string) []Finding {
 		findings = append(findings, Finding{
 			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
 			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is " +
-				"noeviction: any other may throw tasks away.",
+				"noeviction: any other may delete tasks.",
 		})
 	default:
 		findings = append(findings, Finding{
 			Severity: Warn, Kind: "eviction_policy", Subject: "Redis",
-			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it throws away tasks, or halves of them "+
-				"that asynq never mends. Set it to noeviction.", policy),
+			Text: fmt.Sprintf("Redis's maxmemory-policy is %s: when memory is short it deletes tasks, or parts of them. "+
+				"Set it to noeviction.", policy),
 		})
 	}
 	return findings
@@ -319,7 +318,7 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 		f := add("queue_unregistered", name, "The queue has tasks, but asynq's list of queues does not name it, so "+
 			"dashboard and metrics do not show it. It was probably deleted in the dashboard while an enqueuer ran.")
 		f.Fix = "put the queue into the list"
-		f.mend = func(ctx context.Context) (bool, error) { return true, inspect.Register(ctx, d.Redis, name) }
+		f.fix = func(ctx context.Context) (bool, error) { return true, inspect.Register(ctx, d.Redis, name) }
 	}
 	for _, q := range depths {
 		if q.Paused {
@@ -339,10 +338,10 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 	return findings, err
 }
 
-// kindOddKey is the kind of a find about a key of a wrong type.
+// kindOddKey is the kind of findings about keys of a wrong type.
 const kindOddKey = "key_of_wrong_type"
 
-// keys looks for keys of a wrong type, on which every command of asynq fails.
+// keys searches for keys of a wrong type, on which every command of asynq fails.
 func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 	odd, err := inspect.OddKeys(ctx, d.Redis)
 	var findings []Finding
@@ -350,9 +349,9 @@ func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 		findings = append(findings, Finding{
 			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
 			Text: "Queues or workers cannot be used: " + k.String() +
-				". Another program writes to this database number, or somebody did by hand.",
-			Fix:  "remove the key; tasks are made anew from the ledger, and lists and counters by themselves",
-			mend: func(ctx context.Context) (bool, error) { return inspect.RemoveOddKey(ctx, d.Redis, k) },
+				". Another program, or an operator by hand, wrote to this database number.",
+			Fix: "remove the key; asynq makes lists and counters anew, and the reconciler tasks",
+			fix: func(ctx context.Context) (bool, error) { return inspect.RemoveOddKey(ctx, d.Redis, k) },
 		})
 	}
 	return findings, err
@@ -367,7 +366,7 @@ func (d *Doctor) faults(ctx context.Context) ([]Finding, error) {
 			Severity: Severe, Kind: string(f.Kind), Subject: subject(f), Text: faultTexts[f.Kind],
 			Fix: fmt.Sprintf("drop %s; the reconciler makes a new one for each open request",
 				count(len(f.IDs), "task", f.More)),
-			mend: func(ctx context.Context) (bool, error) { return !f.More, f.Drop(ctx, d.Redis) },
+			fix: func(ctx context.Context) (bool, error) { return !f.More, f.Drop(ctx, d.Redis) },
 		})
 	}
 	return findings, err

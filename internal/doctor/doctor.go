@@ -1,5 +1,6 @@
-// Package doctor looks for what is wrong between ledger, Redis and the settings of both servers, and mends what is safe
-// to mend. LMS tables, buckets and the states of requests are never touched.
+// Package doctor keeps Redis in agreement with the ledger, and checks the ledger, Redis, the workers and the settings
+// of both servers. The Reconciler does the first by itself, round after round; the Doctor reports findings to an
+// operator and fixes those that are safe to fix. Neither touches LMS tables, buckets or the states of requests.
 package doctor
 
 import (
@@ -12,19 +13,19 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// Doctor holds what the checks look at. Set the fields once.
+// Doctor makes the checks. Set the fields once.
 type Doctor struct {
 	Store  *mysql.Store
 	Role   mysql.Role // of its account
 	Redis  redis.UniversalClient
 	Keeper *inspect.Keeper
-	Grace  time.Duration // requests that were touched within it are left alone
+	Grace  time.Duration // requests that were touched within it are ignored
 	Now    func() time.Time
 
-	AllEvidence bool // all rows are compared with their keys, not the latest only
+	AllEvidence bool // check all rows of evidence, not only the latest
 }
 
-// Severity says how bad a find is.
+// Severity says how bad a finding is.
 type Severity string
 
 // Errors do not pass by themselves, warnings may hurt later, notes are worth knowing. Only notes leave the exit code at
@@ -41,8 +42,8 @@ type Finding struct {
 	Kind     string   `json:"kind"`
 	Subject  string   `json:"subject"`
 	Text     string   `json:"text"`
-	Fix      string   `json:"fix"` // what --fix does about it; empty if it is for people to mend
+	Fix      string   `json:"fix"` // what --fix does about it; empty if the operator has to fix it
 	Fixed    bool     `json:"fixed"`
 
-	mend func(context.Context) (bool, error) // nil if it is for people to mend
+	fix func(context.Context) (done bool, err error) // nil if the operator has to fix it
 }

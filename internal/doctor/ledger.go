@@ -14,12 +14,11 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
-	"github.com/certpurge/certpurge/internal/reconcile"
 )
 
 const (
-	ledgerPage   = 500
-	maxLost      = 10_000           // requests or users kept in mind; beyond it, a find says "more than"
+	ledgerPage   = 500              // requests read at a time
+	maxLost      = 10_000           // users in memory; beyond it, a finding says "more than"
 	longRunning  = 10 * time.Minute // above the time that a task, its lease and asynq's recovery take
 	restoreRate  = 500
 	restoreWater = 50_000
@@ -70,15 +69,15 @@ func (d *Doctor) Lost(ctx context.Context) ([]Finding, error) {
 		}
 		findings = append(findings, Finding{
 			Severity: Warn, Kind: kind, Subject: people(distinct(users), more), Text: text,
-			Fix:  "make a task for " + count(len(users), "request", more),
-			mend: func(context.Context) (bool, error) { return restore() },
+			Fix: "make a task for " + count(len(users), "request", more),
+			fix: func(context.Context) (bool, error) { return restore() },
 		})
 	}
 	add("request_without_task", "The ledger has open requests for which Redis has no task, after a crash or a loss of "+
 		"data for example. The reconciler of a running worker makes them within minutes: if they stay, no worker is running.",
 		queued)
 	add("running_without_task", "The ledger says that requests have been running for more than ten minutes, but Redis "+
-		"has no task for them. Their worker died, and nobody will go on by itself; the reconciler of a running worker "+
+		"has no task for them. Their worker died, and no other continues; the reconciler of a running worker "+
 		"makes new tasks.", running)
 	return findings, nil
 }
@@ -88,9 +87,9 @@ func due(r mysql.Request, since, now time.Time) bool {
 	return !r.State.Ended() && !r.UpdatedAt.After(since) && (r.NotBefore == nil || r.NotBefore.Before(now))
 }
 
-// restore lets the reconciler make one round, and reports whether it came to the end.
+// restore makes one round of the reconciler, and reports whether it reached the last request.
 func (d *Doctor) restore(ctx context.Context) (bool, error) {
-	r := reconcile.Reconciler{
+	r := Reconciler{
 		Ledger: d.Store, Queue: d.Keeper, Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater, Now: d.Now,
 		Log: slog.New(slog.DiscardHandler),
 	}
@@ -117,12 +116,12 @@ func (d *Doctor) Needless(ctx context.Context) ([]Finding, error) {
 	}}, nil
 }
 
-// waitInVain returns users who have a waiting task and no open request; among some users only, if those are given.
+// waitInVain returns users who have a waiting task and no open request; if among is not nil, of those users only.
 func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
 	for users, err := range inspect.WaitingUsers(ctx, d.Redis) {
 		if err != nil {
-			return nil, fmt.Errorf("looking through the tasks: %w", err)
+			return nil, fmt.Errorf("reading the waiting tasks: %w", err)
 		}
 		if among != nil {
 			users = slices.DeleteFunc(users, func(u purge.UserID) bool { return !among[u] })
@@ -140,14 +139,14 @@ func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (m
 	return found, nil
 }
 
-// maxShown is how many of a kind are named in a text.
+// maxShown is how many users, or rights, a text names.
 const maxShown = 10
 
 func distinct(users []purge.UserID) []purge.UserID {
 	return slices.Compact(slices.Sorted(slices.Values(users)))
 }
 
-// people names users by their ids.
+// people names users by their IDs.
 func people(users []purge.UserID, more bool) string {
 	names := make([]string, len(users))
 	for i, u := range users {

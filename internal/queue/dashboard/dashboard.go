@@ -22,17 +22,14 @@ type Dashboard struct {
 	redis     redis.UniversalClient
 }
 
-// New makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find
-// it, without a slash at its end.
+// New makes a Dashboard on a connection pool that the caller closes. root is the path at which browsers find it,
+// without a slash at its end.
 func New(rdb redis.UniversalClient, root string) *Dashboard {
 	d := &Dashboard{root: root, redis: rdb}
 	options := asynqmon.Options{
 		RootPath: root, RedisConnOpt: shared{rdb},
-		PayloadFormatter: asynqmon.PayloadFormatterFunc(func(_ string,
-			data []byte) string {
-			return queue.FormatPayload(data)
-		}),
-		ResultFormatter: asynqmon.ResultFormatterFunc(formatResult),
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(formatPayload),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(formatResult),
 	}
 	d.act = asynqmon.New(options) // never closed: that would close the pool, which is not ours
 	options.ReadOnly = true
@@ -85,6 +82,8 @@ func (d *Dashboard) Handler(write bool) http.Handler {
 		}
 	})
 }
+
+func formatPayload(_ string, data []byte) string { return queue.FormatPayload(data) }
 
 // formatResult shows nothing of a result: our tasks have none.
 func formatResult(_ string, data []byte) string {

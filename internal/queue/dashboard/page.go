@@ -47,16 +47,19 @@ var (
 
 // narrow makes the page usable on a phone: its menu, which it would otherwise open over half of the screen, begins
 // closed, and what stands side by side comes one below the other. (Names of asynqmon v0.7.2 and its component library.)
-const narrow = `<style>@media (max-width: 700px) { .MuiGrid-item.MuiGrid-grid-xs-6 { max-width: 100%; flex-basis: 100%; } }</style>` +
+const narrow = `<style>@media (max-width: 700px) { ` +
+	`.MuiGrid-item.MuiGrid-grid-xs-6 { max-width: 100%; flex-basis: 100%; } }</style>` +
 	`<script>try { if (innerWidth <= 700 && !localStorage.getItem("asynqmon:state")) ` +
 	`localStorage.setItem("asynqmon:state", '{"settings":{"isDrawerOpen":false}}') } catch (e) {}</script>`
 
 // outcomes is a line at the foot of each page, because what the pages call failed are tasks that asynq tries again: a
 // request that failed has ended, and its task counts as processed.
-const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right: 0; z-index: 2000; padding: .5em 1em; text-align: center; ` +
-	`font: 14px/1.4 sans-serif; background: #fff3cd; color: #332701; border-top: 1px solid #b58900 } #outcomes a { color: inherit } ` +
+const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right: 0; z-index: 2000; padding: .5em 1em; ` +
+	`text-align: center; font: 14px/1.4 sans-serif; background: #fff3cd; color: #332701; ` +
+	`border-top: 1px solid #b58900 } #outcomes a { color: inherit } ` +
 	`body { padding-bottom: 3em }</style>` +
-	`<p id="outcomes" role="note">These pages count tasks: a request that failed has ended, so its task is not under Failed. ` +
+	`<p id="outcomes" role="note">These pages count tasks: a request that failed has ended, ` +
+	`so its task is not under Failed. ` +
 	`How requests ended is on the <a href="OVERVIEW">overview</a>.</p>`
 
 // overview is the address of the page with the outcomes: the dashboard is one level below it.

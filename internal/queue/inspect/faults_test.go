@@ -35,6 +35,8 @@ var (
 
 type purgerFunc = queuetest.PurgerFunc
 
+type ward = queuetest.Ward
+
 func faults(t *testing.T, rdb redis.UniversalClient) []inspect.Fault {
 	t.Helper()
 	found, err := inspect.Faults(t.Context(), rdb)
@@ -56,55 +58,50 @@ func TestEachFaultIsFoundAndDropped(t *testing.T) {
 	const id = "purge:42"
 	for name, tc := range map[string]struct {
 		user  purge.UserID
-		spoil func(w queuetest.Ward)
+		spoil func(w ward)
 		want  inspect.Kind
 	}{
-		"nothing is wrong": {spoil: func(queuetest.Ward) {}},
-		"a pending task falls off its list": {5, func(w queuetest.Ward) { w.Do("LREM", w.Key("pending"), 0, "purge:5") },
+		"nothing is wrong": {spoil: func(ward) {}},
+		"a pending task falls off its list": {5, func(w ward) { w.Do("LREM", w.Key("pending"), 0, "purge:5") },
 			inspect.Unlisted},
-		"an archived one falls off": {2, func(w queuetest.Ward) { w.Do("ZREM", w.Key("archived"), "purge:2") },
-			inspect.Unlisted},
-		"a completed one falls off": {1, func(w queuetest.Ward) { w.Do("ZREM", w.Key("completed"), "purge:1") },
-			inspect.Unlisted},
-		"one that retries falls off": {3, func(w queuetest.Ward) { w.Do("ZREM", w.Key("retry"), "purge:3") },
-			inspect.Unlisted},
+		"an archived one falls off":  {2, func(w ward) { w.Do("ZREM", w.Key("archived"), "purge:2") }, inspect.Unlisted},
+		"a completed one falls off":  {1, func(w ward) { w.Do("ZREM", w.Key("completed"), "purge:1") }, inspect.Unlisted},
+		"one that retries falls off": {3, func(w ward) { w.Do("ZREM", w.Key("retry"), "purge:3") }, inspect.Unlisted},
 		"a follow-up falls off": {
-			42, func(w queuetest.Ward) { w.Do("ZREM", w.Key("scheduled"), "purge:42:18") },
+			42, func(w ward) { w.Do("ZREM", w.Key("scheduled"), "purge:42:18") },
 			inspect.Unlisted,
 		},
-		"an active one falls off": {42, func(w queuetest.Ward) {
+		"an active one falls off": {42, func(w ward) {
 			w.Do("LREM", w.Key("active"), 0, id)
 			w.Do("ZREM", w.Key("lease"), id)
 		}, inspect.Unlisted},
-		"the lease is evicted":           {42, func(w queuetest.Ward) { w.Do("DEL", w.Key("lease")) }, inspect.NoLease},
-		"a pending hash is evicted":      {5, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:5")) }, inspect.NoTask},
-		"a hash that retries is evicted": {3, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:3")) }, inspect.NoTask},
-		"a scheduled hash is evicted": {42, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:42:18")) },
-			inspect.NoTask},
-		"an archived hash is evicted": {2, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:2")) }, inspect.NoTask},
-		"a completed hash is evicted": {1, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:1")) }, inspect.NoTask},
-		"an active hash is evicted":   {42, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:"+id)) }, inspect.NoTask},
-		"a lease is left of an active one": {42, func(w queuetest.Ward) {
+		"the lease is evicted":           {42, func(w ward) { w.Do("DEL", w.Key("lease")) }, inspect.NoLease},
+		"a pending hash is evicted":      {5, func(w ward) { w.Do("DEL", w.Key("t:purge:5")) }, inspect.NoTask},
+		"a hash that retries is evicted": {3, func(w ward) { w.Do("DEL", w.Key("t:purge:3")) }, inspect.NoTask},
+		"a scheduled hash is evicted":    {42, func(w ward) { w.Do("DEL", w.Key("t:purge:42:18")) }, inspect.NoTask},
+		"an archived hash is evicted":    {2, func(w ward) { w.Do("DEL", w.Key("t:purge:2")) }, inspect.NoTask},
+		"a completed hash is evicted":    {1, func(w ward) { w.Do("DEL", w.Key("t:purge:1")) }, inspect.NoTask},
+		"an active hash is evicted":      {42, func(w ward) { w.Do("DEL", w.Key("t:"+id)) }, inspect.NoTask},
+		"a lease is left of an active one": {42, func(w ward) {
 			w.Do("LREM", w.Key("active"), 0, id)
 			w.Do("DEL",
 				w.Key("t:"+id))
 		}, inspect.NoTask},
-		"a hash loses its message": {42, func(w queuetest.Ward) { w.Do("HDEL", w.Key("t:"+id), "msg") }, inspect.NoMessage},
-		"a task is a text":         {76, func(w queuetest.Ward) { w.Set("t:purge:76") }, inspect.NoMessage},
-		"a listed task is a text": {5, func(w queuetest.Ward) { w.Do("DEL", w.Key("t:purge:5")); w.Set("t:purge:5") },
+		"a hash loses its message": {42, func(w ward) { w.Do("HDEL", w.Key("t:"+id), "msg") }, inspect.NoMessage},
+		"a task is a text":         {76, func(w ward) { w.Set("t:purge:76") }, inspect.NoMessage},
+		"a listed task is a text": {5, func(w ward) { w.Do("DEL", w.Key("t:purge:5")); w.Set("t:purge:5") },
 			inspect.NoMessage},
-		"a rest of one certificate": {78, func(w queuetest.Ward) { w.Do("HSET", w.Key("t:purge:78:c9"), "result", "x") },
+		"a rest of one certificate": {78, func(w ward) { w.Do("HSET", w.Key("t:purge:78:c9"), "result", "x") },
 			inspect.NoMessage},
 		"a rest of its follow-up": {
-			79, func(w queuetest.Ward) { w.Do("HSET", w.Key("t:purge:79:c9:5"), "result", "x") },
+			79, func(w ward) { w.Do("HSET", w.Key("t:purge:79:c9:5"), "result", "x") },
 			inspect.NoMessage,
 		},
-		"a rest in no list": {77, func(w queuetest.Ward) { w.Do("HSET", w.Key("t:purge:77"), "result", "x") },
-			inspect.NoMessage},
+		"a rest in no list": {77, func(w ward) { w.Do("HSET", w.Key("t:purge:77"), "result", "x") }, inspect.NoMessage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := queuetest.Ward{T: t, Redis: newRedis(t)}
+			w := ward{T: t, Redis: newRedis(t)}
 			defer w.Fill()()
 			tc.spoil(w)
 			found := faults(t, w.Redis)
@@ -138,7 +135,7 @@ func TestEachFaultIsFoundAndDropped(t *testing.T) {
 // reconciler makes a new task: it may happen twice, but not never.
 func TestATaskAtWorkMayBeDropped(t *testing.T) {
 	t.Parallel()
-	w := queuetest.Ward{T: t, Redis: newRedis(t)}
+	w := ward{T: t, Redis: newRedis(t)}
 	release := w.Fill()
 	drop(t, w.Redis, inspect.Fault{Kind: inspect.NoLease, Queue: queue.Live, IDs: []string{"purge:42"}})
 	keeper := inspect.NewKeeper(w.Redis, taskSettings)
@@ -168,7 +165,7 @@ func TestFaultsAreFoundAmongManyTasks(t *testing.T) {
 	for n := range tasks {
 		enqueue(t, rdb, purge.Task{Request: purge.RequestID(n + 1), User: purge.UserID(n + 1)})
 	}
-	w := queuetest.Ward{T: t, Redis: rdb}
+	w := ward{T: t, Redis: rdb}
 	w.Do("RPUSH", w.Key("pending"), "purge:1000000") // without a task, on the last page
 	for range unlisted {
 		if err := rdb.LPop(t.Context(), w.Key("pending")).Err(); err != nil {
@@ -196,7 +193,7 @@ func TestContractDequeuingAnEvictedTaskLeavesNoMessage(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	enqueue(t, rdb, task42)
-	w := queuetest.Ward{T: t, Redis: rdb}
+	w := ward{T: t, Redis: rdb}
 	w.Do("DEL", w.Key("t:purge:42"))
 	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(context.Context, purge.Task) (purge.Result, error) {
 		t.Error("reached the purge")
@@ -239,7 +236,7 @@ func TestContractTheInspectorLeavesUnlistedTasks(t *testing.T) {
 
 func TestAQueueThatAsynqDoesNotListIsRegistered(t *testing.T) {
 	t.Parallel()
-	w := queuetest.Ward{T: t, Redis: newRedis(t)}
+	w := ward{T: t, Redis: newRedis(t)}
 	check := func(what string, want ...string) {
 		t.Helper()
 		if got, err := inspect.Unregistered(t.Context(), w.Redis); err != nil || !slices.Equal(got, want) {
@@ -273,7 +270,7 @@ func TestAQueueThatAsynqDoesNotListIsRegistered(t *testing.T) {
 
 func TestUsersWhoseTasksWait(t *testing.T) {
 	t.Parallel()
-	w := queuetest.Ward{T: t, Redis: newRedis(t)}
+	w := ward{T: t, Redis: newRedis(t)}
 	defer w.Fill()()
 	var users []purge.UserID
 	for page, err := range inspect.WaitingUsers(t.Context(), w.Redis) {
@@ -332,7 +329,7 @@ func TestTheSearchForFaultsEndsWithItsContextAndItsServer(t *testing.T) {
 // TestMissingTakesNoTextForATask: one such key must not stop the reconciler.
 func TestMissingTakesNoTextForATask(t *testing.T) {
 	t.Parallel()
-	w := queuetest.Ward{T: t, Redis: newRedis(t)}
+	w := ward{T: t, Redis: newRedis(t)}
 	w.Set("t:purge:42")
 	missing, err := inspect.NewKeeper(w.Redis, taskSettings).Missing(t.Context(),
 		[]purge.OpenRequest{{Request: 17, User: 42}, {Request: 18, User: 43}})

@@ -1,9 +1,4 @@
-// Package reconcile makes Redis agree with the ledger, which is the truth: every open request gets a task again,
-// whatever became of the first one (a flushed Redis, an evicted key, an enqueuer that died half-way, asynq's archive).
-// What no worker will ever run is removed first.
-//
-// It never touches an LMS table or a bucket, and it ends no request.
-package reconcile
+package doctor
 
 import (
 	"context"
@@ -15,53 +10,53 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Ledger is what the reconciler reads.
+// Ledger is what the Reconciler reads.
 type Ledger interface {
-	// Lead makes the caller the leader unless somebody else is. release must be called by a leader.
+	// Lead makes the caller the leader unless another process is. A leader must call release.
 	Lead(ctx context.Context) (release func(), leading bool, err error)
-	// OpenRequests returns open requests after an id, in order, that nobody has touched since a moment and that wait for
+	// OpenRequests returns open requests after an ID, in order, that were not touched since a moment and that wait for
 	// no date; fewer than limit only if there are no more.
 	OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest,
 		error)
 }
 
-// Queue is what it mends. Each method may be repeated.
+// Queue is what the Reconciler changes. Each method may be repeated.
 type Queue interface {
-	// Missing returns those of the requests that no task will serve.
+	// Missing returns the requests that no task will serve.
 	Missing(ctx context.Context, open []purge.OpenRequest) ([]purge.OpenRequest, error)
 	// Restore puts tasks for requests into the queue.
 	Restore(ctx context.Context, requests []purge.OpenRequest) error
-	// Pending is how many tasks wait.
+	// Pending is the number of tasks that wait.
 	Pending(ctx context.Context) (int, error)
-	// Clean removes tasks that no worker will ever run, and returns how many there were.
+	// Clean drops tasks that no worker will ever run, and returns their number.
 	Clean(ctx context.Context) (int, error)
 }
 
-// Reconciler compares ledger and queue. Set the fields once.
+// Reconciler makes Redis agree with the ledger, which is the truth: tasks that no worker will ever run are dropped, and
+// every open request without a task gets one, whatever became of the first (a flushed Redis, an evicted key, an
+// enqueuer that died half-way, asynq's archive). It touches no LMS table and no bucket, and ends no request. Set the
+// fields once.
 type Reconciler struct {
 	Ledger    Ledger
 	Queue     Queue
-	Grace     time.Duration // how long a request must have been left alone; above the time that accepting one takes
+	Grace     time.Duration // requests touched within it are left alone; above the time that accepting one takes
 	Rate      int           // tasks restored in a second
 	HighWater int           // no task is restored while this many wait
 	Now       func() time.Time
 	Log       *slog.Logger
-	Observe   func(Summary, error) // told of every round of Run; nil for nobody
+	Observe   func(Summary, error) // called after every round of Run; may be nil
 }
 
 // Summary is what one round did.
 type Summary struct {
 	Led      bool `json:"led"`      // false: another process is the leader
-	Looked   int  `json:"looked"`   // open requests compared
+	Checked  int  `json:"looked"`   // open requests compared
 	Restored int  `json:"restored"` // tasks put back
-	Swept    int  `json:"swept"`    // archived and broken tasks removed
+	Dropped  int  `json:"swept"`    // archived and broken tasks
 	Full     bool `json:"full"`     // stopped early, because enough tasks wait
 }
 
-// page is how many requests are compared at a time.
-const page = 500
-
-// Once makes one round: cleaning first, so that what was removed counts as missing, then all open requests.
+// Once makes one round. It drops first, so that the requests of dropped tasks count as missing.
 func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 	var sum Summary
 	release, leading, err := r.Ledger.Lead(ctx)
@@ -70,7 +65,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 	}
 	defer release()
 	sum.Led = true
-	if sum.Swept, err = r.Queue.Clean(ctx); err != nil {
+	if sum.Dropped, err = r.Queue.Clean(ctx); err != nil {
 		return sum, fmt.Errorf("cleaning the queues: %w", err)
 	}
 	since := r.Now().Add(-r.Grace)
@@ -83,11 +78,11 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 			sum.Full = true
 			return sum, nil
 		}
-		open, err := r.Ledger.OpenRequests(ctx, last, since, min(page, r.HighWater-pending))
+		open, err := r.Ledger.OpenRequests(ctx, last, since, min(ledgerPage, r.HighWater-pending))
 		if err != nil || len(open) == 0 {
 			return sum, err
 		}
-		sum.Looked += len(open)
+		sum.Checked += len(open)
 		last = open[len(open)-1].Request
 		missing, err := r.Queue.Missing(ctx, open)
 		if err != nil {
@@ -115,9 +110,9 @@ func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
 		case errors.Is(err, context.Canceled):
 		case err != nil:
 			r.Log.WarnContext(ctx, "reconciling failed", slog.Any("error", err))
-		case sum.Restored+sum.Swept > 0:
-			r.Log.WarnContext(ctx, "ledger and queue differed", slog.Int("open_requests", sum.Looked),
-				slog.Int("tasks_restored", sum.Restored), slog.Int("dead_tasks_removed", sum.Swept))
+		case sum.Restored+sum.Dropped > 0:
+			r.Log.WarnContext(ctx, "ledger and queue differed", slog.Int("open_requests", sum.Checked),
+				slog.Int("tasks_restored", sum.Restored), slog.Int("dead_tasks_removed", sum.Dropped))
 		}
 	}
 }

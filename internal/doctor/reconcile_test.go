@@ -1,4 +1,4 @@
-package reconcile_test
+package doctor_test
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/reconcile"
 )
 
 // fake is a ledger of open requests and a queue.
@@ -70,12 +70,12 @@ func (f *fake) Clean(context.Context) (int, error) {
 	return swept, nil
 }
 
-func newFake(n int) (*fake, *reconcile.Reconciler) {
+func newFake(n int) (*fake, *doctor.Reconciler) {
 	f := &fake{leader: true, tasks: map[purge.RequestID]bool{}}
 	for id := range n {
 		f.open = append(f.open, purge.OpenRequest{Request: purge.RequestID(id + 1), User: purge.UserID(id + 1)})
 	}
-	return f, &reconcile.Reconciler{
+	return f, &doctor.Reconciler{
 		Ledger: f, Queue: f, Grace: 2 * time.Minute, Rate: 500, HighWater: 5000, Now: time.Now,
 		Log: slog.New(slog.DiscardHandler),
 	}
@@ -88,14 +88,14 @@ func TestOnceRestoresWhatIsMissing(t *testing.T) {
 		f.tasks[7], f.archived = true, 3
 		begun := time.Now()
 		sum, err := r.Once(t.Context())
-		if want := (reconcile.Summary{Led: true, Looked: 1200, Restored: 1199, Swept: 3}); err != nil || sum != want {
+		if want := (doctor.Summary{Led: true, Checked: 1200, Restored: 1199, Dropped: 3}); err != nil || sum != want {
 			t.Errorf("got %+v, %v; want %+v", sum, err, want)
 		}
 		if took := time.Since(begun); took < 2*time.Second || took > 3*time.Second {
 			t.Errorf("1,199 tasks at 500 a second took %v", took)
 		}
 		if got := begun.Sub(f.since); got != r.Grace {
-			t.Errorf("looked at requests untouched for %v, want %v", got, r.Grace)
+			t.Errorf("checked requests untouched for %v, want %v", got, r.Grace)
 		}
 		if sum, err := r.Once(t.Context()); err != nil || sum.Restored != 0 || f.led != 0 {
 			t.Errorf("again: got %+v, %v", sum, err)
@@ -151,11 +151,11 @@ func TestRunTellsOfEachRound(t *testing.T) {
 			archived: 2,
 		}
 		var told []string
-		r := reconcile.Reconciler{
+		r := doctor.Reconciler{
 			Ledger: f, Queue: f, Grace: time.Minute, Rate: 100, HighWater: 100, Now: time.Now,
 			Log: slog.New(slog.DiscardHandler),
-			Observe: func(sum reconcile.Summary, err error) {
-				told = append(told, fmt.Sprint(sum.Led, sum.Restored, sum.Swept, err != nil))
+			Observe: func(sum doctor.Summary, err error) {
+				told = append(told, fmt.Sprint(sum.Led, sum.Restored, sum.Dropped, err != nil))
 				f.failTill = time.Now().Add(time.Minute)
 			},
 		}
