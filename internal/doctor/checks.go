@@ -71,7 +71,7 @@ func (d *Doctor) Glance(ctx context.Context) (findings []Finding, whole bool, er
 // examine makes the checks, in their order.
 func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Finding, error) {
 	all, down, failure := d.unreachable(ctx)
-	unfit := map[string]bool{} // servers with a finding because of which other checks may fail
+	unfit := map[string]bool{} // servers with a finding that explains why a check fails
 	for _, c := range d.checks() {
 		if !whole && c.every || slices.ContainsFunc(c.needs, func(server string) bool { return down[server] }) {
 			continue
@@ -81,9 +81,9 @@ func (d *Doctor) examine(ctx context.Context, fix, whole bool) ([]Finding, error
 			if err == nil && fix && findings[i].fix != nil {
 				findings[i].Fixed, err = findings[i].fix(ctx)
 			}
-			unfit[findings[i].Subject] = unfit[findings[i].Subject] || findings[i].Kind == KindDatabase ||
-				findings[i].Kind == kindRefusal ||
-				findings[i].Kind == kindOddKey && !findings[i].Fixed
+			if findings[i].blocks && !findings[i].Fixed {
+				unfit[findings[i].Subject] = true
+			}
 		}
 		all = append(all, findings...)
 		switch {
@@ -120,9 +120,6 @@ func (d *Doctor) unreachable(ctx context.Context) (findings []Finding, down map[
 	return findings, down, failure
 }
 
-// kindRefusal is the kind of findings about a Redis that answers and takes no task.
-const kindRefusal = "redis_refuses"
-
 // refusal tests whether Redis takes tasks.
 func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 	if odd, err := inspect.OddKeys(ctx, d.Redis); err == nil && len(odd) > 0 {
@@ -133,7 +130,7 @@ func (d *Doctor) refusal(ctx context.Context) ([]Finding, error) {
 		return nil, nil
 	}
 	return []Finding{{
-		Severity: Severe, Kind: kindRefusal, Subject: serverRedis,
+		Severity: Severe, Kind: "redis_refuses", Subject: serverRedis, blocks: true,
 		Text: "Redis answers, but no task can be put into it or taken from it: " + err.Error() + ".",
 	}}, nil
 }
@@ -171,7 +168,7 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
 	}}, nil
 }
 
-// KindDatabase is the kind of findings about the database. With one of them, other checks may not be possible.
+// KindDatabase is the kind of findings about rights in the database and about its settings.
 const KindDatabase = "database_settings"
 
 // database checks rights, the version of the ledger and the settings of the server.
@@ -183,8 +180,8 @@ func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 	var findings []Finding
 	for _, problem := range problems {
 		findings = append(findings, Finding{
-			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL,
-			Text: "Nothing can be recorded, or judged, because of this: " + problem.Error() + ".",
+			Severity: Severe, Kind: KindDatabase, Subject: serverMySQL, blocks: true,
+			Text: "No purge can be recorded, and some checks fail, because of this: " + problem.Error() + ".",
 		})
 	}
 	excess, err := d.Store.ExcessRights(ctx, d.Role)
@@ -338,16 +335,13 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 	return findings, err
 }
 
-// kindOddKey is the kind of findings about keys of a wrong type.
-const kindOddKey = "key_of_wrong_type"
-
 // keys searches for keys of a wrong type, on which every command of asynq fails.
 func (d *Doctor) keys(ctx context.Context) ([]Finding, error) {
 	odd, err := inspect.OddKeys(ctx, d.Redis)
 	var findings []Finding
 	for _, k := range odd {
 		findings = append(findings, Finding{
-			Severity: Severe, Kind: kindOddKey, Subject: serverRedis,
+			Severity: Severe, Kind: "key_of_wrong_type", Subject: serverRedis, blocks: true,
 			Text: "Queues or workers cannot be used: " + k.String() +
 				". Another program, or an operator by hand, wrote to this database number.",
 			Fix: "remove the key; asynq makes lists and counters anew, and the reconciler tasks",

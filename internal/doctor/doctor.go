@@ -45,5 +45,6 @@ type Finding struct {
 	Fix      string   `json:"fix"` // what --fix does about it; empty if the operator has to fix it
 	Fixed    bool     `json:"fixed"`
 
-	fix func(context.Context) (done bool, err error) // nil if the operator has to fix it
+	fix    func(context.Context) (done bool, err error) // nil if the operator has to fix it
+	blocks bool                                         // other checks of the server fail because of it
 }

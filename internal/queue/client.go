@@ -34,7 +34,7 @@ func NewClient(rdb redis.UniversalClient, queue string, tasks config.Tasks) *Cli
 	}
 }
 
-// enqueueTries bounds the dance with a task that changes its state under our hands.
+// enqueueTries limits the tries while the task that is there changes its state.
 const enqueueTries = 3
 
 func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
@@ -48,7 +48,7 @@ func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
 			return err
 		}
 	}
-	return nil // somebody else keeps putting it there
+	return nil // another process enqueues it again and again
 }
 
 func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...asynq.Option) error {
@@ -63,7 +63,7 @@ func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...as
 	return err
 }
 
-// traceHeader is the header of tasks that holds the trace of whoever asked for it.
+// traceHeader is the header of a task that holds the trace of the caller who requested it.
 const traceHeader = "traceparent"
 
 func headers(task purge.Task) map[string]string {
@@ -73,17 +73,17 @@ func headers(task purge.Task) map[string]string {
 	return map[string]string{traceHeader: task.Trace}
 }
 
-// followUpDelay is how long after an active task its follow-up comes.
+// followUpDelay is the delay of the follow-up of an active task.
 const followUpDelay = 5 * time.Second
 
-// resolve deals with the task that has the id, and says whether the id is free now.
+// resolve handles the task that has the ID already, and reports whether the ID is free now.
 func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free bool, err error) {
 	info, err := c.inspector.GetTaskInfo(c.queue, id)
 	if errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound) {
 		return true, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking at the task that is there: %w", err)
+		return false, fmt.Errorf("reading the task that is there: %w", err)
 	}
 	switch info.State {
 	case asynq.TaskStateArchived, asynq.TaskStateCompleted:
@@ -92,7 +92,7 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 	case asynq.TaskStateRetry, asynq.TaskStateScheduled:
 		return false, ignoreGone(c.inspector.RunTask(c.queue, id))
 	case asynq.TaskStateActive:
-		// It may be past the point at which it would see this request. A spare task costs a look at the ledger.
+		// It may be past the point at which it would see this request. A needless task costs a read of the ledger.
 		err := c.put(ctx, FollowUpID(task), task, asynq.ProcessIn(followUpDelay))
 		if errors.Is(err, asynq.ErrTaskIDConflict) {
 			return false, nil // there is one already
@@ -103,7 +103,7 @@ func (c *Client) resolve(ctx context.Context, id string, task purge.Task) (free 
 	}
 }
 
-// ignoreGone forgives a task that has changed its state meanwhile: it ran, or somebody else did the same.
+// ignoreGone ignores that a task has changed its state meanwhile: it ran, or another process did the same.
 func ignoreGone(err error) error {
 	if errors.Is(err, asynq.ErrTaskNotFound) || err == nil {
 		return nil

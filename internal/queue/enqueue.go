@@ -10,16 +10,15 @@ import (
 )
 
 const (
-	// enqueueBatch is how many tasks travel together: about 150 kB, answered in a few milliseconds. More gain nothing.
+	// enqueueBatch is the number of tasks in a batch: about 150 kB, answered in a few milliseconds. More gain nothing.
 	enqueueBatch = 500
-	// enqueueBatches is how many batches are on their way: one is made while Redis works on the other.
+	// enqueueBatches is the number of batches on their way: one is made while Redis works on the other.
 	enqueueBatches = 2
 )
 
-// Enqueue puts a task for each request into the queue. One that is there already is success: it may be our own, put
-// there by a command whose answer was lost. One that has ended makes room, and one that waits for its retry is woken,
-// because somebody asks now. However many there are, two batches at most are in memory and on their way. After a
-// failure no further batch is sent.
+// Enqueue puts a task for each request into the queue. A task that is there already is a success: it may be our own,
+// put there by a command whose answer was lost. A task that has ended is replaced, and one that waits for its retry
+// runs now. At most two batches are in memory and on their way. After a failure no further batch is sent.
 func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	errs := make([]error, len(tasks))
 	var failed atomic.Bool
@@ -54,7 +53,7 @@ func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	return missing
 }
 
-// enqueueTogether sets an error or nil for each task, and says whether all are nil.
+// enqueueTogether sets an error or nil for each task, and reports whether all are nil.
 func (c *Client) enqueueTogether(ctx context.Context, tasks []purge.Task, errs []error) (ok bool) {
 	if len(tasks) == 1 {
 		errs[0] = c.enqueue(ctx, tasks[0])

@@ -13,24 +13,24 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Ping reports whether Redis answers and lets us in. It may refuse to work all the same: see Check.
+// Ping reports whether Redis answers and accepts the login. It may refuse tasks all the same: see inspect.Check.
 func Ping(ctx context.Context, rdb redis.UniversalClient) error {
 	err := rdb.Ping(ctx).Err()
-	if _, answered := errors.AsType[redis.Error](err); answered && !shut(err) {
+	if _, answered := errors.AsType[redis.Error](err); answered && !rejected(err) {
 		return nil
 	}
 	return Explain(err)
 }
 
-// shut reports whether an answer lets this client not in at all.
-func shut(err error) bool {
+// rejected reports whether an answer rejects the login.
+func rejected(err error) bool {
 	return slices.ContainsFunc([]string{"WRONGPASS", "NOAUTH", "AUTH", "DB index", "invalid DB"},
 		func(prefix string) bool {
 			return redis.HasErrorPrefix(err, prefix) // what follows "ERR"
 		})
 }
 
-// answers are what Redis says instead of working, by how it begins after "ERR", and what to do.
+// answers are errors of Redis, by their first words after "ERR", and what to do about them.
 var answers = []struct {
 	prefix string
 	class  purge.Class
@@ -44,20 +44,20 @@ var answers = []struct {
 	{"MISCONF", purge.Unavailable, "Redis refuses writes because it cannot save to disk (see its log; is its disk full?)"},
 	{"NOREPLICAS", purge.Unavailable, "Redis refuses writes because too few replicas follow it (see " +
 		"min-replicas-to-write)"},
-	{"LOADING", purge.Unavailable, "Redis is still loading its data (it goes on by itself)"},
+	{"LOADING", purge.Unavailable, "Redis is still loading its data (it continues by itself)"},
 	{"CLUSTERDOWN", purge.Unavailable, "the Redis Cluster is down, or serves not all slots (see CLUSTER INFO)"},
 	{"BUSY", purge.Unavailable, "Redis is busy with a script that does not end (see SCRIPT KILL)"},
 }
 
 const noRight = "the account of redis.url lacks a right that the queue needs (docs/security.md names them)"
 
-// Explain gives an error of Redis its class, and says in words what to do about it. The server's own words follow: they
-// name commands, keys and accounts.
+// Explain gives an error of Redis its class, and says what to do about it. The server's own words follow; they name
+// commands, keys and accounts.
 func Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if shut(err) {
+	if rejected(err) {
 		return &purge.Error{
 			Class: purge.Misconfigured, Cause: err,
 			Text: "Redis does not let us in (check redis.url): " + purge.Printable(err.Error()),

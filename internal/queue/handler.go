@@ -20,49 +20,48 @@ type Purger interface {
 	Purge(ctx context.Context, task purge.Task) (purge.Result, error)
 }
 
-// Handler is the edge between asynq and the domain: payload in, class of the failure out.
+// Handler connects asynq and the domain: it decodes payloads and translates the classes of errors.
 type Handler struct {
 	Purger Purger
 	Log    *slog.Logger
-	// Suspect is told of every failure that may be everybody's: a wrong bucket, a missing grant. May be nil.
+	// Suspect is called after each failure that may concern all users: a wrong bucket, a missing grant. May be nil.
 	Suspect func()
-	// Observer is told what becomes of tasks. May be nil.
+	// Observer is told the outcomes of tasks. May be nil.
 	Observer Observer
-	// Tracer follows attempts. May be nil.
+	// Tracer traces attempts. May be nil.
 	Tracer Tracer
 	// NewerTries is how often a task of a newer version is tried before it is refused; zero for 25.
 	NewerTries int
 
-	newer   atomic.Int64 // tries of tasks of a newer version, since the log has told of them
-	newerAt atomic.Int64 // when it has, in nanoseconds
+	newer   atomic.Int64 // tries of tasks of a newer version since the last log line about them
+	newerAt atomic.Int64 // time of that line, in nanoseconds
 }
 
-// newerTries is how often a task of a newer version is tried: with the default delays for some eight hours. Then it is
+// newerTries is how often a task of a newer version is tried: for some eight hours with the default delays. Then it is
 // archived, as any refused task, and the reconciler makes one of this version for its request, if there is one.
 const newerTries = 25
 
-// newerEvery is how often the log tells of tasks of a newer version: they are tried again and again, until a worker
-// knows them.
+// newerEvery is the time between log lines about tasks of a newer version, which are tried until a worker knows them.
 const newerEvery = time.Minute
 
-// sayNewer reports whether it is time to tell of them.
+// sayNewer reports whether it is time for the next of these lines.
 func (h *Handler) sayNewer() bool {
 	now, last := time.Now().UnixNano(), h.newerAt.Load()
 	return (last == 0 || now-last >= int64(newerEvery)) && h.newerAt.CompareAndSwap(last, now)
 }
 
-// Observer is told what becomes of tasks. Its methods are called by many at a time and must be quick.
+// Observer is told the outcomes of tasks. Its methods are called concurrently and must be quick.
 type Observer interface {
-	// Attempted says what became of an attempt. With an error it will be tried again.
+	// Attempted is called after an attempt. With an error the task will be tried again.
 	Attempted(ctx context.Context, result purge.Result, err error, took time.Duration)
-	// Refused says that a task was none that any request stands behind.
+	// Refused is called for a task that has no request.
 	Refused()
 }
 
-// Tracer follows attempts.
+// Tracer traces attempts.
 type Tracer interface {
-	// Attempt begins the span of an attempt, a child of whoever asked for the task if there is a traceparent. ended is
-	// told what became of the attempt.
+	// Attempt begins the span of an attempt, a child of traceparent if there is one. The caller calls ended with the
+	// outcome.
 	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
@@ -71,7 +70,7 @@ type Tracer interface {
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	if _, ours := UserOf(id); id != "" && !ours {
-		id = "(not ours)" // it may hold anything
+		id = "(not ours)" // a foreign ID may hold anything
 	}
 	log := h.Log.With(slog.String("task_id", id))
 	defer func() { // asynq would do the same, and its messages are cut
@@ -176,8 +175,8 @@ func (h *Handler) suspect() {
 	}
 }
 
-// isFailure says which errors asynq counts: those of the request, and tries of a task of a newer version, which are
-// bounded.
+// isFailure reports whether asynq counts an error: errors of the request, and tries of a task of a newer version, which
+// are limited.
 func isFailure(err error) bool {
 	return errors.Is(err, errNewerPayload) || !errors.Is(err, context.Canceled) && purge.ClassOf(err) == purge.Transient
 }

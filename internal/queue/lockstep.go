@@ -8,21 +8,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// lockstep is a connection to Redis for many runs of the same code. Each run goes on until it asks Redis for something,
-// and waits. Once all of them wait, what they have asked is sent as one pipeline, and each goes on with its own answer.
+// lockstep is a connection to Redis for many runs of the same code. Each run continues until it sends a command to
+// Redis, and waits. Once all of them wait, their commands are sent as one pipeline, and each continues with its answer.
 //
-// So asynq, which has no bulk enqueue, puts many tasks into a queue in a few round trips, and nothing of what it does
-// is done in its place: it validates, encodes, chooses the script, sends it in full where Redis does not know it, and
-// reads the answer. A run that meets a conflict asks on, and its questions too travel with those of the others.
+// So asynq, which has no bulk enqueue, puts many tasks into a queue in a few round trips, and none of its steps is
+// copied here: asynq validates, encodes, chooses the script, sends it in full where Redis does not know it, and reads
+// the answer. A run that meets a conflict sends more commands, and they too travel with those of the others.
 //
-// Only the commands below wait; they are what asynq sends for a single task. Any other goes straight to Redis, which is
-// right, and slow.
+// Only the commands below wait; asynq sends no others for a single task. Any other command goes straight to Redis,
+// which is correct but slow.
 type lockstep struct {
 	redis.UniversalClient
 
 	pipe   redis.Pipeliner
 	on     *coroutine
-	listed map[string]*redis.IntCmd // what SAdd was asked, and answered
+	listed map[string]*redis.IntCmd // answers to SAdd, by key and members
 }
 
 func newLockstep(rdb redis.UniversalClient) *lockstep {
@@ -43,15 +43,15 @@ func (l *lockstep) Eval(ctx context.Context, script string, keys []string, args 
 	return cmd
 }
 
-// SIsMember implements redis.Cmdable. asynq's Inspector asks with it whether a queue exists.
+// SIsMember implements redis.Cmdable. asynq's Inspector checks with it whether a queue exists.
 func (l *lockstep) SIsMember(ctx context.Context, key string, member any) *redis.BoolCmd {
 	cmd := l.pipe.SIsMember(ctx, key, member)
 	l.on.wait(struct{}{})
 	return cmd
 }
 
-// SAdd implements redis.Cmdable. asynq lists the queue with it before the first task: the others share the answer,
-// because asking a Redis that is away would take each of them as long as it took the first.
+// SAdd implements redis.Cmdable. asynq registers the queue with it before the first task. The other runs share the
+// answer: if Redis is down, each of them would have to wait as long as the first.
 func (l *lockstep) SAdd(ctx context.Context, key string, members ...any) *redis.IntCmd {
 	what := fmt.Sprint(key, members)
 	if l.listed[what] == nil {
@@ -60,19 +60,19 @@ func (l *lockstep) SAdd(ctx context.Context, key string, members ...any) *redis.
 	return l.listed[what]
 }
 
-// coroutine is a run that has not ended.
+// coroutine is a run that has not returned.
 type coroutine struct {
-	step func() (struct{}, bool) // lets it go on to its next question; false when it has ended instead
-	wait func(struct{}) bool     // gives the turn back, from inside
+	step func() (struct{}, bool) // runs it until its next command; false if it returned instead
+	wait func(struct{}) bool     // called by the run: suspends it until the next step
 }
 
-// run calls do with 0 to n-1 and returns when all have ended. The runs are coroutines: one is on at a time, so they may
-// share what is not safe for concurrent use, and what they ask is sent in their order.
+// run calls do with 0 to n-1 and returns when all have returned. The runs are coroutines: one runs at a time, so they
+// may share what is not safe for concurrent use, and their commands are sent in order.
 func (l *lockstep) run(ctx context.Context, n int, do func(i int)) {
 	coroutines := make([]*coroutine, n)
 	for i := range coroutines {
 		t := &coroutine{}
-		t.step, _ = iter.Pull(func(yield func(struct{}) bool) { // nothing to stop: each goes on to its end
+		t.step, _ = iter.Pull(func(yield func(struct{}) bool) { // nothing to stop: each runs to its end
 			t.wait = yield
 			do(i)
 		})
@@ -82,7 +82,7 @@ func (l *lockstep) run(ctx context.Context, n int, do func(i int)) {
 		waiting := coroutines[:0]
 		for _, t := range coroutines {
 			l.on = t
-			if _, asks := t.step(); asks {
+			if _, waits := t.step(); waits {
 				waiting = append(waiting, t)
 			}
 		}

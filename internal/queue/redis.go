@@ -69,7 +69,7 @@ func NewRedis(cfg config.Redis) (redis.UniversalClient, error) {
 		err = errors.New("unknown kind")
 	}
 	if err != nil {
-		return nil, errors.New("redis.url: it could not be understood (write # / @ in a password as %23 %2F %40); " +
+		return nil, errors.New("redis.url: not a valid URL (write # / @ in a password as %23 %2F %40); " +
 			"expected one of " + redisForms)
 	}
 	for _, s := range settings {
@@ -90,7 +90,7 @@ func account(cfg config.Redis, username, password *string) []setting {
 	}
 }
 
-// setting is a part of the client's options that may stand in the URL or in a key of its own.
+// setting is a part of the client's options that may be in the URL or in a key of its own.
 type setting struct {
 	key    string
 	option *string
@@ -109,8 +109,9 @@ func (s setting) apply() error {
 	}
 }
 
-// secure prepares the encryption that a URL asks for. Of a cluster, and of Sentinel with its servers, the parsers ask
-// every node for the certificate of the first; without a name, each is asked for that of the host that is dialled.
+// secure prepares the encryption that a URL demands. For a cluster, and for Sentinel and its servers, the parsers
+// expect the certificate of the first node from every node. Without a name, each must show that of the host that is
+// dialled.
 func secure(client, wanted *tls.Config) {
 	client.ServerName = ""
 	client.MinVersion = tls.VersionTLS12

@@ -47,7 +47,7 @@ func Serve(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue, han
 	return nil
 }
 
-// logAdapter gives asynq's own messages to slog. They hold task ids, which may be forged, and Redis errors, never
+// logAdapter passes asynq's own messages to slog. They hold task IDs, which may be forged, and Redis errors, never
 // payloads.
 type logAdapter struct{ log *slog.Logger }
 

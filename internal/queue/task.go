@@ -23,8 +23,8 @@ const (
 // Queues returns the names of all queues.
 func Queues() []string { return []string{Live, Backfill} }
 
-// A payload has the lowest version that can say what it says, so that older workers run what they understand, and leave
-// the rest to newer ones: one that did not know of certificates would purge the whole user.
+// A payload has the lowest version that can express it, so that older workers run the tasks they understand and leave
+// the rest to newer ones: a worker that does not know of certificates would purge the whole user.
 const (
 	wholeUser      = 1
 	oneCertificate = 2
@@ -32,7 +32,7 @@ const (
 	newestPayload  = orphanSet
 )
 
-// payload is what travels through Redis: numbers, nothing personal. The dashboard shows it to everybody who may look.
+// payload is stored in Redis: numbers, nothing personal. The dashboard shows it to all users with the right to read.
 type payload struct {
 	Version     int                 `json:"v"`
 	Request     purge.RequestID     `json:"request_id"`
@@ -40,8 +40,8 @@ type payload struct {
 	Certificate purge.CertificateID `json:"certificate_id,omitzero"` // of versions 2 and 3
 }
 
-// TaskID is the id of a task: one for a user in a queue, and one for each of the user's certificates, or each set of
-// orphans, that is asked for by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages
+// TaskID is the ID of a task: one for each user in a queue, and one for each certificate, or each set of orphans, that
+// is requested by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages
 // break.
 func TaskID(task purge.Task) string {
 	id := "purge:" + strconv.FormatInt(int64(task.User), 10)
@@ -51,13 +51,13 @@ func TaskID(task purge.Task) string {
 	return id
 }
 
-// FollowUpID is the id of the task that follows an active one, for a request that came while it was ending.
+// FollowUpID is the ID of the task that follows an active one, for a request that came while that was ending.
 func FollowUpID(task purge.Task) string {
 	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
 }
 
-// UserOf reads the user from the id of a task or of a follow-up: 0 for a set of orphans.
-func UserOf(id string) (purge.UserID, bool) {
+// UserOf reads the user from the ID of a task or of a follow-up: 0 for a set of orphans. ours is false for other IDs.
+func UserOf(id string) (_ purge.UserID, ours bool) {
 	numbers, ours := strings.CutPrefix(id, "purge:")
 	text, more, _ := strings.Cut(numbers, ":")
 	var user purge.UserID
@@ -92,7 +92,7 @@ func encode(task purge.Task) ([]byte, error) {
 	return json.Marshal(payload{Version: version, Request: task.Request, User: task.User, Certificate: task.Certificate})
 }
 
-// errNewerPayload is met in a deployment that upgraded the enqueuer first. The task waits for a worker that knows it.
+// errNewerPayload occurs in a deployment that upgraded the enqueuer first. The task waits for a worker that knows it.
 var errNewerPayload = &purge.Error{
 	Class: purge.Misconfigured, Text: fmt.Sprintf("the payload's version is newer than %d, which this worker knows: "+
 		"deploy the worker before the enqueuer", newestPayload),
@@ -101,7 +101,7 @@ var errNewerPayload = &purge.Error{
 // maxPayload is in bytes, far above what any version needs.
 const maxPayload = 4 << 10
 
-// decode reads a payload. Its errors never quote the payload: whoever put it there may have put anything in.
+// decode reads a payload. Its errors never quote the payload, which may hold anything.
 func decode(data []byte) (purge.Task, error) {
 	if len(data) > maxPayload {
 		return purge.Task{}, fmt.Errorf("the payload is not ours: it has %d bytes, expected %d at most", len(data),

@@ -13,9 +13,9 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Dashboard is asynq's own dashboard, made fit to be shown: it has no login of its own, so one must be in front of it.
-// What it may not do to our queues is refused before it sees it, it shows the numbers of our payloads and nothing of
-// others, and its pages load nothing from elsewhere.
+// Dashboard is asynqmon, made safe to show. It has no login of its own, so one must be in front of it. It refuses what
+// would hurt our queues, shows the numbers of our payloads and nothing of others, and its pages load nothing from other
+// hosts.
 type Dashboard struct {
 	root      string
 	look, act http.Handler // asynqmon, read-only and not
@@ -37,7 +37,7 @@ func New(rdb redis.UniversalClient, root string) *Dashboard {
 	return d
 }
 
-// shared lets the dashboard use a pool that is there already, and URLs that asynq's own parser does not understand.
+// shared lets the dashboard use an existing pool, and URLs that asynq's own parser does not understand.
 type shared struct{ redis.UniversalClient }
 
 // MakeRedisClient implements asynq.RedisConnOpt.
@@ -66,13 +66,13 @@ func (d *Dashboard) Handler(write bool) http.Handler {
 		case r.Method == http.MethodGet && api == "queues":
 			d.queues(w, r, next)
 		case r.Method == http.MethodGet:
-			if refusal := refuseRead(api, r.URL.Query()); refusal != "" {
+			if refusal := refuseRead(r.URL.Query()); refusal != "" {
 				http.Error(w, refusal, http.StatusBadRequest)
 				return
 			}
 			next.ServeHTTP(w, r)
 		case !write:
-			http.Error(w, "Your login may look, but not change anything.", http.StatusForbidden)
+			http.Error(w, "Your login may read, but not change anything.", http.StatusForbidden)
 		default:
 			if status, refusal := d.refuseWrite(r.Context(), r.Method, api); refusal != "" {
 				http.Error(w, refusal, status)

@@ -13,7 +13,7 @@ import (
 
 const (
 	// maxAtOnce is how many tasks may be in a set that is changed as a whole. asynq does that in one script, during which
-	// Redis answers nobody: with a million tasks it takes seconds.
+	// Redis answers no other client: with a million tasks it takes seconds.
 	maxAtOnce = 10_000
 	maxRead   = 100 // tasks of one page
 )
@@ -24,12 +24,12 @@ var (
 		`^queues/([^/]+)/(active|pending|scheduled|retry|archived|completed)_tasks(?:/([^/]+?))?(?::([a-z_]+))?$`)
 )
 
-// refuseWrite says why a change is not made, or nothing. What it does not know is refused.
+// refuseWrite says why a change is refused; refusal is empty if it is not. Unknown changes are refused.
 func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (status int, refusal string) {
 	if match := queueWrite.FindStringSubmatch(path); match != nil {
 		if match[2] == "" || method != http.MethodPost {
 			return http.StatusConflict, "Queues are not deleted here: an enqueuer that runs would fill the queue again, and " +
-				"nobody would see it. Pause it instead."
+				"asynq would not list it. Pause it instead."
 		}
 		return 0, ""
 	}
@@ -41,8 +41,7 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	switch verb {
 	case "archive", "archive_all", "batch_archive":
 		return http.StatusConflict, "Tasks are not archived here: asynq's archive drops tasks silently, and the reconciler " +
-			"empties it and queues open requests again. " +
-			"To stop the work, pause the queue."
+			"empties it and queues open requests again. To stop the work, pause the queue."
 	case "", "cancel", "run":
 		if id == "" {
 			return http.StatusNotFound, "There is no such action here."
@@ -54,26 +53,20 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	default:
 		return http.StatusNotFound, "There is no such action here."
 	}
-	var n int64
-	var err error
-	if key := inspect.SetKey(queue, set); set == "active" || set == "pending" {
-		n, err = d.redis.LLen(ctx, key).Result()
-	} else {
-		n, err = d.redis.ZCard(ctx, key).Result()
-	}
+	n, err := inspect.Count(ctx, d.redis, queue, set).Result()
 	if err != nil {
-		return http.StatusServiceUnavailable, "Redis cannot be asked how many tasks there are."
+		return http.StatusServiceUnavailable, "Redis does not tell how many tasks there are."
 	}
 	if n > maxAtOnce {
-		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would answer nobody while "+
-			"more than %d are changed at once. Pause the queue, or change tasks one by one.",
-			queue, n, maxAtOnce)
+		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would not answer "+
+			"other clients "+
+			"while more than %d are changed at once. Pause the queue, or change tasks one by one.", queue, n, maxAtOnce)
 	}
 	return 0, ""
 }
 
-// refuseRead says why something is not read, or nothing. The dashboard's own pages ask for no more than 100 tasks.
-func refuseRead(_ string, query url.Values) string {
+// refuseRead says why a read is refused; empty if it is not. The dashboard's own pages read at most 100 tasks.
+func refuseRead(query url.Values) string {
 	size := query.Get("size")
 	if size == "" {
 		return ""

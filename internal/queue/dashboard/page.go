@@ -41,12 +41,12 @@ func isFile(path string) bool {
 
 var (
 	files = regexp.MustCompile(`^/[0-9A-Za-z-]+\.(png|ico|json|txt)$`)
-	// foreign are the fonts from another host. The manifest is asked for without the login, and is of no use here.
+	// foreign are the fonts from another host. The manifest would be requested without the login, and is of no use here.
 	foreign = regexp.MustCompile(`<link rel="(stylesheet" href="https://|manifest")[^>]*>`)
 )
 
-// narrow makes the page usable on a phone: its menu, which it would otherwise open over half of the screen, begins
-// closed, and what stands side by side comes one below the other. (Names of asynqmon v0.7.2 and its component library.)
+// narrow makes the page usable on a phone: its menu, which would cover half of the screen, starts closed, and what is
+// side by side moves one below the other. (Names of asynqmon v0.7.2 and its component library.)
 const narrow = `<style>@media (max-width: 700px) { ` +
 	`.MuiGrid-item.MuiGrid-grid-xs-6 { max-width: 100%; flex-basis: 100%; } }</style>` +
 	`<script>try { if (innerWidth <= 700 && !localStorage.getItem("asynqmon:state")) ` +
@@ -54,19 +54,17 @@ const narrow = `<style>@media (max-width: 700px) { ` +
 
 // outcomes is a line at the foot of each page, because what the pages call failed are tasks that asynq tries again: a
 // request that failed has ended, and its task counts as processed.
-const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right: 0; z-index: 2000; padding: .5em 1em; ` +
-	`text-align: center; font: 14px/1.4 sans-serif; background: #fff3cd; color: #332701; ` +
-	`border-top: 1px solid #b58900 } #outcomes a { color: inherit } ` +
-	`body { padding-bottom: 3em }</style>` +
+const outcomes = `<style>#outcomes { position: fixed; bottom: 0; left: 0; right: 0; z-index: 2000; ` +
+	`padding: .5em 1em; text-align: center; font: 14px/1.4 sans-serif; background: #fff3cd; color: #332701; ` +
+	`border-top: 1px solid #b58900 } #outcomes a { color: inherit } body { padding-bottom: 3em }</style>` +
 	`<p id="outcomes" role="note">These pages count tasks: a request that failed has ended, ` +
-	`so its task is not under Failed. ` +
-	`How requests ended is on the <a href="OVERVIEW">overview</a>.</p>`
+	`so its task is not under Failed. How requests ended is on the <a href="OVERVIEW">overview</a>.</p>`
 
 // overview is the address of the page with the outcomes: the dashboard is one level below it.
 func (d *Dashboard) overview() string { return d.root[:strings.LastIndexByte(d.root, '/')+1] }
 
-// rewrite takes out of the page what it would load from elsewhere, and lets its own scripts, and the styles that they
-// make, past the policy. It adds a line that leads to the overview.
+// rewrite removes from the page what it would load from other hosts, and allows its own scripts, and the styles that
+// they make, in the policy. It adds a line that leads to the overview.
 func rewrite(page []byte, overview, nonce string) []byte {
 	page = foreign.ReplaceAll(page, nil)
 	page = bytes.Replace(page, []byte("</body>"),

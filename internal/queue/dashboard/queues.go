@@ -9,28 +9,28 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// queues lists the queues. asynq counts in a script that dies when a single task is broken, and then the dashboard
-// shows no queue at all; so what can be counted all the same is shown instead, until the doctor has been there.
+// queues lists the queues. asynq counts in a script that fails when a single task is broken, and then the dashboard
+// would show no queue at all. Until that task is dropped, the lengths of the lists are shown instead.
 func (d *Dashboard) queues(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	answer := recorder{header: http.Header{}, status: http.StatusOK}
 	next.ServeHTTP(&answer, r)
 	if answer.status == http.StatusOK {
 		maps.Copy(w.Header(), answer.header)
-		_, _ = w.Write(answer.body.Bytes()) // nobody is there to hear of it
+		_, _ = w.Write(answer.body.Bytes()) // the client has gone
 		return
 	}
 	depths, err := inspect.Depths(r.Context(), d.redis)
 	if err != nil {
-		http.Error(w, "Redis cannot be asked.", http.StatusServiceUnavailable)
+		http.Error(w, "Redis does not answer.", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if err := json.NewEncoder(w).Encode(map[string]any{"queues": rows(depths)}); err != nil {
-		return // nobody is there to hear of it
+		return // the client has gone
 	}
 }
 
-// row is a queue as the dashboard's page understands it (asynqmon v0.7.2, pinned by a test).
+// row is a queue in the format of the dashboard's page (asynqmon v0.7.2, pinned by a test).
 type row struct {
 	Queue     string    `json:"queue"`
 	Memory    int64     `json:"memory_usage_bytes"`
@@ -52,7 +52,7 @@ type row struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// rows makes what the page understands of what could be counted.
+// rows converts depths into the format of the page.
 func rows(depths []inspect.Depth) []row {
 	all := make([]row, 0, len(depths))
 	for _, d := range depths {

@@ -12,10 +12,6 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
-// ownKey is a key of ours in the hash slot of a queue, so that a cluster answers with the node that takes its tasks. It
-// begins as asynq's keys do: an account that may use those may use this one.
-func ownKey(queue, name string) string { return SetKey(queue, "certpurge:"+name) }
-
 // checkLife is how long the key of a check stays if the check cannot remove it.
 const checkLife = time.Minute
 
@@ -41,8 +37,8 @@ return redis.call("EXISTS", key)`)
 // cancelChannel is where asynq's servers listen (internal/base.CancelChannel of asynq v0.26.0; pinned by a test).
 const cancelChannel = "asynq:cancel"
 
-// Check tries whether Redis takes tasks: a write in the place of each queue, and scripts. A Redis that is full, a
-// replica, or an account without rights answers a ping. Nothing of it stays.
+// Check tests whether Redis takes tasks, with a write beside each queue and with scripts. A Redis that is full, a
+// replica, and an account without rights answer a ping all the same. It leaves nothing behind.
 func Check(ctx context.Context, rdb redis.UniversalClient) error {
 	odd, err := OddKeys(ctx, rdb)
 	if err != nil {
@@ -50,11 +46,10 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 	}
 	if len(odd) > 0 {
 		return &purge.Error{Class: purge.Unavailable, Text: odd[0].String() + ", so Redis cannot be used: `enqueuer doctor " +
-			"--fix` removes it," +
-			" and the ledger puts the tasks back"}
+			"--fix` removes it, and the ledger puts the tasks back"}
 	}
 	for _, name := range queue.Queues() {
-		key := ownKey(name, "check")
+		key := SetKey(name, "certpurge:check") // an account that may use asynq's keys of the queue may use this one
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, key, 1, checkLife)
 			// asynq sends EVALSHA, and EVAL to a server that does not know the script.
@@ -69,11 +64,11 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 	return nil
 }
 
-// subscribeTimeout is how long Redis may take to answer a subscription; the library waits for ever, also beyond its
-// context.
+// subscribeTimeout is how long Redis may take to answer a subscription; the library waits for ever, even after
+// its context has ended.
 const subscribeTimeout = 3 * time.Second
 
-// CheckPull tries what pulling tasks takes beyond Check: asynq's servers subscribe to a channel.
+// CheckPull tests what pulling tasks needs beyond Check: asynq's servers subscribe to a channel.
 func CheckPull(ctx context.Context, rdb redis.UniversalClient) error {
 	if err := Check(ctx, rdb); err != nil {
 		return err
@@ -83,7 +78,7 @@ func CheckPull(ctx context.Context, rdb redis.UniversalClient) error {
 	return queue.Explain(errors.Join(err, subscription.Close()))
 }
 
-// Standstill says in words why no task of a queue is taken; it is empty if tasks are.
+// Standstill says why no worker takes tasks of a queue; it is empty if one does.
 func Standstill(ctx context.Context, rdb redis.UniversalClient, name string) (string, error) {
 	workers, err := presence.Workers(ctx, rdb)
 	if err != nil {

@@ -44,11 +44,7 @@ func Depths(ctx context.Context, rdb redis.UniversalClient) ([]Depth, error) {
 		counts := map[string]*redis.IntCmd{}
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for _, set := range taskSets {
-				if isList(set) {
-					counts[set] = p.LLen(ctx, SetKey(name, set))
-				} else {
-					counts[set] = p.ZCard(ctx, SetKey(name, set))
-				}
+				counts[set] = Count(ctx, p, name, set)
 			}
 			counts["paused"] = p.Exists(ctx, SetKey(name, "paused"))
 			return nil
@@ -63,6 +59,14 @@ func Depths(ctx context.Context, rdb redis.UniversalClient) ([]Depth, error) {
 		})
 	}
 	return all, nil
+}
+
+// Count is the number of tasks in one of a queue's sets, such as "pending".
+func Count(ctx context.Context, rdb redis.Cmdable, name, set string) *redis.IntCmd {
+	if isList(set) {
+		return rdb.LLen(ctx, SetKey(name, set))
+	}
+	return rdb.ZCard(ctx, SetKey(name, set))
 }
 
 // Statistics returns an error where asynq's own statistics, and so the dashboard and asynq's metrics, fail.

@@ -113,7 +113,7 @@ func WaitingUsers(ctx context.Context, rdb redis.UniversalClient) iter.Seq2[[]pu
 	}
 }
 
-// OddKey is a key of asynq or of ours that holds something else than it should.
+// OddKey is a key of asynq or of ours that is of a wrong type.
 type OddKey struct {
 	Key, Type, Want string
 }
@@ -123,8 +123,7 @@ func (k OddKey) String() string {
 	return fmt.Sprintf("the key %s is a %s, expected a %s", k.Key, k.Type, k.Want)
 }
 
-// keyTypes are the types of all keys that every enqueuer or worker uses (internal/base of asynq v0.26.0, pinned by a
-// test).
+// keyTypes are the types of the keys that every enqueuer or worker uses.
 func keyTypes(now time.Time) map[string]string {
 	types := map[string]string{registry: "set"}
 	for _, key := range presence.Keys() {
@@ -168,13 +167,12 @@ func OddKeys(ctx context.Context, rdb redis.UniversalClient) ([]OddKey, error) {
 	return odd, nil
 }
 
-// removeOdd deletes a key if it is still of another type than it should be.
 var removeOdd = redis.NewScript(`
 local found = redis.call("TYPE", KEYS[1]).ok
 if found == "none" or found == ARGV[1] then return 0 end
 return redis.call("DEL", KEYS[1])`)
 
-// RemoveOddKey deletes a key of a wrong type. What it stood for is in the ledger.
+// RemoveOddKey deletes the key of k if it still is of a wrong type. The ledger has what the key should hold.
 func RemoveOddKey(ctx context.Context, rdb redis.UniversalClient, k OddKey) (removed bool, err error) {
 	n, err := removeOdd.Run(ctx, rdb, []string{k.Key}, k.Want).Int()
 	return n == 1, err

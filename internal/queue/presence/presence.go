@@ -30,17 +30,18 @@ const (
 	Stopping State = "stopping"
 )
 
-// Worker is what a worker says of itself. Reason is the text of an error that a log may hold, so it names no person.
+// Worker is what a worker tells about itself. Reason is the text of an error that a log may hold, so it names no
+// person.
 type Worker struct {
 	Host    string    `json:"host"`
 	PID     int       `json:"pid"`
-	Version string    `json:"version,omitempty"` // empty for a worker that does not tell
+	Version string    `json:"version,omitempty"` // empty for a worker of an older version
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"` // why it is paused
 	Since   time.Time `json:"since"`            // when it came into the state
 }
 
-// String is one part of a sentence.
+// String is a part of a sentence.
 func (w Worker) String() string {
 	text := fmt.Sprintf("%s (process %d) is %s since %s", w.Host, w.PID, w.State, w.Since.UTC().Format(time.RFC3339))
 	if w.Reason != "" {
@@ -50,31 +51,31 @@ func (w Worker) String() string {
 }
 
 const (
-	// presenceList names the workers that have been there lately; each one's state is a key of its own, which expires.
+	// presenceList names the workers of the last day; the state of each is a key of its own, which expires.
 	presenceList = "asynq:{certpurge:workers}"
-	// presenceInterval is how often a worker says that it is there, and presenceLife how long that counts.
+	// presenceInterval is how often a worker writes its state, and presenceLife how long that is valid.
 	presenceInterval = 3 * time.Second
 	presenceLife     = 10 * time.Second
-	// presenceMemory is how long the list names a worker: far above presenceLife, and above the difference of any clocks.
+	// presenceMemory is how long the list names a worker: far above presenceLife and the difference of any clocks.
 	presenceMemory = 24 * time.Hour
 	maxReason      = 500 // bytes
-	// maxWorkers is how many workers are read at most, and maxPresence how much each may say, in bytes.
+	// maxWorkers is how many workers are read at most, and maxPresence the size of a state, in bytes.
 	maxWorkers  = 1_000
 	maxPresence = 4 << 10
 )
 
-// Announcer keeps in Redis what a worker does, for all who wait for its work: asynq lists only servers that pull.
+// Announcer keeps the state of a worker in Redis.
 type Announcer struct {
 	redis redis.UniversalClient
 	name  string
-	lost  func() // told that Redis did not take it
+	lost  func() // called when a write to Redis failed
 
 	mu      sync.Mutex
 	worker  Worker
 	changed chan struct{}
 }
 
-// NewAnnouncer makes the Announcer of this process, which is starting. lost is called whenever Redis did not take it.
+// NewAnnouncer makes the Announcer of this process, which is starting. It calls lost whenever a write to Redis fails.
 func NewAnnouncer(rdb redis.UniversalClient, version string, lost func()) *Announcer {
 	host, err := os.Hostname()
 	if err != nil {
@@ -91,7 +92,7 @@ func NewAnnouncer(rdb redis.UniversalClient, version string, lost func()) *Annou
 	return p
 }
 
-// Set says what the worker does from now on, and why.
+// Set changes the state of the worker.
 func (p *Announcer) Set(state State, reason string) {
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
@@ -104,7 +105,7 @@ func (p *Announcer) Set(state State, reason string) {
 	p.worker.State, p.worker.Reason, p.worker.Since = state, reason, time.Now().UTC().Truncate(time.Second)
 	select {
 	case p.changed <- struct{}{}:
-	default: // the change before is still to be written: both are
+	default: // the change before is not written yet: both will be
 	}
 }
 
@@ -157,9 +158,9 @@ func (p *Announcer) write(ctx context.Context) error {
 	return queue.Explain(err)
 }
 
-// present reads what workers say of themselves.
+// present reads the states of workers.
 func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
-	names, err := rdb.ZRevRange(ctx, presenceList, 0, maxWorkers-1).Result() // who was there last comes first
+	names, err := rdb.ZRevRange(ctx, presenceList, 0, maxWorkers-1).Result() // the latest first
 	if err != nil || len(names) == 0 {
 		return nil, queue.Explain(err)
 	}
@@ -177,9 +178,9 @@ func present(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	for _, text := range texts {
 		var w Worker
 		if json.Unmarshal([]byte(text.Val()), &w) != nil {
-			continue // it has gone, or says too much, or is of a version that says it otherwise
+			continue // it has expired, is too long, or is of a version with another format
 		}
-		// Others may write there, too.
+		// Other programs may write there, too.
 		w.Host, w.Version = purge.Printable(w.Host), purge.Printable(w.Version)
 		w.State, w.Reason = State(purge.Printable(string(w.State))), purge.Printable(w.Reason)
 		all = append(all, w)

@@ -12,7 +12,7 @@ import (
 	"github.com/certpurge/certpurge/internal/queue"
 )
 
-// Where asynq lists its servers, and what these work on (internal/base of asynq v0.26.0; pinned by a test).
+// Where asynq lists its servers and their tasks (internal/base of asynq v0.26.0; pinned by a test).
 const (
 	asynqServers = "asynq:servers"
 	asynqWorkers = "asynq:workers"
@@ -21,15 +21,15 @@ const (
 // Keys are the sorted sets that Workers reads.
 func Keys() []string { return []string{presenceList, asynqServers, asynqWorkers} }
 
-// Workers returns all workers of our queues, in the order of their hosts and processes: what they say of themselves,
-// and those whom only asynq knows, because they are of an older version. Servers of other applications in the same
-// Redis are none.
+// Workers returns all workers of our queues, in the order of their hosts and processes: those that keep their state in
+// Redis, and those of older versions, which only asynq lists. Servers of other applications in the same Redis are left
+// out.
 func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	all, err := present(ctx, rdb)
 	if err != nil {
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
-	// asynq reads what all servers and all their tasks say; ours are in the list above, but for old versions.
+	// asynq reads the states of all servers and of all their tasks, so very long lists are left out.
 	counts := make([]*redis.IntCmd, 2)
 	_, err = rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		counts[0], counts[1] = p.ZCard(ctx, asynqServers), p.ZCard(ctx, asynqWorkers)
@@ -56,7 +56,7 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	return all, nil
 }
 
-// CountPulling is how many of the workers pull tasks.
+// CountPulling returns the number of workers that pull tasks.
 func CountPulling(workers []Worker) int {
 	n := 0
 	for _, w := range workers {
@@ -67,7 +67,7 @@ func CountPulling(workers []Worker) int {
 	return n
 }
 
-// NonePulls says in words why none of the workers pulls tasks; it is empty if one does.
+// NonePulls says why none of the workers pulls tasks; it is empty if one does.
 func NonePulls(workers []Worker) string {
 	switch {
 	case CountPulling(workers) > 0:
@@ -77,7 +77,7 @@ func NonePulls(workers []Worker) string {
 	case len(workers) == 1:
 		return "no worker pulls tasks: " + workers[0].String()
 	default:
-		// A paused one has something to say; others come or go.
+		// A paused worker has a reason; others are starting or stopping.
 		first := workers[max(0, slices.IndexFunc(workers, func(w Worker) bool { return w.State == Paused }))]
 		return fmt.Sprintf("none of %d workers pulls tasks: %s", len(workers), first)
 	}
