@@ -47,7 +47,7 @@ func Faults(ctx context.Context, rdb redis.UniversalClient) ([]Fault, error) {
 			if kind != "" {
 				kinds[id] = kind
 			}
-			if err == nil && len(kinds) > maxFaults {
+			if err == nil && len(kinds) >= maxFaults {
 				return errTooMany
 			}
 			return err

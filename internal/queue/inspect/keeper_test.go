@@ -132,16 +132,16 @@ func TestKeeperEmptiesTheArchive(t *testing.T) {
 	if err != nil || len(missing) != tasks-1 {
 		t.Errorf("got %d missing, %v; want the archived ones and not the one that waits", len(missing), err)
 	}
-	if swept, err := keeper.EmptyArchive(t.Context()); err != nil || swept != tasks-1 {
-		t.Errorf("got %d swept, %v; want %d", swept, err, tasks-1)
+	if dropped, err := keeper.EmptyArchive(t.Context()); err != nil || dropped != tasks-1 {
+		t.Errorf("got %d dropped, %v; want %d", dropped, err, tasks-1)
 	}
 	if got := depth(t, rdb); got.Archived != 0 || got.Retry != 1 {
 		t.Errorf("got %+v, want an empty archive", got)
 	}
 }
 
-// TestKeeperLeavesOtherArchivesAlone has another application keep its dead letters in the same Redis.
-func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
+// TestKeeperLeavesOtherApplicationsAlone has other applications keep dead letters and broken tasks in the same Redis.
+func TestKeeperLeavesOtherApplicationsAlone(t *testing.T) {
 	t.Parallel()
 	rdb := newRedis(t)
 	client, inspector := asynq.NewClientFromRedisClient(rdb), asynq.NewInspectorFromRedisClient(rdb)
@@ -153,8 +153,17 @@ func TestKeeperLeavesOtherArchivesAlone(t *testing.T) {
 			t.Fatalf("%s: archived %d, %v", name, n, err)
 		}
 	}
-	if swept, err := inspect.NewKeeper(rdb, taskSettings).Clean(t.Context()); err != nil || swept != 1 {
-		t.Errorf("got %d swept, %v; want ours", swept, err)
+	broken := []string{"asynq:{other}:t:x", "asynq:{purge2}:t:purge:1", "asynq:{x}:t:asynq:{purge}:t:purge:1"}
+	for _, key := range broken { // tasks in no list, of other applications
+		if err := rdb.HSet(t.Context(), key, "msg", "x", "state", "pending").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if dropped, err := inspect.NewKeeper(rdb, clientConfig).Clean(t.Context()); err != nil || dropped != 1 {
+		t.Errorf("got %d dropped, %v; want ours", dropped, err)
+	}
+	if n := rdb.Exists(t.Context(), broken...).Val(); n != int64(len(broken)) {
+		t.Errorf("got %d of the other applications' broken tasks, want all %d", n, len(broken))
 	}
 	if q, err := inspector.GetQueueInfo("other"); err != nil || q.Archived != 1 {
 		t.Errorf("got %+v, %v; want the other application's task", q, err)
