@@ -4,8 +4,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 # The JSON client of Cloud Storage is all we use. Without its gRPC half the binaries are a third smaller and build in half the
-# time. Plain `go build ./...` works too, only slower.
-export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=disable_grpc_modules)
+# time. Without what a debugger needs, the compiler is a fifth faster; stack traces and profiles do not need it. Plain
+# `go build ./...` works too, only slower.
+export GOFLAGS := $(strip $(shell go env GOFLAGS) -tags=disable_grpc_modules -gcflags=all=-dwarf=false -ldflags=-w)
 
 # The tools are pinned in a module of their own, so that they choose no versions for the product.
 TOOL := go tool -modfile=tools/go.mod
@@ -58,7 +59,7 @@ PROGRAMS ?= ./worker ./enqueuer
 .PHONY: binaries
 binaries: ## build the static binaries that are shipped into OUT (GOOS=linux GOARCH=arm64)
 	@mkdir -p '$(OUT)'
-	CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='$(LDFLAGS)' -o '$(OUT)/' $(PROGRAMS)
+	GOFLAGS='$(filter-out -gcflags=% -ldflags=%,$(GOFLAGS))' CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags='$(LDFLAGS)' -o '$(OUT)/' $(PROGRAMS)
 
 .PHONY: dist
 dist: ## build a release into dist/: archives, bills of materials, checksums (DIST_SIGNING_KEY=minisign.key)
