@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ func TestPagesNameCommandsThatExist(t *testing.T) {
 // pages are all but the runbooks.
 func pages(t *testing.T) []string {
 	t.Helper()
-	files := []string{"../README.md", "../CHANGELOG.md"}
+	files := []string{"../README.md", "../CHANGELOG.md", "../CONTRIBUTING.md", "../SECURITY.md"}
 	for _, pattern := range []string{"../docs/*.md", "../configs/*/README.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) < 2 {
@@ -46,14 +47,36 @@ func pages(t *testing.T) []string {
 	return files
 }
 
-func TestPagesLinkToWhatIsThere(t *testing.T) {
-	t.Parallel()
-	all := pages(t)
+// allPages are the pages with the runbooks and the decisions.
+func allPages(t *testing.T) []string {
+	t.Helper()
 	deeper, err := filepath.Glob("../docs/*/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	all = append(all, deeper...)
+	return append(pages(t), deeper...)
+}
+
+// TestPagesAreNarrow leaves out tables, code blocks, and what is generated.
+func TestPagesAreNarrow(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile("(?ms)^```.*?^```$")
+	for _, page := range allPages(t) {
+		text, err := os.ReadFile(page) //nolint:gosec // of this repository
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(code.ReplaceAllString(string(text), "")) {
+			if utf8.RuneCountInString(line) > 121 && line[0] != '|' && filepath.Base(page) != "configuration.md" {
+				t.Errorf("%s: more than 120 columns: %s", page, line)
+			}
+		}
+	}
+}
+
+func TestPagesLinkToWhatIsThere(t *testing.T) {
+	t.Parallel()
+	all := allPages(t)
 	if found := sandboxtest.CheckLinks(t, all...); found < 120 {
 		t.Errorf("got %d links in %d pages", found, len(all))
 	}
