@@ -155,14 +155,14 @@ func (w *worker) doubting(check func(context.Context) error) func(context.Contex
 func (w *worker) doubt() {
 	select {
 	case w.suspect <- struct{}{}:
-	default: // it is being looked up
+	default: // a check is under way
 	}
 }
 
 // newReconciler builds what keeps Redis in line with the ledger.
 func (w *worker) newReconciler() *doctor.Reconciler {
 	cfg := w.cfg.Reconciler
-	return &reconcile.Reconciler{
+	return &doctor.Reconciler{
 		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
 		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
 		Observe: func(sum doctor.Summary, err error) {

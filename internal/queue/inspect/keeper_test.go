@@ -159,7 +159,7 @@ func TestKeeperLeavesOtherApplicationsAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if dropped, err := inspect.NewKeeper(rdb, clientConfig).Clean(t.Context()); err != nil || dropped != 1 {
+	if dropped, err := inspect.NewKeeper(rdb, taskSettings).Clean(t.Context()); err != nil || dropped != 1 {
 		t.Errorf("got %d dropped, %v; want ours", dropped, err)
 	}
 	if n := rdb.Exists(t.Context(), broken...).Val(); n != int64(len(broken)) {
