@@ -608,8 +608,10 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 func TestDoctorComparesClocks(t *testing.T) {
 	t.Parallel()
 	db := sandboxtest.MySQL(t, lms.UTF8MB4)
-	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)),
-		ConnectTimeout: time.Second}, LMS: config.LMS{Database: db.LMS}})
+	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{
+		DSN:            config.NewSecret(db.RootDSN(db.Ledger)),
+		ConnectTimeout: time.Second,
+	}, LMS: config.LMS{Database: db.LMS}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,10 @@ func benchIntake(b *testing.B) purge.Intake {
 	b.Helper()
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
 	store, err := mysql.Open(mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 16,
-			ConnectTimeout: time.Minute},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 16,
+			ConnectTimeout: time.Minute,
+		},
 		LMS: config.LMS{Database: db.LMS},
 	})
 	if err != nil {

@@ -107,8 +107,10 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 		" SELECT '!', 0, CONCAT('learner', seq), '', '', CONCAT('learner', seq, '@example.com'), 0, 1, '2015-01-01' FROM "+
 		sandboxtest.Numbers(benchUsers))
 	store, err := mysql.Open(mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 32,
-			ConnectTimeout: time.Second},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(db.RootDSN(db.Ledger)), MaxOpenConnections: 32,
+			ConnectTimeout: time.Second,
+		},
 		LMS: config.LMS{Database: db.LMS, ClearHistory: true},
 	})
 	if err != nil {

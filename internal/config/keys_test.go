@@ -24,8 +24,10 @@ func TestVariablesAreNamedAfterTheirKeys(t *testing.T) {
 		}
 		named[key.Variable] = true
 	}
-	for _, variable := range []string{"CERTPURGE_EXTERNAL_LINKS", "CERTPURGE_GCS_DELETE_RATE_START",
-		"CERTPURGE_MYSQL_TLS_CA_FILE"} {
+	for _, variable := range []string{
+		"CERTPURGE_EXTERNAL_LINKS", "CERTPURGE_GCS_DELETE_RATE_START",
+		"CERTPURGE_MYSQL_TLS_CA_FILE",
+	} {
 		if !named[variable] {
 			t.Errorf("%s names no key", variable)
 		}

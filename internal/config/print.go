@@ -14,7 +14,7 @@ func Print(w io.Writer, cfg any) error {
 	given := reflect.Indirect(reflect.ValueOf(cfg))
 	clone := reflect.New(given.Type())
 	clone.Elem().Set(given)
-	if _, ok := clone.Interface().(configuration); !ok {
+	if _, ok := reflect.TypeAssert[configuration](clone); !ok {
 		return fmt.Errorf("printing configuration: %T is none", cfg)
 	}
 	for _, f := range secretFiles(keysOf(clone.Elem(), "")) {

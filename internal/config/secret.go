@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"strings"
 )
 
@@ -74,7 +75,7 @@ func secretFiles(keys []key) []secretFile {
 	secrets := map[string]*Secret{}
 	var given []secretFile
 	for _, k := range keys { // A secret stands before its file.
-		if secret, ok := k.value.Addr().Interface().(*Secret); ok {
+		if secret, ok := reflect.TypeAssert[*Secret](k.value.Addr()); ok {
 			secrets[k.path] = secret
 		}
 		path, _ := strings.CutSuffix(k.path, "_file")

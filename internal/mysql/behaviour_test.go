@@ -675,8 +675,10 @@ func TestOpenNeverPrintsTheDSN(t *testing.T) {
 func TestMySQLDownIsUnavailable(t *testing.T) {
 	t.Parallel()
 	store, err := mysql.Open(
-		mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge"), MaxOpenConnections: 1},
-			LMS: config.LMS{Database: "openedx"}},
+		mysql.Config{
+			MySQL: config.MySQL{DSN: config.NewSecret("u:p@tcp(127.0.0.1:1)/certpurge"), MaxOpenConnections: 1},
+			LMS:   config.LMS{Database: "openedx"},
+		},
 	)
 	if err != nil {
 		t.Fatal(err)

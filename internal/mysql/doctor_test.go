@@ -51,8 +51,10 @@ func (f *fixture) account() string { return "'" + f.accounts.Worker.Name + "'@'%
 
 func TestProblemsOfAServerThatIsAwayAreAnError(t *testing.T) {
 	t.Parallel()
-	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{DSN: config.NewSecret("u:p@tcp(127.0.0.1:1)/x"),
-		ConnectTimeout: time.Second}, LMS: config.LMS{Database: "y"}})
+	store, err := mysql.Open(mysql.Config{MySQL: config.MySQL{
+		DSN:            config.NewSecret("u:p@tcp(127.0.0.1:1)/x"),
+		ConnectTimeout: time.Second,
+	}, LMS: config.LMS{Database: "y"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,8 +99,10 @@ func BenchmarkWatching(b *testing.B) {
 	const requests = 1_000_000
 	db := sandboxtest.MySQL(b, lms.UTF8MB4)
 	store, err := mysql.Open(mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(db.RootDSN(db.Ledger)), ConnectTimeout: time.Second,
-			QueryTimeout: time.Minute},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(db.RootDSN(db.Ledger)), ConnectTimeout: time.Second,
+			QueryTimeout: time.Minute,
+		},
 		LMS: config.LMS{Database: db.LMS},
 	})
 	if err != nil {

@@ -241,8 +241,10 @@ func TestTLSWithAPrivateAuthority(t *testing.T) {
 	}
 	ping := func(encryption config.TLS) error {
 		store, err := mysql.Open(mysql.Config{
-			MySQL: config.MySQL{DSN: config.NewSecret(server.DSN(user, password, "")), ConnectTimeout: 5 * time.Second,
-				TLS: encryption},
+			MySQL: config.MySQL{
+				DSN: config.NewSecret(server.DSN(user, password, "")), ConnectTimeout: 5 * time.Second,
+				TLS: encryption,
+			},
 			LMS: config.LMS{Database: db.LMS},
 		})
 		if err != nil {

@@ -86,8 +86,10 @@ func (f *fixture) exec(statement string, args ...any) {
 func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	f.t.Helper()
 	cfg := mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(dsn), MaxOpenConnections: 16, ConnectTimeout: time.Minute,
-			QueryTimeout: time.Minute},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(dsn), MaxOpenConnections: 16, ConnectTimeout: time.Minute,
+			QueryTimeout: time.Minute,
+		},
 		LMS: config.LMS{Database: f.db.LMS, ClearHistory: true},
 	}
 	for _, c := range change {

@@ -178,8 +178,10 @@ func full(tb testing.TB) auth.Config {
 			Rate: 2, Burst: 4,
 		},
 		Tokens: []config.Token{
-			{Name: "other", SHA256: sha256Hex("x" + staticToken), Rights: []string{"enqueue", "read", "requeue"}, Rate: 1,
-				Burst: 1},
+			{
+				Name: "other", SHA256: sha256Hex("x" + staticToken), Rights: []string{"enqueue", "read", "requeue"}, Rate: 1,
+				Burst: 1,
+			},
 			{
 				Name: "portal", SHA256: sha256Hex(staticToken), Rights: []string{"enqueue", "read"},
 				Rate: 1, Burst: 2,

@@ -65,8 +65,8 @@ func ours(b *testing.B, s *site, l load) queue.Purger {
 	b.Helper()
 	store, err := gcs.Open(b.Context(), gcs.Config{
 		GCS: config.GCS{
-			CallTimeout: 30 * time.Second, MaxTries: 4, MaxInFlight: cmp.Or(l.inFlight, l.concurrency*filesEach*max(1,
-				l.certificates)), AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true,
+			CallTimeout: 30 * time.Second, MaxTries: 4, AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true,
+			MaxInFlight: cmp.Or(l.inFlight, l.concurrency*filesEach*max(1, l.certificates)),
 			DeleteRate: l.deletes, ReadRate: l.reads,
 		},
 		Locations: s.locations,

@@ -45,8 +45,10 @@ func newSite(b *testing.B) *site {
 		b.Fatal(err)
 	}
 	s.store, err = mysql.Open(mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(s.db.RootDSN(s.db.Ledger)), MaxOpenConnections: 32,
-			ConnectTimeout: time.Minute, QueryTimeout: time.Minute},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(s.db.RootDSN(s.db.Ledger)), MaxOpenConnections: 32,
+			ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
+		},
 		LMS: config.LMS{Database: s.db.LMS, ClearHistory: true},
 		DialFunc: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, address)

@@ -64,8 +64,10 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 		w.t.Fatal(err)
 	}
 	store, err := mysql.Open(mysql.Config{
-		MySQL: config.MySQL{DSN: config.NewSecret(w.db.RootDSN(w.Ledger)), MaxOpenConnections: 8,
-			ConnectTimeout: 10 * time.Second, QueryTimeout: 30 * time.Second},
+		MySQL: config.MySQL{
+			DSN: config.NewSecret(w.db.RootDSN(w.Ledger)), MaxOpenConnections: 8,
+			ConnectTimeout: 10 * time.Second, QueryTimeout: 30 * time.Second,
+		},
 		LMS: config.LMS{Database: w.LMS, ClearHistory: true},
 	})
 	if err != nil {
