@@ -67,7 +67,7 @@ func ours(b *testing.B, s *site, l load) queue.Purger {
 		GCS: config.GCS{
 			CallTimeout: 30 * time.Second, MaxTries: 4, AttributesMaxAge: time.Minute, Endpoint: s.storage.base, Anonymous: true,
 			MaxInFlight: cmp.Or(l.inFlight, l.concurrency*filesEach*max(1, l.certificates)),
-			DeleteRate: l.deletes, ReadRate: l.reads,
+			DeleteRate:  l.deletes, ReadRate: l.reads,
 		},
 		Locations: s.locations,
 	})
