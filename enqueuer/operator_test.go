@@ -378,3 +378,14 @@ func TestStatusWhileATaskIsBroken(t *testing.T) {
 		t.Errorf("the doctor says\n%s", out)
 	}
 }
+
+// TestCommandsObeyThePasswordOfRedis gives a wrong one beside the URL: every command that opens Redis must use it.
+func TestCommandsObeyThePasswordOfRedis(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := strconv.Itoa(c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS"))
+	c.environ = append(c.environ, "CERTPURGE_REDIS_USERNAME=unknown", "CERTPURGE_REDIS_PASSWORD=wrong")
+	for _, args := range [][]string{{"enqueue", user}, {"reconcile"}, {"requeue", user, "--execute"}, {"doctor"}} {
+		c.run(cli.ExitConfiguration, args...)
+	}
+}
