@@ -62,8 +62,10 @@ func TestEachFaultIsFoundAndDropped(t *testing.T) {
 		want  inspect.Kind
 	}{
 		"nothing is wrong": {spoil: func(ward) {}},
-		"a pending task falls off its list": {5, func(w ward) { w.Do("LREM", w.Key("pending"), 0, "purge:5") },
-			inspect.Unlisted},
+		"a pending task falls off its list": {
+			5, func(w ward) { w.Do("LREM", w.Key("pending"), 0, "purge:5") },
+			inspect.Unlisted,
+		},
 		"an archived one falls off":  {2, func(w ward) { w.Do("ZREM", w.Key("archived"), "purge:2") }, inspect.Unlisted},
 		"a completed one falls off":  {1, func(w ward) { w.Do("ZREM", w.Key("completed"), "purge:1") }, inspect.Unlisted},
 		"one that retries falls off": {3, func(w ward) { w.Do("ZREM", w.Key("retry"), "purge:3") }, inspect.Unlisted},
@@ -89,10 +91,14 @@ func TestEachFaultIsFoundAndDropped(t *testing.T) {
 		}, inspect.NoTask},
 		"a hash loses its message": {42, func(w ward) { w.Do("HDEL", w.Key("t:"+id), "msg") }, inspect.NoMessage},
 		"a task is a text":         {76, func(w ward) { w.Set("t:purge:76") }, inspect.NoMessage},
-		"a listed task is a text": {5, func(w ward) { w.Do("DEL", w.Key("t:purge:5")); w.Set("t:purge:5") },
-			inspect.NoMessage},
-		"a rest of one certificate": {78, func(w ward) { w.Do("HSET", w.Key("t:purge:78:c9"), "result", "x") },
-			inspect.NoMessage},
+		"a listed task is a text": {
+			5, func(w ward) { w.Do("DEL", w.Key("t:purge:5")); w.Set("t:purge:5") },
+			inspect.NoMessage,
+		},
+		"a rest of one certificate": {
+			78, func(w ward) { w.Do("HSET", w.Key("t:purge:78:c9"), "result", "x") },
+			inspect.NoMessage,
+		},
 		"a rest of its follow-up": {
 			79, func(w ward) { w.Do("HSET", w.Key("t:purge:79:c9:5"), "result", "x") },
 			inspect.NoMessage,
