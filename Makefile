@@ -79,9 +79,7 @@ releases: ## test what releases are made with: make dist, dist-verify, vuln and 
 
 .PHONY: demo
 demo: ## purge 1,000 users on private servers and check the result (ARGS="--users 100 -o json", SERVER=mysql)
-	@mkdir -p bin
-	go build -o bin/ ./worker ./enqueuer ./internal/sandbox/cmd/demo
-	@bin/demo $(ARGS)
+	@.ci/build-demo && bin/demo $(ARGS)
 
 .PHONY: test
 test: compiler curl ## run all tests with the race detector, on private servers (SERVER=mysql: Oracle's MySQL)

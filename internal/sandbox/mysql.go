@@ -21,7 +21,7 @@ const sqlMode = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_
 // which no other user of the machine can reach; give accounts made for TCP the host '%' or '127.0.0.1' (names are not
 // resolved). Committed data survives Restart and os.Kill.
 type MySQL struct {
-	*process
+	*server
 
 	Engine Engine
 	Addr   string // 127.0.0.1:port
@@ -40,7 +40,7 @@ func newMySQL(locator locator, program program, dir string, opts Options) *MySQL
 		cache:   locator.cache,
 		opts:    opts,
 	}
-	m.process = &process{
+	m.server = &server{
 		name:    string(m.Engine),
 		dir:     dir,
 		command: func() *exec.Cmd { return program.command(m.arguments()...) },

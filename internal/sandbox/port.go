@@ -20,14 +20,14 @@ var errNoPort = errors.New("finding a free port: every one tried was taken")
 
 // startOnFreePort starts the server on a port that listenOn is told. Between the look and the start another process may
 // take the port: then the next one is tried.
-func (p *process) startOnFreePort(ctx context.Context, last int, listenOn func(addr string)) error {
+func (s *server) startOnFreePort(ctx context.Context, last int, listenOn func(addr string)) error {
 	for range portTries {
 		addr, err := freeAddress(ctx, last)
 		if err != nil {
 			return err
 		}
 		listenOn(addr)
-		err = p.Start(ctx)
+		err = s.Start(ctx)
 		if err == nil || ctx.Err() != nil || canListen(ctx, addr) {
 			return err
 		}

@@ -41,7 +41,7 @@ func (p program) command(args ...string) *exec.Cmd {
 		env = append(env, "LD_LIBRARY_PATH="+libraries)
 	}
 	// Not bound to a context: a server outlives the one it was started with.
-	cmd := exec.Command(path, args...) //nolint:gosec,noctx // one of our servers; process.launch owns its life
+	cmd := exec.Command(path, args...) //nolint:gosec,noctx // one of our servers; Child owns its life
 	cmd.Env = env
 	return cmd
 }

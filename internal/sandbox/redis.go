@@ -18,7 +18,7 @@ const redisDatabases = "8192"
 // Redis is a private redis-server without a password, on the loopback interface. It keeps nothing on disk: what Stop,
 // Restart and os.Kill leave behind is an empty Redis, as after a real loss.
 type Redis struct {
-	*process
+	*server
 
 	Addr   string // 127.0.0.1:port
 	Socket string // path of the unix socket
@@ -28,7 +28,7 @@ type Redis struct {
 
 func newRedis(program program, dir string, opts Options) *Redis {
 	r := &Redis{Socket: filepath.Join(dir, "redis.sock"), opts: opts}
-	r.process = &process{
+	r.server = &server{
 		name:    "redis",
 		dir:     dir,
 		command: func() *exec.Cmd { return program.command(r.arguments()...) },

@@ -16,7 +16,7 @@ var shell = program{path: "/bin/sh"}
 
 func TestFailedStartShowsTheOutput(t *testing.T) {
 	t.Parallel()
-	p := &process{
+	p := &server{
 		name:    "broken",
 		dir:     t.TempDir(),
 		command: func() *exec.Cmd { return shell.command("-c", "echo no such thing >&2; exit 3") },
@@ -40,7 +40,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	p := &process{
+	p := &server{
 		name:    "deaf",
 		dir:     t.TempDir(),
 		command: func() *exec.Cmd { return shell.command("-c", "exec sleep 60") },

@@ -152,7 +152,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if r.want, err = r.data.Seed(ctx, r.env.Root, demo.LMSDatabase, r.env.Storage, r.env.StorageURL); err != nil {
 		return err
 	}
-	if err := r.enqueuer(r.env.MigrateDSN, r.env.MigrateArguments()...).run(ctx); err != nil {
+	if _, err := r.runEnqueuer(ctx, nil, r.env.MigrateDSN, r.env.MigrateArguments()...); err != nil {
 		return err
 	}
 	site := audit.Site{

@@ -146,14 +146,12 @@ func (r *run) countDone(ctx context.Context) error {
 
 // answer runs an enqueuer and reads what it prints.
 func (r *run) answer(ctx context.Context, into any, args ...string) error {
-	p := r.enqueuer(r.env.EnqueuerDSN, args...)
 	var out bytes.Buffer
-	p.cmd.Stdout = &out
-	if err := p.run(ctx); err != nil {
+	if _, err := r.runEnqueuer(ctx, &out, r.env.EnqueuerDSN, args...); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(out.Bytes(), into); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", p.name, err)
+		return fmt.Errorf("reading the answer of enqueuer %s: %w", args[0], err)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// enqueueArguments are those of the command that asks for users.
+// enqueueArguments are those of the command that requests the purge of users.
 func enqueueArguments(users []int) []string {
 	args := []string{"enqueue"}
 	for _, user := range users {
@@ -17,7 +17,7 @@ func enqueueArguments(users []int) []string {
 	return args
 }
 
-// backfillArguments are those of the command that asks for users whom a file lists. It makes the file.
+// backfillArguments are those of the command that requests the purge of users in a file. It makes the file.
 func (r *run) backfillArguments(users []int) ([]string, error) {
 	var list bytes.Buffer
 	for _, user := range users {
@@ -34,19 +34,18 @@ const (
 	betweenRepetition = 300 * time.Millisecond
 )
 
-// enqueue asks for users, and repeats the command while servers are down, as an operator would. A command that fails
+// enqueue requests the purge of users, and repeats the command while servers are down, as an operator would. A command that fails
 // for any other reason is a violation.
 func (r *run) enqueue(ctx context.Context, users []int) bool {
 	for ctx.Err() == nil {
-		p := r.enqueuer(r.env.EnqueuerDSN, enqueueArguments(users)...)
-		err := p.run(ctx)
+		code, err := r.runEnqueuer(ctx, nil, r.env.EnqueuerDSN, enqueueArguments(users)...)
 		if err == nil {
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		if code := p.code(); code != exitUnavailable && code != exitInterrupted {
+		if code != exitUnavailable && code != exitInterrupted {
 			r.tally.violate("an enqueuer failed with %v", err)
 		}
 		r.tally.repeated.Add(1)

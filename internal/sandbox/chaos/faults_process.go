@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
 func processFaults() []fault {
@@ -57,8 +59,8 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 				return err
 			}
 		}
-		p := e.enqueuer(e.env.EnqueuerDSN, args...)
-		if err := p.start(); err != nil {
+		p, err := e.startEnqueuer(nil, e.env.EnqueuerDSN, args...)
+		if err != nil {
 			return err
 		}
 		if e.rng.chance(0.5) {
@@ -67,8 +69,8 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 		} else {
 			pause(ctx, e.rng.between(20*time.Millisecond, 200*time.Millisecond))
 		}
-		p.kill()
-		if p.code() < 0 { // it had not ended before
+		p.Kill()
+		if state, _ := p.Exit(); state.ExitCode() < 0 { // it had not ended before
 			e.hit()
 		}
 		pause(ctx, e.rng.between(0, e.length/killedEnqueuers))
@@ -77,18 +79,15 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 }
 
 // accepted returns when the user has a request, or the enqueuer has ended.
-func (e *episode) accepted(ctx context.Context, p *process, user int) {
-	for ctx.Err() == nil {
+func (e *episode) accepted(ctx context.Context, p *sandbox.Child, user int) {
+	for {
 		var n int
 		err := e.env.Root.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+ledgerRequests+" WHERE user_id = ?", user).Scan(&n)
 		if err != nil || n > 0 {
 			return
 		}
-		select {
-		case <-p.gone:
+		if p.Pause(ctx, 2*time.Millisecond) != nil {
 			return
-		default:
-			pause(ctx, 2*time.Millisecond)
 		}
 	}
 }

@@ -3,11 +3,14 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
 // exitConfiguration is how a worker ends that finds, at its start, a bucket or a right missing.
@@ -26,8 +29,8 @@ type slot struct {
 	name string
 
 	mu     sync.Mutex
-	worker *process  // nil between two
-	sent   os.Signal // to this worker, by us
+	worker *sandbox.Child // nil between two
+	sent   os.Signal      // to this worker, by us
 }
 
 func (r *run) startFleet(ctx context.Context) *fleet {
@@ -50,14 +53,14 @@ func (f *fleet) stop() {
 // keep starts a worker whenever there is none, until ctx ends.
 func (f *fleet) keep(ctx context.Context, s *slot) {
 	for ctx.Err() == nil {
-		p := f.run.worker(s.name)
-		if err := p.start(); err != nil {
+		p, err := f.run.startWorker(s.name)
+		if err != nil {
 			f.run.tally.violate("%v", err)
 			return
 		}
 		s.set(p)
 		select {
-		case <-p.gone:
+		case <-p.Gone():
 		case <-ctx.Done():
 			s.terminate(p, f.run.tally)
 		}
@@ -67,46 +70,54 @@ func (f *fleet) keep(ctx context.Context, s *slot) {
 }
 
 // judge looks at how a worker ended.
-func (f *fleet) judge(ctx context.Context, s *slot, p *process) {
+func (f *fleet) judge(ctx context.Context, s *slot, p *sandbox.Child) {
 	s.mu.Lock()
 	sent := s.sent
 	s.mu.Unlock()
 	f.run.tally.restarts.Add(1)
+	state, err := p.Exit()
 	switch {
 	case sent == os.Kill:
-	case sent == syscall.SIGTERM && (p.err == nil || p.unborn()):
-	case p.code() == exitConfiguration: // a supervisor tries again, a little later
+	case sent == syscall.SIGTERM && (err == nil || unborn(p)):
+	case state.ExitCode() == exitConfiguration: // a supervisor tries again, a little later
 		pause(ctx, 500*time.Millisecond)
 	case sent != nil:
-		f.run.tally.violate("%s ended with %v after %v: %s", s.name, p.err, sent, lastLine(p))
+		f.run.tally.violate("%s ended with %v after %v: %s", s.name, err, sent, lastLine(p))
 	default:
-		f.run.tally.violate("%s ended by itself with %v: %s", s.name, p.err, lastLine(p))
+		f.run.tally.violate("%s ended by itself with %v: %s", s.name, err, lastLine(p))
 		pause(ctx, 500*time.Millisecond)
 	}
 }
 
-// lastLine is the last thing that a process said.
-func lastLine(p *process) []byte {
-	text := bytes.TrimSpace(p.said.Bytes())
+// unborn reports whether SIGTERM met the process before its first line: no program handles signals yet then.
+func unborn(p *sandbox.Child) bool {
+	state, _ := p.Exit()
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signal() == syscall.SIGTERM && len(p.Output()) == 0
+}
+
+// lastLine is the last line of a process's output.
+func lastLine(p *sandbox.Child) []byte {
+	text := p.Output()
 	return text[bytes.LastIndexByte(text, '\n')+1:]
 }
 
-func (s *slot) set(p *process) {
+func (s *slot) set(p *sandbox.Child) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.worker, s.sent = p, nil
 }
 
 // terminate asks the worker to stop and waits for that.
-func (s *slot) terminate(p *process, b *tally) {
+func (s *slot) terminate(p *sandbox.Child, b *tally) {
 	s.mu.Lock()
 	s.sent = syscall.SIGTERM
 	s.mu.Unlock()
-	if !p.stop() {
+	if err := p.Stop(); errors.Is(err, sandbox.ErrKilled) {
 		s.mu.Lock()
 		s.sent = os.Kill
 		s.mu.Unlock()
-		b.violate("%s did not end within %v after SIGTERM", s.name, stopPatience)
+		b.violate("%v", err)
 	}
 }
 
@@ -123,7 +134,7 @@ func (f *fleet) signal(ctx context.Context, number int, sig os.Signal) bool {
 	s.sent = sig
 	s.mu.Unlock()
 	if sig == os.Kill {
-		p.kill()
+		p.Kill()
 	} else {
 		s.terminate(p, f.run.tally)
 	}

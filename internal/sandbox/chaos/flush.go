@@ -22,7 +22,7 @@ func (r *run) flushed(ctx context.Context) error {
 	var flushing sync.WaitGroup
 	var failed error
 	flushing.Go(func() { failed = flush.inject(within, &episode{run: r, users: users, name: flush.name}) })
-	if err = r.enqueuer(r.env.EnqueuerDSN, args...).run(ctx); err == nil {
+	if _, err = r.runEnqueuer(ctx, nil, r.env.EnqueuerDSN, args...); err == nil {
 		r.printf("  %6.1fs  %d users are asked for\n", time.Since(r.begun).Seconds(), len(users))
 		r.await(ctx, func(s standing) int { return r.unsettled(s) - len(users)/2 })
 	}

@@ -84,10 +84,10 @@ func (d *demo) keep(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-d.worker.gone:
-		return d.worker.ended()
-	case <-d.server.gone:
-		return d.server.ended()
+	case <-d.worker.Gone():
+		return d.worker.Ended()
+	case <-d.server.Gone():
+		return d.server.Ended()
 	}
 }
 
@@ -111,8 +111,8 @@ type demo struct {
 	data   *dataset.Dataset
 	want   dataset.Expected
 	before *audit.Snapshot
-	worker *process
-	server *process // only where the demo is kept
+	worker *sandbox.Child
+	server *sandbox.Child // only where the demo is kept
 }
 
 // prepare builds the world before the purge.
@@ -159,7 +159,7 @@ func (d *demo) prepare(ctx context.Context) error {
 // play runs the purge and the check.
 func (d *demo) play(ctx context.Context) (Report, error) {
 	var err error
-	if d.worker, err = d.start("worker", d.Worker, nil, "--config", d.env.Path(WorkerFile)); err != nil {
+	if d.worker, err = d.start("worker", d.Worker, d.env.WorkerDSN, nil, "--config", d.env.Path(WorkerFile)); err != nil {
 		return Report{}, err
 	}
 	begun := time.Now()
@@ -170,7 +170,7 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 	d.printf("%s%s\n", label(fmt.Sprintf("Purging %s users with the real enqueuer and worker", grouped(len(d.want.Ends)))),
 		seconds(purging))
 	if !d.Keep {
-		if err := d.worker.stop(); err != nil {
+		if err := d.worker.Stop(); err != nil {
 			return Report{}, err
 		}
 	}
@@ -190,9 +190,9 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 // close stops and removes everything.
 func (d *demo) close() error {
 	var err error
-	for _, p := range []*process{d.server, d.worker} {
+	for _, p := range []*sandbox.Child{d.server, d.worker} {
 		if p != nil {
-			err = errors.Join(err, p.stop())
+			err = errors.Join(err, p.Stop())
 		}
 	}
 	if d.env != nil {

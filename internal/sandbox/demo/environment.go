@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 
 	"github.com/go-sql-driver/mysql"
@@ -108,7 +109,7 @@ func (h *Environment) grant(ctx context.Context) error {
 	return nil
 }
 
-// Close stops and removes everything. It may be called on a half-open house.
+// Close stops and removes everything. It may be called when OpenEnvironment has failed.
 func (h *Environment) Close() {
 	if h.Root != nil {
 		_ = h.Root.Close() // nothing is lost: the server goes next
@@ -121,10 +122,24 @@ func (h *Environment) Close() {
 	}
 }
 
+// Command is a run of a binary with an account's DSN. It inherits nothing of this process's environment but what it
+// needs: a CERTPURGE_MYSQL_DSN of production must not reach it. Of environ, the last setting of a variable counts.
+func (h *Environment) Command(binary, dsn string, environ []string, args ...string) *exec.Cmd {
+	cmd := exec.Command(binary, args...) //nolint:gosec,noctx // our own binary; sandbox.Child ends it
+	cmd.Env = []string{"CERTPURGE_MYSQL_DSN=" + dsn, "CERTPURGE_REDIS_URL=" + h.RedisURL}
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
+		if value, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	cmd.Env = append(cmd.Env, environ...)
+	return cmd
+}
+
 // Path is a file in the directory.
 func (h *Environment) Path(name string) string { return filepath.Join(h.Dir, name) }
 
-// Write makes a file that nobody else can read.
+// Write makes a file that no other user can read.
 func (h *Environment) Write(name string, content []byte) error {
 	file, err := os.OpenFile(h.Path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

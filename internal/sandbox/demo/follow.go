@@ -68,16 +68,10 @@ func (d *demo) purge(ctx context.Context) error {
 func (d *demo) follow(ctx context.Context, total int) error {
 	bar := d.newProgress(total)
 	defer bar.end()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	best, since := 0, time.Now()
 	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-d.worker.gone:
-			return d.worker.ended()
-		case <-tick.C:
+		if err := d.worker.Pause(ctx, pollEvery); err != nil {
+			return err
 		}
 		t, err := d.tally(ctx)
 		if err != nil {
@@ -94,7 +88,7 @@ func (d *demo) follow(ctx context.Context, total int) error {
 		if time.Since(since) > stallLimit {
 			return fmt.Errorf("waiting for the purge: %d of %d requests have come to an end, and none of the others for %v; "+
 				"the worker's log ends with\n%s",
-				settled, total, stallLimit, d.worker.tail())
+				settled, total, stallLimit, d.worker.Output())
 		}
 	}
 }

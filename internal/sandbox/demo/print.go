@@ -129,7 +129,7 @@ func byEnd(a, b dataset.End) int {
 // printKept tells people how to look around.
 func (d *demo) printKept(ctx context.Context, api string) error {
 	h := d.env
-	health, err := d.worker.address(ctx, "listening")
+	health, err := address(ctx, d.worker, "listening")
 	if err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 		h.Servers.MySQL.Engine.Title(), h.Servers.MySQL.Socket, LMSDatabase, LedgerDatabase, h.Servers.MySQL.Addr)
 	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.RedisURL, h.Servers.Redis.Socket)
 	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.StorageURL, dataset.Buckets()[0])
-	d.printf("  Server    curl %s/v1/docs   (log: %s)\n", api, d.server.log)
-	d.printf("  Worker    curl http://%s/readyz   (log: %s)\n", health, d.worker.log)
+	d.printf("  Server    curl %s/v1/docs   (log: %s)\n", api, d.server.Log)
+	d.printf("  Worker    curl http://%s/readyz   (log: %s)\n", health, d.worker.Log)
 	d.printf("  Files     %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile))
 	d.printf("\nTo try the commands in another terminal (the secrets are this demo's only):\n\n")
 	d.printf("  export CERTPURGE_CONFIG=%s\n", h.Path(EnqueuerFile))

@@ -46,13 +46,14 @@ func (c Callers) tokenHash() string {
 
 // startServer starts the HTTP server and returns its URL.
 func (d *demo) startServer(ctx context.Context) (url string, err error) {
-	d.server, err = d.start("server", d.Enqueuer, d.env.Callers.Environ(), "--config", d.env.Path(EnqueuerFile), "serve")
+	d.server, err = d.start("server", d.Enqueuer, d.env.EnqueuerDSN, d.env.Callers.Environ(),
+		"--config", d.env.Path(EnqueuerFile), "serve")
 	if err != nil {
 		return "", err
 	}
-	address, err := d.server.address(ctx, "serving")
+	listens, err := address(ctx, d.server, "serving")
 	if err != nil {
 		return "", fmt.Errorf("waiting for the server: %w", err)
 	}
-	return "http://" + address, nil
+	return "http://" + listens, nil
 }
