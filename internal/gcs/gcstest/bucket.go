@@ -35,8 +35,6 @@ type version struct {
 	generation, metageneration int64
 	data                       []byte
 	contentType, cacheControl  string
-	md5                        [16]byte
-	crc32c                     uint32
 	temporaryHold              bool
 	eventBasedHold             bool
 	created, updated           stamp
@@ -90,10 +88,9 @@ type bucket struct {
 	replays         replays
 }
 
-func newBucket(cfg BucketConfig, now stamp, window time.Duration) *bucket {
+func newBucket(cfg BucketConfig, now stamp) *bucket {
 	return &bucket{
 		cfg: cfg, metageneration: 1, created: now, updated: now, softDeleteSince: now, retentionSince: now,
-		replays: replays{window: stamp(window.Microseconds())},
 	}
 }
 

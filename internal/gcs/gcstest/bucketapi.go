@@ -53,11 +53,9 @@ func (b *bucket) resource(name string) map[string]any {
 		resource["versioning"] = map[string]any{"enabled": true}
 	}
 	if b.cfg.Retention > 0 {
-		policy := map[string]any{"retentionPeriod": seconds(b.cfg.Retention), "effectiveTime": b.retentionSince.rfc3339()}
-		if b.cfg.RetentionLocked {
-			policy["isLocked"] = true
+		resource["retentionPolicy"] = map[string]any{
+			"retentionPeriod": seconds(b.cfg.Retention), "effectiveTime": b.retentionSince.rfc3339(),
 		}
-		resource["retentionPolicy"] = policy
 	}
 	if b.cfg.RequesterPays {
 		resource["billing"] = map[string]any{"requesterPays": true}
@@ -100,14 +98,14 @@ func (s *Server) list(c *call, b *bucket, denied map[string]bool) reply {
 
 // listing reads the parameters of a listing.
 func (c *call) listing() (listing, *Error) {
-	for _, unknown := range []string{"matchGlob", "filter"} {
+	for _, unknown := range []string{"matchGlob", "filter", "endOffset"} {
 		if c.query.Get(unknown) != "" {
 			return listing{}, errNotEmulated("the parameter " + unknown)
 		}
 	}
 	var bad *Error
 	q := listing{
-		prefix: c.name, from: c.query.Get("startOffset"), before: c.query.Get("endOffset"),
+		prefix: c.name, from: c.query.Get("startOffset"),
 		delimiter: c.query.Get("delimiter"), versions: c.flag("versions"), softDeleted: c.flag("softDeleted"), limit: maxPage,
 	}
 	if n := c.number("maxResults", &bad); n > 0 {

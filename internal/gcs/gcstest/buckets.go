@@ -17,15 +17,13 @@ type BucketConfig struct {
 	// Retention is how long after its creation a generation may not be deleted or overwritten; zero is off. A change
 	// counts for existing objects, too.
 	Retention time.Duration
-	// RetentionLocked is reported in the bucket's metadata. The back door does not enforce it.
-	RetentionLocked bool
 	// RequesterPays refuses requests that name no project to bill.
 	RequesterPays bool
 }
 
 // CreateBucket makes an empty bucket. One of that name is replaced, with everything in it.
 func (s *Server) CreateBucket(name string, cfg BucketConfig) {
-	b := newBucket(cfg, at(s.now()), s.replayWindow)
+	b := newBucket(cfg, at(s.now()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buckets[name] = b
@@ -86,7 +84,7 @@ func (s *Server) RenameBucket(from, to string) error {
 }
 
 // Deny takes permissions on a bucket away from the caller: storage.buckets.get, storage.objects.list,
-// storage.objects.delete, storage.objects.get or storage.objects.create. It works before the bucket exists.
+// storage.objects.delete or storage.objects.get. It works before the bucket exists.
 func (s *Server) Deny(bucket string, permissions ...string) {
 	s.setPermissions(bucket, true, permissions)
 }

@@ -14,7 +14,6 @@ const (
 	OpList            = "list"
 	OpGet             = "get" // Metadata and content of an object.
 	OpDelete          = "delete"
-	OpUpload          = "upload"
 	OpOther           = "other" // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
 )
 
@@ -27,33 +26,14 @@ type call struct {
 	bucket, name string // The name of a listing is its prefix.
 	query        url.Values
 	media        bool // The content is wanted, not the metadata.
-	xml          bool // The refusal is to be in XML.
 }
 
 // understand reads the request line. It takes the escaped path apart: an object name is one segment, and its slashes
 // are percent-encoded, which r.URL.Path no longer shows and http.ServeMux would tidy up.
 func understand(r *http.Request) call {
 	c := call{op: OpOther, query: r.URL.Query()}
-	path := r.URL.EscapedPath()
-	if rest, ok := strings.CutPrefix(path, "/storage/v1/b/"); ok {
+	if rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/storage/v1/b/"); ok {
 		return c.json(r.Method, strings.Split(rest, "/"))
-	}
-	if rest, ok := strings.CutPrefix(path, "/download/storage/v1/b/"); ok {
-		c.query.Set("alt", "media")
-		return c.json(r.Method, strings.Split(rest, "/"))
-	}
-	if rest, ok := strings.CutPrefix(path, "/upload/storage/v1/b/"); ok {
-		bucket, tail, _ := strings.Cut(rest, "/")
-		if r.Method == http.MethodPost && tail == "o" && c.unescape(bucket, "") {
-			// A multipart upload carries the name in its body; it is filled in for good when the body is read.
-			c.op, c.name = OpUpload, c.query.Get("name")
-		}
-		return c
-	}
-	bucket, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	reading := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if reading && name != "" && bucket != "storage" && c.unescape(bucket, name) {
-		c.op, c.media, c.xml = OpGet, true, true
 	}
 	return c
 }

@@ -21,8 +21,8 @@
 // # What it does not do
 //
 // It knows no credentials and no IAM beyond [Server.Deny]; every caller has the same name. Settings and permissions
-// apply at once, where the service may take 30 seconds or a minute. It has no glob and no filter in listings, no
-// resumable upload, no copy, compose, restore, patch, batch or XML multi-delete: such a request is refused with 400 and
-// the reason notEmulated, never answered wrongly. Idempotency tokens count for deletes only. The XML API is there for
-// reading one object, as the Go client does by default. Objects live in memory, one process long.
+// apply at once, where the service may take 30 seconds or a minute. It has no glob, no filter and no endOffset in
+// listings, no upload, no checksums, no copy, compose, restore, patch, batch or XML multi-delete: such a request is
+// refused with 400 and the reason notEmulated, never answered wrongly. Idempotency tokens count for deletes only. There
+// is no XML API, by which the Go client reads objects. Objects live in memory, one process long.
 package gcstest

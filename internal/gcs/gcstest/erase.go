@@ -51,7 +51,6 @@ func (b *bucket) erase(now stamp, e erasure) (outcome, *Error) {
 // second attempt could meet. Two generations of maps bound the memory without a sweep: an entry is forgotten after one
 // to two windows, and its own time decides whether it still counts.
 type replays struct {
-	window     stamp
 	turned     stamp
 	young, old map[string]replay
 }
@@ -65,22 +64,22 @@ type replay struct {
 
 // answers tells whether the token was used for the same delete within the window.
 func (r *replays) answers(now stamp, e erasure) bool {
-	if e.token == "" || r.window <= 0 {
+	if e.token == "" {
 		return false
 	}
 	seen, ok := r.young[e.token]
 	if !ok {
 		seen, ok = r.old[e.token]
 	}
-	return ok && now < seen.at+r.window &&
+	return ok && now < seen.at+replayWindow &&
 		seen.name == e.name && seen.generation == e.generation && seen.conditions == e.conditions
 }
 
 func (r *replays) remember(now stamp, e erasure) {
-	if e.token == "" || r.window <= 0 {
+	if e.token == "" {
 		return
 	}
-	if r.young == nil || now >= r.turned+r.window {
+	if r.young == nil || now >= r.turned+replayWindow {
 		r.old, r.young, r.turned = r.young, map[string]replay{}, now
 	}
 	r.young[e.token] = replay{name: e.name, generation: e.generation, conditions: e.conditions, at: now}

@@ -36,9 +36,6 @@ func TestSoftDeletedObjectVanishesByTheClock(t *testing.T) {
 	if err != nil || a.Generation != generation {
 		t.Errorf("metadata by generation: got %v, %v", a, err)
 	}
-	if _, err := object.Generation(generation).NewReader(t.Context()); !errors.Is(err, storage.ErrObjectNotExist) {
-		t.Errorf("content: got %v, want ErrObjectNotExist", err)
-	}
 	if err := object.Generation(generation).Delete(t.Context()); !errors.Is(err, storage.ErrObjectNotExist) {
 		t.Errorf("deleting again: got %v, want ErrObjectNotExist", err)
 	}
@@ -231,9 +228,7 @@ func TestHoldsAndRetentionForbidOverwriting(t *testing.T) {
 			if e, ok := errors.AsType[*gcstest.Error](err); ok {
 				reason = e.Reason
 			}
-			equal(t, "back door", reason, tc.reason)
-			_, reason = refusal(write(t.Context(), w.bucket.Object("a"), "new"))
-			equal(t, "upload", reason, tc.reason)
+			equal(t, "reason", reason, tc.reason)
 		})
 	}
 }

@@ -27,13 +27,13 @@ type position struct {
 
 // listing asks for one page.
 type listing struct {
-	prefix       string
-	from, before string // startOffset and endOffset; empty: no bound.
-	delimiter    string // Empty: no directories.
-	versions     bool
-	softDeleted  bool
-	limit        int
-	after        *position
+	prefix      string
+	from        string // startOffset; empty: no bound.
+	delimiter   string // Empty: no directories.
+	versions    bool
+	softDeleted bool
+	limit       int
+	after       *position
 }
 
 // page is a part of a listing: the generations, and with a delimiter the directories that hold others.
@@ -68,7 +68,7 @@ func (b *bucket) list(now stamp, q listing) (p page, next *position) {
 	for jumped := true; jumped; {
 		jumped = false
 		tree.Ascend(pivot, func(name string, vs *versions) bool {
-			if !strings.HasPrefix(name, q.prefix) || q.before != "" && name >= q.before {
+			if !strings.HasPrefix(name, q.prefix) {
 				return false
 			}
 			dir := ""

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -169,12 +168,7 @@ type answer struct {
 // send sends one raw request, without the client library.
 func (w *world) send(t *testing.T, method, url string, header http.Header) answer {
 	t.Helper()
-	return w.sendBody(t, method, url, header, "")
-}
-
-func (w *world) sendBody(t *testing.T, method, url string, header http.Header, body string) answer {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}

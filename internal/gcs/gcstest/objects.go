@@ -37,25 +37,22 @@ type Object struct {
 	SoftDeletedUntil time.Time
 }
 
-// Put stores an object and returns its generation. It is the way to seed a bucket, and obeys what an upload obeys: the
-// live generation becomes noncurrent in a versioned bucket and is deleted, or soft-deleted, in another; holds and
-// retention forbid that. data is kept, not copied, so one slice may back many objects; the caller must not change it.
-// An error wraps [*Error].
+// Put stores an object and returns its generation. It is the way to seed a bucket, and obeys what an upload to the
+// service obeys: the live generation becomes noncurrent in a versioned bucket and is deleted, or soft-deleted, in
+// another; holds and retention forbid that. data is kept, not copied, so one slice may back many objects; the caller
+// must not change it. An error wraps [*Error].
 func (s *Server) Put(bucket, name string, data []byte, o ObjectOptions) (generation int64, err error) {
 	b, _, refused := s.lookup(bucket)
 	if refused == nil && name == "" {
 		refused = &Error{Code: http.StatusBadRequest, Reason: "required", Message: "Required"}
 	}
-	var stored view
 	if refused == nil {
-		stored, refused = b.put(at(s.now()), upload{
-			bucket: bucket, name: name, data: data, options: o, conditions: unconditional, mayOverwrite: true,
-		})
+		generation, refused = b.put(at(s.now()), bucket, name, data, o)
 	}
 	if refused != nil {
 		return 0, fmt.Errorf("putting %s/%s: %w", bucket, name, refused)
 	}
-	return stored.generation, nil
+	return generation, nil
 }
 
 // SetHold sets or releases the holds of a live object. The release of an event-based hold starts the bucket's retention

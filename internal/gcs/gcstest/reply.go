@@ -3,9 +3,6 @@ package gcstest
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/xml"
 	"net"
 	"net/http"
 	"strconv"
@@ -50,9 +47,6 @@ type errorDetail struct {
 
 // refusal is the answer that carries an error.
 func (c *call) refusal(e *Error) reply {
-	if c.xml {
-		return xmlRefusal(e)
-	}
 	detail := errorDetail{Message: e.Message, Domain: "global", Reason: e.Reason}
 	switch e.Code {
 	case http.StatusTooManyRequests:
@@ -66,21 +60,6 @@ func (c *call) refusal(e *Error) reply {
 	answer := marshalReply(body)
 	answer.status = e.Code
 	return answer
-}
-
-// xmlRefusal has the XML API's codes where the Go client or a person may look at them.
-func xmlRefusal(e *Error) reply {
-	code := map[int]string{
-		http.StatusNotFound: "NoSuchKey", http.StatusForbidden: "AccessDenied", http.StatusTooManyRequests: "SlowDown",
-		http.StatusPreconditionFailed: "PreconditionFailed", http.StatusBadRequest: "InvalidArgument",
-	}[e.Code]
-	if code == "" {
-		code = "InternalError"
-	}
-	body := bytes.NewBufferString("<?xml version='1.0' encoding='UTF-8'?><Error><Code>" + code + "</Code><Message>")
-	_ = xml.EscapeText(body, []byte(e.Message)) // A buffer takes every write.
-	body.WriteString("</Message></Error>")
-	return reply{status: e.Code, contentType: "application/xml; charset=UTF-8", body: body.Bytes()}
 }
 
 // write sends the answer.
@@ -110,18 +89,13 @@ func (a *reply) write(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(a.body) //nolint:gosec // G705: no browser reads this. An error is a client that has gone.
 }
 
-// serve sends the content of an object, or the range that was asked for.
+// serve sends the content of an object.
 func (v *view) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Content-Type", cmp.Or(v.contentType, "application/octet-stream"))
 	if v.cacheControl != "" {
 		header.Set("Cache-Control", v.cacheControl)
 	}
-	header.Set("X-Goog-Generation", strconv.FormatInt(v.generation, 10))
-	header.Set("X-Goog-Metageneration", strconv.FormatInt(v.metageneration, 10))
-	header.Set("X-Goog-Stored-Content-Length", strconv.Itoa(len(v.data)))
-	header.Add("X-Goog-Hash", "crc32c="+base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, v.crc32c)))
-	header.Add("X-Goog-Hash", "md5="+base64.StdEncoding.EncodeToString(v.md5[:]))
 	http.ServeContent(w, r, "", v.updated.time(), bytes.NewReader(v.data))
 }
 

@@ -1,10 +1,7 @@
 package gcstest
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
-	"net/url"
 	"strconv"
 )
 
@@ -57,15 +54,7 @@ func (e *encoder) flag(key string, value bool) {
 // appendObject appends the metadata of one generation.
 func appendObject(buf []byte, bucket string, v *view, selected selection) []byte {
 	e := encoder{buf: append(buf, '{'), selected: selected}
-	generation := strconv.FormatInt(v.generation, 10)
 	e.text("kind", "storage#object")
-	if selected == nil { // Links and ids are long, and no client of this project asks for them by name.
-		path := url.PathEscape(v.name)
-		e.text("id", bucket+"/"+v.name+"/"+generation)
-		e.text("selfLink", "https://www.googleapis.com/storage/v1/b/"+bucket+"/o/"+path)
-		e.text("mediaLink", "https://storage.googleapis.com/download/storage/v1/b/"+bucket+"/o/"+path+"?generation="+
-			generation+"&alt=media")
-	}
 	e.text("name", v.name)
 	e.text("bucket", bucket)
 	e.number("generation", v.generation)
@@ -74,15 +63,6 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 	e.text("cacheControl", v.cacheControl)
 	e.text("storageClass", "STANDARD")
 	e.number("size", int64(len(v.data)))
-	if selected.has("md5Hash") {
-		e.text("md5Hash", base64.StdEncoding.EncodeToString(v.md5[:]))
-	}
-	if selected.has("crc32c") {
-		e.text("crc32c", base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, v.crc32c)))
-	}
-	if selected.has("etag") {
-		e.text("etag", v.etag())
-	}
 	e.flag("temporaryHold", v.temporaryHold)
 	e.flag("eventBasedHold", v.eventBasedHold)
 	e.time("retentionExpirationTime", v.retainedUntil)
@@ -97,13 +77,6 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 	e.time("softDeleteTime", v.softDeleted)
 	e.time("hardDeleteTime", v.hardDelete)
 	return append(e.buf, '}')
-}
-
-// etag is the service's: the two numbers as protocol buffer fields 1 and 2, in base64.
-func (v *version) etag() string {
-	raw := binary.AppendUvarint([]byte{0x08}, uint64(v.generation))         //nolint:gosec // Never negative.
-	raw = binary.AppendUvarint(append(raw, 0x10), uint64(v.metageneration)) //nolint:gosec // Never negative.
-	return base64.StdEncoding.EncodeToString(raw)
 }
 
 // appendListing makes a page of a listing. Without nextPageToken among the selected fields a client sees one page only,

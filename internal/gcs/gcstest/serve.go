@@ -8,7 +8,6 @@ const (
 	permList      = "storage.objects.list"
 	permGet       = "storage.objects.get"
 	permDelete    = "storage.objects.delete"
-	permCreate    = "storage.objects.create"
 )
 
 // ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this
@@ -65,10 +64,8 @@ func (s *Server) do(c *call, r *http.Request) reply {
 		return s.list(c, b, denied)
 	case OpGet:
 		return s.get(c, b, denied)
-	case OpDelete:
-		return s.delete(c, r, b, denied)
 	default:
-		return s.upload(c, r, b, denied)
+		return s.delete(c, r, b, denied)
 	}
 }
 
@@ -93,7 +90,7 @@ func (s *Server) delete(c *call, r *http.Request, b *bucket, denied map[string]b
 	return reply{status: http.StatusNoContent}
 }
 
-// get handles GET /b/BUCKET/o/OBJECT, with and without alt=media, and GET /BUCKET/OBJECT of the XML API.
+// get handles GET /b/BUCKET/o/OBJECT, with and without alt=media.
 func (s *Server) get(c *call, b *bucket, denied map[string]bool) reply {
 	if denied[permGet] {
 		return c.refusal(errDenied(permGet, "object"))

@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// defaultReplayWindow is how long a delete's answer is replayed to the same idempotency token. The real service was
+// replayWindow is how long a delete's answer is replayed to the same idempotency token. The real service was
 // measured to do so for 115 to 130 seconds (2026-09-30).
-const defaultReplayWindow = 120 * time.Second
+const replayWindow = 120 * stamp(1e6)
 
 // Server is the emulator. It implements http.Handler and is safe for concurrent use. The zero value is not usable, see
 // [New].
 type Server struct {
-	now          func() time.Time
-	replayWindow time.Duration
+	now func() time.Time
 
 	mu      sync.RWMutex
 	buckets map[string]*bucket
@@ -40,20 +39,12 @@ func WithClock(now func() time.Time) Option {
 	return func(s *Server) { s.now = now }
 }
 
-// WithReplayWindow sets how long the answer to a delete is replayed to requests with the same
-// x-goog-gcs-idempotency-token. Zero switches replaying off, so that a retried delete meets its own earlier work as a
-// 404. The default is 120 seconds.
-func WithReplayWindow(window time.Duration) Option {
-	return func(s *Server) { s.replayWindow = window }
-}
-
 // New returns a server without buckets. It holds no goroutine and no port until [Server.Start].
 func New(opts ...Option) *Server {
 	s := &Server{
-		now:          time.Now,
-		replayWindow: defaultReplayWindow,
-		buckets:      map[string]*bucket{},
-		denied:       map[string]map[string]bool{},
+		now:     time.Now,
+		buckets: map[string]*bucket{},
+		denied:  map[string]map[string]bool{},
 	}
 	for _, opt := range opts {
 		opt(s)

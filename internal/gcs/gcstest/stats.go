@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats is what the server has done since it was made. Requests count when they arrive, whatever becomes of them.
 type Stats struct {
 	// Requests by operation.
-	BucketGets, PermissionTests, Lists, Gets, Deletes, Uploads, Others int64
+	BucketGets, PermissionTests, Lists, Gets, Deletes, Others int64
 	// ObjectsDeleted is generations that left the listings through a delete request: gone, or soft-deleted.
 	ObjectsDeleted int64
 	// ObjectsArchived is live objects that a delete request made noncurrent.
@@ -20,7 +20,7 @@ type Stats struct {
 
 // Requests is the sum over all operations.
 func (s Stats) Requests() int64 {
-	return s.BucketGets + s.PermissionTests + s.Lists + s.Gets + s.Deletes + s.Uploads + s.Others
+	return s.BucketGets + s.PermissionTests + s.Lists + s.Gets + s.Deletes + s.Others
 }
 
 // Stats returns the counters. They are read one by one, so while requests run they need not agree with each other.
@@ -28,17 +28,16 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		BucketGets: c.bucketGets.Load(), PermissionTests: c.permissionTests.Load(), Lists: c.lists.Load(),
-		Gets:    c.gets.Load(),
-		Deletes: c.deletes.Load(), Uploads: c.uploads.Load(), Others: c.others.Load(),
+		Gets: c.gets.Load(), Deletes: c.deletes.Load(), Others: c.others.Load(),
 		ObjectsDeleted: c.erased.Load(), ObjectsArchived: c.archived.Load(), Replayed: c.replayed.Load(),
 		Faulted: c.faulted.Load(), InFlight: c.inFlight.Load(), MaxInFlight: c.maxInFlight.Load(),
 	}
 }
 
 type counters struct {
-	bucketGets, permissionTests, lists, gets, deletes, uploads, others atomic.Int64
-	erased, archived, replayed, faulted                                atomic.Int64
-	inFlight, maxInFlight                                              atomic.Int64
+	bucketGets, permissionTests, lists, gets, deletes, others atomic.Int64
+	erased, archived, replayed, faulted                       atomic.Int64
+	inFlight, maxInFlight                                     atomic.Int64
 }
 
 func (c *counters) enter() {
@@ -65,8 +64,6 @@ func (c *counters) count(op string) {
 		c.gets.Add(1)
 	case OpDelete:
 		c.deletes.Add(1)
-	case OpUpload:
-		c.uploads.Add(1)
 	default:
 		c.others.Add(1)
 	}

@@ -34,8 +34,8 @@ const (
 	betweenRepetition = 300 * time.Millisecond
 )
 
-// enqueue requests the purge of users, and repeats the command while servers are down, as an operator would. A command that fails
-// for any other reason is a violation.
+// enqueue requests the purge of users, and repeats the command while servers are down, as an operator would. A command
+// that fails for any other reason is a violation.
 func (r *run) enqueue(ctx context.Context, users []int) bool {
 	for ctx.Err() == nil {
 		code, err := r.runEnqueuer(ctx, nil, r.env.EnqueuerDSN, enqueueArguments(users)...)
