@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -92,4 +93,48 @@ func releaseClaim(server *redis.Options, number int) error {
 	ledger := redis.NewClient(server)
 	defer ledger.Close()
 	return ledger.Del(ctx, claimKey(number)).Err()
+}
+
+// Numbers is a table for a FROM clause: its column seq holds the numbers from 1 to n. MariaDB has tables of that kind,
+// MySQL has not.
+func Numbers(n int) string {
+	const digits = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4" +
+		" UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)"
+	sum, tables := []string{"1"}, []string{}
+	for power := 1; power < n || len(tables) == 0; power *= 10 {
+		name := fmt.Sprintf("d%d", len(tables))
+		sum = append(sum, fmt.Sprintf("%d * %s.d", power, name))
+		tables = append(tables, digits+" "+name)
+	}
+	return fmt.Sprintf("(SELECT %s AS seq FROM %s HAVING seq <= %d) numbers", strings.Join(sum, " + "),
+		strings.Join(tables, " CROSS JOIN "), n)
+}
+
+// lastSlot is the highest of a Redis Cluster's hash slots.
+const lastSlot = 16_383
+
+// RedisCluster starts a Redis Cluster of one node for this test alone, and returns the node's address. It takes about
+// three seconds: a node waits before it answers for the slots that it was given.
+func RedisCluster(tb testing.TB) (addr string) {
+	tb.Helper()
+	node := ownServers(tb, sandbox.Options{NoSync: true, RedisCluster: true}).Redis
+	ctx, cancel := context.WithTimeout(context.Background(), setUpTimeout)
+	defer cancel()
+	client := redis.NewClient(&redis.Options{Addr: node.Addr})
+	defer client.Close()
+	if err := client.ClusterAddSlotsRange(ctx, 0, lastSlot).Err(); err != nil {
+		tb.Fatalf("giving the node all slots: %v", err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		info, err := client.ClusterInfo(ctx).Result()
+		if err != nil {
+			tb.Fatalf("waiting for the cluster: %v", err)
+		}
+		if strings.Contains(info, "cluster_state:ok") {
+			return node.Addr
+		}
+		<-tick.C
+	}
 }
