@@ -134,7 +134,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 			submissions[i].Key = o.key
 		}
 	}
-	tracing, err := newTracing(ctx, cfg, telemetry.NewLogger(a.streams.Err, cfg.Log.Level, cfg.Log.Format))
+	tracing, err := newTracing(ctx, cfg, telemetry.NewLogger(a.streams.Err, cfg.Log))
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ to end.
 			if err != nil {
 				return err
 			}
-			s := &service{cfg: cfg, store: store, log: telemetry.NewLogger(a.streams.Err, cfg.Log.Level, cfg.Log.Format)}
+			s := &service{cfg: cfg, store: store, log: telemetry.NewLogger(a.streams.Err, cfg.Log)}
 			return errors.Join(s.run(cmd.Context()), store.Close())
 		},
 	}

@@ -63,7 +63,7 @@ why. With --once it makes one round, prints what it did, and ends: for cron.
 			if once {
 				return a.watchOnce(cmd.Context(), w, out)
 			}
-			return w.run(cmd.Context(), telemetry.NewLogger(a.streams.Err, w.cfg.Log.Level, w.cfg.Log.Format))
+			return w.run(cmd.Context(), telemetry.NewLogger(a.streams.Err, w.cfg.Log))
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "make one round and end")

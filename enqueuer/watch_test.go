@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/purge/purgetest"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -294,7 +295,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	var log sandboxtest.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- w.run(ctx, telemetry.NewLogger(&log, "info", "text")) }()
+	go func() { done <- w.run(ctx, telemetry.NewLogger(&log, config.Log{Level: "info", Format: "text"})) }()
 	address := regexp.MustCompile(`address=(\S+)`)
 	shows := func(path string, status int, want string) func() bool {
 		return func() bool {

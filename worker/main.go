@@ -42,7 +42,7 @@ tasks at work fails those, visibly: it might be the right to one object only.)
 			if err != nil {
 				return err
 			}
-			return run(cmd.Context(), cfg, locations, s.Environ, telemetry.NewLogger(s.Err, cfg.Log.Level, cfg.Log.Format))
+			return run(cmd.Context(), cfg, locations, s.Environ, telemetry.NewLogger(s.Err, cfg.Log))
 		},
 	}
 	loadAny := func() (any, error) {

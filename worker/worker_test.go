@@ -180,7 +180,9 @@ func (s *site) start() *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{log: &sandboxtest.Buffer{}}
 	done := make(chan error, 1)
-	go func() { done <- run(ctx, s.cfg, s.locations(), nil, telemetry.NewLogger(r.log, "info", "text")) }()
+	go func() {
+		done <- run(ctx, s.cfg, s.locations(), nil, telemetry.NewLogger(r.log, config.Log{Level: "info", Format: "text"}))
+	}()
 	r.ended = sync.OnceValue(func() error { return <-done })
 	r.stop = func() error { cancel(); return r.ended() }
 	s.t.Cleanup(func() {

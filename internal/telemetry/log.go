@@ -8,17 +8,18 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// NewLogger makes a logger that writes to w. format is json, text or auto, which means text on a terminal. level is
-// debug, info, warn or error; anything else counts as info.
-func NewLogger(w io.Writer, level, format string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo
+// NewLogger makes a logger that writes to w. An unknown level counts as info.
+func NewLogger(w io.Writer, cfg config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
+		level = slog.LevelInfo
 	}
-	opts := &slog.HandlerOptions{Level: l}
+	opts := &slog.HandlerOptions{Level: level}
+	format := cfg.Format
 	if format == "auto" {
 		format = "json"
 		if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) { // a file descriptor fits an int

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
@@ -24,7 +25,7 @@ func TestLoggerObeysLevelAndFormat(t *testing.T) {
 		"unknown level":     {"loud", "text", `msg=shown`},
 	} {
 		var out bytes.Buffer
-		log := telemetry.NewLogger(&out, tc.level, tc.format)
+		log := telemetry.NewLogger(&out, config.Log{Level: tc.level, Format: tc.format})
 		log.DebugContext(t.Context(), "hidden")
 		log.InfoContext(t.Context(), "shown")
 		if !strings.Contains(out.String(), tc.want) || strings.Contains(out.String(), "hidden") {
@@ -35,7 +36,7 @@ func TestLoggerObeysLevelAndFormat(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	telemetry.NewLogger(&out, "error", "text").WarnContext(t.Context(), "hidden")
+	telemetry.NewLogger(&out, config.Log{Level: "error", Format: "text"}).WarnContext(t.Context(), "hidden")
 	if out.Len() > 0 {
 		t.Errorf("at level error: got %q", out.String())
 	}
@@ -47,7 +48,7 @@ func TestNoLogLineCommandsATerminal(t *testing.T) {
 	const evil = "a\u009b2J\u202eb\x1b[31m\u007f\r\n"
 	for _, format := range []string{"json", "text"} {
 		var out bytes.Buffer
-		telemetry.NewLogger(&out, "info", format).InfoContext(t.Context(), evil, slog.String("key", evil),
+		telemetry.NewLogger(&out, config.Log{Level: "info", Format: format}).InfoContext(t.Context(), evil, slog.String("key", evil),
 			slog.Any("error", errors.New(evil)))
 		line := strings.TrimSuffix(out.String(), "\n")
 		if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || line == "" {

@@ -85,7 +85,7 @@ func TestAnAttemptFollowsWhoAsked(t *testing.T) {
 	} {
 		var out strings.Builder
 		ctx, ended := tracing.Attempt(t.Context(), parent)
-		telemetry.NewLogger(&out, "info", "json").With(slog.Int("n", 1)).InfoContext(ctx, "line")
+		telemetry.NewLogger(&out, config.Log{Level: "info", Format: "json"}).With(slog.Int("n", 1)).InfoContext(ctx, "line")
 		ended(purge.Result{}, &purge.Error{Class: purge.Transient, Text: "later"})
 		if got := strings.Contains(out.String(), `"n":1,"trace_id":"`+id+`"`); got != want {
 			t.Errorf("%q: got %s", parent, out.String())

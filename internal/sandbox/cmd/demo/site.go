@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
@@ -49,7 +50,7 @@ The files are lost when it ends. Before a second run, remove the server's data.
 				}
 				*d.dsn = strings.TrimSpace(string(text))
 			}
-			o.Log = telemetry.NewLogger(s.Err, "info", "auto")
+			o.Log = telemetry.NewLogger(s.Err, config.Log{Level: "info", Format: "auto"})
 			err := demo.ServeSite(cmd.Context(), o)
 			if errors.Is(err, demo.ErrSiteExists) {
 				return cli.Usage("%w: if it is an invented one, remove it first (docker compose down --volumes)", err)
