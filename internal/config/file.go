@@ -47,29 +47,24 @@ func (l *loader) readFile(cfg configuration, path string) bool {
 
 // readLimited returns the content of a file that an operator named. Its errors start with the path.
 func readLimited(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // Reading the file that the operator names is the point.
-	if errors.Is(err, fs.ErrNotExist) {
+	var content []byte
+	file, err := os.Open(path) //nolint:gosec // The operator names the file.
+	if err == nil {
+		defer func() { _ = file.Close() }() // Only read from.
+		content, err = io.ReadAll(io.LimitReader(file, maxFileSize+1))
+	}
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathError.Err // The path would stand twice.
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s does not exist", path)
-	} else if err != nil {
-		return nil, fmt.Errorf("%s cannot be opened: %w", path, pathless(err))
-	}
-	defer func() { _ = file.Close() }() // Only read from.
-	content, err := io.ReadAll(io.LimitReader(file, maxFileSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read: %w", path, pathless(err))
-	}
-	if len(content) > maxFileSize {
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be read: %w", path, err)
+	case len(content) > maxFileSize:
 		return nil, fmt.Errorf("%s is larger than 1 MiB", path)
 	}
 	return content, nil
-}
-
-// pathless takes the path out of a file error, where it would stand twice.
-func pathless(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
 }
 
 // yamlQuotation is a piece of the file in an error of the YAML library, such as the name after a "*", with which a

@@ -15,9 +15,7 @@ func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 	checkTLS(e.MySQL, e.Redis, report)
 	checkJWT(&e.JWT, report)
 	checkTokens(e.Tokens, report)
-	if (e.Serve.TLSCertificateFile == "") != (e.Serve.TLSKeyFile == "") {
-		report("serve.tls_key_file", "must be set together with serve.tls_certificate_file, or neither")
-	}
+	checkPair("serve.tls_", e.Serve.TLSCertificateFile, e.Serve.TLSKeyFile, report)
 	checkAdmin(e.Admin, report)
 }
 
@@ -56,8 +54,8 @@ func checkDatabases(server MySQL, lms LMS, report func(path, sentence string)) {
 
 // checkTLS reports encryption that is set in two places, or only in part.
 func checkTLS(server MySQL, redis Redis, report func(path, sentence string)) {
-	checkPair("mysql.tls", server.TLS, report)
-	checkPair("redis.tls", redis.TLS, report)
+	checkPair("mysql.tls.", server.TLS.CertificateFile, server.TLS.KeyFile, report)
+	checkPair("redis.tls.", redis.TLS.CertificateFile, redis.TLS.KeyFile, report)
 	dsn, err := mysql.ParseDSN(server.DSN.Reveal())
 	if err == nil && dsn.TLSConfig != "" && server.TLS != (TLS{}) {
 		report("mysql.dsn", "must not hold the parameter tls while keys of mysql.tls are set; keep one of them")
@@ -74,9 +72,9 @@ func checkTLS(server MySQL, redis Redis, report func(path, sentence string)) {
 	}
 }
 
-func checkPair(path string, t TLS, report func(path, sentence string)) {
-	if (t.CertificateFile == "") != (t.KeyFile == "") {
-		report(path+".key_file", "must be set together with "+path+".certificate_file, or neither")
+func checkPair(prefix, certificate, key string, report func(path, sentence string)) {
+	if (certificate == "") != (key == "") {
+		report(prefix+"key_file", "must be set together with "+prefix+"certificate_file, or neither")
 	}
 }
 
