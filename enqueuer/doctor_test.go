@@ -198,7 +198,7 @@ func TestDoctor(t *testing.T) {
 		}, severity: doctor.Severe, says: []string{"USER", "dashboard"}, fixes: true},
 		"task_without_message": {spoil: func(p *patient, user purge.UserID) {
 			p.do("HDEL", task(user), "msg")
-		}, severity: doctor.Severe, says: []string{"USER", "rest"}, fixes: true, after: "request_without_task", beside: 1},
+		}, severity: doctor.Severe, says: []string{"USER", "lost its content"}, fixes: true, after: "request_without_task", beside: 1},
 		"queue_unregistered": {spoil: func(p *patient, _ purge.UserID) {
 			p.do("SREM", "asynq:queues", "purge")
 		}, severity: doctor.Warn, says: []string{"queue purge", "deleted in the dashboard"}, fixes: true},

@@ -375,7 +375,7 @@ var faultTexts = map[inspect.Kind]string{
 	inspect.NoTask: "A list of the queue names a task that is gone. The dashboard and asynq's metrics fail on " +
 		"this queue " +
 		"as long as it is there.",
-	inspect.NoMessage: "Of the task only a rest without content is left. It looks alive, but cannot run, and keeps its " +
+	inspect.NoMessage: "The task has lost its content. It counts as active or pending, but cannot run, and keeps its " +
 		"user from being enqueued again.",
 }
 
