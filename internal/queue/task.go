@@ -3,8 +3,8 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -56,28 +56,16 @@ func FollowUpID(task purge.Task) string {
 	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
 }
 
+// taskIDs matches what TaskID and FollowUpID return.
+var taskIDs = regexp.MustCompile(`^purge:(?:([1-9]\d*)(?::c[1-9]\d{0,18})?|0:c[1-9]\d{0,18})(?::[1-9]\d{0,18})?$`)
+
 // UserOf reads the user from the ID of a task or of a follow-up: 0 for a set of orphans. ours is false for other IDs.
-func UserOf(id string) (_ purge.UserID, ours bool) {
-	numbers, ours := strings.CutPrefix(id, "purge:")
-	text, more, _ := strings.Cut(numbers, ":")
-	var user purge.UserID
-	var err error
-	if text != "0" || !strings.HasPrefix(more, "c") { // else a set of orphans
-		user, err = purge.ParseUserID(text)
+func UserOf(id string) (user purge.UserID, ours bool) {
+	match := taskIDs.FindStringSubmatch(id)
+	if match == nil || match[1] == "" {
+		return 0, match != nil
 	}
-	if err != nil || !ours {
-		return 0, false
-	}
-	task := purge.Task{User: user}
-	if text, certificate := strings.CutPrefix(more, "c"); certificate {
-		text, _, _ = strings.Cut(text, ":")
-		task.Certificate, err = purge.ParseCertificateID(text)
-	}
-	if request, follows := strings.CutPrefix(id, TaskID(task)+":"); follows && err == nil {
-		_, err = strconv.ParseInt(request, 10, 64)
-	} else if id != TaskID(task) {
-		return 0, false
-	}
+	user, err := purge.ParseUserID(match[1])
 	return user, err == nil
 }
 

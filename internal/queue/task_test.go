@@ -227,3 +227,26 @@ func TestALogLineNamesTheCertificate(t *testing.T) {
 		}
 	}
 }
+
+func TestUserOfReadsOurIDsOnly(t *testing.T) {
+	t.Parallel()
+	user, set := purge.Task{Request: 17, User: 42}, purge.Task{Request: 18, Certificate: 7}
+	one := purge.Task{Request: 19, User: 43, Certificate: 9}
+	for id, want := range map[string]purge.UserID{
+		queue.TaskID(user): 42, queue.FollowUpID(user): 42, queue.TaskID(one): 43, queue.FollowUpID(one): 43,
+		queue.TaskID(set): 0, queue.FollowUpID(set): 0,
+	} {
+		if got, ours := queue.UserOf(id); got != want || !ours {
+			t.Errorf("%s: got %d, ours %v; want %d", id, got, ours, want)
+		}
+	}
+	for _, id := range []string{
+		"", "purge", "purge:", "purge:0", "purge:-1", "purge:042", "purge:42\n", "purge:99999999999999", "purge:42:c", "purge:42:c0",
+		"purge:42:x", "purge:42:", "purge:0:17", "purge:alice@example.org", "x:42", "xpurge:42", "purge:42:c9:5:6",
+		"purge:42:c99999999999999999999",
+	} {
+		if user, ours := queue.UserOf(id); ours {
+			t.Errorf("%q: got user %d, want a foreign ID", id, user)
+		}
+	}
+}
