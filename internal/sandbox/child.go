@@ -41,7 +41,7 @@ func StartChild(dir, name, log string, cmd *exec.Cmd) (*Child, error) {
 		log = filepath.Join(dir, name+".log")
 	}
 	c := &Child{Name: name, Log: log, cmd: cmd, gone: make(chan struct{})}
-	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the caller's
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}

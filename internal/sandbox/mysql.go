@@ -15,7 +15,8 @@ import (
 const mysqlSocket = "mysql.sock"
 
 // sqlMode is MySQL 8's default: what an LMS database on it runs with, and stricter than MariaDB's own.
-const sqlMode = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+const sqlMode = "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE," +
+	"ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 
 // MySQL is a private mariadbd or mysqld. Its only account is root without a password, and only through the socket,
 // which no other user of the machine can reach; give accounts made for TCP the host '%' or '127.0.0.1' (names are not

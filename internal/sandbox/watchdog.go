@@ -35,9 +35,8 @@ type watchdog struct {
 
 // startWatchdog guards dir, which must be a directory of our own making: it is removed with all that is in it.
 func startWatchdog(dir string) (*watchdog, error) {
-	// Not bound to a context: it must outlive every one.
-	cmd := exec.Command("/bin/sh", "-c", watchScript, "certpurge-watchdog",
-		dir) //nolint:gosec,noctx // our own directory; ends with its input
+	// Not bound to a context: it must outlive every one. It ends with its input.
+	cmd := exec.Command("/bin/sh", "-c", watchScript, "certpurge-watchdog", dir) //nolint:gosec,noctx // our directory
 	cmd.Dir = "/"
 	// A session of its own, so that neither Ctrl-C nor a killed process group reaches it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

@@ -55,10 +55,10 @@ type world struct {
 	baseURL string
 }
 
-func newWorld(t *testing.T, cfg gcstest.BucketConfig, opts ...gcstest.Option) *world {
+func newWorld(t *testing.T, cfg gcstest.BucketConfig) *world {
 	t.Helper()
 	w := &world{clock: &clock{now: noon}}
-	w.Server = gcstest.New(append([]gcstest.Option{gcstest.WithClock(w.clock.Now)}, opts...)...)
+	w.Server = gcstest.New(gcstest.WithClock(w.clock.Now))
 	w.CreateBucket("b", cfg)
 	var stop func()
 	var err error

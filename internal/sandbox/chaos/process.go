@@ -28,8 +28,9 @@ var shared = []string{
 }
 
 // start starts a binary that talks to Redis through the proxy.
-func (r *run) start(name, binary, dsn string, settings []string, out io.Writer, args ...string) (*sandbox.Child,
-	error) {
+func (r *run) start(
+	name, binary, dsn string, settings []string, out io.Writer, args ...string,
+) (*sandbox.Child, error) {
 	cmd := r.env.Command(binary, dsn, append([]string{"CERTPURGE_REDIS_URL=" + r.proxy.url()}, settings...), args...)
 	cmd.Stdout = out
 	log := ""

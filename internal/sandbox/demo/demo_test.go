@@ -145,8 +145,8 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 	}
 	// The commands that people are told work as they stand.
 	script := regexp.MustCompile(`(?m)^  (export .*|\S+/enqueuer status.*)$`).FindAllString(text, -1)
-	output, err := exec.CommandContext(t.Context(), "sh", "-ec",
-		strings.Join(script, "\n")).CombinedOutput() //nolint:gosec // what the demo tells to run
+	commands := strings.Join(script, "\n")
+	output, err := exec.CommandContext(t.Context(), "sh", "-ec", commands).CombinedOutput() //nolint:gosec // the demo's
 	if err != nil || len(script) < 5 || !strings.Contains(string(output), "not_retiring") {
 		t.Errorf("running\n%s\ngot %v\n%s", strings.Join(script, "\n"), err, output)
 	}

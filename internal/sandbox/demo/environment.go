@@ -64,7 +64,7 @@ func OpenEnvironment(ctx context.Context) (_ *Environment, err error) {
 	h.Dir = filepath.Dir(h.Servers.MySQL.Socket)
 	h.RedisURL = h.Servers.Redis.URL(0)
 	h.Storage = gcstest.New()
-	h.StorageURL, h.stopStorage, err = h.Storage.Start() //nolint:contextcheck // it serves until it is stopped, not until ctx ends
+	h.StorageURL, h.stopStorage, err = h.Storage.Start() //nolint:contextcheck // it serves until it is stopped
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,10 @@ func newSiteCommand(s cli.Streams) *cobra.Command {
 		flag, role string
 		dsn        *string
 	}{
-		{"root-dsn-file", "administrator", &o.RootDSN}, {"enqueuer-dsn-file", "enqueuer", &o.EnqueuerDSN},
-		{"worker-dsn-file", "worker", &o.WorkerDSN}, {"migrate-dsn-file", "migration", &o.MigrateDSN},
+		{"root-dsn-file", "administrator", &o.RootDSN},
+		{"enqueuer-dsn-file", "enqueuer", &o.EnqueuerDSN},
+		{"worker-dsn-file", "worker", &o.WorkerDSN},
+		{"migrate-dsn-file", "migration", &o.MigrateDSN},
 	}
 	cmd := &cobra.Command{
 		Use:   "site",

@@ -143,8 +143,8 @@ func (u *User) nameInCertificates() string {
 }
 
 func stateIDs(ctx context.Context, db *sql.DB, database string) (map[string]int, error) {
-	rows, err := db.QueryContext(ctx, "SELECT state_name, id FROM "+quoted(database)+"."+
-		quoted(lms.RetirementStates)) //nolint:gosec // names only
+	states := quoted(database) + "." + quoted(lms.RetirementStates)
+	rows, err := db.QueryContext(ctx, "SELECT state_name, id FROM "+states) //nolint:gosec // names only
 	if err != nil {
 		return nil, fmt.Errorf("reading the retirement states: %w", err)
 	}
@@ -197,9 +197,8 @@ func (in *inserter) add(values ...any) {
 
 func (in *inserter) flush() {
 	if in.err == nil && in.rows > 0 {
-		statement := in.prefix + strings.TrimSuffix(strings.Repeat(in.row+", ", in.rows),
-			", ") //nolint:gosec // names and placeholders
-		_, in.err = in.db.ExecContext(in.ctx, statement, in.args...)
+		rows := strings.TrimSuffix(strings.Repeat(in.row+", ", in.rows), ", ") // placeholders
+		_, in.err = in.db.ExecContext(in.ctx, in.prefix+rows, in.args...)
 	}
 	in.args, in.rows = in.args[:0], 0
 }
