@@ -625,8 +625,8 @@ func TestSandboxIsNotLinkedIntoProduction(t *testing.T) {
 		"worker":   testing,
 		"enqueuer": append([]string{"cloud.google.com/go/storage", "certpurge/internal/gcs\n"}, testing...),
 	} {
-		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "disable_grpc_modules",
-			"../"+binary).Output() //nolint:gosec // constant
+		args := []string{"list", "-deps", "-tags", "disable_grpc_modules", "../" + binary}
+		out, err := exec.CommandContext(t.Context(), "go", args...).Output() //nolint:gosec // constants
 		if err != nil {
 			t.Fatal(err)
 		}

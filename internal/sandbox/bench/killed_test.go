@@ -27,9 +27,8 @@ func BenchmarkKilled(b *testing.B) {
 		stop := s.serve(b, l.concurrency, ours(b, s, l))
 		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
 		command := func(more ...string) *exec.Cmd {
-			cmd := exec.CommandContext(b.Context(), binary,
-				append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint},
-					more...)...) //nolint:gosec // our own binary
+			args := append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)
+			cmd := exec.CommandContext(b.Context(), binary, args...) //nolint:gosec // our own binary
 			cmd.Env = []string{
 				"CERTPURGE_MYSQL_DSN=" + s.db.RootDSN(s.db.Ledger), "CERTPURGE_LMS_DATABASE=" + s.db.LMS,
 				"CERTPURGE_REDIS_URL=" + s.redisURL,

@@ -165,8 +165,7 @@ func (s *site) run(b *testing.B, l load) figures {
 // serve pulls tasks with the queue's own server until stop, which waits for those at work.
 func (s *site) serve(b *testing.B, concurrency int, purger queue.Purger) (stop func()) {
 	b.Helper()
-	log := slog.New(slog.NewJSONHandler(io.Discard,
-		nil)) //nolint:sloglint // the worker's lines are part of what is measured
+	log := slog.New(slog.NewJSONHandler(io.Discard, nil)) //nolint:sloglint // writing lines is part of the measured work
 	ctx, cancel := context.WithCancel(b.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {

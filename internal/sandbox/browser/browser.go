@@ -199,8 +199,8 @@ func (v *Visitor) Screenshot(name string) {
 		return
 	}
 	picture := Ask(v, "taking a picture", chromedp.FullScreenshot(100))
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture,
-		0o600); err != nil { //nolint:gosec // where the caller wants it
+	path := filepath.Join(dir, name+".png")
+	if err := os.WriteFile(path, picture, 0o600); err != nil { //nolint:gosec // the caller's directory
 		v.t.Fatal(err)
 	}
 }
