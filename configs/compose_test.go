@@ -38,8 +38,10 @@ type service struct {
 }
 
 // ours are the images that are made from the Dockerfile.
-var ours = []string{"${COMPOSE_CERTPURGE_IMAGE:-certpurge:local}",
-	"${COMPOSE_CERTPURGE_DEMO_IMAGE:-certpurge-demo:local}"}
+var ours = []string{
+	"${COMPOSE_CERTPURGE_IMAGE:-certpurge:local}",
+	"${COMPOSE_CERTPURGE_DEMO_IMAGE:-certpurge-demo:local}",
+}
 
 const ownSettings = "${COMPOSE_CERTPURGE_SETTINGS:-./configs/compose}"
 

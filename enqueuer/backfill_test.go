@@ -443,8 +443,8 @@ func TestAFullDiskStopsTheBackfill(t *testing.T) {
 	c.addMany(10)
 	binary, _ := sandboxtest.Binaries(t)
 	var said bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", `ulimit -f 0; exec "$@"`, "sh", binary, "backfill", "--retired",
-		"--execute", //nolint:gosec // our own binary
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", //nolint:gosec // our own binary
+		`ulimit -f 0; exec "$@"`, "sh", binary, "backfill", "--retired", "--execute",
 		"--checkpoint", filepath.Join(t.TempDir(), "checkpoint.json"))
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.environ, &said, &said
 	err := cmd.Run()

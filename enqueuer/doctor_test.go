@@ -196,9 +196,12 @@ func TestDoctor(t *testing.T) {
 			p.do("ZADD", key("completed"), time.Now().Add(time.Hour).Unix(), queue.TaskID(purge.Task{User: user}))
 			p.do("DEL", task(user))
 		}, severity: doctor.Severe, says: []string{"USER", "dashboard"}, fixes: true},
-		"task_without_message": {spoil: func(p *patient, user purge.UserID) {
-			p.do("HDEL", task(user), "msg")
-		}, severity: doctor.Severe, says: []string{"USER", "lost its content"}, fixes: true, after: "request_without_task", beside: 1},
+		"task_without_message": {
+			spoil: func(p *patient, user purge.UserID) {
+				p.do("HDEL", task(user), "msg")
+			}, severity: doctor.Severe, says: []string{"USER", "lost its content"}, fixes: true, after: "request_without_task",
+			beside: 1,
+		},
 		"queue_unregistered": {spoil: func(p *patient, _ purge.UserID) {
 			p.do("SREM", "asynq:queues", "purge")
 		}, severity: doctor.Warn, says: []string{"queue purge", "deleted in the dashboard"}, fixes: true},
@@ -394,7 +397,7 @@ func TestDoctorGivesRequestsTheirGrace(t *testing.T) {
 	p.doctor(cli.ExitNotDone, "--grace", "0s")
 }
 
-// TestDoctorNamesTheFirstFewAndNoStranger has many broken tasks, one of them with an id that says who somebody is.
+// TestDoctorNamesTheFirstFewAndNoStranger has many broken tasks, one of them with an id that names a person.
 func TestDoctorNamesTheFirstFewAndNoStranger(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)
@@ -464,7 +467,7 @@ func TestDoctorReportsNothingThatMoved(t *testing.T) {
 	}
 }
 
-// TestDoctorLeavesReconcilingToTheLeader cannot restore a task while somebody else does.
+// TestDoctorLeavesReconcilingToTheLeader cannot restore a task while another process does.
 func TestDoctorLeavesReconcilingToTheLeader(t *testing.T) {
 	t.Parallel()
 	p := newPatient(t)

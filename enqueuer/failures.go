@@ -181,9 +181,7 @@ func (a *app) listFailures(
 		return found, err
 	}
 	w := a.requestsCSV()
-	err = each(func(rows []mysql.Request) error {
-		return w.rows(rows)
-	})
+	err = each(w.rows)
 	w.Flush()
 	if err == nil {
 		err = w.Error()

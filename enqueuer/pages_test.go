@@ -62,7 +62,7 @@ func TestPagesAreNarrow(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile("(?ms)^```.*?^```$")
 	for _, page := range allPages(t) {
-		text, err := os.ReadFile(page) //nolint:gosec // of this repository
+		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}

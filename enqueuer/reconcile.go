@@ -60,7 +60,8 @@ func (a *app) printSummary(sum doctor.Summary) {
 		a.printf("another process is reconciling; nothing to do here\n")
 		return
 	}
-	a.printf("%d open requests checked, %d tasks put back, %d dead tasks dropped\n", sum.Checked, sum.Restored, sum.Dropped)
+	a.printf("%d open requests checked, %d tasks put back, %d dead tasks dropped\n", sum.Checked, sum.Restored,
+		sum.Dropped)
 	if sum.Full {
 		a.printf("stopped at the high-water mark; run it again later, or let the workers continue\n")
 	}

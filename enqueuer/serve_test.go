@@ -186,7 +186,7 @@ func TestStatusFindsTheKeyOfACaller(t *testing.T) {
 func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 	t.Parallel()
 	c := newConsole(t)
-	c.environ[0] = "CERTPURGE_MYSQL_DSN=nobody@tcp(127.0.0.1:1)/certpurge"
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=absent@tcp(127.0.0.1:1)/certpurge"
 	s := c.serve()
 	for _, body := range []string{`{"lms_user_id": 1}`, `{"username": "Ada"}`} {
 		if status, answer, err := s.call(http.MethodPost, "/api/v1/retire_user/", body); err != nil ||

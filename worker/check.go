@@ -212,7 +212,7 @@ func printLines(s cli.Streams, lines []line) {
 	}
 	indent := len(lineWarning) + 2 + widest + 2
 	for _, l := range lines {
-		head := fmt.Sprintf("%s%*s  %-*s  ", s.Paint(string(l.State)), len(lineWarning)-len(l.State), "", widest,
+		head := fmt.Sprintf("%s%*s  %-*s  ", s.Paint(l.State), len(lineWarning)-len(l.State), "", widest,
 			cli.Escape(l.Check))
 		for i, part := range fold(cli.EscapeLines(l.Text), width-indent) {
 			if i > 0 {

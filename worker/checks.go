@@ -311,8 +311,8 @@ func (c *checker) sample(ctx context.Context) (answer, error) {
 	}
 	next := c.locationsCommand()
 	if err != nil {
-		return answer{warnings: []warning{{"no sample could be looked for: " + err.Error(), next}}},
-			nil //nolint:nilerr // a warning
+		text := "no sample could be searched: " + err.Error()
+		return answer{warnings: []warning{{text, next}}}, nil //nolint:nilerr // a warning
 	}
 	a := answer{facts: survey.Count(links, "link") + " sampled"}
 	if foreign > 0 {

@@ -260,8 +260,8 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 func (f orphansFound) print(w io.Writer, o eraseOptions) {
 	cli.Printf(w, "%s: %s with %s (%s) to erase, %s empty\n", count(f.Directories, "orphan"),
 		humanize.Comma(int64(f.Erased)),
-		count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)),
-		humanize.Comma(int64(f.Empty))) //nolint:gosec // a sum of sizes
+		count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)), //nolint:gosec // a sum of sizes
+		humanize.Comma(int64(f.Empty)))
 	for _, why := range []struct {
 		outcome purge.Outcome
 		text    string

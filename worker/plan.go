@@ -397,8 +397,8 @@ func (p planned) print(s cli.Streams) {
 	}
 	if len(p.References) > 0 {
 		cli.Printf(w, "  %s erased (%s), %s kept; %s cleared, %d kept\n", count(p.ObjectsErased, "object"),
-			humanize.IBytes(uint64(p.BytesErased)), count(p.ObjectsKept, "object"), count(p.Cleared, "link"),
-			p.Kept) //nolint:gosec // a sum of sizes
+			humanize.IBytes(uint64(p.BytesErased)), //nolint:gosec // a sum of sizes
+			count(p.ObjectsKept, "object"), count(p.Cleared, "link"), p.Kept)
 	}
 	var certificates []purge.CertificateID
 	for _, r := range p.References {

@@ -30,16 +30,16 @@ type objectKey struct {
 	generation   int64
 }
 
-// foreseen is what a plan, or the evidence of a purge, says of a user.
-type foreseen struct {
+// previewed is what a plan, or the evidence of a purge, says of a user.
+type previewed struct {
 	State   purge.State
 	Reason  purge.Reason
 	Cleared int
 	Objects map[objectKey]purge.Outcome
 }
 
-func (p planned) foreseen() foreseen {
-	f := foreseen{State: p.State, Reason: p.Reason, Cleared: p.Cleared, Objects: map[objectKey]purge.Outcome{}}
+func (p planned) previewed() previewed {
+	f := previewed{State: p.State, Reason: p.Reason, Cleared: p.Cleared, Objects: map[objectKey]purge.Outcome{}}
 	for _, d := range p.Directories {
 		if d.Outcome != "" {
 			f.Objects[objectKey{d.Bucket, d.Directory, 0}] = d.Outcome
@@ -51,9 +51,9 @@ func (p planned) foreseen() foreseen {
 	return f
 }
 
-// TestPlanForeseesWhatThePurgeDoes plans all users of the demo's site, purges them, and compares each plan with the
+// TestPlanPreviewsThePurge plans all users of the demo's site, purges them, and compares each plan with the
 // evidence, object by object. Planning changes nothing: neither a statement nor a request that writes was sent.
-func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
+func TestPlanPreviewsThePurge(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	env, err := demo.OpenEnvironment(ctx)
@@ -94,11 +94,11 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 		calls.PermissionTests-before.PermissionTests {
 		t.Errorf("planning asked the bucket for more than listings and settings: %+v, before %+v", calls, before)
 	}
-	plans := map[purge.UserID]foreseen{}
+	plans := map[purge.UserID]previewed{}
 	for decoder := json.NewDecoder(&out); decoder.More(); {
 		var p planned
 		must(t, decoder.Decode(&p))
-		plans[p.UserID] = p.foreseen()
+		plans[p.UserID] = p.previewed()
 	}
 
 	done := make(chan error, 1)
@@ -120,12 +120,12 @@ func TestPlanForeseesWhatThePurgeDoes(t *testing.T) {
 		_, err := intake.Accept(ctx, all)
 		must(t, err)
 	}
-	ended := map[purge.UserID]foreseen{}
+	ended := map[purge.UserID]previewed{}
 	sandboxtest.Eventually(t, "all requests have ended, or wait for a date", func() bool {
 		must(t, store.EachRequest(ctx, mysql.Filter{}, func(page []mysql.Request) error {
 			for _, r := range page {
 				if r.State.Ended() || r.Reason == purge.ReasonRetained && r.State == purge.Queued {
-					ended[r.UserID] = foreseen{
+					ended[r.UserID] = previewed{
 						State: r.State, Reason: r.Reason, Cleared: r.ReferencesCleared,
 						Objects: map[objectKey]purge.Outcome{},
 					}

@@ -114,8 +114,8 @@ func oneForm(base string, next http.Handler) http.Handler {
 		if r.URL.RawQuery != "" {
 			to += "?" + r.URL.RawQuery
 		}
-		http.Redirect(w, r, to,
-			http.StatusTemporaryRedirect) //nolint:gosec // a cleaned path of this listener: it begins with one slash
+		http.Redirect(w, r, to, //nolint:gosec // a cleaned path of this listener: it begins with one slash
+			http.StatusTemporaryRedirect)
 	})
 }
 

@@ -82,7 +82,7 @@ func (p *Plan) add(ctx context.Context, lms Previewer, policy purge.Policy, batc
 	for i, item := range batch {
 		submissions[i], ids[i] = item.Submission, item.Submission.User
 	}
-	foreseen, err := lms.Preview(ctx, submissions)
+	previewed, err := lms.Preview(ctx, submissions)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (p *Plan) add(ctx context.Context, lms Previewer, policy purge.Policy, batc
 	if err != nil {
 		return err
 	}
-	for _, a := range foreseen {
+	for _, a := range previewed {
 		p.Users++
 		p.Found[a.Found]++
 		user := users[a.User]

@@ -116,7 +116,11 @@ func Execute(ctx context.Context, build func(Streams) *cobra.Command, s Streams,
 // Run executes the root command, prints its error as one sentence, and returns the exit code.
 func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writer) int {
 	started := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { // cobra itself checks flags after it
+		err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
+		started = err == nil
+		return err
+	}
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)

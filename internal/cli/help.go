@@ -72,8 +72,10 @@ func AddCommands(
 	groups[GroupMonitor] = append(groups[GroupMonitor], HealthcheckCommand(s.Out, admin))
 	groups[GroupSetUp] = append(groups[GroupSetUp], configCommand(s.Out, load), VersionCommand(s.Out))
 	for _, group := range []*cobra.Group{
-		{ID: GroupSubmit, Title: "Submit:"}, {ID: GroupMonitor, Title: "Monitor:"},
-		{ID: GroupRepair, Title: "Repair:"}, {ID: GroupSetUp, Title: "Set up:"},
+		{ID: GroupSubmit, Title: "Submit:"},
+		{ID: GroupMonitor, Title: "Monitor:"},
+		{ID: GroupRepair, Title: "Repair:"},
+		{ID: GroupSetUp, Title: "Set up:"},
 	} {
 		for i, cmd := range groups[group.ID] {
 			if i == 0 {

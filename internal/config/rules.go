@@ -91,7 +91,8 @@ var rules = map[string]rule{
 	"url_prefix": {
 		holds: onText(isURLPrefix),
 		must: fixed(
-			`be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with "/", without user, query and fragment`,
+			`be https://, http://, //, gs:// or nothing, then a host and a path, or a path alone, and end with "/", ` +
+				`without user, query and fragment`,
 		),
 	},
 	"endpoint_url": {

@@ -12,9 +12,9 @@ import (
 )
 
 // A bucket bears about 1,000 mutations and 5,000 reads a second, listings included, at any time. Above that the rate
-// may at most double in 20 minutes, because the service needs minutes to spread a bucket over more servers; whoever
-// meets errors is to pause the growth or to go slower for a while; and a bucket that was used little for days begins
-// anew. (https://cloud.google.com/storage/docs/request-rate, "Ramp up request rate gradually".)
+// may at most double in 20 minutes, because the service needs minutes to spread a bucket over more servers; a client
+// that meets errors is to pause the growth or to go slower for a while; and a bucket that was used little for days
+// begins anew. (https://cloud.google.com/storage/docs/request-rate, "Ramp up request rate gradually".)
 const (
 	doubling    = 20 * time.Minute
 	forgetAfter = 24 * time.Hour
@@ -24,9 +24,8 @@ const (
 // neither does what is sent in the second after it, because the service counts over some time: so many requests that
 // were under way together halve the rate once.
 const (
-	settle = time.Second
-	// of the starting rate, and at least one request a second: otherwise a recovery would never be noticed
-	slowest     = 0.01
+	settle      = time.Second
+	slowest     = 0.01 // of the starting rate, and at least one request a second, so that a recovery is noticed
 	gain        = 0.01 // of the starting rate, a second: from half to whole in 50 seconds
 	gainAtMost  = 0.1  // of the present rate, a second, so that a very slow one does not leap
 	burstWindow = 250 * time.Millisecond

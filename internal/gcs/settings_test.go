@@ -58,7 +58,7 @@ func TestOldSettingsAreNotBelievedAfterAFailure(t *testing.T) {
 	if _, err := w.List(t.Context(), dirD); err == nil {
 		t.Error("worked with settings from before a failure")
 	}
-	w.Mend()
+	w.Fix()
 	if _, err := w.List(t.Context(), dirD); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
@@ -225,8 +225,8 @@ func TestTheRetentionOfOneObjectIsRead(t *testing.T) {
 	}
 }
 
-// TestNothingIsSentForWhatIsProtected: the service would refuse a delete of a held or retained generation, but whoever
-// may release a hold must not find that we have tried, and a hold could end between.
+// TestNothingIsSentForWhatIsProtected: the service would refuse a delete of a held or retained generation, but the
+// operator who may release a hold must not see a try, and a hold could end between.
 func TestNothingIsSentForWhatIsProtected(t *testing.T) {
 	t.Parallel()
 	for name, protect := range map[string]func(w *world, file string){

@@ -268,7 +268,7 @@ func (w *world) Trouble(op purgetest.Op, what purgetest.Trouble, times int) {
 	w.server.AddFault(fault)
 }
 
-func (w *world) Mend() {
+func (w *world) Fix() {
 	w.server.SetFaults(0)
 	w.mu.Lock()
 	w.faked = map[purgetest.Op]*fake{}

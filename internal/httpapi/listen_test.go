@@ -190,10 +190,10 @@ func TestServeWithACertificateThatIsReplaced(t *testing.T) {
 	l := listen(t, cfg, func(http.ResponseWriter, *http.Request) {}, func() {})
 	serial := func() string {
 		conn, err := (&tls.Dialer{Config: &tls.Config{
-			InsecureSkipVerify: true,
+			InsecureSkipVerify: true, //nolint:gosec // it is checked, not trusted
 			NextProtos:         []string{"h2"},
 		}}).DialContext(t.Context(), "tcp",
-			l.address) //nolint:gosec // it is checked, not trusted
+			l.address)
 		if err != nil {
 			t.Fatal(err)
 		}

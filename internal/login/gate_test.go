@@ -171,10 +171,10 @@ func TestLimitsForgetAndStayBounded(t *testing.T) {
 	l := NewLimits(func() time.Time { return now })
 	address := func(i int) netip.Addr {
 		return netip.AddrFrom4([4]byte{
-			10, byte(i >> 16), byte(i >> 8),
-			byte(i),
+			10, byte(i >> 16), byte(i >> 8), //nolint:gosec // cut on purpose
+			byte(i), //nolint:gosec // cut on purpose
 		})
-	} //nolint:gosec // cut on purpose
+	}
 	for i := range maxAddresses + 10 {
 		l.Failed(address(i))
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Proxy is a reverse proxy that has logged its visitors in, and says in headers who they are. The zero value trusts
-// nobody.
+// no one.
 type Proxy struct {
 	// Addresses are from where the headers are believed. From anywhere else they mean nothing.
 	Addresses []netip.Prefix

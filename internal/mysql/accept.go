@@ -275,8 +275,8 @@ func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, 
 		args = append(args, w.Key, m.id, cut(w.By, 160), now)
 		known.keys[w.Key] = m
 	}
-	text := "INSERT INTO request_keys (idempotency_key, request_id, requested_by, created_at) VALUES " +
-		tuples("(?, ?, ?, ?)", len(submissions)) //nolint:gosec // a text of our own
+	text := "INSERT INTO request_keys" + //nolint:gosec // a text of our own
+		" (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(submissions))
 	_, err := s.sql.ExecContext(ctx, text, args...)
 	return classify("writing idempotency keys to the ledger", err)
 }

@@ -55,8 +55,8 @@ const pruneBatch = 1_000
 func (s *Store) PruneKeys(ctx context.Context, before time.Time) (removed int64, err error) {
 	for _, table := range []string{"request_bodies", "request_keys"} {
 		for {
-			result, err := s.sql.ExecContext(ctx, "DELETE FROM "+table+" WHERE created_at < ? LIMIT ?", before.UTC(),
-				pruneBatch) //nolint:gosec // names of our own
+			statement := "DELETE FROM " + table + " WHERE created_at < ? LIMIT ?" //nolint:gosec // names of our own
+			result, err := s.sql.ExecContext(ctx, statement, before.UTC(), pruneBatch)
 			if err != nil {
 				return removed, classify("forgetting old idempotency keys", err)
 			}

@@ -68,8 +68,8 @@ func (s *Store) intakeChecks() []Check {
 // checkInsert reports whether rows may be added to tables of the ledger. It adds none.
 func (s *Store) checkInsert(ctx context.Context, tables ...string) error {
 	for _, table := range tables {
-		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+
-			" WHERE 1 = 0") //nolint:gosec // names of our own
+		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+ //nolint:gosec // names of our own
+			" WHERE 1 = 0")
 		if err != nil {
 			return classify("checking the right to write to "+table, err)
 		}
@@ -126,8 +126,8 @@ func (s *Store) readOnly(ctx context.Context) bool {
 
 // checkClear reports whether references of a table may be cleared. It changes nothing.
 func (s *Store) checkClear(ctx context.Context, table string) error {
-	statement := "UPDATE " + table + " SET download_uuid = '', download_url = '' " +
-		"WHERE 1 = 0" //nolint:gosec // a quoted name of our own
+	statement := "UPDATE " + table + //nolint:gosec // a quoted name of our own
+		" SET download_uuid = '', download_url = '' WHERE 1 = 0"
 	_, err := s.sql.ExecContext(ctx, statement)
 	return classify("checking the right to clear references", err)
 }

@@ -63,8 +63,8 @@ func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, erro
 
 // Extend makes the lease of an attempt last from now on.
 func (s *Store) Extend(ctx context.Context, attempt purge.Attempt) error {
-	text := "UPDATE requests SET leased_until = " + lease + " WHERE id = ? AND attempts = ? AND state " +
-		"= 'running'" //nolint:gosec // a text of our own
+	text := "UPDATE requests SET leased_until = " + lease + //nolint:gosec // a text of our own
+		" WHERE id = ? AND attempts = ? AND state = 'running'"
 	_, err := s.sql.ExecContext(ctx, text, attempt.Request, attempt.Fence)
 	return classify("extending the lease of an attempt", err)
 }

@@ -52,8 +52,8 @@ func (s *Store) addOrphanSet(ctx context.Context, key string, set purge.OrphanSe
 	for i, dir := range set.Directories {
 		args = append(args, number, i, dir.Bucket, dir.Prefix)
 	}
-	text := "INSERT INTO orphan_directories (set_id, number, bucket, directory) VALUES " +
-		tuples("(?, ?, ?, ?)", len(set.Directories)) //nolint:gosec // a text of our own
+	text := "INSERT INTO orphan_directories" + //nolint:gosec // a text of our own
+		" (set_id, number, bucket, directory) VALUES " + tuples("(?, ?, ?, ?)", len(set.Directories))
 	if _, err := tx.ExecContext(ctx, text, args...); err != nil {
 		return 0, err
 	}

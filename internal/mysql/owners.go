@@ -180,8 +180,8 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 		for _, o := range part {
 			args = append(args, o.id[:], o.user)
 		}
-		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " +
-			tuples("(?, ?)", len(part)) //nolint:gosec // a text of our own
+		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + //nolint:gosec // a text of our own
+			tuples("(?, ?)", len(part))
 		_, err := s.sql.ExecContext(ctx, text, args...)
 		if err != nil {
 			return classify("writing down the owners of directories", err)

@@ -23,21 +23,21 @@ func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]
 	if err != nil {
 		return nil, err
 	}
-	foreseen := make([]purge.Accepted, len(submissions))
+	previewed := make([]purge.Accepted, len(submissions))
 	for i, w := range submissions {
-		foreseen[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
+		previewed[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
 		if m := known.meets(w); m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])
-			foreseen[i] = purge.Accepted{
+			previewed[i] = purge.Accepted{
 				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays,
 				Attempts: m.attempts,
 			}
 			if stays {
-				foreseen[i].Reason = m.reason
+				previewed[i].Reason = m.reason
 			}
 		}
 	}
-	return foreseen, nil
+	return previewed, nil
 }
 
 // LastRetiree returns the highest id of a user with a retirement request; 0 if there is none.

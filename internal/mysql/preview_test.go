@@ -56,20 +56,21 @@ func TestForeseeSaysWhatAcceptWouldAnswer(t *testing.T) {
 	check := func(moment string, open bool) {
 		t.Helper()
 		before := f.db.DumpTable(t, f.db.Ledger+".requests")
-		foreseen, err := f.enqueuer.Preview(t.Context(), submissions)
+		previewed, err := f.enqueuer.Preview(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(before, f.db.DumpTable(t, f.db.Ledger+".requests")); diff != "" {
-			t.Errorf("%s: foreseeing changed something:\n%s", moment, diff)
+			t.Errorf("%s: a preview changed something:\n%s", moment, diff)
 		}
 		accepted, err := f.Accept(t.Context(), submissions)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := foreseen[0], accepted[0]; got.User != want.User || got.Found != want.Found || got.Open != want.Open ||
+		if got, want := previewed[0], accepted[0]; got.User != want.User || got.Found != want.Found ||
+			got.Open != want.Open ||
 			got.Open != open {
-			t.Errorf("%s: foreseen %+v, accepted %+v", moment, got, want)
+			t.Errorf("%s: previewed %+v, accepted %+v", moment, got, want)
 		}
 	}
 	end := func(state purge.State) {

@@ -77,8 +77,8 @@ func (f *fixture) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reo
 
 func (f *fixture) exec(statement string, args ...any) {
 	f.t.Helper()
-	if _, err := f.db.Root.Exec(statement,
-		args...); err != nil { //nolint:noctx // also runs in Cleanup, when the test's context has ended
+	if _, err := f.db.Root.Exec(statement, //nolint:noctx // also runs in Cleanup, when the test's context has ended
+		args...); err != nil {
 		f.t.Fatalf("running %q: %v", statement, err)
 	}
 }
@@ -173,7 +173,7 @@ func TestStoreIsAShelf(t *testing.T) {
 	for name, charset := range map[string]lms.Charset{"utf8mb4": lms.UTF8MB4, "utf8mb3": lms.UTF8MB3, "mixed": lms.Mixed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			purgetest.TestStore(t, func(t *testing.T) purgetest.StoreUnderTest {
+			purgetest.Conformance(t, func(t *testing.T) purgetest.StoreUnderTest {
 				t.Helper()
 				return newFixture(t, charset)
 			})

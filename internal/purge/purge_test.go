@@ -423,7 +423,7 @@ func TestPurgeGivesUpAfterCountedFailuresOnly(t *testing.T) {
 			t.Fatalf("got %s, %v; want queued: throttled", result.State, err)
 		}
 	}
-	s.cloud.Mend()
+	s.cloud.Fix()
 	s.cloud.Trouble(purgetest.OpDelete, purgetest.ServerError503, -1)
 	var states []string
 	for range 3 {
@@ -450,7 +450,7 @@ func TestPurgeGivesUpWhatIsTooOld(t *testing.T) {
 		!strings.Contains(result.Detail, "429") {
 		t.Errorf("old: got %+v, %v; want failed: gave_up with the throttling in its detail", result, err)
 	}
-	s.cloud.Mend()
+	s.cloud.Fix()
 	s.cloud.Lock("cert/"+hexID(101)+"/valid.html", s.cloud.Now().Add(time.Hour))
 	s.store.Now = s.cloud.Now
 	s.accept(t)

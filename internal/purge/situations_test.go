@@ -17,5 +17,5 @@ func TestSituationsOnTheFake(t *testing.T) {
 
 func TestBooksOnTheFake(t *testing.T) {
 	t.Parallel()
-	purgetest.TestStore(t, func(*testing.T) purgetest.StoreUnderTest { return purgetest.NewFakeStore() })
+	purgetest.Conformance(t, func(*testing.T) purgetest.StoreUnderTest { return purgetest.NewFakeStore() })
 }

@@ -60,7 +60,7 @@ func (c *Client) enqueueTogether(ctx context.Context, tasks []purge.Task, errs [
 		return errs[0] == nil
 	}
 	l := newLockstep(c.redis)
-	// Its asynq client is new, so it registers the queue once more: somebody may have removed it.
+	// Its asynq client is new, so it registers the queue once more: an operator may have removed it.
 	each := NewClient(l, c.queue, c.tasks)
 	l.run(ctx, len(tasks), func(i int) { errs[i] = each.enqueue(ctx, tasks[i]) })
 	for _, err := range errs {

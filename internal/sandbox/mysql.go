@@ -98,7 +98,7 @@ func (m *MySQL) arguments() []string {
 		"--default-time-zone=+00:00",
 		"--sql-mode="+sqlMode,
 		"--innodb-stats-persistent=0", // no background writes into a database that is about to be dropped
-		// As MySQL ships. Old files go at once: nobody reads them.
+		// As MySQL ships. Old files go at once: no replica reads them.
 		"--log-bin=binlog", "--server-id=1", "--binlog-format=ROW",
 		"--max-binlog-size=16M", "--loose-binlog-expire-logs-seconds=1",
 	)
@@ -129,7 +129,7 @@ func (m *MySQL) commonArguments() []string {
 	return append(args, m.mariadbdCommonArguments()...)
 }
 
-// ping connects through the socket: it lies in our directory, so whoever answers is our server.
+// ping connects through the socket: it lies in our directory, so what answers is our server.
 func (m *MySQL) ping(ctx context.Context) error {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User = "unix", m.Socket, "root"

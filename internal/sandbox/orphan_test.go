@@ -49,7 +49,7 @@ func TestDeadParentLeavesNothingBehind(t *testing.T) {
 			}
 			for _, addr := range []string{mariadb, redis} {
 				if !listens(t.Context(), addr) {
-					t.Errorf("nobody listens at %s", addr)
+					t.Errorf("no process listens at %s", addr)
 				}
 			}
 

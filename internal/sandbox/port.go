@@ -35,8 +35,8 @@ func (s *server) startOnFreePort(ctx context.Context, last int, listenOn func(ad
 	return errNoPort
 }
 
-// FreeAddress returns an address 127.0.0.1:port on which nobody listens. Nothing keeps it free; only connections that
-// go out do not take it.
+// FreeAddress returns an address 127.0.0.1:port on which no process listens. Nothing keeps it free; only connections
+// that go out do not take it.
 func FreeAddress(ctx context.Context) (string, error) { return freeAddress(ctx, lastPort) }
 
 func freeAddress(ctx context.Context, last int) (string, error) {

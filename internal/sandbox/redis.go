@@ -85,7 +85,7 @@ func (r *Redis) arguments() []string {
 	return arguments
 }
 
-// ping connects through the socket: it lies in our directory, so whoever answers is our server. A client library would
+// ping connects through the socket: it lies in our directory, so what answers is our server. A client library would
 // log each attempt that comes too early.
 func (r *Redis) ping(ctx context.Context) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", r.Socket)

@@ -23,7 +23,7 @@ type Options struct {
 	// NoSync never waits for the disk. Data still survives a killed server, though not a power cut: right for tests,
 	// which create and drop a database each.
 	NoSync bool
-	// RedisCluster makes the Redis a node of a cluster, without slots: whoever uses it deals them out.
+	// RedisCluster makes the Redis a node of a cluster, without slots: the test assigns them.
 	RedisCluster bool
 	// MySQLArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
 	// first.

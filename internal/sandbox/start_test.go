@@ -20,7 +20,7 @@ func TestFailedStartShowsTheOutput(t *testing.T) {
 		name:    "broken",
 		dir:     t.TempDir(),
 		command: func() *exec.Cmd { return shell.command("-c", "echo no such thing >&2; exit 3") },
-		ready:   func(context.Context) error { return errors.New("nobody is there") },
+		ready:   func(context.Context) error { return errors.New("no process is there") },
 	}
 	err := p.Start(t.Context())
 	if err == nil {
@@ -46,7 +46,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 		command: func() *exec.Cmd { return shell.command("-c", "exec sleep 60") },
 		ready: func(context.Context) error {
 			cancel(enough)
-			return errors.New("nobody is there")
+			return errors.New("no process is there")
 		},
 	}
 	if err := p.Start(ctx); !errors.Is(err, enough) {

@@ -10,7 +10,7 @@ import (
 // pidSuffix ends the names of the pid files that the watchdog looks for.
 const pidSuffix = ".pid"
 
-// watchScript waits for the end of its standard input: a pipe that nobody writes to and that the kernel closes when
+// watchScript waits for the end of its standard input: a pipe that is never written to and that the kernel closes when
 // this process ends, even by SIGKILL. Then it kills the servers whose pid files are left and removes the directory $1.
 // A killed server may still be writing for a moment, so the removal is tried again, for five seconds at most.
 const watchScript = `

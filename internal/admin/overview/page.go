@@ -32,7 +32,7 @@ type Page struct {
 	style    []byte
 	tag      string // of the style: changes with it
 
-	ctx    context.Context //nolint:containedctx // of the readings in the background, which outlive the look that began them
+	ctx    context.Context //nolint:containedctx // of background readings, which outlive a visit
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	closed bool

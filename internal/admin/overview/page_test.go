@@ -262,8 +262,10 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 	w := busy()
 	w.restore = mysql.Dates{Count: 5, First: ago(-time.Hour), Last: ago(-2 * time.Hour)}
 	w.left = []overview.Uncovered{{Users: 17}, {State: purge.Failed, Reason: purge.ReasonHeld, Users: 3}}
-	w.findings = []doctor.Finding{{Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.",
-		Fix: "fix it"}}
+	w.findings = []doctor.Finding{{
+		Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.",
+		Fix: "fix it",
+	}}
 	text := w.read(t)
 	for _, want := range []string{
 		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",

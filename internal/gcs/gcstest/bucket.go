@@ -72,7 +72,7 @@ func (vs *versions) pick(generation int64) *version {
 	return nil
 }
 
-// bucket is the state of one bucket. Everything in it is guarded by mu, which nobody holds while writing an answer or
+// bucket is the state of one bucket. Everything in it is guarded by mu, which is not held while an answer is written or
 // waiting. Both trees are ordered by name, so that a listing costs O(log n) and its answer.
 type bucket struct {
 	mu              sync.RWMutex

@@ -130,7 +130,7 @@ func TestHookChangesTheWorldInTheMiddle(t *testing.T) {
 		defer mu.Unlock()
 		seen = append(seen, op+" "+bucket+" "+name)
 		if op == gcstest.OpDelete {
-			w.put(t, "a", gcstest.ObjectOptions{}) // Somebody replaces the object just now.
+			w.put(t, "a", gcstest.ObjectOptions{}) // Another program replaces the object just now.
 		}
 	})
 	if err := w.bucket.Object("a").Generation(old).Delete(t.Context()); !errors.Is(err, storage.ErrObjectNotExist) {

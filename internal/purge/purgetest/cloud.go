@@ -72,7 +72,7 @@ type World interface {
 	// "name#live" or "name#noncurrent" of everything that is not soft-deleted, sorted
 	Stored() []string
 	Trouble(op Op, what Trouble, times int) // times < 0: always
-	Mend()                                  // no trouble any more
+	Fix()                                   // no trouble any more
 	Before(op Op, once func())              // runs before the next such call does its work
 	Advance(d time.Duration)                // moves the store's clock
 	Now() time.Time
@@ -310,7 +310,7 @@ func (c *Cloud) Trouble(op Op, what Trouble, times int) {
 }
 
 // Fix implements World.
-func (c *Cloud) Mend() { c.mu.Lock(); c.troubles = map[Op][]*trouble{}; c.mu.Unlock() }
+func (c *Cloud) Fix() { c.mu.Lock(); c.troubles = map[Op][]*trouble{}; c.mu.Unlock() }
 
 // Before implements World.
 func (c *Cloud) Before(op Op, once func()) { c.mu.Lock(); c.before[op] = once; c.mu.Unlock() }

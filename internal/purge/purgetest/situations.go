@@ -267,7 +267,7 @@ func (s situation) run(t *testing.T, w World) {
 	if s.mended == "" {
 		return
 	}
-	w.Mend()
+	w.Fix()
 	w.Hold(pdf, false, false)
 	w.Hold(valid, false, false)
 	if got.State.Ended() {

@@ -92,8 +92,8 @@ var Retiring = purge.Retirement{UserExists: true, Requested: true, State: "LMS_C
 
 const someURL = "https://s3.amazonaws.com/verify.example.org/downloads/" + DownloadID + "/Certificate.pdf"
 
-// TestStore runs the conformance suite of databases, on a fresh shelf each.
-func TestStore(t *testing.T, open func(t *testing.T) StoreUnderTest) {
+// Conformance runs the conformance suite of databases, each test on a fresh store.
+func Conformance(t *testing.T, open func(t *testing.T) StoreUnderTest) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, StoreUnderTest){
 		"reads retirements":                               testRetirements,

@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// BenchmarkLive is how long a request takes that somebody waits for, from asking until the user is purged: on a worker
-// with nothing else to do, and on one that is busy with a backfill, while the backfill is still being asked for.
+// BenchmarkLive is how long a request takes for which a caller waits, from the call until the user is purged: on a
+// worker with nothing else to do, and on one that is busy with a backfill, while the backfill is still being asked for.
 func BenchmarkLive(b *testing.B) {
 	users, asked := 2_000, 30
 	if full() {
@@ -50,7 +50,7 @@ func milliseconds(sorted []time.Duration, percent int) float64 {
 	return float64(sorted[len(sorted)*percent/100].Microseconds()) / 1000
 }
 
-// waiting tells whoever waits for a user that it is purged.
+// waiting signals that a user is purged.
 type waiting struct {
 	queue.Purger
 	mu   sync.Mutex

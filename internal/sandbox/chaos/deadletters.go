@@ -23,15 +23,15 @@ type DeadLetterTable struct {
 	ArchiveLooks int   `json:"archive_looks"` // how often it was looked at
 	Requeued     int   `json:"requeued"`      // by enqueuer requeue
 	Done         int   `json:"done"`          // of those, in the end
-	// of those, in the end: by a hold, a date, or a reference that nobody understands
+	// of those, in the end: by a hold, a date, or a reference that is not understood
 	Blocked       int     `json:"blocked"`
 	FailSeconds   float64 `json:"fail_seconds"`   // from the first request to the last failure
 	MendedSeconds float64 `json:"mended_seconds"` // from the requeue to the last end
 }
 
 // deadLetters withdraws the right to delete any object, as a condition on the names of objects does: the bucket's own
-// answer does not show it, so no worker can know that everybody is concerned, and every user fails. Then the right
-// comes back, and one command has to make everybody done.
+// answer does not show it, so no worker can know that all users are concerned, and every user fails. Then the right
+// comes back, and one command has to make all requests done.
 func (r *run) deadLetters(ctx context.Context) error {
 	r.dead = &DeadLetterTable{}
 	archived := r.watchArchive(ctx)

@@ -4,11 +4,11 @@
 //
 // What runs is real: the binaries as processes, a private MariaDB or MySQL and Redis, the storage client against the
 // emulator. What must hold while faults are at work: no reference is cleared while a generation of its artifacts is
-// stored, and nothing of anybody who is not retiring is touched. What must hold at the end: every request has the end
+// stored, and nothing of a user who is not retiring is touched. What must hold at the end: every request has the end
 // that the site's author expects, and ledger, tables and buckets agree.
 //
 // Beside the storm of faults there are scenarios of one kind of trouble each; docs/chaos.md tells of all.
 //
 // The faults, their order, their mixture and the users that meet them come from one seed. The interleaving of processes
-// does not, so a seed repeats the weather and not the run.
+// does not, so a seed repeats the schedule and not the run.
 package chaos

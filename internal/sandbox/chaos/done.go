@@ -51,7 +51,7 @@ func (p *proxy) atDone(s strike) (takenBack bool) {
 	return p.aimed.Swap(&s) != nil
 }
 
-// struck hands a command to whoever waits for it, and reports false if nobody does.
+// struck hands a command to the fault that waits for it, and reports false if none does.
 func (p *proxy) struck(args [][]byte, forward func()) bool {
 	if p.aimed.Load() == nil { // as nearly always
 		return false

@@ -204,7 +204,7 @@ func TestOnlyAimedStopsCount(t *testing.T) {
 	played := make(chan error, 1)
 	go func() { played <- stopAtDone(ctx, &episode{run: r, name: f.name}) }()
 	for user := range 20 {
-		w.ask(purge.UserID(user+1), 0) // waits in the queue, which nobody serves
+		w.ask(purge.UserID(user+1), 0) // waits in the queue, which no worker serves
 	}
 	sandboxtest.Eventually(t, "the fault waits for its moment", func() bool { return w.aimed.Load() != nil })
 	cancel()

@@ -83,7 +83,7 @@ func restartMySQL(ctx context.Context, e *episode) error {
 }
 
 // provokeDeadlocks locks rows that purges are about to clear, in the opposite order. What counts as injected is what
-// the server counts, whoever of the two was the victim.
+// the server counts, whichever of the two was the victim.
 func provokeDeadlocks(ctx context.Context, e *episode) error {
 	before := e.deadlocks(ctx)
 	err := e.repeatedly(ctx, time.Millisecond, 20*time.Millisecond, func() error {

@@ -48,8 +48,8 @@ func rollWorkers(ctx context.Context, e *episode) error {
 const killedEnqueuers = 4
 
 // killEnqueuer kills enqueuers of the episode's users, half of them backfills: some at a random moment, some as soon as
-// the ledger has the first of their requests and Redis lacks the last of their tasks. Nobody repeats the command before
-// the faults are over: what was accepted must not depend on it.
+// the ledger has the first of their requests and Redis lacks the last of their tasks. The command is not repeated
+// before the faults are over: what was accepted must not depend on it.
 func killEnqueuer(ctx context.Context, e *episode) error {
 	for part := range slices.Chunk(e.users, (len(e.users)+killedEnqueuers-1)/killedEnqueuers) {
 		args := enqueueArguments(part)

@@ -70,7 +70,7 @@ func (o *observer) complete() error {
 	return nil
 }
 
-// watch looks until ctx ends. A database that is down is not looked at; nobody can change it either.
+// watch looks until ctx ends. A database that is down is not checked; it cannot change either.
 func (o *observer) watch(ctx context.Context) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -100,7 +100,7 @@ func (o *observer) watch(ctx context.Context) {
 }
 
 // look judges the references that were cleared since the last look: the database first, then the bucket. What is stored
-// in a listing made after the clearing was read, was stored when it was cleared: nobody puts files there.
+// in a listing made after the clearing was read, was stored when it was cleared: no program puts files there.
 func (o *observer) look(ctx context.Context) error {
 	for table, key := range keys {
 		cleared, err := o.cleared(ctx, table, key)
@@ -147,7 +147,7 @@ func (o *observer) judge(row dataset.Row) {
 		}
 	}
 	if _, ok := o.want.Cleared[row]; !ok {
-		o.tally.violate("%s %d is cleared, which nobody asked for", row.Table, row.ID)
+		o.tally.violate("%s %d is cleared, which was not requested", row.Table, row.ID)
 	}
 }
 

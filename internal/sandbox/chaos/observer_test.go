@@ -161,7 +161,7 @@ func (w *watchedWorld) exec(statement string, row dataset.Row) {
 	}
 }
 
-// erase deletes the files of a row as anybody may.
+// erase deletes the files of a row without the checks of a purge.
 func (w *watchedWorld) erase(row dataset.Row) {
 	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

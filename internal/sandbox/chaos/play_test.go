@@ -30,7 +30,7 @@ func TestASeedRepeatsTheWeather(t *testing.T) {
 		t.Errorf("got %s, want the same as before: %s", again, first)
 	}
 	if other := scheduleOf(2, catalogue(), 100); other == first {
-		t.Error("another seed has the same weather")
+		t.Error("another seed has the same schedule")
 	}
 }
 

@@ -36,7 +36,7 @@ func settled(end dataset.End) bool {
 // day: it asks again for users whose enqueuer died before it had accepted them, and for those that failed because a
 // right was missing.
 func (r *run) quiesce(ctx context.Context) {
-	r.printf("  %6.1fs  calm\n", time.Since(r.begun).Seconds())
+	r.printf("  %6.1fs  quiesce\n", time.Since(r.begun).Seconds())
 	r.stormed = time.Now()
 	r.await(ctx, func(s standing) int {
 		missing := r.missing(s)

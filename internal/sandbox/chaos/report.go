@@ -112,7 +112,7 @@ func (r *run) tell(report Report) error {
 	w := report.Observer
 	r.printf("observer: %d looks at %d cleared references, %d sweeps over everything, longest gap %.1fs\n", w.Looks,
 		w.Cleared, w.Sweeps, w.LongestGap)
-	r.printf("calm after the last fault: %.1fs\n", report.QuiesceSeconds)
+	r.printf("quiet after the last fault: %.1fs\n", report.QuiesceSeconds)
 	for _, v := range report.Violations {
 		r.printf("VIOLATION: %s\n", v)
 	}

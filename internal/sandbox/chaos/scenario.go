@@ -13,8 +13,8 @@ import (
 // The scenarios.
 const (
 	Storm       = "storm"        // each fault alone, then mixtures
-	Flush       = "flush"        // Redis emptied again and again under one backfill of everybody
-	DeadLetters = "dead-letters" // everybody fails for a missing right, and is queued again once it is back
+	Flush       = "flush"        // Redis emptied again and again under one backfill of all users
+	DeadLetters = "dead-letters" // every user fails for a missing right, and is queued again once it is back
 )
 
 // scenario is what happens while the workers run and the observer watches. When play returns without an error, every
@@ -54,8 +54,8 @@ func (o *Options) scenario() (scenario, []fault, error) {
 	}
 }
 
-// flushed asks for everybody in one backfill, and empties Redis at random moments from its beginning until half of the
-// requests have ended. Nobody asks a second time: the ledger alone has to bring back what was lost.
+// flushed submits all users in one backfill, and empties Redis at random moments from its beginning until half of the
+// requests have ended. No request is submitted a second time: the ledger alone has to bring back what was lost.
 func (r *run) flushed(ctx context.Context) error {
 	users := r.data.Enqueued()
 	args, err := r.backfillArguments(users)

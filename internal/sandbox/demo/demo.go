@@ -91,7 +91,7 @@ func (d *demo) keep(ctx context.Context) error {
 	}
 }
 
-// interrupted prefers the fact that somebody ended the demo to what failed because of it. Such an error is ctx's.
+// interrupted prefers the fact that the demo was interrupted to what failed because of it. Such an error is ctx's.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("playing the demo: %w", ctx.Err())
@@ -117,7 +117,7 @@ type demo struct {
 
 // prepare builds the world before the purge.
 func (d *demo) prepare(ctx context.Context) error {
-	d.printf("certpurge demo: %s retiring users, the awkward cases, and everybody who must be left alone\n\n",
+	d.printf("certpurge demo: %s retiring users, the awkward cases, and the users who must be left alone\n\n",
 		grouped(d.Users))
 	if err := sandbox.Install(ctx, d.people); err != nil {
 		return err

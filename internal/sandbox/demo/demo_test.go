@@ -162,7 +162,7 @@ func TestInterruptedDemoLeavesNothing(t *testing.T) {
 	enqueuer, _ := sandboxtest.Binaries(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	s := newSpy(t, "trap 'exit 0' TERM; while :; do sleep 0.05; done") // never purges anybody
+	s := newSpy(t, "trap 'exit 0' TERM; while :; do sleep 0.05; done") // never purges a user
 	people := newPage()
 	ended := make(chan error, 1)
 	go func() {

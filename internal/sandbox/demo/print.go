@@ -40,7 +40,7 @@ var meanings = map[dataset.End]string{
 	{State: purge.Queued, Reason: purge.ReasonMisconfigured}: "waits until the configuration is mended",
 }
 
-// printf writes to people. That nobody can read it is not a failure of the demo.
+// printf writes for people. A lost line is not a failure of the demo.
 func (d *demo) printf(format string, args ...any) { _, _ = fmt.Fprintf(d.people, format, args...) }
 
 // stepWidth is the column in which times stand.
@@ -97,7 +97,7 @@ func (d *demo) print(r Report) {
 		{r.ObjectsLeft, "objects of retiring users left that should be gone"},
 		{r.ReferencesLeft, "references of retiring users left that should be gone"},
 		{r.HeldBackLost, "objects or references gone that had to be held back"},
-		{r.ForeignObjectsTouched, "objects of everybody and everything else touched"},
+		{r.ForeignObjectsTouched, "objects of others touched"},
 		{r.ForeignRowsTouched, "rows touched that are none of ours, or in more than the two columns"},
 		{r.UnexpectedEnds, "requests that ended otherwise than they should"},
 		{r.EvidenceGaps, "gaps between the ledger's evidence and the buckets"},

@@ -110,7 +110,7 @@ func (h *Environment) writeSettings() error {
 // serviceUser is whom the LMS signs the driver's tokens for.
 const serviceUser = "retirement_service_worker"
 
-// Callers are the credentials of everybody who may call a house's server. They are made for one house.
+// Callers are the credentials of all callers of an environment's server. They are made for one environment.
 type Callers struct {
 	lms   driver.LMS
 	Token string // with all rights

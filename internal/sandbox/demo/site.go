@@ -31,9 +31,9 @@ type SiteOptions struct {
 var ErrSiteExists = errors.New("there is a database " + LMSDatabase + " or " + LedgerDatabase +
 	" on this server already")
 
-// ServeSite invents an Open edX site on a MySQL server, for whoever runs the processes themselves: it makes the LMS's
-// database and the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in its
-// memory. It serves no file before all of it is there.
+// ServeSite invents an Open edX site on a MySQL server, for operators who run the processes themselves: it makes the
+// LMS's database and the accounts of configs/mysql/grants.sql, and is Cloud Storage until ctx ends, with the files in
+// its memory. It serves no file before all of it is there.
 func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 	if o.Users < 1 || o.Users > maxUsers {
 		return fmt.Errorf("inventing a site with %d users: expected 1 to %s", o.Users, grouped(maxUsers))

@@ -49,7 +49,7 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 		case purge.ReasonShared:
 			w.retire(license, w.named(u.ID), false, "424 Client Error: Failed Dependency")
 		case purge.ReasonNotRetiring:
-			w.retire(license, driver.Learner{ID: u.ID, Name: "nobody"}, false, "409 Client Error: Conflict")
+			w.retire(license, driver.Learner{ID: u.ID, Name: "unknown"}, false, "409 Client Error: Conflict")
 		case purge.ReasonHeld, purge.ReasonRetained:
 			w.retire(license, w.named(u.ID), false, "423 Client Error: Locked")
 		case purge.ReasonUnrecognised:

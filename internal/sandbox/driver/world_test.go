@@ -143,7 +143,7 @@ func (w *world) learner(end dataset.End) driver.Learner {
 			return w.named(u.ID)
 		}
 	}
-	w.t.Fatalf("nobody ends as %v", end)
+	w.t.Fatalf("no user ends as %v", end)
 	return driver.Learner{}
 }
 

@@ -179,5 +179,5 @@ func (d *Database) Engine(tb testing.TB) sandbox.Engine {
 	return sandbox.OracleMySQL
 }
 
-// unique is part of a name that nobody else has, in lower case: some servers fold the case of names.
+// unique is part of a name that no other database has, in lower case: some servers fold the case of names.
 func unique() string { return strings.ToLower(rand.Text()[:16]) }

@@ -15,7 +15,7 @@ import (
 // Some day long ago, with the microseconds that the LMS stores.
 var longAgo = time.Date(2015, 3, 4, 5, 6, 7, 123456000, time.UTC)
 
-// AddUser adds an account that nobody wants to retire.
+// AddUser adds an account that is not to be retired.
 func (d *Database) AddUser(tb testing.TB, username string) (userID int) {
 	tb.Helper()
 	return d.insert(tb, lms.Users, row{
@@ -40,8 +40,8 @@ func (d *Database) AddRetiringUser(tb testing.TB, username, stateName string) (u
 	return userID
 }
 
-// AddRetirementRequest records the wish of a user, who loses the e-mail address at once, as in the LMS. Without a
-// status it is what is left of a user whose retirement was complete.
+// AddRetirementRequest records the retirement request of a user, who loses the e-mail address at once, as in the LMS.
+// Without a status it is what is left of a user whose retirement was complete.
 func (d *Database) AddRetirementRequest(tb testing.TB, userID int) {
 	tb.Helper()
 	d.insert(tb, lms.RetirementRequest, row{"created": longAgo, "modified": longAgo, "user_id": userID})

@@ -81,9 +81,9 @@ type Findings struct {
 	ObjectsLeft           int // generations that were to go, but are still stored
 	ReferencesLeft        int // references that were to go, but are still there
 	HeldBackLost          int // objects and references that were to stay although their user is retiring, but did not
-	ForeignObjectsTouched int // generations of everybody and everything else that changed, vanished or appeared
+	ForeignObjectsTouched int // generations of all others that changed, vanished or appeared
 	ForeignRowsTouched    int // rows that changed, vanished or appeared, other than by the clearing of two columns
-	UnexpectedEnds        int // requests that did not end as they should, are missing, or nobody made
+	UnexpectedEnds        int // requests that did not end as they should, are missing, or were not submitted
 	EvidenceGaps          int // places where the ledger and the buckets, or its own figures, disagree
 
 	// Problems says where, one sentence each, with ids and without names of people. Only the first ones are kept.

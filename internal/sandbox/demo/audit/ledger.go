@@ -23,7 +23,7 @@ func (c *check) requests(ctx context.Context) error {
 		want, expected := c.want.Ends[user]
 		switch {
 		case !expected:
-			c.count(&c.UnexpectedEnds, "request %d is for user %d, for whom nobody asked", id, user)
+			c.count(&c.UnexpectedEnds, "request %d is for user %d, which was not submitted", id, user)
 		case seen[user]:
 			c.count(&c.UnexpectedEnds, "request %d is a second one for user %d", id, user)
 		case end != want:

@@ -244,7 +244,7 @@ func (w *world) foreignObject() dataset.Generation {
 	return dataset.Generation{}
 }
 
-// delete deletes a generation as anybody may.
+// delete deletes a generation without the checks of a purge.
 func (w *world) delete(g dataset.Generation) {
 	w.t.Helper()
 	target := w.base + "b/" + url.PathEscape(g.Bucket) + "/o/" + url.PathEscape(g.Name) + "?generation=" +

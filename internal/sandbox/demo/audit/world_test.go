@@ -124,7 +124,7 @@ func (w *world) check() audit.Findings {
 	return findings
 }
 
-// exec changes the LMS behind everybody's back. TABLE stands for the live table, HISTORY for the history table.
+// exec changes the LMS as another program would. TABLE stands for the live table, HISTORY for the history table.
 func (w *world) exec(statement string, args ...any) {
 	w.t.Helper()
 	statement = strings.NewReplacer("TABLE", w.LMS+"."+lms.Certificates, "HISTORY", w.LMS+"."+lms.History,

@@ -158,7 +158,7 @@ func learners(source *rand.ChaCha8) []*learner {
 				signed:    signature,
 				validPage: validHTML(l.name, signature),
 				howToPage: verifyHTML(l.name),
-				stranger:  []byte("This file belongs to nobody's certificate.\n"),
+				stranger:  []byte("This file belongs to no certificate.\n"),
 			}
 			all = append(all, l)
 		}

@@ -22,7 +22,7 @@ type User struct {
 	Kind     string // of case, for messages
 	State    string // of the retirement; empty if there is no status row, or no longer one
 	Retiring bool   // what a purge must find out by itself
-	Enqueued bool   // whether somebody asks for the purge, rightly or not
+	Enqueued bool   // whether the purge is requested, rightly or not
 	Want     End    // of those who are enqueued
 
 	requested bool // a retirement request exists
@@ -68,7 +68,7 @@ type object struct {
 	bucket, name string
 	content      content
 	learner      *learner
-	user         *User // whose file it is; nil if nobody's
+	user         *User // whose file it is; nil if of no user
 	fate         fate
 	overwritten  int  // how often, before its last content; in a versioned bucket all stay
 	archived     bool // deleted at last, as a versioned bucket deletes: the bytes are still there

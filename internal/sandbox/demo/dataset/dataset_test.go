@@ -117,11 +117,11 @@ func TestRetiringUsersAreInEveryStateThatCannotBeCancelled(t *testing.T) {
 	}
 	for _, row := range s.db.DumpTable(t, lms.RetirementStates) {
 		if !seen[row["state_name"]] {
-			t.Errorf("nobody is %s", row["state_name"])
+			t.Errorf("no user is %s", row["state_name"])
 		}
 	}
 	if !seen[""] {
-		t.Error("nobody's status row is cleaned up")
+		t.Error("no status row is cleaned up")
 	}
 }
 
@@ -149,7 +149,7 @@ func TestEveryEndIsExpectedOfSomebody(t *testing.T) {
 			}
 		}
 		if n == 0 {
-			t.Errorf("%v: got nobody", want)
+			t.Errorf("%v: got no user", want)
 		}
 	}
 }

@@ -10,7 +10,7 @@ const (
 	currentBucket = "example-edx-certificates"
 	archiveBucket = "example-edx-certificates-archive"
 	campusBucket  = "example-edx-campus"
-	foreignBucket = "somebody-elses-bucket"
+	foreignBucket = "bucket-of-another-program"
 )
 
 // Buckets returns the names of all buckets of the site, those that are none of the worker's business included.

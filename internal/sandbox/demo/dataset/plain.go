@@ -25,7 +25,7 @@ func (b *builder) bystander(u *User, turn int) {
 	b.s3Era(u, turn)
 }
 
-// webOnly gives web certificates, whose verify id leads to no file. The object there is somebody else's.
+// webOnly gives web certificates, whose verify id leads to no file. The object there belongs to another program.
 func (b *builder) webOnly(u *User, _ int) {
 	for range 2 {
 		verify := b.id()

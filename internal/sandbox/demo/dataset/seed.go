@@ -31,7 +31,7 @@ type Row struct {
 // Expected is what must have become of a site when every request has ended or waits for a date. The values of the maps
 // are user ids. Whatever is not in a map must be as it was.
 type Expected struct {
-	Ends     map[int]End        // of those who were enqueued; nobody else has a request
+	Ends     map[int]End        // of those who were enqueued; no other user has a request
 	Erased   map[Generation]int // gone
 	HeldBack map[Generation]int // files of retiring users that must still be there
 	Cleared  map[Row]int        // references gone, all else in the row as before
@@ -126,7 +126,7 @@ func (o *object) stored() gcstest.ObjectOptions {
 	return options
 }
 
-// archive deletes an object as everybody does it: without a generation. In a versioned bucket its bytes stay. There is
+// archive deletes an object as clients usually do: without a generation. In a versioned bucket its bytes stay. There is
 // no back door for this, so it goes through the front door.
 func archive(ctx context.Context, base, bucket, name string) error {
 	target := base + "b/" + url.PathEscape(bucket) + "/o/" + url.PathEscape(name)
