@@ -133,3 +133,21 @@ func TestHelpAndCompletionsAreOutput(t *testing.T) {
 		})
 	}
 }
+
+// TestAMissingFlagIsBadInput: cobra checks required flags and groups of flags after the hook that marks the start.
+func TestAMissingFlagIsBadInput(t *testing.T) {
+	t.Parallel()
+	build := func(cli.Streams) *cobra.Command {
+		root := &cobra.Command{Use: "tool"}
+		sub := &cobra.Command{Use: "sub", Run: func(*cobra.Command, []string) {}}
+		sub.Flags().String("name", "", "a name")
+		_ = sub.MarkFlagRequired("name")
+		root.AddCommand(sub)
+		return root
+	}
+	errs := &bytes.Buffer{}
+	code := cli.Execute(t.Context(), build, cli.Streams{Out: &bytes.Buffer{}, Err: errs}, []string{"sub"})
+	if code != cli.ExitUsage || !strings.Contains(errs.String(), "(see tool sub --help)") {
+		t.Errorf("got exit code %d and %q, want %d and the command whose help explains it", code, errs, cli.ExitUsage)
+	}
+}

@@ -40,3 +40,19 @@ func TestDurations(t *testing.T) {
 		}
 	}
 }
+
+// TestSettingsTakeDays in the file and in the environment.
+func TestSettingsTakeDays(t *testing.T) {
+	t.Parallel()
+	file := write(t, "enqueuer.yaml", "serve:\n  keep_keys: 14d\n")
+	cfg, err := config.LoadEnqueuer(file, []string{dsnVariable, "CERTPURGE_WATCH_ASK_AGAIN_AFTER=1d12h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := cfg.Serve.KeepKeys, 14*24*time.Hour; got != want {
+		t.Errorf("keep_keys: got %v, want %v", got, want)
+	}
+	if got, want := cfg.Watch.AskAgainAfter, 36*time.Hour; got != want {
+		t.Errorf("ask_again_after: got %v, want %v", got, want)
+	}
+}

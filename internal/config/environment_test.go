@@ -39,7 +39,7 @@ func TestVariablesThatCannotBeReadAreNamed(t *testing.T) {
 	assertProblems(t, got,
 		`CERTPURGE_GCS_ANONYMOUS: gcs.anonymous: must be true or false, is "maybe"`,
 		`CERTPURGE_GCS_MAX_TRIES: gcs.max_tries: must be a whole number, is "4.0"`,
-		`CERTPURGE_TASKS_TIMEOUT: tasks.timeout: must be a duration such as "30s" or "5m", is "3 minutes"`)
+		`CERTPURGE_TASKS_TIMEOUT: tasks.timeout: must be a duration such as "30s", "5m" or "7d", is "3 minutes"`)
 }
 
 func TestUnknownVariablesAreRefused(t *testing.T) {

@@ -75,11 +75,11 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"duration without a unit": {
 			"tasks: {timeout: 180}\n",
-			[]string{`worker.yaml:1: tasks.timeout: must be a duration such as "30s" or "5m", is 180`},
+			[]string{`worker.yaml:1: tasks.timeout: must be a duration such as "30s", "5m" or "7d", is 180`},
 		},
 		"zero without a unit": {
 			"tasks: {retention: 0}\n",
-			[]string{`worker.yaml:1: tasks.retention: must be a duration such as "30s" or "5m", is 0`},
+			[]string{`worker.yaml:1: tasks.retention: must be a duration such as "30s", "5m" or "7d", is 0`},
 		},
 		"text for a list": {
 			"lms: {excluded_states: PENDING}\n",

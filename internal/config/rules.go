@@ -152,7 +152,7 @@ func isBetween(value reflect.Value, param string) bool {
 
 // bound reads a number, or a duration as its nanoseconds. Of a misspelt one it makes NaN, which no value keeps.
 func bound(s string) float64 {
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := ParseDuration(s); err == nil {
 		return float64(d)
 	}
 	number, err := strconv.ParseFloat(s, 64)

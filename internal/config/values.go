@@ -31,7 +31,7 @@ var kinds = map[reflect.Type]kind{
 	reflect.TypeFor[float64](): {name: "number", sample: "a number", tags: []string{"!!int", "!!float"}},
 	// A bare number would leave its unit to guesswork.
 	reflect.TypeFor[time.Duration](): {
-		name: "duration", sample: `a duration such as "30s" or "5m"`, tags: []string{"!!str"},
+		name: "duration", sample: `a duration such as "30s", "5m" or "7d"`, tags: []string{"!!str"},
 	},
 	reflect.TypeFor[[]string]():   {name: "list of texts", sample: "a list of texts"},
 	reflect.TypeFor[[]Location](): {name: "list of locations", sample: "a list of locations"},
@@ -49,8 +49,13 @@ func mustBe(v reflect.Value, is string) string {
 
 // setNode sets v, which is neither a section nor a list, to what stands in the file, if that is of its kind.
 func setNode(v reflect.Value, node *yaml.Node) bool {
-	return node.Kind == yaml.ScalarNode && slices.Contains(kinds[v.Type()].tags, node.ShortTag()) &&
-		node.Decode(v.Addr().Interface()) == nil
+	if node.Kind != yaml.ScalarNode || !slices.Contains(kinds[v.Type()].tags, node.ShortTag()) {
+		return false
+	}
+	if d, ok := v.Addr().Interface().(*time.Duration); ok { // the library knows no days
+		return parse(d, node.Value, ParseDuration) == nil
+	}
+	return node.Decode(v.Addr().Interface()) == nil
 }
 
 // setVariable sets v to the value of an environment variable, if that is of its kind. A secret is taken as it is.
@@ -73,7 +78,7 @@ func setVariable(v reflect.Value, text string) (ok bool) {
 	case *float64:
 		err = parse(target, text, func(s string) (float64, error) { return strconv.ParseFloat(s, 64) })
 	case *time.Duration:
-		err = parse(target, text, time.ParseDuration)
+		err = parse(target, text, ParseDuration)
 	}
 	return err == nil
 }

@@ -179,7 +179,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) {
 		p.write(w)
 		return
 	}
-	writeJSON(w, http.StatusOK, row)
+	writeJSON(w, http.StatusOK, newRequestBody(row))
 }
 
 // find reads the request that a path names.

@@ -21,8 +21,8 @@ const (
 
 // page is one page of requests. NextCursor is empty on the last one.
 type page struct {
-	Requests   []mysql.Request `json:"requests"`
-	NextCursor string          `json:"next_cursor,omitempty"`
+	Requests   []requestBody `json:"requests"`
+	NextCursor string        `json:"next_cursor,omitempty"`
 }
 
 // list returns requests in the order of their ids.
@@ -37,7 +37,10 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		s.unavailable(r.Context(), err).write(w)
 		return
 	}
-	answer := page{Requests: append([]mysql.Request{}, rows[:min(len(rows), limit)]...)}
+	answer := page{Requests: []requestBody{}}
+	for _, row := range rows[:min(len(rows), limit)] {
+		answer.Requests = append(answer.Requests, newRequestBody(row))
+	}
 	if len(rows) > limit {
 		answer.NextCursor = strconv.FormatInt(int64(rows[limit-1].ID), 10)
 	}
@@ -115,7 +118,7 @@ func (s *Server) evidence(w http.ResponseWriter, r *http.Request) {
 		if !begun {
 			begin()
 		}
-		return lines.Encode(e)
+		return lines.Encode(newEvidenceBody(e))
 	})
 	switch {
 	case err != nil && begun:
