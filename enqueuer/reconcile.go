@@ -16,11 +16,12 @@ func newReconcileCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Put back the tasks that Redis has lost, once",
-		Long: `reconcile compares the open requests of the ledger with the tasks in Redis, drops tasks that no
-worker will ever run (asynq's archive, tasks broken by lost keys), and makes the tasks that are
-missing. Workers do the same at every reconciler.interval; use the command if you do not want to
-wait, or if no worker is running. It ends no request and changes neither LMS nor bucket, so it may
-be run at any time.
+		Long: `reconcile compares the open requests of the ledger with the tasks in Redis,
+drops tasks that no worker will ever run (asynq's archive, tasks broken by lost
+keys), and makes the tasks that are missing. Workers do the same at every
+reconciler.interval; use the command if you do not want to wait, or if no
+worker is running. It ends no request and changes neither LMS nor bucket, so it
+may be run at any time.
 
 ` + cli.Exits{cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: "  enqueuer reconcile\n  enqueuer reconcile --grace 1s -o json",
