@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -84,18 +83,6 @@ Findings are errors, warnings and notes.
 	f.BoolVar(&d.AllEvidence, "all-evidence", false, "check all rows of evidence, not only the latest 100,000")
 	out = cli.FormatFlag(cmd)
 	return cmd
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // verdict is the error of findings that are left.

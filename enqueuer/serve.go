@@ -148,7 +148,7 @@ const forgetEvery = time.Hour
 
 // forgetKeys forgets old idempotency keys until ctx ends.
 func (s *service) forgetKeys(ctx context.Context) {
-	for pause(ctx, forgetEvery) == nil {
+	for purge.Sleep(ctx, forgetEvery) {
 		removed, err := s.store.PruneKeys(ctx, time.Now().Add(-s.cfg.Serve.KeepKeys))
 		switch {
 		case ctx.Err() != nil:

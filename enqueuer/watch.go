@@ -140,7 +140,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 		if err := w.Run(watching, log); err != nil {
 			health.NotReady("the latest round failed: " + err.Error())
 			log.WarnContext(ctx, "round failed", slog.Any("error", err))
-			_ = pause(watching, failedRoundPause) // its end is the loop's
+			purge.Sleep(watching, failedRoundPause)
 		}
 	}
 	health.NotReady("stopping")

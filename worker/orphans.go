@@ -360,7 +360,7 @@ func (r *reading) awaitOrphans(ctx context.Context, w io.Writer, ids []purge.Req
 			cli.Printf(w, "%s ended, %s erased\n", count(len(rows), "request"), count(erased, "object"))
 			return notDone, nil
 		}
-		if sleep(ctx, time.Second); ctx.Err() != nil {
+		if !purge.Sleep(ctx, time.Second) {
 			return 0, ctx.Err()
 		}
 	}

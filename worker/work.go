@@ -97,7 +97,7 @@ func (w *worker) readOwners(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		sleep(ctx, ownersEvery)
+		purge.Sleep(ctx, ownersEvery)
 		err := w.store.WalkOwners(ctx, ownersAgain, func(mysql.Walk) {})
 		if err != nil && ctx.Err() == nil {
 			w.log.WarnContext(ctx, "reading the owners of directories failed, and is tried again", slog.Any("error", err))
@@ -164,16 +164,6 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 			pause(fmt.Errorf("pausing: %w", err))
 			return
 		}
-		sleep(ctx, time.Second)
-	}
-}
-
-// sleep waits, but not longer than ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+		purge.Sleep(ctx, time.Second)
 	}
 }

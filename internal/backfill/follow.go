@@ -100,7 +100,7 @@ func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 		if sure && left == 0 {
 			return ended, nil
 		}
-		if !sleep(ctx, between) {
+		if !purge.Sleep(ctx, between) {
 			return ended, ctx.Err()
 		}
 	}

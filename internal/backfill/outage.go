@@ -32,7 +32,7 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 			return r.HighWater - waiting, err
 		}
 		r.Status.hold(true)
-		if !sleep(ctx, look) {
+		if !purge.Sleep(ctx, look) {
 			return 0, ctx.Err()
 		}
 	}
@@ -75,20 +75,8 @@ func (r *Runner) patiently(ctx context.Context, try func() error) error {
 		case time.Since(since) > r.Patience:
 			return fmt.Errorf("waited %v: %w", r.Patience, err)
 		}
-		if !sleep(ctx, wait) {
+		if !purge.Sleep(ctx, wait) {
 			return ctx.Err()
 		}
-	}
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -93,7 +93,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 		}
 		sum.Restored += len(missing)
 		wait := time.Duration(len(missing)) * time.Second / time.Duration(r.Rate)
-		if !sleep(ctx, wait) {
+		if !purge.Sleep(ctx, wait) {
 			return sum, ctx.Err()
 		}
 	}
@@ -101,7 +101,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 
 // Run makes rounds until ctx ends. What fails is tried again in the next round.
 func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
-	for sleep(ctx, interval) {
+	for purge.Sleep(ctx, interval) {
 		sum, err := r.Once(ctx)
 		if r.Observe != nil {
 			r.Observe(sum, err)
@@ -114,17 +114,5 @@ func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
 			r.Log.WarnContext(ctx, "ledger and queue differed", slog.Int("open_requests", sum.Checked),
 				slog.Int("tasks_restored", sum.Restored), slog.Int("dead_tasks_removed", sum.Dropped))
 		}
-	}
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -122,21 +122,9 @@ func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column 
 		if rows < ownersPage {
 			return nil
 		}
-		if !rest(ctx, time.Duration(rests)*time.Since(begun)) {
+		if !purge.Sleep(ctx, time.Duration(rests)*time.Since(begun)) {
 			return classify("reading the owners of directories", ctx.Err())
 		}
-	}
-}
-
-// rest waits and reports whether ctx is still alive.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"context"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // Waits between checks while something is wrong.
@@ -32,17 +34,7 @@ func (h *Health) Await(ctx context.Context, check func(context.Context) error, f
 			h.NotReady(why)
 			paused(err)
 		}
-		sleep(ctx, wait)
+		purge.Sleep(ctx, wait)
 	}
 	return nil
-}
-
-// sleep waits, but not longer than ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

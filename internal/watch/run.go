@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // jitter is the part of the interval by which the time between two rounds differs at most.
@@ -26,7 +28,7 @@ func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		if !sleep(ctx, time.Duration((1+jitter*(2*rand.Float64()-1))*float64(w.Interval))) { //nolint:gosec // no secret
+		if !purge.Sleep(ctx, time.Duration((1+jitter*(2*rand.Float64()-1))*float64(w.Interval))) { //nolint:gosec // no secret
 			return nil
 		}
 	}
@@ -44,16 +46,4 @@ func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) 
 		slog.Int("too_soon", s.TooSoon),
 		slog.Int("asked", s.Asked), slog.Int("again", s.Again), slog.Bool("capped", s.Capped), slog.Bool("full", s.Full),
 		slog.Int64("took_ms", took.Milliseconds()))
-}
-
-// sleep waits and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
