@@ -44,10 +44,10 @@ take. A dry run writes nothing.
 Sources, exactly one:
 
   --retired
-      all users who may be purged (a retirement request, in no state of
-      lms.excluded_states) and who have references, live or in the history. It
-      reads indexed pages. --since and --until choose by the date of the
-      retirement.
+      all users who may be purged (with a retirement request, and not in a
+      state of lms.excluded_states) and who have references, live or in the
+      history. It reads indexed pages. --since and --until choose by the date of
+      the retirement.
   --users FILE
       the users that a file lists, "-" for standard input: one user id on each
       line; or CSV with a header (the column user_id, lms_user_id or
@@ -58,8 +58,8 @@ Sources, exactly one:
       twice counts once.
   --certificate-ids ID,...
       single certificates, and nothing else of their users. A certificate that
-      the LMS does not have is an error, before any request is made. Its user
-      must be retiring.
+      the LMS does not have is an error, before any request is made. If its
+      user is not retiring, its request is refused.
   --args-from-database
       the certificates that the LMS's own command would take from its table of
       arguments, the newest row of
@@ -75,7 +75,7 @@ workers. Its tasks go into a queue of their own, so they do not delay the
 requests of operators and of the retirement pipeline.
 
 Resuming: with --checkpoint a run records after each batch how far it came.
-After Ctrl-C or a crash, the same command continues behind the last batch.
+After Ctrl-C or a crash, the same command continues after the last batch.
 --max-users ends a run after a number of users, with an exit code of its own;
 so "--max-users 10000 --checkpoint FILE" every night is a backfill in slices.
 Repeating without a checkpoint is safe, too: one user is one request.
@@ -107,14 +107,14 @@ seconds, and one whenever it receives SIGUSR1.
 	f := cmd.Flags()
 	f.BoolVar(&o.retired, "retired", false, "all users who may be purged and have references")
 	f.StringVar(&o.users, "users", "", "the users that `FILE` lists; - for standard input")
-	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by their ids: `ID,...`")
+	f.StringSliceVar(&o.certificates, "certificate-ids", nil, "single certificates, by `ID,...`")
 	f.BoolVar(&o.fromDatabase, "args-from-database", false, "the certificates in the LMS's table of arguments")
 	f.StringVar(&o.since, "since", "", "with --retired: retired at this `TIME` or later (a date, midnight UTC, "+
 		"or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
 	f.Float64Var(&o.rate, "rate", 0, "at most so many `USERS` a second; 0: no limit")
-	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users; 0: no cap")
+	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that records how far the runs came")
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.IntVar(&o.highWater, "high-water", 50_000, "submit nothing while this many `TASKS` wait in the queue")

@@ -86,7 +86,7 @@ files in it are this user's: they are erased then.
 	return cmd
 }
 
-// enqueue accepts all submissions, or none.
+// enqueue checks all ids before the first request; the requests are then accepted in batches of purge.MaxBatch.
 func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error {
 	ctx := cmd.Context()
 	if slices.Equal(args, []string{"-"}) {
@@ -139,13 +139,13 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		return err
 	}
 	defer tracing.Close()
-	intake := tracing.Follow(purge.Intake{
+	intake := tracing.Follow(purge.Intake{ // without tracing, its wrappers return what they are given
 		By:       "cli, " + cli.Operator(),
 		Requests: tracing.Requests(store),
 		Tasks:    tracing.Tasks(queue.NewClient(rdb, o.queue, cfg.Tasks)),
 	})
 	accepted, err := intake.Accept(ctx, submissions)
-	if errors.Is(err, purge.ErrKeyTaken) {
+	if errors.Is(err, purge.ErrKeyTaken) || errors.Is(err, purge.ErrTooManyKeys) {
 		return cli.Usage("--idempotency-key: %w; nothing was enqueued", err)
 	}
 	if errors.Is(err, purge.ErrNotQueued) {
@@ -153,7 +153,8 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 			len(accepted)))
 	}
 	if err != nil {
-		return cli.Unavailable(err)
+		return cli.Unavailable(fmt.Errorf("%w (%d of %d requests are in the ledger: repeat the command)", err,
+			len(accepted), len(submissions)))
 	}
 	if o.wait {
 		return a.wait(ctx, store, rdb, accepted, o)
@@ -262,8 +263,10 @@ func (a *app) sayAccepted(accepted []purge.Accepted) {
 			a.printf("user %d: request %d already done with files missing, no link is left\n", r.User, r.Request)
 		case !r.Open:
 			a.printf("user %d: request %d already done, no link is left\n", r.User, r.Request)
-		case r.Found == purge.Found(purge.Queued) || r.Found == purge.Found(purge.Running):
-			a.printf("user %d: request %d is %s already; it is tried now\n", r.User, r.Request, r.Found)
+		case r.Found == purge.Found(purge.Queued):
+			a.printf("user %d: request %d is queued already\n", r.User, r.Request)
+		case r.Found == purge.Found(purge.Running):
+			a.printf("user %d: request %d is running already, and is checked once more after that\n", r.User, r.Request)
 		default:
 			a.printf("user %d: request %d was %s, queued again\n", r.User, r.Request, r.Found)
 		}

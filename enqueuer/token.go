@@ -33,13 +33,16 @@ func newTokenCommand(a *app) *cobra.Command {
 the enqueuer's configuration. The entry holds only the token's hash: give the
 token to the caller now, because it is stored nowhere. The command connects to
 no server and changes nothing; the caller is admitted once the entry is in the
-file and the server was restarted.
+file and the server has been restarted.
 
 The rights are enqueue (request purges), read (requests and evidence) and
 requeue (run ended requests again).`,
 		Example: "  enqueuer token portal --rights enqueue,read\n  enqueuer token portal --rights read -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(entry.Rights) == 0 {
+				return cli.Usage("--rights is missing: expected some of enqueue, read and requeue (see enqueuer token --help)")
+			}
 			random := make([]byte, 32)
 			_, _ = rand.Read(random) // never fails (crypto/rand)
 			token := base64.RawURLEncoding.EncodeToString(random)

@@ -85,7 +85,7 @@ func TestTokensThatCannotBeConfigured(t *testing.T) {
 	for want, args := range map[string][]string{
 		`name: must be 1 to 32 of a-z, 0-9 and -, is "Portal"`:          {"Portal", "--rights", "read"},
 		`rights[1]: must be one of enqueue, read, requeue, is "delete"`: {"portal", "--rights", "read,delete"},
-		`rights: must have at least 1 entry`:                            {"portal"},
+		`--rights is missing: expected some of enqueue, read and requeue`:                            {"portal"},
 		`rate: must be between 1 and 10000, is 0`:                       {"portal", "--rights", "read", "--rate", "0"},
 		`accepts 1 arg(s), received 0`:                                  {"--rights", "read"},
 	} {

@@ -151,7 +151,7 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	return nil // told to stop: that is what it did
 }
 
-// check requests everything that a round needs.
+// check tests everything that a round needs.
 func (w *watcher) check(ctx context.Context) error {
 	if err := w.store.CheckIntake(ctx); err != nil {
 		return err

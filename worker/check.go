@@ -24,13 +24,13 @@ func newCheckCommand(s cli.Streams, path *string) *cobra.Command {
 		Short: "Check what the worker needs, and print how to fix what is wrong",
 		Long: `check runs the checks that the worker runs at its start, in the order in which
 it is set up: the configuration; MySQL, the ledger's version, each right of the
-account, the server's clock; Redis, its scripts and subscriptions, its eviction
+account, the server's clock; Redis, the commands that asynq needs, its eviction
 policy and persistence; the Google credentials, their account and their source;
 each bucket, its rights and what its settings mean; each location, both
 directories, and a sample of the links.
 
 Each line is ok, warning, wrong, or skipped because something that it needs is
-wrong. Below a line that is wrong stands the command to run next. A warning
+wrong. Under each wrong line is the command to run next. A warning
 does not keep the worker from purging.
 
 MySQL and Redis are tested by writes that change nothing. Nothing else is

@@ -19,7 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/survey"
 )
 
-// checker requests everything that purges need. The worker asks when it starts and while it runs; worker check prints
+// checker tests everything that purges need. The worker runs it at its start and while it works; worker check prints
 // the same list.
 type checker struct {
 	path      string // of the configuration
@@ -37,7 +37,7 @@ type check struct {
 	name  string
 	group string // after a check of the same group has failed, this one is not asked, unless it is independent
 	needs []string
-	again bool // asked again while the worker runs
+	whileRunning bool // made again while the worker runs
 	// independent means that it says something of its own although others of its group have failed.
 	independent bool
 	ask         func(context.Context) (answer, error)
@@ -99,7 +99,7 @@ func (c *checker) all() []check {
 // database are the checks of MySQL.
 func (c *checker) database() []check {
 	list := []check{{
-		name: "MySQL", group: groupMySQL, again: true, next: c.nextMySQL,
+		name: "MySQL", group: groupMySQL, whileRunning: true, next: c.nextMySQL,
 		ask: func(ctx context.Context) (answer, error) {
 			server, err := c.store.Server(ctx)
 			return answer{facts: server}, err
@@ -107,7 +107,7 @@ func (c *checker) database() []check {
 	}}
 	for _, part := range c.store.Checks(mysql.RoleWorker) {
 		list = append(list, check{
-			name: part.Name, group: groupMySQL, again: true, next: c.nextMySQL,
+			name: part.Name, group: groupMySQL, whileRunning: true, next: c.nextMySQL,
 			ask: func(ctx context.Context) (answer, error) { return answer{}, part.Ask(ctx) },
 		})
 	}
@@ -119,7 +119,7 @@ func (c *checker) database() []check {
 			return clock("MySQL", gcs.Reading{Before: before, Theirs: theirs, After: time.Now()}), err
 		}})
 	if c.cfg.SharedDirectories == "refuse" {
-		list = append(list, check{name: "owners", group: groupMySQL, again: true, ask: c.owners})
+		list = append(list, check{name: "owners", group: groupMySQL, whileRunning: true, ask: c.owners})
 	}
 	return list
 }
@@ -153,12 +153,12 @@ func (c *checker) owners(ctx context.Context) (answer, error) {
 func (c *checker) queue() []check {
 	return []check{
 		{
-			name: "Redis", group: groupRedis, again: true, next: always(`redis-cli -u "$CERTPURGE_REDIS_URL" ping`),
+			name: "Redis", group: groupRedis, whileRunning: true, next: always(`redis-cli -u "$CERTPURGE_REDIS_URL" ping`),
 			ask: func(ctx context.Context) (answer, error) {
 				return answer{facts: "takes tasks, scripts and subscriptions"}, inspect.CheckPull(ctx, c.redis)
 			},
 		},
-		{name: "Redis settings", group: groupRedis, again: true, ask: c.redisSettings},
+		{name: "Redis settings", group: groupRedis, whileRunning: true, ask: c.redisSettings},
 	}
 }
 
@@ -192,7 +192,7 @@ func (c *checker) redisSettings(ctx context.Context) (answer, error) {
 // bucket is the check of one bucket.
 func (c *checker) bucket(name string) check {
 	return check{
-		name: "bucket " + name, group: groupBuckets, needs: []string{groupAccount}, again: true, independent: true,
+		name: "bucket " + name, group: groupBuckets, needs: []string{groupAccount}, whileRunning: true, independent: true,
 		ask: func(ctx context.Context) (answer, error) {
 			settings, err := c.objects.ProbeBucket(ctx, name)
 			if err != nil {
@@ -338,16 +338,16 @@ func (c *checker) sample(ctx context.Context) (answer, error) {
 	return a, nil
 }
 
-// first asks the checks until one fails, as the worker does. With again it asks only those that may change while it
-// runs.
-func (c *checker) first(ctx context.Context, again bool, warn func(name string, w warning)) error {
+// runChecks makes the checks in order, as the worker does, and stops after the group of the first failure. With
+// whileRunning it makes only those that may change while the worker runs.
+func (c *checker) runChecks(ctx context.Context, whileRunning bool, warn func(name string, w warning)) error {
 	var errs []error
 	failed := ""
 	for _, check := range c.all() {
 		if failed != "" && check.group != failed {
 			break
 		}
-		if again && !check.again || failed != "" && !check.independent {
+		if whileRunning && !check.whileRunning || failed != "" && !check.independent {
 			continue
 		}
 		a, err := check.ask(ctx)

@@ -30,7 +30,7 @@ func newLocationsCommand(s cli.Streams, path *string) *cobra.Command {
 	var o locationsOptions
 	cmd := &cobra.Command{
 		Use:   "locations",
-		Short: "Group the links of the LMS by beginning; suggest locations",
+		Short: "Group the links of the LMS by URL prefix; suggest locations",
 		Long: `locations reads every link of the LMS, live and history, and groups them by
 what precedes the directory of the certificate. For each group it shows how
 many links and users there are, how many of the users are retiring, and which

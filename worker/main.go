@@ -24,15 +24,17 @@ user is retiring, deletes every generation of the user's certificate files from
 Google Cloud Storage, and proves by listing that they are gone. Only then does
 it clear the two link columns and write the evidence, in one transaction.
 
-It runs until SIGTERM or SIGINT, then drains for queue.drain_timeout. While
-Redis, MySQL or Cloud Storage cannot be reached it waits and logs why. A wrong
-bucket, a missing right or an old ledger ends it at the start with exit code 5.
-If that happens later, it stops pulling tasks, is unready on /readyz, and
-resumes once the cause is fixed; requests wait. (A right that is withdrawn from
-tasks at work fails those, visibly: it might be the right to one object only.)
+It runs until SIGTERM or SIGINT, then lets running tasks finish, for up to
+queue.drain_timeout. While Redis, MySQL or Cloud Storage cannot be reached it
+waits and logs why. A wrong bucket, a missing right or a ledger that needs
+enqueuer migrate ends it at the start with exit code 5. If that happens later,
+it stops pulling tasks, is unready on /readyz, and resumes once the cause is
+fixed; requests wait. If a delete is denied while tasks run, those requests
+fail: the right may be missing for one object only.
 
 ` + cli.Exits{
-			cli.ExitOK: "stopped by a signal, and drained", cli.ExitUnavailable: "", cli.ExitConfiguration: "",
+			cli.ExitOK: "stopped by a signal, and drained", cli.ExitConfiguration: "",
+			cli.ExitFailure: "the admin pages can no longer be served",
 		}.String(),
 		Example: `  CERTPURGE_MYSQL_DSN='certpurge_worker:…@tcp(mysql:3306)/certpurge' \
     worker --config configs/worker.yaml`,

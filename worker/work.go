@@ -59,11 +59,11 @@ func (w *worker) await(ctx context.Context, first bool) error {
 		})
 }
 
-// check requests everything that all users need, and that may change while the worker runs.
+// check tests everything that all users need, and that may change while the worker runs.
 func (w *worker) check(ctx context.Context) error { return w.checkAll(ctx, true) }
 
-func (w *worker) checkAll(ctx context.Context, again bool) error {
-	err := w.first(ctx, again, func(name string, warning warning) { w.sayWarning(ctx, name, warning) })
+func (w *worker) checkAll(ctx context.Context, whileRunning bool) error {
+	err := w.runChecks(ctx, whileRunning, func(name string, warning warning) { w.sayWarning(ctx, name, warning) })
 	w.saySettings(ctx, w.objects.Settings())
 	if err != nil {
 		return err

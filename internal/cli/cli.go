@@ -254,5 +254,5 @@ func configFlag(root *cobra.Command, environ []string, path *string) {
 		}
 	}
 	root.PersistentFlags().StringVarP(path, "config", "c", fallback,
-		"configuration `FILE` (YAML), or $CERTPURGE_CONFIG; without one, defaults and environment variables count")
+		"configuration `FILE` (YAML), or $CERTPURGE_CONFIG; environment variables override it")
 }

@@ -30,12 +30,12 @@ var allExits = Exits{
 	ExitFailure:       "something unexpected, or the output could not be written in full",
 	ExitUsage:         "bad input; nothing was done",
 	ExitNotDone:       "a request was refused, failed, waits for a date, or is done with\nfiles missing",
-	ExitUnavailable:   "Redis or MySQL cannot be reached; repeating the command is safe",
-	ExitConfiguration: "the configuration, a right, a bucket or the ledger's version is wrong",
+	ExitUnavailable:   "a server cannot be reached; repeating the command is safe",
+	ExitConfiguration: "the configuration, a bucket or the ledger's version is wrong, or a right\nis missing",
 	ExitTimeout:       "--timeout was over before the requests had ended",
-	ExitCapped:        "--max-users was reached, and there are more; 3 goes first",
+	ExitCapped:        "--max-users was reached, and there are more (3 if a request was also\nnot done)",
 	ExitNotKnown:      "the ledger holds no such request: it was never made",
-	ExitNothing:       "the request is known, but there is nothing of it to show or to do",
+	ExitNothing:       "the request exists, but there is nothing of it to print or to change",
 	ExitInterrupted:   "interrupted by a signal; repeating the command is safe",
 }
 
@@ -43,7 +43,7 @@ var allExits = Exits{
 // are listed only where they mean something of their own.
 func (e Exits) String() string {
 	var b strings.Builder
-	b.WriteString("Exit codes (those of all commands: help exit-codes):\n")
+	b.WriteString("Exit codes, beside those of every command (see help exit-codes):\n")
 	e.write(&b)
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -90,6 +90,6 @@ func AddCommands(
 	var table strings.Builder
 	allExits.write(&table)
 	root.AddCommand(ManCommand(s.Environ), &cobra.Command{
-		Use: "exit-codes", Short: "The exit codes of all commands", Long: "Exit codes:\n" + table.String(),
+		Use: "exit-codes", Short: "The exit codes of all commands", Long: "Exit codes of enqueuer and worker:\n" + table.String(),
 	})
 }

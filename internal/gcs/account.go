@@ -25,7 +25,7 @@ type account struct {
 	found       string
 }
 
-// metadataTimeout bounds the question for the account's name, which is requested people only.
+// metadataTimeout bounds the question for the account's name, which only commands for people ask.
 const metadataTimeout = 3 * time.Second
 
 // Account tries whether an access token can be had, and says for which account.

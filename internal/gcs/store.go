@@ -50,7 +50,7 @@ func (cfg Config) variable(name string) (value string) {
 const emulatorVariable = "STORAGE_EMULATOR_HOST"
 
 // Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because
-// the library never closes the connections of a client.
+// closing a client of the library leaves its connections open; closeTx closes them.
 type Store struct {
 	cfg     Config
 	client  *storage.Client
@@ -119,7 +119,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// List returns every generation under dir. It succeeds only with a complete listing.
+// List returns every generation under dir. It succeeds only with a complete listing: the transport checks each page and
+// that no page is missing (listing in transport.go).
 func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generation, error) {
 	b, err := s.bucketOf(dir)
 	if err != nil {

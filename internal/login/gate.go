@@ -64,7 +64,7 @@ func With(ctx context.Context, v Visitor) context.Context {
 	return context.WithValue(ctx, visitorKey{}, v)
 }
 
-// Wrap lets those through to next who may at least view, and answers the others: 401 requests a password, 403 says that
+// Wrap lets those through to next who may at least view, and answers the others: 401 asks for a password, 403 says that
 // the proxy's user has no right, 429 that an address has failed too often or that too many passwords wait to be
 // checked.
 func (g *Gate) Wrap(next http.Handler) http.Handler {

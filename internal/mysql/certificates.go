@@ -37,7 +37,8 @@ const hasReference = "(download_uuid <> '' OR download_url <> '')"
 func exact(column string) string { return "CONVERT(" + column + " USING utf8mb4) COLLATE utf8mb4_bin" }
 
 // retirement is the SELECT of the eligibility of users, chosen by "= ?" or "IN ?": no row for a user that the LMS does
-// not have.
+// not have. Its columns are those of references, so that a UNION can have both: row_id is 1 if there is a retirement
+// request, and a is the state.
 func (t tables) retirement(which string) string {
 	return "SELECT 'user' AS kind, IF(r.id IS NULL, 0, 1) AS row_id, 0 AS certificate_id, COALESCE(" +
 		exact("t.state_name") + ", IF(s.id IS NULL, '', '" + purge.StateUnknown +
@@ -61,7 +62,7 @@ func (t tables) user(which string) string {
 
 // User reads eligibility and references in one round trip.
 func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
-	var q script
+	var q script // statements that are sent together, see script.go
 	q.add(s.tables.user("= ?"), id, id, id)
 	users := map[purge.UserID]purge.User{}
 	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, users) })
@@ -115,12 +116,12 @@ func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition str
 	if c.Table == purge.History {
 		table, id = t.history, "history_id"
 	}
-	unchanged, refs := rows(id, c.References)
+	unchanged, refs := unchangedRows(id, c.References)
 	return table, "user_id = ? AND id = ? AND " + unchanged, append([]any{user, c.CertificateID}, refs...)
 }
 
-// rows is true for rows that still hold exactly what was read. id is the column with the row's id.
-func rows(id string, refs []purge.Reference) (condition string, args []any) {
+// unchangedRows is true for rows that still hold exactly what was read. id is the column with the row's id.
+func unchangedRows(id string, refs []purge.Reference) (condition string, args []any) {
 	guards := make([]string, 0, len(refs))
 	for _, ref := range refs {
 		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
@@ -158,7 +159,7 @@ func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.Certificate
 		args = append(args, scope...)
 		refs := slices.DeleteFunc(slices.Clone(keep), func(ref purge.Reference) bool { return ref.Table != kept })
 		if len(refs) > 0 {
-			unchanged, guards := rows(id, refs)
+			unchanged, guards := unchangedRows(id, refs)
 			exception, args = " AND NOT "+unchanged, append(args, guards...)
 		}
 		none = append(none, "NOT EXISTS (SELECT 1 FROM "+table+" WHERE "+which+" AND "+hasReference+exception+")")

@@ -47,7 +47,7 @@ func maxAllowedPacket(ctx context.Context, c driver.QueryerContext) (packet int6
 	return packet, nil
 }
 
-// driverConn is what the driver's connection can do; database/sql requests each part.
+// driverConn is what the driver's connection can do; database/sql looks for each part.
 type driverConn interface {
 	driver.Conn
 	driver.Pinger

@@ -133,7 +133,8 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// each sends a query and scans its rows. A script may precede the SELECT if each of its statements commits by itself.
+// each sends a query and scans its rows. On the pool, a script may precede the SELECT only if each of its statements
+// commits by itself. On a connection of its own (run) it may hold a transaction: run drops the connection on failure.
 func each(ctx context.Context, on querier, scan func(*sql.Rows) error, text string, args ...any) (err error) {
 	rows, err := on.QueryContext(ctx, text, args...)
 	if err != nil {

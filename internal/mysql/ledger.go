@@ -14,7 +14,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// requestColumns are what a purge needs to know of its request, in the order of requestFields.
+// requestColumns are what a purge needs to know of its request, in the order of requestFields. The column attempts is
+// Attempt.Fence, attempts - reopened (attempts_made) is Attempt.Number, and unfinished is Attempt.Lapsed.
 const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent," +
 	" objects_soft_deleted, directories_missing, references_cleared"
 
@@ -30,8 +31,8 @@ var lease = fmt.Sprintf("UTC_TIMESTAMP(6) + INTERVAL %d SECOND", int(purge.Lease
 
 // Begin claims the task's request, by its primary key: no other row is locked. The column attempts is the fence.
 // LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time never
-// share one. The columns are set from left to right: whether the attempt before has lapsed is asked before anything
-// changes.
+// share one. The columns are set from left to right: whether the attempt before has lapsed is tested before anything
+// changes. ROW_COUNT() is safe here, unlike in addClearing: only the answer uses it, and a dead worker reads no answer.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
 	var q script
 	now := s.now()
@@ -77,12 +78,12 @@ const (
 )
 
 // Intend writes the intents, then reads the eligibility and which of the empty directories held files before, in this
-// order, in one round trip.
+// order, in one script.
 func (s *Store) Intend(
 	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
 ) (purge.Intended, error) {
 	var q script
-	// As Record does, so that a server that cannot record refuses before anything is deleted.
+	// As Record does: a server with binlog_format=STATEMENT refuses writes at this level, here before the first delete.
 	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	s.addObjects(&q, attempt, intents, time.Time{})
 	text, args := s.tables.retirement("= ?"), []any{attempt.User}
@@ -153,7 +154,7 @@ func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, err
 	return found, classify("reading what was erased", err)
 }
 
-// Record writes a report in one transaction and one round trip. Under READ COMMITTED, because the gap locks of the
+// Record writes a report in one transaction, and one packet where the server takes it. Under READ COMMITTED, because the gap locks of the
 // default isolation would let the purges of neighbouring users block each other.
 func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
 	var q script

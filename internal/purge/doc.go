@@ -35,13 +35,19 @@
 // down before the first delete (Ledger.Intend), so a worker that is killed in the middle loses no evidence.
 // No transaction is open while a bucket is asked.
 //
-// # One task in seven files
+// # The path of one request
 //
-//	enqueuer/enqueue.go             a user id becomes a request
-//	internal/queue/client.go        the request's task goes into Redis
-//	worker/main.go                  a worker pulls it
-//	internal/queue/handler.go       payload in, outcome translated for the queue
-//	internal/purge/purge.go         the purge of one user
-//	internal/gcs/store.go           list, delete, list again
-//	internal/mysql/certificates.go  references read, then cleared
+// Each line names the file and the function where a step begins.
+//
+//	enqueuer/enqueue.go             enqueue         user ids become submissions
+//	internal/purge/intake.go        Accept          first the ledger, then the queue
+//	internal/mysql/accept.go        Accept          the request is written
+//	internal/queue/enqueue.go       Enqueue         its task goes into Redis
+//	worker/work.go                  work            the worker checks what it needs, then pulls tasks
+//	internal/queue/handler.go       ProcessTask     payload in, outcome translated for the queue
+//	internal/purge/purge.go         Purge           one attempt: claim, eligibility, references, listings, end
+//	internal/purge/work.go          plan            what the attempt lists and deletes
+//	internal/gcs/store.go           List            every generation; a listing that is not complete is an error
+//	internal/mysql/certificates.go  User            eligibility and references; the guard of every UPDATE
+//	internal/mysql/ledger.go        Record          the one transaction that clears, records and ends
 package purge

@@ -15,20 +15,24 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// TestSevenFilePathExists reads the path of one task from doc.go and looks for its files.
-func TestSevenFilePathExists(t *testing.T) {
+// TestThePathOfARequestExists reads the path of one request from doc.go and finds each function in its file.
+func TestThePathOfARequestExists(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := regexp.MustCompile(`(?m)^//\t(\S+\.go)`).FindAllStringSubmatch(string(doc), -1)
-	if len(files) != 7 {
-		t.Errorf("doc.go names %d files, want 7", len(files))
+	steps := regexp.MustCompile(`(?m)^//\t(\S+\.go) +(\w+) `).FindAllStringSubmatch(string(doc), -1)
+	if len(steps) < 10 {
+		t.Errorf("doc.go names %d steps, want the whole path", len(steps))
 	}
-	for _, f := range files {
-		if _, err := os.Stat(filepath.Join("../..", f[1])); err != nil {
+	for _, step := range steps {
+		source, err := os.ReadFile(filepath.Join("../..", step[1]))
+		if err != nil {
 			t.Errorf("%v", err)
+		}
+		if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + step[2] + `\(`).Match(source) {
+			t.Errorf("%s has no function %s", step[1], step[2])
 		}
 	}
 }

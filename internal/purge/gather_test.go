@@ -86,7 +86,7 @@ func TestManyCallersShareFewBatches(t *testing.T) {
 			}
 		}
 		if fresh.Load() != 1 {
-			t.Errorf("the user whom many wished for was new to %d callers, want 1", fresh.Load())
+			t.Errorf("the user whom many submitted was new to %d callers, want 1", fresh.Load())
 		}
 	})
 }

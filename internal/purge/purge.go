@@ -29,7 +29,7 @@ type Shared struct {
 type Ledger interface {
 	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is
 	// returned as it is, without a claim. ErrUnknownRequest means that there is no such request, or that it is another
-	// user's. What the attempt is about is what the ledger says, whatever the task does.
+	// user's. What the attempt is about is what the ledger says, whatever the task's payload says.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the
 	// request.
@@ -79,8 +79,8 @@ type Intended struct {
 // Attempt is one try at a request.
 type Attempt struct {
 	Task
-	Number int // 1 for the first
-	// Fence tells the newest attempt from older ones. It grows with each attempt, and when a request is opened again.
+	Number int // 1 for the first; the column attempts_made
+	// Fence, the column attempts, tells the newest attempt from older ones. It grows with each attempt, and when a request is opened again.
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
 	AcceptMissing string

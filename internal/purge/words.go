@@ -50,7 +50,7 @@ func ParseCertificateID(s string) (CertificateID, error) {
 	return CertificateID(n), err
 }
 
-// Source says who wished for a purge.
+// Source says who requested a purge.
 type Source string
 
 // The sources of requests.
@@ -78,7 +78,7 @@ const (
 // States returns all states.
 func States() []State { return []State{Queued, Running, Done, Refused, Failed} }
 
-// Ended reports whether no worker will touch the request again unless it is wished for anew.
+// Ended reports whether no worker will touch the request again unless it is submitted again.
 func (s State) Ended() bool { return s == Done || s == Refused || s == Failed }
 
 // Reason says why a request is in its state. The set is closed: it is a label of metrics and a filter of commands.

@@ -110,7 +110,7 @@ func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*
 	return w, nil
 }
 
-// sharing requests other users of directories, unless the site does not want to know.
+// sharing reads which rows of other users name the directories, unless the settings accept shared directories.
 func (p *Purger) sharing(ctx context.Context, attempt Attempt, ids []string) ([]Shared, error) {
 	slices.Sort(ids)
 	if ids = slices.Compact(ids); len(ids) == 0 || p.Policy.AcceptShared {

@@ -13,7 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// maxRetry is asynq's own limit, set so high that it never decides: the ledger counts attempts (at most 100). A task
+// maxRetry is asynq's own limit, set so high that it never decides: the ledger counts attempts (queue.max_attempts, 100 at most). A task
 // that asynq gives up is archived without a handler seeing it.
 const maxRetry = 1000
 

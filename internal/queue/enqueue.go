@@ -59,7 +59,7 @@ func (c *Client) enqueueTogether(ctx context.Context, tasks []purge.Task, errs [
 		errs[0] = c.enqueue(ctx, tasks[0])
 		return errs[0] == nil
 	}
-	l := newLockstep(c.redis)
+	l := newLockstep(c.redis) // single enqueues whose commands travel together: docs/decisions/0009
 	// Its asynq client is new, so it registers the queue once more: an operator may have removed it.
 	each := NewClient(l, c.queue, c.tasks)
 	l.run(ctx, len(tasks), func(i int) { errs[i] = each.enqueue(ctx, tasks[i]) })

@@ -38,10 +38,11 @@ type Handler struct {
 }
 
 // newerTries is how often a task of a newer version is tried: for some eight hours with the default delays. Then it is
-// archived, as any refused task, and the reconciler makes one of this version for its request, if there is one.
+// archived, as any refused task, and the reconciler makes one of this version for its
+// request, if there is one: what the attempt is about comes from the ledger, not from the payload.
 const newerTries = 25
 
-// newerEvery is the time between log lines about tasks of a newer version, which are tried until a worker knows them.
+// newerEvery is the time between log lines about tasks of a newer version, which come back up to newerTries times.
 const newerEvery = time.Minute
 
 // sayNewer reports whether it is time for the next of these lines.
@@ -54,7 +55,7 @@ func (h *Handler) sayNewer() bool {
 type Observer interface {
 	// Attempted is called after an attempt. With an error the task will be tried again.
 	Attempted(ctx context.Context, result purge.Result, err error, took time.Duration)
-	// Refused is called for a task that has no request.
+	// Refused is called for a task that is dropped: not ours, unreadable, or without a request.
 	Refused()
 }
 
@@ -66,7 +67,7 @@ type Tracer interface {
 }
 
 // ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has
-// the outcome, and asynq's archive would only drop it silently.
+// the outcome, and asynq's archive is trimmed by age and size, without notice.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	if _, ours := UserOf(id); id != "" && !ours {

@@ -16,7 +16,7 @@ func submissionFor(ref purge.Reference, user purge.UserID) purge.Submission {
 	}
 }
 
-// testScope requests one of two certificates, then for all.
+// testScope requests the purge of one of two certificates, then of all.
 func testScope(t *testing.T, s StoreUnderTest) {
 	t.Helper()
 	user := s.NewUser(Retiring)

@@ -15,36 +15,29 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
 
-// meanings say to people what an end is. The parts that a reason does not name are purged in every case.
+// meanings describe the ends for people. The parts that a reason does not name are purged in every case.
 var meanings = map[dataset.End]string{
-	{State: purge.Done}: "all objects erased and shown to be gone, all references cleared",
-	{State: purge.Done, Reason: purge.ReasonNothingToPurge}: "no reference to any object",
-	{State: purge.Refused, Reason: purge.ReasonNotRetiring}: "no retirement past the stage where it can be cancelled: " +
-		"not touched",
-	{State: purge.Refused, Reason: purge.ReasonUnknownUser}: "the LMS has no such user",
-	{State: purge.Failed, Reason: purge.ReasonHeld}: "a hold protects an object: its reference is kept, the " +
-		"rest is gone",
-	{State: purge.Failed, Reason: purge.ReasonUnrecognised}: "a reference leads nowhere we know: it is kept, the " +
-		"rest is gone",
-	{State: purge.Failed, Reason: purge.ReasonFilesMissing}: "a directory is empty that should not be: its reference " +
-		"is kept, the rest is gone",
-	{State: purge.Done, Reason: purge.ReasonFilesMissing}: "the same, but the settings accept it: all " +
-		"references cleared",
-	{State: purge.Failed, Reason: purge.ReasonNoPermission}: "the worker may not delete an object: its reference is kept",
-	{State: purge.Failed, Reason: purge.ReasonGaveUp}: "attempts used up: what is not proven to be gone keeps " +
-		"its reference",
-	{State: purge.Queued, Reason: purge.ReasonRetained}: "an object may not be deleted before a date: then, the " +
-		"rest is gone",
-	{State: purge.Queued, Reason: purge.ReasonSoftDeleted}: "deleted, but restorable until a date: the references " +
-		"wait for it",
-	{State: purge.Queued, Reason: purge.ReasonMisconfigured}: "waits until the configuration is mended",
+	{State: purge.Done}: "all files gone, all links cleared",
+	{State: purge.Done, Reason: purge.ReasonNothingToPurge}:  "no link to any file",
+	{State: purge.Done, Reason: purge.ReasonFilesMissing}:    "files missing, accepted; links cleared",
+	{State: purge.Refused, Reason: purge.ReasonNotRetiring}:  "may still cancel: nothing touched",
+	{State: purge.Refused, Reason: purge.ReasonUnknownUser}:  "the LMS has no such user",
+	{State: purge.Failed, Reason: purge.ReasonHeld}:          "a hold protects a file: link stays",
+	{State: purge.Failed, Reason: purge.ReasonUnrecognised}:  "a link leads elsewhere: it stays",
+	{State: purge.Failed, Reason: purge.ReasonFilesMissing}:  "a directory is empty: its link stays",
+	{State: purge.Failed, Reason: purge.ReasonShared}:        "another user's row names it: stays",
+	{State: purge.Failed, Reason: purge.ReasonNoPermission}:  "a file may not be deleted: link stays",
+	{State: purge.Failed, Reason: purge.ReasonGaveUp}:        "no attempt left: unproven links stay",
+	{State: purge.Queued, Reason: purge.ReasonRetained}:      "a date protects a file: link waits",
+	{State: purge.Queued, Reason: purge.ReasonSoftDeleted}:   "restorable until a date: links wait",
+	{State: purge.Queued, Reason: purge.ReasonMisconfigured}: "waits for the configuration",
 }
 
 // printf writes for people. A lost line is not a failure of the demo.
 func (d *demo) printf(format string, args ...any) { _, _ = fmt.Fprintf(d.people, format, args...) }
 
 // stepWidth is the column in which times stand.
-const stepWidth = 72
+const stepWidth = 68
 
 // step does something and says how long it took.
 func (d *demo) step(what string, do func() error) error {
@@ -73,7 +66,7 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%6.1f s", d.Seconds()
 
 // print tells people how it went.
 func (d *demo) print(r Report) {
-	d.printf("\nHow the %s requests ended\n", grouped(r.Users))
+	d.printf("\nHow the %s requests ended (all that no line excepts is gone)\n", grouped(r.Users))
 	for _, end := range slices.SortedFunc(maps.Keys(r.ends), byEnd) {
 		name := string(end.State)
 		if end.Reason != purge.ReasonNone {
@@ -82,24 +75,24 @@ func (d *demo) print(r Report) {
 		d.printf("%9s  %-31s %s\n", grouped(r.ends[end]), name, meanings[end])
 	}
 	d.printf("\nWhat became of the retiring users' certificates\n")
-	d.printf("%9s  objects erased, every stored generation counted\n", grouped(r.ObjectsErased))
-	d.printf("%9s  references cleared, in the live table and in the history\n", grouped(r.ReferencesCleared))
-	d.printf("%9s  objects and %s references held back, for the reasons above\n", grouped(r.ObjectsHeldBack),
+	d.printf("%9s  stored generations erased\n", grouped(r.ObjectsErased))
+	d.printf("%9s  links cleared, in the live table and in the history\n", grouped(r.ReferencesCleared))
+	d.printf("%9s  generations and %s links held back, for the reasons above\n", grouped(r.ObjectsHeldBack),
 		grouped(r.ReferencesHeldBack))
 
 	figures := d.before.Figures()
-	d.printf("\nIndependent check: all %s rows of the LMS database and all %s stored objects, before and after\n",
+	d.printf("\nIndependent check: all %s rows of the LMS database\nand all %s stored generations, before and after\n",
 		grouped(figures.Rows), grouped(figures.Generations))
 	for _, line := range []struct {
 		n    int
 		what string
 	}{
-		{r.ObjectsLeft, "objects of retiring users left that should be gone"},
-		{r.ReferencesLeft, "references of retiring users left that should be gone"},
-		{r.HeldBackLost, "objects or references gone that had to be held back"},
-		{r.ForeignObjectsTouched, "objects of others touched"},
-		{r.ForeignRowsTouched, "rows touched that are none of ours, or in more than the two columns"},
-		{r.UnexpectedEnds, "requests that ended otherwise than they should"},
+		{r.ObjectsLeft, "files of retiring users left that should be gone"},
+		{r.ReferencesLeft, "links of retiring users left that should be gone"},
+		{r.HeldBackLost, "files or links gone that had to be held back"},
+		{r.ForeignObjectsTouched, "files of others touched"},
+		{r.ForeignRowsTouched, "other rows changed, or other columns than the two"},
+		{r.UnexpectedEnds, "requests with an unexpected end"},
 		{r.EvidenceGaps, "gaps between the ledger's evidence and the buckets"},
 	} {
 		verdict := "ok"
@@ -116,7 +109,7 @@ func (d *demo) print(r Report) {
 	if !r.OK {
 		verdict = "The check does NOT hold."
 	}
-	d.printf("%s %s users in %.1f s, %.0f users/s; %.1f s with servers, seeding and check.\n",
+	d.printf("%s %s users in %.1f s, %.0f users/s;\n%.1f s with servers, seeding and check.\n",
 		verdict, grouped(r.Users), r.Seconds, r.UsersPerSecond, r.TotalSeconds)
 }
 
