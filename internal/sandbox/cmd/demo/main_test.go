@@ -14,8 +14,8 @@ func TestCommandLine(t *testing.T) {
 		code int
 		says string
 	}{
-		"--help":           {cli.ExitOK, "Exit codes:"},
-		"site --help":      {cli.ExitOK, "Exit codes:"},
+		"--help":           {cli.ExitOK, "Exit codes"},
+		"site --help":      {cli.ExitOK, "Exit codes"},
 		"--users 0":        {cli.ExitUsage, "--users"},
 		"--users 1":        {cli.ExitUsage, "make demo"}, // beside a test's program there is no worker
 		"healthcheck":      {cli.ExitUsage, "--url"},
