@@ -83,11 +83,11 @@ func TestTokenAsJSON(t *testing.T) {
 func TestTokensThatCannotBeConfigured(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		`name: must be 1 to 32 of a-z, 0-9 and -, is "Portal"`:          {"Portal", "--rights", "read"},
-		`rights[1]: must be one of enqueue, read, requeue, is "delete"`: {"portal", "--rights", "read,delete"},
-		`--rights is missing: expected some of enqueue, read and requeue`:                            {"portal"},
-		`rate: must be between 1 and 10000, is 0`:                       {"portal", "--rights", "read", "--rate", "0"},
-		`accepts 1 arg(s), received 0`:                                  {"--rights", "read"},
+		`name: must be 1 to 32 of a-z, 0-9 and -, is "Portal"`:            {"Portal", "--rights", "read"},
+		`rights[1]: must be one of enqueue, read, requeue, is "delete"`:   {"portal", "--rights", "read,delete"},
+		`--rights is missing: expected some of enqueue, read and requeue`: {"portal"},
+		`rate: must be between 1 and 10000, is 0`:                         {"portal", "--rights", "read", "--rate", "0"},
+		`accepts 1 arg(s), received 0`:                                    {"--rights", "read"},
 	} {
 		out, stderr := runAlone(t, cli.ExitUsage, append([]string{"token"}, args...)...)
 		if !strings.Contains(stderr, want) || out != "" {

@@ -34,9 +34,9 @@ type checker struct {
 
 // check is one thing that purges need.
 type check struct {
-	name  string
-	group string // after a check of the same group has failed, this one is not asked, unless it is independent
-	needs []string
+	name         string
+	group        string // after a check of the same group has failed, this one is not asked, unless it is independent
+	needs        []string
 	whileRunning bool // made again while the worker runs
 	// independent means that it says something of its own although others of its group have failed.
 	independent bool

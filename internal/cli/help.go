@@ -90,6 +90,7 @@ func AddCommands(
 	var table strings.Builder
 	allExits.write(&table)
 	root.AddCommand(ManCommand(s.Environ), &cobra.Command{
-		Use: "exit-codes", Short: "The exit codes of all commands", Long: "Exit codes of enqueuer and worker:\n" + table.String(),
+		Use: "exit-codes", Short: "The exit codes of all commands",
+		Long: "Exit codes of enqueuer and worker:\n" + table.String(),
 	})
 }

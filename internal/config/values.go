@@ -52,7 +52,7 @@ func setNode(v reflect.Value, node *yaml.Node) bool {
 	if node.Kind != yaml.ScalarNode || !slices.Contains(kinds[v.Type()].tags, node.ShortTag()) {
 		return false
 	}
-	if d, ok := v.Addr().Interface().(*time.Duration); ok { // the library knows no days
+	if d, ok := reflect.TypeAssert[*time.Duration](v.Addr()); ok { // the library knows no days
 		return parse(d, node.Value, ParseDuration) == nil
 	}
 	return node.Decode(v.Addr().Interface()) == nil

@@ -43,8 +43,8 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 // permissions are what a purge needs (IAM permissions for Cloud Storage): the proof needs list, the settings need get.
 var permissions = []string{"storage.objects.list", "storage.objects.delete", "storage.buckets.get"}
 
-// Probe reads the settings of every bucket and tests whether the account has the permissions. It also warms the connection
-// up. Its error is of class Misconfigured if asking again would not help.
+// Probe reads the settings of every bucket and tests whether the account has the permissions. It also warms the
+// connection up. Its error is of class Misconfigured if asking again would not help.
 func (s *Store) Probe(ctx context.Context) ([]purge.BucketSettings, error) {
 	var all []purge.BucketSettings
 	var errs []error

@@ -154,8 +154,8 @@ func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, err
 	return found, classify("reading what was erased", err)
 }
 
-// Record writes a report in one transaction, and one packet where the server takes it. Under READ COMMITTED, because the gap locks of the
-// default isolation would let the purges of neighbouring users block each other.
+// Record writes a report in one transaction, and one packet where the server takes it. Under READ COMMITTED, because
+// the gap locks of the default isolation would let the purges of neighbouring users block each other.
 func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
 	var q script
 	now := s.now()

@@ -56,8 +56,8 @@ func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	return all, alsoNotQueued(err, all[queued:])
 }
 
-// alsoNotQueued is the error of a batch, widened to all requests from there on. accepted begins with that batch; its own
-// error names what is missing of it, and of the batches behind it nothing was queued.
+// alsoNotQueued is the error of a batch, widened to all requests from there on. accepted begins with that batch; its
+// own error names what is missing of it, and of the batches behind it nothing was queued.
 func alsoNotQueued(err error, accepted []Accepted) error {
 	batch, _ := errors.AsType[*NotQueuedError](err)
 	missing := slices.Clone(batch.Requests)

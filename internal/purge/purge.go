@@ -80,7 +80,8 @@ type Intended struct {
 type Attempt struct {
 	Task
 	Number int // 1 for the first; the column attempts_made
-	// Fence, the column attempts, tells the newest attempt from older ones. It grows with each attempt, and when a request is opened again.
+	// Fence, the column attempts, tells the newest attempt from older ones. It grows with each attempt, and when a request
+	// is opened again.
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
 	AcceptMissing string

@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// maxRetry is asynq's own limit, set so high that it never decides: the ledger counts attempts (queue.max_attempts, 100 at most). A task
-// that asynq gives up is archived without a handler seeing it.
+// maxRetry is asynq's own limit, set so high that it never decides: the ledger counts attempts (queue.max_attempts, 100
+// at most). A task that asynq gives up is archived without a handler seeing it.
 const maxRetry = 1000
 
 // Client puts tasks into one queue. It is safe for concurrent use.
