@@ -2,7 +2,7 @@ package purge
 
 import "sync"
 
-// pool is the goroutines of one attempt. They stay from one wave of calls to the next, because a new goroutine begins
+// pool is the goroutines of one attempt. They stay from one step of the attempt to the next, because a new goroutine begins
 // with a small stack, which is copied several times until a call to the store fits: that took a twelfth of a worker's
 // processor time.
 type pool struct{ jobs chan func() }

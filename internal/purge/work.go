@@ -36,7 +36,7 @@ type place struct {
 	verification *directory // nil if there is none
 }
 
-// directory is one directory on its way through the three waves.
+// directory is one directory on its way through the first listing, the deletes and the second listing.
 type directory struct {
 	Directory
 	owner     Reference // the first reference that leads here; the evidence is written under its certificate
@@ -138,7 +138,7 @@ func sharedError(ref Reference, user UserID, others []UserID) error {
 		ref.CertificateID, user, list("user", others))}
 }
 
-// intents returns what the second wave will delete.
+// intents returns what the attempt will delete.
 func (w *work) intents() []Evidence {
 	var intents []Evidence
 	for _, d := range w.dirs {
@@ -155,7 +155,7 @@ func (w *work) intents() []Evidence {
 	return intents
 }
 
-// empty returns the directories in which the first wave saw nothing.
+// empty returns the directories in which the first listing showed nothing.
 func (w *work) empty() []Directory {
 	var empty []Directory
 	for _, d := range w.dirs {
@@ -166,7 +166,7 @@ func (w *work) empty() []Directory {
 	return empty
 }
 
-// deletions returns the generations of the second wave.
+// deletions returns the generations to delete.
 func (w *work) deletions() []*deletion {
 	var all []*deletion
 	for _, d := range w.dirs {
