@@ -31,6 +31,7 @@ type world struct {
 	mu     sync.Mutex
 	offset time.Duration
 	before map[purgetest.Op]func()
+	hooks  sync.Mutex             // held while one of them runs
 	faked  map[purgetest.Op]*fake // what the emulator cannot do, because it would not come from a server
 }
 
@@ -44,7 +45,6 @@ func newWorld(t *testing.T, change ...func(*gcs.Config)) *world {
 	w := &world{t: t, before: map[purgetest.Op]func(){}, faked: map[purgetest.Op]*fake{}}
 	w.server = gcstest.New(gcstest.WithClock(w.Now))
 	w.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
-	w.server.SetHook(w.hook)
 	cfg := gcs.Config{
 		GCS: config.GCS{
 			CallTimeout: time.Minute, MaxTries: 2, MaxInFlight: 32, AttributesMaxAge: time.Hour, Anonymous: true,
@@ -80,12 +80,14 @@ func newWorld(t *testing.T, change ...func(*gcs.Config)) *world {
 	return w
 }
 
-var ops = map[string]purgetest.Op{gcstest.OpList: purgetest.OpList, gcstest.OpDelete: purgetest.OpDelete}
-
-func (w *world) hook(op, _, _ string) {
+// hook runs what a test wants to happen before the next request of a kind. The other requests wait for it, so that none
+// of them is ahead of it.
+func (w *world) hook(op purgetest.Op) {
+	w.hooks.Lock()
+	defer w.hooks.Unlock()
 	w.mu.Lock()
-	once := w.before[ops[op]]
-	delete(w.before, ops[op])
+	once := w.before[op]
+	delete(w.before, op)
 	w.mu.Unlock()
 	if once != nil {
 		once()
@@ -108,6 +110,7 @@ func (i interceptor) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	switch what := i.w.fakedNow(op); what {
 	case "":
+		i.w.hook(op)
 		return i.next.RoundTrip(r)
 	case purgetest.NoToken:
 		return nil, &auth.Error{Response: answer(r, http.StatusBadRequest, "", "")}
