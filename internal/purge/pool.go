@@ -2,9 +2,9 @@ package purge
 
 import "sync"
 
-// pool is the goroutines of one attempt. They stay from one step of the attempt to the next, because a new goroutine begins
-// with a small stack, which is copied several times until a call to the store fits: that took a twelfth of a worker's
-// processor time.
+// pool is the goroutines of one attempt. They stay from one step of the attempt to the next, because a new goroutine
+// begins with a small stack, which is copied several times until a call to the store fits: that took a twelfth of a
+// worker's processor time.
 type pool struct{ jobs chan func() }
 
 func newPool() pool { return pool{make(chan func())} }
