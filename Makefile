@@ -91,7 +91,7 @@ browser: chromium ## look at the admin pages through a headless Chromium (SCREEN
 
 .PHONY: rules
 rules: ## check alert rules, dashboard and real metrics with Prometheus's promtool, and test the rules
-	promtool=$$(.ci/promtool) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' ./configs ./worker ./enqueuer
+	promtool=$$(.ci/promtool) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' -timeout=30m ./configs ./worker ./enqueuer
 
 .PHONY: manifests
 manifests: ## check compose, Kubernetes and Tutor with the libraries that read them
