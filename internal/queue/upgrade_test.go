@@ -17,8 +17,8 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// TestAnOlderQueueIsServed starts a server on what the program of 33d1d0c had in Redis: the tasks of users 1 completed, 2
-// archived, 3 waiting for a retry, 42 active in a worker that is gone, and with a follow-up, and 5 pending.
+// TestAnOlderQueueIsServed starts a server on what the program of 33d1d0c had in Redis: the tasks of users 1 completed,
+// 2 archived, 3 waiting for a retry, 42 active in a worker that is gone, and with a follow-up, and 5 pending.
 // testdata/queue.json is a copy of its keys.
 func TestAnOlderQueueIsServed(t *testing.T) {
 	t.Parallel()
