@@ -319,6 +319,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	ready := func(status int, why string) func() bool { return shows("/readyz", status, why) }
 	sandboxtest.Eventually(t, "it says that MySQL is away",
 		ready(http.StatusServiceUnavailable, "paused: MySQL cannot be reached"))
+	sandboxtest.Eventually(t, "its log says so", func() bool { return strings.Contains(log.String(), "watcher paused") })
 	if got := strings.Count(log.String(), "watcher paused"); got != 1 {
 		t.Errorf("it said so %d times:\n%s", got, log.String())
 	}
