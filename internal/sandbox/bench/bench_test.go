@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"fmt"
@@ -17,8 +17,8 @@ func BenchmarkPurge(b *testing.B) {
 	for _, ms := range latencies {
 		for _, concurrency := range concurrencies {
 			b.Run(fmt.Sprintf("latency=%dms/concurrency=%d", ms, concurrency), func(b *testing.B) {
-				l := load{latency: time.Duration(ms) * time.Millisecond, concurrency: concurrency}
-				measure(b, newSite(b), l.forAbout(2*time.Second))
+				l := Load{Latency: time.Duration(ms) * time.Millisecond, Concurrency: concurrency}
+				measure(b, NewSite(b), l.ForAbout(2*time.Second))
 			})
 		}
 	}
@@ -26,21 +26,21 @@ func BenchmarkPurge(b *testing.B) {
 
 // BenchmarkLimits shows what the defaults of the worker's configuration allow, at 40 ms and 50 users at a time.
 func BenchmarkLimits(b *testing.B) {
-	base := load{latency: 40 * time.Millisecond, concurrency: 50}
-	cases := map[string]func(*load){
-		"none":              func(*load) {},
-		"max_in_flight=64":  func(l *load) { l.inFlight = 64 },
-		"max_in_flight=100": func(l *load) { l.inFlight = 100 },
-		"max_in_flight=64,delete_rate=1000": func(l *load) {
-			l.inFlight, l.deletes, l.reads = 64, config.Rate{Start: 1000, Ceiling: 4000},
+	base := Load{Latency: 40 * time.Millisecond, Concurrency: 50}
+	cases := map[string]func(*Load){
+		"none":              func(*Load) {},
+		"max_in_flight=64":  func(l *Load) { l.InFlight = 64 },
+		"max_in_flight=100": func(l *Load) { l.InFlight = 100 },
+		"max_in_flight=64,delete_rate=1000": func(l *Load) {
+			l.InFlight, l.Deletes, l.Reads = 64, config.Rate{Start: 1000, Ceiling: 4000},
 				config.Rate{Start: 5000, Ceiling: 20_000}
 		},
 	}
 	for name, change := range cases {
 		b.Run(name, func(b *testing.B) {
-			l := base.forAbout(2 * time.Second)
+			l := base.ForAbout(2 * time.Second)
 			change(&l)
-			measure(b, newSite(b), l)
+			measure(b, NewSite(b), l)
 		})
 	}
 }
@@ -57,8 +57,8 @@ func BenchmarkGrowth(b *testing.B) {
 	var first float64
 	for _, users := range numbers {
 		b.Run(fmt.Sprintf("users=%d", users), func(b *testing.B) {
-			f := measure(b, newSite(b), load{users: users, concurrency: 50})
-			each := f.took.Seconds() / float64(f.users)
+			f := measure(b, NewSite(b), Load{Users: users, Concurrency: 50})
+			each := f.Took.Seconds() / float64(f.Users)
 			if first == 0 {
 				first = each
 			}
@@ -67,21 +67,12 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// forAbout chooses so many users that purging them takes about d, if nothing but the latency limits.
-func (l load) forAbout(d time.Duration) load {
-	l.users = 1000
-	if l.latency > 0 {
-		l.users = min(1000, max(2*l.concurrency, int(d.Seconds()*float64(l.concurrency)/(3*l.latency.Seconds()))))
-	}
-	return l
-}
-
 // measure runs the load and reports.
-func measure(b *testing.B, s *site, l load) figures {
+func measure(b *testing.B, s *Site, l Load) Figures {
 	b.Helper()
-	var f figures
+	var f Figures
 	for b.Loop() {
-		f.add(s.run(b, l))
+		f.add(s.Run(b, l))
 	}
 	f.report(b, l)
 	return f

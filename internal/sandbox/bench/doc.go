@@ -1,6 +1,6 @@
 // Package bench measures purges end to end: the worker's own queue server, handler, domain, ledger and store in this
 // process, a real MySQL and Redis, and the storage emulator in a process of its own, so that processor time is the
-// worker's alone. It holds benchmarks and nothing else:
+// worker's alone. tools/river runs other ways on the same sites.
 //
 //	make bench PACKAGES=./internal/sandbox/bench BENCH=Purge
 //

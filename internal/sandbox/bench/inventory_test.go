@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"context"
@@ -21,7 +21,7 @@ func BenchmarkInventory(b *testing.B) {
 	if full() {
 		users, without = 50_000, 100_000 // 1,000,000 objects, 300,000 rows
 	}
-	s := newSite(b)
+	s := NewSite(b)
 	s.add(b, users, 3)
 	s.storage.order(b, "put", map[string]int{"from": users + 1, "to": users + 1 + without, "certificates": 1})
 	store, err := gcs.Open(b.Context(), gcs.Config{

@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"os"
@@ -21,10 +21,10 @@ func BenchmarkKilled(b *testing.B) {
 	}
 	binary, _ := sandboxtest.Binaries(b)
 	for b.Loop() {
-		s := newSite(b)
+		s := NewSite(b)
 		s.add(b, users, 1)
-		l := load{concurrency: 50}
-		stop := s.serve(b, l.concurrency, ours(b, s, l))
+		l := Load{Concurrency: 50}
+		stop := s.serve(b, l.Concurrency, ours(b, s, l))
 		checkpoint := filepath.Join(b.TempDir(), "checkpoint.json")
 		command := func(more ...string) *exec.Cmd {
 			args := append([]string{"backfill", "--retired", "--execute", "--checkpoint", checkpoint}, more...)

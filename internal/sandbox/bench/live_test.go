@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"context"
@@ -21,12 +21,12 @@ func BenchmarkLive(b *testing.B) {
 		users, asked = 100_000, 200
 	}
 	for b.Loop() {
-		s := newSite(b)
+		s := NewSite(b)
 		backfill, quiet, busy := s.add(b, users, 1), s.add(b, asked, 1), s.add(b, asked, 1)
-		l := load{latency: 40 * time.Millisecond, concurrency: 50}
-		s.storage.order(b, "latency", map[string]int{"ms": int(l.latency.Milliseconds())})
+		l := Load{Latency: 40 * time.Millisecond, Concurrency: 50}
+		s.storage.order(b, "latency", map[string]int{"ms": int(l.Latency.Milliseconds())})
 		w := &waiting{Purger: ours(b, s, l), ends: map[purge.UserID]chan error{}}
-		stop := s.serve(b, l.concurrency, w)
+		stop := s.serve(b, l.Concurrency, w)
 		idle := w.askAll(b, s, quiet)
 		var asking sync.WaitGroup
 		asking.Go(func() { s.accept(b, backfill) })
@@ -69,7 +69,7 @@ func (w *waiting) Purge(ctx context.Context, task purge.Task) (purge.Result, err
 }
 
 // askAll asks for one user after the other and returns how long each took, sorted.
-func (w *waiting) askAll(b *testing.B, s *site, users []purge.UserID) []time.Duration {
+func (w *waiting) askAll(b *testing.B, s *Site, users []purge.UserID) []time.Duration {
 	b.Helper()
 	intake := purge.Intake{Requests: s.store, Tasks: queue.NewClient(s.redis, queue.Live,
 		config.Tasks{Timeout: 3 * time.Minute})}

@@ -1,24 +1,12 @@
-package bench_test
+package bench
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"testing"
-
-	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-func TestMain(m *testing.M) {
-	if os.Getenv(beStorage) != "" {
-		if err := serveStorage(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "storage emulator:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(sandboxtest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(Main(m)) }
 
 // full says whether to run the whole tables.
 func full() bool { return os.Getenv("BENCH_FULL") != "" }

@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"context"
@@ -20,22 +20,24 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// site is an Open edX site with nothing but retiring users, and what a worker needs to purge them.
-type site struct {
+// Site is an Open edX site with nothing but retiring users, and what a worker needs to purge them.
+type Site struct {
 	db        *sandboxtest.Database
 	store     *mysql.Store
 	redis     redis.UniversalClient
 	redisURL  string
 	storage   *emulator
 	locations purge.Locations
+	processes []Process
 	users     int // so far
 
 	packets, commands atomic.Int64 // to MySQL and to Redis
 }
 
-func newSite(b *testing.B) *site {
+// NewSite makes a site on the servers of the test run, with a storage emulator of its own.
+func NewSite(b *testing.B) *Site {
 	b.Helper()
-	s := &site{db: sandboxtest.MySQL(b, lms.UTF8MB4), storage: startStorage(b)}
+	s := &Site{db: sandboxtest.MySQL(b, lms.UTF8MB4), storage: startStorage(b)}
 	var err error
 	s.locations, err = purge.NewLocations([]purge.Location{{
 		Name: "main", Bucket: bucket, DownloadsDir: "downloads",
@@ -68,6 +70,7 @@ func newSite(b *testing.B) *site {
 	}
 	b.Cleanup(func() { _ = s.redis.Close() }) // nothing to lose
 	s.redis.AddHook(countingHook{&s.commands})
+	s.processes = s.findProcesses(b)
 	return s
 }
 
@@ -99,7 +102,7 @@ func (h countingHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 }
 
 // add adds n retiring users with some certificates each: a live row and a history row for each, and four files.
-func (s *site) add(b *testing.B, n, certificates int) []purge.UserID {
+func (s *Site) add(b *testing.B, n, certificates int) []purge.UserID {
 	b.Helper()
 	first := s.users + 1
 	s.users += n
@@ -134,7 +137,7 @@ func (s *site) add(b *testing.B, n, certificates int) []purge.UserID {
 }
 
 // insert adds rows of the users in one statement.
-func (s *site) insert(b *testing.B, table, columns string, from, to, each int, row func(user, n int) string) {
+func (s *Site) insert(b *testing.B, table, columns string, from, to, each int, row func(user, n int) string) {
 	b.Helper()
 	var rows []string
 	for user := from; user < to; user++ {
@@ -146,9 +149,9 @@ func (s *site) insert(b *testing.B, table, columns string, from, to, each int, r
 }
 
 // accept accepts requests for the users and queues their tasks, as the enqueuer does.
-func (s *site) accept(b *testing.B, users []purge.UserID) {
+func (s *Site) accept(b *testing.B, users []purge.UserID) {
 	b.Helper()
-	intake := purge.Intake{Requests: s.store, Tasks: s.tasks()}
+	intake := s.Intake()
 	for len(users) > 0 {
 		n := min(500, len(users))
 		submissions := make([]purge.Submission, n)
@@ -162,12 +165,15 @@ func (s *site) accept(b *testing.B, users []purge.UserID) {
 	}
 }
 
-func (s *site) tasks() *queue.Client {
+// Intake is what accepts requests: a ledger and a queue.
+func (s *Site) Intake() purge.Intake { return purge.Intake{Requests: s.store, Tasks: s.tasks()} }
+
+func (s *Site) tasks() *queue.Client {
 	return queue.NewClient(s.redis, queue.Backfill, config.Tasks{Timeout: 3 * time.Minute})
 }
 
 // left counts what should be gone: references and objects. Only our own way clears the links in the history.
-func (s *site) left(b *testing.B, history bool) int {
+func (s *Site) left(b *testing.B, history bool) int {
 	b.Helper()
 	left, err := strconv.Atoi(s.storage.order(b, "left", nil))
 	if err != nil {

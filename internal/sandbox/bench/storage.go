@@ -1,4 +1,4 @@
-package bench_test
+package bench
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 const (
@@ -91,8 +92,23 @@ func serveStorage(in io.Reader, out io.Writer) error {
 	return err
 }
 
+// Main is sandboxtest.Main for a test binary that uses sites: it may be called to be the storage emulator.
+func Main(m *testing.M) int {
+	if os.Getenv(beStorage) == "" {
+		return sandboxtest.Main(m)
+	}
+	if err := serveStorage(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "storage emulator:", err)
+		return 1
+	}
+	return 0
+}
+
 // emulator is the storage emulator, seen from here.
-type emulator struct{ base, orders string }
+type emulator struct {
+	base, orders string
+	pid          int
+}
 
 // startStorage starts the emulator in a process of its own, which ends with the benchmark or with this process.
 func startStorage(b *testing.B) *emulator {
@@ -124,7 +140,7 @@ func startStorage(b *testing.B) *emulator {
 		}
 		return strings.TrimSpace(text)
 	}
-	return &emulator{base: line(), orders: line()}
+	return &emulator{base: line(), orders: line(), pid: cmd.Process.Pid}
 }
 
 // order tells the emulator something and returns its answer.
