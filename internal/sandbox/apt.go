@@ -38,19 +38,18 @@ func (in installer) unpackPackages(ctx context.Context, tree string, packages ..
 			return err
 		}
 	}
-	return in.put(unpacked, filepath.Join(in.cache, tree))
+	return put(unpacked, filepath.Join(in.cache, tree))
 }
 
 // put makes unpacked the tree. Another process may do the same at the same time; either will do.
-func (in installer) put(unpacked, tree string) error {
+func put(unpacked, tree string) error {
 	if err := os.RemoveAll(tree); err != nil {
 		return err
 	}
-	err := os.Rename(unpacked, tree)
-	if _, found := in.programs(); found == nil {
-		return nil
+	if err := os.Rename(unpacked, tree); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // download returns the paths of the packages. The machine's own package lists are tried first; where there are none (a

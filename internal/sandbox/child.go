@@ -34,8 +34,8 @@ type Child struct {
 }
 
 // StartChild starts cmd in dir, a directory of StartServers or of a test. Its output is appended to the file log, which
-// may be empty for name.log in dir; a Stdout that cmd has already stays. The process runs until it ends, or until Stop
-// or Kill: no context is its end.
+// may be empty for name.log in dir. A Stdout and a Credential that cmd has already stay. The process runs until it
+// ends, or until Stop or Kill: no context is its end.
 func StartChild(dir, name, log string, cmd *exec.Cmd) (*Child, error) {
 	if log == "" {
 		log = filepath.Join(dir, name+".log")
@@ -49,7 +49,11 @@ func StartChild(dir, name, log string, cmd *exec.Cmd) (*Child, error) {
 	if c.before, err = file.Seek(0, io.SeekEnd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	cmd.Dir, cmd.SysProcAttr, cmd.Stderr = dir, childAttributes(), file
+	attributes := childAttributes()
+	if cmd.SysProcAttr != nil {
+		attributes.Credential = cmd.SysProcAttr.Credential
+	}
+	cmd.Dir, cmd.SysProcAttr, cmd.Stderr = dir, attributes, file
 	if cmd.Stdout == nil {
 		cmd.Stdout = file
 	}

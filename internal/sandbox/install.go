@@ -70,7 +70,8 @@ func (in installer) install(ctx context.Context) error {
 	return fmt.Errorf("%s and %s are needed (%w): %s", server, redisServer, err, in.advice())
 }
 
-func (in installer) fetch(ctx context.Context) error {
+// canUnpack says why packages cannot be unpacked here.
+func (in installer) canUnpack() error {
 	for _, tool := range []string{"apt-get", "apt-cache", "dpkg"} {
 		if _, err := in.lookPath(tool); err != nil {
 			return errNoApt
@@ -78,6 +79,13 @@ func (in installer) fetch(ctx context.Context) error {
 	}
 	if in.cache == "" {
 		return errNoCache
+	}
+	return nil
+}
+
+func (in installer) fetch(ctx context.Context) error {
+	if err := in.canUnpack(); err != nil {
+		return err
 	}
 	if in.engine == MariaDB {
 		fmt.Fprintf(in.out, "MariaDB and Redis are not installed: unpacking private copies into %s\n", in.cache)

@@ -400,6 +400,32 @@ func TestInstallSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestUnpackUnpacksOnce(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, debian...)
+	m.names = "postgresql-15\npostgresql"
+	m.contents["postgresql"] = "usr/lib/postgresql/15/bin/postgres"
+	cache := filepath.Join(t.TempDir(), "certpurge")
+	in := m.installer(MariaDB, cache)
+	for range 2 {
+		tree, err := in.unpackTree(t.Context(), "postgresql", []string{"postgresql"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		postgres := tree.Command(filepath.Join(tree.Root, m.contents["postgresql"]))
+		if _, err := os.Stat(postgres.Path); err != nil {
+			t.Error(err)
+		}
+		if want := "LD_LIBRARY_PATH=" + filepath.Join(cache, "postgresql/usr/lib/x86_64-linux-gnu"); !slices.Contains(
+			postgres.Env, want) {
+			t.Errorf("environment: got %q, want %s in it", postgres.Env, want)
+		}
+	}
+	if got := m.all("install"); len(got) != 1 || !strings.HasSuffix(got[0], " install postgresql") {
+		t.Errorf("got %q, want one download of postgresql", got)
+	}
+}
+
 func TestRunCommandTellsTheLastLine(t *testing.T) {
 	t.Parallel()
 	_, err := runCommand(t.Context(), "/bin/sh", "-c", "echo first; echo E: the reason; exit 100")

@@ -108,14 +108,9 @@ func (l locator) candidates(name string, trees []string) []program {
 		return found
 	}
 	for _, tree := range trees {
-		root := filepath.Join(l.cache, tree)
+		unpacked := Tree{filepath.Join(l.cache, tree)}
 		for _, dir := range []string{"sbin", "bin"} {
-			found = append(found, program{
-				path:      filepath.Join(root, "usr", dir, name),
-				libraries: libraries(root, ""),
-				loader:    strings.Join(libraries(root, "ld-linux*.so.*"), ""),
-				base:      filepath.Join(root, "usr"),
-			})
+			found = append(found, unpacked.program(filepath.Join(unpacked.Root, "usr", dir, name)))
 		}
 	}
 	return found

@@ -39,9 +39,8 @@ type Servers struct {
 	MySQL *MySQL
 	Redis *Redis
 
-	dir  string
-	dog  *watchdog
-	once sync.Once
+	remove func()
+	once   sync.Once
 }
 
 // StartServers starts a MySQL server of the chosen engine and a Redis that share nothing with any other server on the
@@ -56,20 +55,14 @@ func StartServers(ctx context.Context, opts Options) (*Servers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox servers: %w", err)
 	}
-	dir, err := privateDirectory()
+	dir, remove, err := Directory()
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox servers: %w", err)
 	}
-	// The watchdog comes before the first server: from here on, nothing can be left behind.
-	dog, err := startWatchdog(dir)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the sandbox servers: %w", err), os.RemoveAll(dir))
-	}
 	s := &Servers{
-		MySQL: newMySQL(locator, programs.mysql, dir, opts),
-		Redis: newRedis(programs.redis, dir, opts),
-		dir:   dir,
-		dog:   dog,
+		MySQL:  newMySQL(locator, programs.mysql, dir, opts),
+		Redis:  newRedis(programs.redis, dir, opts),
+		remove: remove,
 	}
 	var wg sync.WaitGroup
 	var mysqlErr, redisErr error
@@ -91,10 +84,26 @@ func (s *Servers) Stop() {
 		wg.Go(s.MySQL.Stop)
 		wg.Go(s.Redis.Stop)
 		wg.Wait()
-		// The watchdog removes the directory as well, and is more patient; an error here is its work to do.
-		_ = os.RemoveAll(s.dir)
-		s.dog.release()
+		s.remove()
 	})
+}
+
+// Directory makes a directory for servers of this process, which only this user may enter. It is removed by remove, or
+// when this process ends, however it comes; the children of StartChild that still run in it are killed then.
+func Directory() (dir string, remove func(), err error) {
+	if dir, err = privateDirectory(); err != nil {
+		return "", nil, err
+	}
+	// The watchdog comes before the first server: from here on, nothing can be left behind.
+	dog, err := startWatchdog(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, func() {
+		// The watchdog removes the directory as well, and is more patient; an error here is its work to do.
+		_ = os.RemoveAll(dir)
+		dog.release()
+	}, nil
 }
 
 // longestSocketPath is what a socket address holds on every system (macOS: 104 bytes with the closing NUL).

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -51,6 +52,25 @@ func TestStartEndsWithItsContext(t *testing.T) {
 	}
 	if err := p.Start(ctx); !errors.Is(err, enough) {
 		t.Errorf("got %v, want %v", err, enough)
+	}
+}
+
+// A program that refuses to run as root is started with another account.
+func TestStartChildKeepsTheCredential(t *testing.T) {
+	t.Parallel()
+	//nolint:gosec // ids of accounts are no larger
+	account := &syscall.Credential{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid()), NoSetGroups: true}
+	cmd := shell.command("-c", "exit 0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	child, err := StartChild(t.TempDir(), "child", "", cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, want := cmd.SysProcAttr.Credential, account; got != want {
+		t.Errorf("got the credential %v, want %v", got, want)
 	}
 }
 
