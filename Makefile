@@ -127,6 +127,10 @@ fuzz: ## run each fuzz target for FUZZTIME
 bench: ## run the benchmarks (BENCH=Name COUNT=10)
 	$(TESTENV) go test -run='^$$' -bench='$(BENCH)' -count=$(COUNT) -benchmem $(PACKAGES)
 
+.PHONY: bench-river
+bench-river: ## compare with River on PostgreSQL, both private, in four minutes (BENCH=Purge BENCH_ROUNDS=5)
+	$(TESTENV) go test -C tools/river -run='^$$' -bench='$(BENCH)' -benchtime=1x -timeout=20m
+
 .PHONY: benchstat
 benchstat: ## compare two outputs of make bench (OLD=old.txt NEW=new.txt)
 	$(TOOL) benchstat $(OLD) $(NEW)
