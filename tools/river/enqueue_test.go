@@ -91,10 +91,12 @@ func rivers(b *testing.B, n int, enqueue func(*jobs, []purge.UserID)) metrics {
 
 func measure(b *testing.B, n int, site *bench.Site, others []bench.Process, enqueue func()) metrics {
 	b.Helper()
-	begun, before := time.Now(), site.Used(b, others...)
+	begun, before, machine := time.Now(), site.Used(b, others...), bench.MachineTime()
 	enqueue()
 	took, used := time.Since(begun), site.Used(b, others...).Minus(before)
-	m := metrics{"jobs/s": float64(n) / took.Seconds()}
+	m := metrics{
+		"jobs/s": float64(n) / took.Seconds(), "other-cores": used.OtherCores(bench.MachineTime()-machine, took),
+	}
 	for name, ms := range used.Each(n) {
 		m["µs-"+name+"/job"] = ms * 1000
 	}

@@ -12,8 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
 const startTimeout = 30 * time.Second

@@ -21,7 +21,7 @@ func BenchmarkPurge(b *testing.B) {
 				load := load
 				load.Way = way(b)
 				f := bench.NewSite(b).Run(b, load)
-				m := metrics{"users/s": f.UsersPerSecond()}
+				m := metrics{"users/s": f.UsersPerSecond(), "other-cores": f.Used.OtherCores(f.Machine, f.Took)}
 				for name, ms := range f.Used.Each(f.Users) {
 					m["ms-"+name+"/user"] = ms
 				}

@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue"
-	"github.com/certpurge/certpurge/internal/sandbox/bench"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/sandbox/bench"
 )
 
 // jobs is River's tables in a database of its own.

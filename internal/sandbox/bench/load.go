@@ -42,6 +42,7 @@ type Figures struct {
 	Users, Objects    int
 	Took              time.Duration
 	Used              Used
+	Machine           time.Duration // what the whole machine has used
 	Packets, Commands int64
 }
 
@@ -50,6 +51,7 @@ func (f *Figures) add(more Figures) {
 	f.Objects += more.Objects
 	f.Took += more.Took
 	f.Used = f.Used.plus(more.Used)
+	f.Machine += more.Machine
 	f.Packets += more.Packets
 	f.Commands += more.Commands
 }
@@ -116,6 +118,7 @@ type window struct {
 type mark struct {
 	at                time.Time
 	used              Used
+	machine           time.Duration
 	packets, commands int64
 }
 
@@ -136,7 +139,7 @@ func (w *window) Purge(ctx context.Context, task purge.Task) (purge.Result, erro
 }
 
 func (w *window) mark() mark {
-	return mark{time.Now(), w.site.Used(w.b, w.more...), w.site.packets.Load(), w.site.commands.Load()}
+	return mark{time.Now(), w.site.Used(w.b, w.more...), MachineTime(), w.site.packets.Load(), w.site.commands.Load()}
 }
 
 // Run adds users and purges them. It fails if anything of them is left.
@@ -169,7 +172,7 @@ func (s *Site) Run(b *testing.B, l Load) Figures {
 	}
 	return Figures{
 		Users: l.Users, Objects: l.Users * certificates * filesEach, Took: w.last.at.Sub(w.first.at),
-		Used:    w.last.used.Minus(w.first.used),
+		Used: w.last.used.Minus(w.first.used), Machine: w.last.machine - w.first.machine,
 		Packets: w.last.packets - w.first.packets, Commands: w.last.commands - w.first.commands,
 	}
 }

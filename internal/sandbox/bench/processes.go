@@ -61,6 +61,15 @@ func (u Used) Each(n int) map[string]float64 {
 	return each
 }
 
+// OtherCores is how many cores other programs were using, if the whole machine has used so much in the time that it
+// took. With more than a few tenths, a rate that the processor limits is not what the machine can do.
+func (u Used) OtherCores(machine, took time.Duration) float64 {
+	for _, used := range u {
+		machine -= used
+	}
+	return max(0, machine.Seconds()/took.Seconds())
+}
+
 // Used reads what the site's processes, and others, have used so far.
 func (s *Site) Used(b *testing.B, others ...Process) Used {
 	b.Helper()
@@ -171,6 +180,25 @@ func ServerProcess(name string, pid int) Process {
 		}
 		return sum, nil
 	}}
+}
+
+// MachineTime is what all processes of the machine have used so far, and what a hypervisor took from it. Without /proc
+// it is 0.
+func MachineTime() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	// user, nice, system, idle, iowait, irq, softirq, steal; the rest is in these.
+	var ticks int64
+	for i, field := range strings.Fields(line) {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if idle := i == 4 || i == 5; err == nil && i <= 8 && !idle {
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * tick
 }
 
 // tick is the unit of times in /proc: 1/100 s wherever Go runs on Linux.
