@@ -15,6 +15,8 @@ type call struct {
 	bucket   *bucket
 	pace     *pace
 	nameLock *nameLock // of the object that is mutated; nil for reads
+	name     string    // that nameLock locks
+	pages    *listing  // to which the pages that are read belong; nil for a call that bounds none
 	slot     bool      // held
 	paid     bool      // the next request has its token
 }
@@ -35,6 +37,9 @@ func (s *Store) call(ctx context.Context, c *call, do func(context.Context) erro
 
 // read is a call that mutates nothing.
 func (b *bucket) read() *call { return &call{bucket: b, pace: b.reads} }
+
+// readPages is a call that reads pages of a listing.
+func (b *bucket) readPages(pages *listing) *call { return &call{bucket: b, pace: b.reads, pages: pages} }
 
 // enter waits for a slot and a token for one request. No slot is held while waiting for a token, so reads go on while
 // deletes are held up.

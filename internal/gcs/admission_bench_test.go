@@ -20,7 +20,7 @@ func BenchmarkAdmission(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		name := strconv.FormatInt(n.Add(1), 10)
 		for pb.Next() {
-			c, done, err := bucket.mutate(b.Context(), name)
+			c, err := bucket.mutate(b.Context(), name)
 			if err == nil {
 				err = c.enter(b.Context())
 			}
@@ -29,7 +29,7 @@ func BenchmarkAdmission(b *testing.B) {
 				return
 			}
 			c.leave()
-			done()
+			c.unlock()
 		}
 	})
 }

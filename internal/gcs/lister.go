@@ -78,7 +78,8 @@ func (l *Lister) Directories(ctx context.Context, bucket, prefix string) ([]stri
 
 // holds reports whether there is an object under a prefix.
 func (s *Store) holds(ctx context.Context, b *bucket, prefix string) (found bool, err error) {
-	err = s.call(withListing(ctx, int64(s.cfg.MaxListingBytes)), b.read(), func(ctx context.Context) error {
+	c := b.readPages(newListing(int64(s.cfg.MaxListingBytes)))
+	err = s.call(ctx, c, func(ctx context.Context) error {
 		it := b.handle.Objects(ctx, &storage.Query{Prefix: prefix, Versions: true, Projection: storage.ProjectionNoACL})
 		it.PageInfo().MaxSize = 1
 		attrs, err := it.Next()

@@ -18,7 +18,7 @@ type nameLocks struct {
 // nameLock is the queue before one object.
 type nameLock struct {
 	admission chan struct{} // holds one: the call that mutates the object
-	users     int           // calls that are admitted or wait; guarded by lanes.mu
+	users     int           // calls that are admitted or wait; guarded by nameLocks.mu
 	slow      atomic.Bool   // the service has refused a mutation of this name for its rate
 	next      time.Time     // no request before this; belongs to the call that is admitted
 }
@@ -26,8 +26,9 @@ type nameLock struct {
 // mutationGap is the time between two mutations of one name, once the service has insisted.
 const mutationGap = time.Second
 
-// mutate waits until no other call mutates the object and returns the call that may, and what lets the next one do so.
-func (b *bucket) mutate(ctx context.Context, name string) (c *call, done func(), err error) {
+// mutate waits until no other call mutates the object and returns the call that may, until its unlock.
+func (b *bucket) mutate(ctx context.Context, name string) (*call, error) {
+	c := &call{bucket: b, pace: b.deletes, name: name}
 	b.nameLocks.mu.Lock()
 	l := b.nameLocks.byName[name]
 	if l == nil {
@@ -36,14 +37,7 @@ func (b *bucket) mutate(ctx context.Context, name string) (c *call, done func(),
 	}
 	l.users++
 	b.nameLocks.mu.Unlock()
-	leave := func() {
-		b.nameLocks.mu.Lock()
-		defer b.nameLocks.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(b.nameLocks.byName, name)
-		}
-	}
-	c = &call{bucket: b, pace: b.deletes, nameLock: l}
+	c.nameLock = l
 	select {
 	case l.admission <- struct{}{}:
 	default:
@@ -51,9 +45,25 @@ func (b *bucket) mutate(ctx context.Context, name string) (c *call, done func(),
 		w, cancel := newWaiter(ctx, c)
 		defer cancel()
 		if err := w.enter(l.admission); err != nil {
-			leave()
-			return nil, nil, c.timeoutError(err, l.slow.Load())
+			c.forget()
+			return nil, c.timeoutError(err, l.slow.Load())
 		}
 	}
-	return c, func() { <-l.admission; leave() }, nil
+	return c, nil
+}
+
+// unlock lets the next call mutate the object.
+func (c *call) unlock() {
+	<-c.nameLock.admission
+	c.forget()
+}
+
+// forget removes the lock when no call needs it.
+func (c *call) forget() {
+	locks := &c.bucket.nameLocks
+	locks.mu.Lock()
+	defer locks.mu.Unlock()
+	if c.nameLock.users--; c.nameLock.users == 0 {
+		delete(locks.byName, c.name)
+	}
 }

@@ -12,19 +12,19 @@ import (
 func TestNamesThatNobodyMutatesAreForgotten(t *testing.T) {
 	t.Parallel()
 	b := newBucket("b", nil, Config{GCS: config.GCS{MaxInFlight: 1}, Log: slog.New(slog.DiscardHandler)})
-	_, done, err := b.mutate(t.Context(), "name")
+	c, err := b.mutate(t.Context(), "name")
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := b.mutate(gone, "name"); !errors.Is(err, context.Canceled) {
+	if _, err := b.mutate(gone, "name"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the one who waits to leave", err)
 	}
 	if len(b.nameLocks.byName) != 1 {
 		t.Errorf("got %d names while one is mutated", len(b.nameLocks.byName))
 	}
-	if done(); len(b.nameLocks.byName) != 0 {
+	if c.unlock(); len(b.nameLocks.byName) != 0 {
 		t.Errorf("got %d names, want none", len(b.nameLocks.byName))
 	}
 }

@@ -63,15 +63,26 @@ func kindOf(r *http.Request) string {
 }
 
 // clock is what the latest answer said of the service's clock.
-type clock struct{ latest atomic.Pointer[Reading] }
+type clock struct{ latest atomic.Pointer[dated] }
+
+// dated is a reading with the header it was read from.
+type dated struct {
+	Reading
+
+	date string
+}
 
 // Reading is what a clock showed at some time between two readings of our own.
 type Reading struct{ Before, Theirs, After time.Time }
 
-// read notes the date of an answer, to the second.
+// read notes the date of an answer, to the second. Of the many answers of one second it reads one.
 func (c *clock) read(header http.Header, before, after time.Time) {
-	if theirs, err := http.ParseTime(header.Get("Date")); err == nil {
-		c.latest.Store(&Reading{before, theirs, after})
+	date := header.Get("Date")
+	if latest := c.latest.Load(); latest != nil && latest.date == date && after.Sub(latest.After) < time.Second {
+		return
+	}
+	if theirs, err := http.ParseTime(date); err == nil {
+		c.latest.Store(&dated{Reading{before, theirs, after}, date})
 	}
 }
 
@@ -81,5 +92,5 @@ func (s *Store) Clock() (Reading, bool) {
 	if latest == nil {
 		return Reading{}, false
 	}
-	return *latest, true
+	return latest.Reading, true
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,8 +132,11 @@ func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generati
 	}
 	var found []purge.Generation
 	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, Versions: true, Projection: storage.ProjectionNoACL},
-		func(a *storage.ObjectAttrs) {
-			found = append(found, s.generation(dir, a))
+		func(page []*storage.ObjectAttrs) {
+			found = slices.Grow(found, len(page))
+			for _, a := range page {
+				found = append(found, s.generation(dir, a))
+			}
 		})
 	if err != nil {
 		return nil, err
@@ -166,14 +170,13 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 		return &purge.Error{Class: purge.Transient, Text: "refusing to delete an object outside its directory or without " +
 			"a generation"}
 	}
-	c, done, err := b.mutate(ctx, g.Name)
+	c, err := b.mutate(ctx, g.Name)
 	if err != nil {
 		return classify("deleting from", b.name, err)
 	}
-	defer done()
+	defer c.unlock()
 	err = s.call(ctx, c, func(ctx context.Context) error {
-		return b.handle.Object(g.Name).Generation(g.Number).Delete(
-			ctx)
+		return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx)
 	})
 	if errors.Is(err, storage.ErrObjectNotExist) {
 		return nil // or a missing bucket, or a proxy: the listing that follows tells
@@ -199,12 +202,14 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 	}
 	var found []purge.SoftDeletedObject
 	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, SoftDeleted: true, Projection: storage.ProjectionNoACL},
-		func(a *storage.ObjectAttrs) {
-			if a.HardDeleteTime.After(s.cfg.Now()) {
-				found = append(found, purge.SoftDeletedObject{
-					Name: a.Name, Number: a.Generation, Size: a.Size,
-					Until: a.HardDeleteTime,
-				})
+		func(page []*storage.ObjectAttrs) {
+			for _, a := range page {
+				if a.HardDeleteTime.After(s.cfg.Now()) {
+					found = append(found, purge.SoftDeletedObject{
+						Name: a.Name, Number: a.Generation, Size: a.Size,
+						Until: a.HardDeleteTime,
+					})
+				}
 			}
 		})
 	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown &&
@@ -228,25 +233,26 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 }
 
 // list reads the listing of one directory to its end, within the bounds of one.
-func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func(*storage.ObjectAttrs)) error {
+func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func([]*storage.ObjectAttrs)) error {
 	seen := 0
-	return s.pages(withListing(ctx, int64(s.cfg.MaxListingBytes)), b, q, func(page []*storage.ObjectAttrs) error {
+	bounds := newListing(int64(s.cfg.MaxListingBytes))
+	return s.pages(ctx, b, q, bounds, func(page []*storage.ObjectAttrs) error {
 		if seen += len(page); seen > s.cfg.MaxGenerations {
 			return tooMany(b.name, fmt.Sprintf("more than %d objects (gcs.max_generations)", s.cfg.MaxGenerations))
 		}
-		for _, attrs := range page {
-			found(attrs)
-		}
+		found(page)
 		return nil
 	})
 }
 
 // pages reads a listing to its end. Each page is a call with a time and tries of its own: there may be many.
-func (s *Store) pages(ctx context.Context, b *bucket, q *storage.Query, do func([]*storage.ObjectAttrs) error) error {
+func (s *Store) pages(
+	ctx context.Context, b *bucket, q *storage.Query, bounds *listing, do func([]*storage.ObjectAttrs) error,
+) error {
 	for token, more := "", true; more; more = token != "" {
 		var page []*storage.ObjectAttrs
 		last := token
-		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
+		err := s.call(ctx, b.readPages(bounds), func(ctx context.Context) (err error) {
 			it := b.handle.Objects(ctx, q)
 			it.PageInfo().Token = last
 			page, err = readPage(it)
@@ -277,6 +283,9 @@ func readPage(it *storage.ObjectIterator) (page []*storage.ObjectAttrs, err erro
 		}
 		if err != nil {
 			return nil, err
+		}
+		if page == nil {
+			page = make([]*storage.ObjectAttrs, 0, 1+it.PageInfo().Remaining())
 		}
 		page = append(page, attrs)
 	}

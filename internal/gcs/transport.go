@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"cloud.google.com/go/auth"
@@ -148,19 +150,18 @@ type listing struct {
 	order map[uint64]int // of the pages, by the hash of the token with which each was requested: a bucket may have many
 }
 
-type listingKey struct{}
-
-func withListing(ctx context.Context, bytes int64) context.Context {
-	return context.WithValue(ctx, listingKey{}, &listing{
-		left: bytes, all: bytes, seed: maphash.MakeSeed(),
-		order: map[uint64]int{},
-	})
-}
+func newListing(bytes int64) *listing { return &listing{left: bytes, all: bytes} }
 
 // addPage counts a page, and fails if it leads back to one that came before it, or if too many in a row held nothing.
 // The client library goes from one empty page to the next by itself, and a page may be requested again.
-func (l *listing) addPage(token string, page shape) error {
-	hash := maphash.String(l.seed, token)
+func (l *listing) addPage(u *url.URL, page shape) error {
+	if l.order == nil {
+		if page.next == "" {
+			return nil // the only page, as of nearly every directory
+		}
+		l.seed, l.order = maphash.MakeSeed(), map[uint64]int{}
+	}
+	hash := maphash.String(l.seed, u.Query().Get("pageToken"))
 	at, again := l.order[hash]
 	switch {
 	case again:
@@ -192,44 +193,103 @@ func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	if r.Method != http.MethodGet || resp.StatusCode/100 != 2 {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxOther), resp.Body}
+		if resp.Body != http.NoBody {
+			resp.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.LimitReader(resp.Body, maxOther), resp.Body}
+		}
 		return resp, nil
 	}
 	limit := int64(maxPage)
-	pages, _ := r.Context().Value(listingKey{}).(*listing)
-	if pages != nil {
+	var pages *listing
+	if c, ok := r.Context().Value(callKey{}).(*call); ok && c.pages != nil {
+		pages = c.pages
 		limit = min(limit, pages.left)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	body := newAnswerBody()
+	size, err := body.readFrom(resp.Body, limit+1)
 	if closeErr := resp.Body.Close(); err == nil {
 		err = closeErr
 	}
 	if pages != nil {
-		pages.left -= min(int64(len(body)), pages.left)
+		pages.left -= min(size, pages.left)
 	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading an answer: %w", err)
-	case int64(len(body)) > limit && pages != nil:
+	case size > limit && pages != nil:
 		bucket, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/storage/v1/b/"), "/")
 		return nil, tooMany(bucket, fmt.Sprintf("a listing of more than %d bytes (gcs.max_listing_bytes)", pages.all))
-	case int64(len(body)) > limit:
+	case size > limit:
 		return nil, errForeign
 	}
-	page, ok := read(body)
+	page, ok := body.shape()
 	if resp.StatusCode != http.StatusOK || !ok || page.kind != wantedKind(r) {
 		return nil, errForeign
 	}
 	if pages != nil && page.kind == listingKind {
-		if err := pages.addPage(r.URL.Query().Get("pageToken"), page); err != nil {
+		if err := pages.addPage(r.URL, page); err != nil {
 			return nil, err
 		}
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.Body = &checkedBody{body}
 	return resp, nil
+}
+
+// answerBody is the content of an answer that was read whole, with the decoder that checks it. It is a quarter of what
+// a listing allocates, so it is used again once the client library has closed the answer's body.
+type answerBody struct {
+	content, checked bytes.Buffer // checked shares the bytes of content, and is read by the decoder
+	limited          io.LimitedReader
+	decoder          *jsontext.Decoder
+}
+
+var answerBodies = sync.Pool{New: func() any { return &answerBody{decoder: new(jsontext.Decoder)} }}
+
+// maxKept is the size of the largest body that is kept for another answer.
+const maxKept = 64 << 10
+
+func newAnswerBody() *answerBody {
+	b := answerBodies.Get().(*answerBody) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	b.content.Reset()
+	return b
+}
+
+// readFrom reads at most limit bytes and returns how many it read.
+func (b *answerBody) readFrom(r io.Reader, limit int64) (int64, error) {
+	b.limited = io.LimitedReader{R: r, N: limit}
+	size, err := b.content.ReadFrom(&b.limited)
+	b.limited.R = nil
+	return size, err
+}
+
+// shape checks the body.
+func (b *answerBody) shape() (answer shape, ok bool) {
+	b.checked = *bytes.NewBuffer(b.content.Bytes()) // which the decoder reads without a copy, and does not change
+	b.decoder.Reset(&b.checked)
+	return read(b.decoder)
+}
+
+// checkedBody is the body of one answer. After Close it holds nothing, whatever is done with it: its content may be
+// another answer's by then.
+type checkedBody struct{ *answerBody }
+
+// Read implements io.Reader.
+func (b *checkedBody) Read(p []byte) (int, error) {
+	if b.answerBody == nil {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.content.Read(p)
+}
+
+// Close implements io.Closer.
+func (b *checkedBody) Close() error {
+	if b.answerBody != nil && b.content.Cap() <= maxKept {
+		answerBodies.Put(b.answerBody)
+	}
+	b.answerBody = nil
+	return nil
 }
 
 // errNoAnswer means that an answer could be read in more ways than one, or is none.
@@ -244,8 +304,7 @@ type shape struct {
 // read reports whether an answer is one JSON object that can be read in one way. The client library ignores the letter
 // case of members, takes the last of several, looks for no error beside a page, and crashes on an entry that is null:
 // an answer in which that matters is none.
-func read(body []byte) (answer shape, ok bool) {
-	d := jsontext.NewDecoder(bytes.NewReader(body)) // it refuses repeated members, at every depth
+func read(d *jsontext.Decoder) (answer shape, ok bool) { // which refuses repeated members, at every depth
 	if begin, err := d.ReadToken(); err != nil || begin.Kind() != '{' {
 		return answer, false
 	}

@@ -23,7 +23,7 @@ func (s *Store) Walk(ctx context.Context, root purge.Directory, from string, do 
 		return err
 	}
 	q := &storage.Query{Prefix: root.Prefix, StartOffset: from, Versions: true, Projection: storage.ProjectionNoACL}
-	return s.pages(withListing(ctx, math.MaxInt64), b, q, func(page []*storage.ObjectAttrs) error {
+	return s.pages(ctx, b, q, newListing(math.MaxInt64), func(page []*storage.ObjectAttrs) error {
 		found := make([]purge.Generation, len(page))
 		for i, attrs := range page {
 			found[i] = s.generation(root, attrs)
