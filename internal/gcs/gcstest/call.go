@@ -14,6 +14,7 @@ const (
 	OpList            = "list"
 	OpGet             = "get" // Metadata and content of an object.
 	OpDelete          = "delete"
+	OpBatch           = "batch" // The request around the calls of a batch, of which each has an operation of its own.
 	OpOther           = "other" // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
 )
 

@@ -12,7 +12,7 @@ import (
 //
 // Faults are tried in the order they were added. Latencies add up; the first fault that has an answer gives it.
 type Fault struct {
-	// Op is one of the Op constants.
+	// Op is one of the Op constants; empty is every one but OpBatch.
 	Op string
 	// Bucket is the exact name of a bucket.
 	Bucket string

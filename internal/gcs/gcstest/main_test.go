@@ -55,10 +55,10 @@ type world struct {
 	baseURL string
 }
 
-func newWorld(t *testing.T, cfg gcstest.BucketConfig) *world {
+func newWorld(t *testing.T, cfg gcstest.BucketConfig, how ...gcstest.Option) *world {
 	t.Helper()
 	w := &world{clock: &clock{now: noon}}
-	w.Server = gcstest.New(gcstest.WithClock(w.clock.Now))
+	w.Server = gcstest.New(append(how, gcstest.WithClock(w.clock.Now))...)
 	w.CreateBucket("b", cfg)
 	var stop func()
 	var err error

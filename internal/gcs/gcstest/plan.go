@@ -70,7 +70,7 @@ func (s *Server) draw(c *call) (v verdict) {
 }
 
 func (f *armed) matches(c *call) bool {
-	return (f.Op == "" || f.Op == c.op) && (f.Bucket == "" || f.Bucket == c.bucket) &&
+	return (f.Op == c.op || f.Op == "" && c.op != OpBatch) && (f.Bucket == "" || f.Bucket == c.bucket) &&
 		(f.Name == "" || f.Name == c.name) && strings.HasPrefix(c.name, f.Prefix)
 }
 

@@ -64,10 +64,6 @@ func (c *call) refusal(e *Error) reply {
 
 // write sends the answer.
 func (a *reply) write(w http.ResponseWriter, r *http.Request) {
-	if a.reset {
-		abort(w)
-		return
-	}
 	if a.media != nil {
 		a.media.serve(w, r)
 		return

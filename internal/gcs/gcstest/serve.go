@@ -11,8 +11,19 @@ const (
 )
 
 // ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this
-// order. No lock is held while it waits or writes.
+// order. No lock is held while it waits or writes. A batch is so many requests.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == batchPath {
+		s.serveBatch(w, r)
+		return
+	}
+	if !s.serve(w, r) {
+		abort(w)
+	}
+}
+
+// serve is ServeHTTP for one call. It reports false if the connection is to end without an answer.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) bool {
 	s.stats.enter()
 	defer s.stats.leave()
 	c := understand(r)
@@ -22,8 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	verdict := s.draw(&c)
 	if !wait(r.Context(), verdict.before) {
-		abort(w)
-		return
+		return false
 	}
 	answer := verdict.answer
 	if answer == nil || verdict.afterWork {
@@ -32,11 +42,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer = &done
 		}
 	}
-	if !wait(r.Context(), verdict.after) {
-		abort(w)
-		return
+	if !wait(r.Context(), verdict.after) || answer.reset {
+		return false
 	}
 	answer.write(w, r)
+	return true
 }
 
 // do does the work of a request.

@@ -21,6 +21,8 @@ type Server struct {
 
 	mu      sync.RWMutex
 	buckets map[string]*bucket
+
+	noBatches bool
 	// denied holds the permissions the caller lacks, by bucket name. The inner maps are replaced, never changed, so that a
 	// request may keep one after it let go of mu.
 	denied map[string]map[string]bool

@@ -6,6 +6,8 @@ import "sync/atomic"
 type Stats struct {
 	// Requests by operation.
 	BucketGets, PermissionTests, Lists, Gets, Deletes, Others int64
+	// Batches is batch requests. Their calls count as if each had come alone.
+	Batches int64
 	// ObjectsDeleted is generations that left the listings through a delete request: gone, or soft-deleted.
 	ObjectsDeleted int64
 	// ObjectsArchived is live objects that a delete request made noncurrent.
@@ -28,16 +30,16 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	return Stats{
 		BucketGets: c.bucketGets.Load(), PermissionTests: c.permissionTests.Load(), Lists: c.lists.Load(),
-		Gets: c.gets.Load(), Deletes: c.deletes.Load(), Others: c.others.Load(),
+		Batches: c.batches.Load(), Gets: c.gets.Load(), Deletes: c.deletes.Load(), Others: c.others.Load(),
 		ObjectsDeleted: c.erased.Load(), ObjectsArchived: c.archived.Load(), Replayed: c.replayed.Load(),
 		Faulted: c.faulted.Load(), InFlight: c.inFlight.Load(), MaxInFlight: c.maxInFlight.Load(),
 	}
 }
 
 type counters struct {
-	bucketGets, permissionTests, lists, gets, deletes, others atomic.Int64
-	erased, archived, replayed, faulted                       atomic.Int64
-	inFlight, maxInFlight                                     atomic.Int64
+	bucketGets, permissionTests, lists, gets, deletes, others, batches atomic.Int64
+	erased, archived, replayed, faulted                                atomic.Int64
+	inFlight, maxInFlight                                              atomic.Int64
 }
 
 func (c *counters) enter() {
@@ -64,6 +66,8 @@ func (c *counters) count(op string) {
 		c.gets.Add(1)
 	case OpDelete:
 		c.deletes.Add(1)
+	case OpBatch:
+		c.batches.Add(1)
 	default:
 		c.others.Add(1)
 	}
