@@ -153,6 +153,13 @@ type GCS struct {
 	// HTTP/2 opens a new connection for almost every request.
 	MaxInFlight int `yaml:"max_in_flight" validate:"between=1 100"`
 
+	// BatchDeletes says whether deletes of one bucket that are ready at the same moment are sent as one batch request, of
+	// at most 100. Each still counts by itself for max_in_flight and delete_rate, as it does for Google, and has its own
+	// answer and tries. A third of a delete's processor time is saved, so it is for backfills on few cores; but a delete
+	// then waits for the slowest of its batch, and Google does not say how it runs the calls of a batch. An endpoint that
+	// takes no batches gets single deletes after the first attempt.
+	BatchDeletes bool `yaml:"batch_deletes"`
+
 	// DeleteRate bounds the deletes that one process sends to each bucket.
 	DeleteRate Rate `yaml:"delete_rate"`
 

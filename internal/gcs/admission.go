@@ -18,6 +18,7 @@ type call struct {
 	name     string    // that nameLock locks
 	pages    *listing  // to which the pages that are read belong; nil for a call that bounds none
 	slot     bool      // held
+	tries    int       // requests that were sent
 	paid     bool      // the next request has its token
 }
 
@@ -39,7 +40,9 @@ func (s *Store) call(ctx context.Context, c *call, do func(context.Context) erro
 func (b *bucket) read() *call { return &call{bucket: b, pace: b.reads} }
 
 // readPages is a call that reads pages of a listing.
-func (b *bucket) readPages(pages *listing) *call { return &call{bucket: b, pace: b.reads, pages: pages} }
+func (b *bucket) readPages(pages *listing) *call {
+	return &call{bucket: b, pace: b.reads, pages: pages}
+}
 
 // enter waits for a slot and a token for one request. No slot is held while waiting for a token, so reads go on while
 // deletes are held up.

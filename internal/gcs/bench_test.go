@@ -29,6 +29,7 @@ import (
 
 const (
 	benchInFlight = 50
+	benchWave     = 4 // calls of an attempt at the same time
 	// benchLatency is the variable with the latency of the storage server that TestMain is then, a process of its own.
 	benchLatency = "CERTPURGE_BENCH_STORAGE"
 )
@@ -89,14 +90,14 @@ var (
 )
 
 // BenchmarkCalls shows what one call costs this process: through the store, through the bare client library and through
-// net/http, which does not read the listing. The storage server is a process of its own. 50 calls are under way at a
-// time; cpu-µs/op is processor time.
+// net/http, which does not read the listing. The storage server is a process of its own. 50 attempts make four calls at
+// the same time each, as a purge does; cpu-µs/op is processor time.
 func BenchmarkCalls(b *testing.B) {
 	for _, latency := range []string{"0s", "40ms"} {
 		server := startBench(b, latency)
-		network := &http.Transport{MaxIdleConnsPerHost: benchInFlight, MaxIdleConns: benchInFlight}
+		network := &http.Transport{MaxIdleConnsPerHost: benchInFlight * benchWave, MaxIdleConns: benchInFlight * benchWave}
 		b.Cleanup(network.CloseIdleConnections)
-		store := benchStore(b, server.base)
+		store, batching := benchStore(b, server.base, false), benchStore(b, server.base, true)
 		client, err := storage.NewClient(b.Context(), option.WithHTTPClient(&http.Client{Transport: network}),
 			option.WithEndpoint(server.base))
 		if err != nil {
@@ -117,31 +118,40 @@ func BenchmarkCalls(b *testing.B) {
 			_ = resp.Body.Close() // read whole
 			return err
 		}
-		for name, list := range map[string]func() error{
-			"store": func() error {
+		for _, way := range []struct {
+			name string
+			list func() error
+		}{
+			{"store", func() error {
 				_, err := store.List(b.Context(), benchDirectory)
 				return err
-			},
-			"library":          func() error { return listBare(b.Context(), bucket, nil) },
-			"library,selected": func() error { return listBare(b.Context(), bucket, benchSelected) },
-			"http": func() error {
+			}},
+			{"library", func() error { return listBare(b.Context(), bucket, nil) }},
+			{"library,selected", func() error { return listBare(b.Context(), bucket, benchSelected) }},
+			{"http", func() error {
 				return raw(http.MethodGet, "?versions=true&projection=noAcl&prefix="+url.QueryEscape(benchDirectory.Prefix))
-			},
+			}},
 		} {
-			b.Run("list/"+name+"/"+latency, func(b *testing.B) { benchCalls(b, func(int) error { return list() }) })
+			b.Run("list/"+way.name+"/"+latency, func(b *testing.B) {
+				benchCalls(b, func(int) error { return way.list() })
+			})
 		}
-		for name, remove := range map[string]func(purge.Generation) error{
-			"store": func(g purge.Generation) error { return store.Delete(b.Context(), g) },
-			"library": func(g purge.Generation) error {
+		for _, way := range []struct {
+			name   string
+			remove func(purge.Generation) error
+		}{
+			{"batches", func(g purge.Generation) error { return batching.Delete(b.Context(), g) }},
+			{"store", func(g purge.Generation) error { return store.Delete(b.Context(), g) }},
+			{"library", func(g purge.Generation) error {
 				return bucket.Object(g.Name).Generation(g.Number).Delete(b.Context())
-			},
-			"http": func(g purge.Generation) error {
+			}},
+			{"http", func(g purge.Generation) error {
 				return raw(http.MethodDelete, fmt.Sprintf("/%s?generation=%d", url.PathEscape(g.Name), g.Number))
-			},
+			}},
 		} {
-			b.Run("delete/"+name+"/"+latency, func(b *testing.B) {
+			b.Run("delete/"+way.name+"/"+latency, func(b *testing.B) {
 				stored := server.put(b, b.N)
-				benchCalls(b, func(n int) error { return remove(stored[n]) })
+				benchCalls(b, func(n int) error { return way.remove(stored[n]) })
 			})
 		}
 	}
@@ -204,7 +214,7 @@ func (s *benchServer) put(b *testing.B, n int) []purge.Generation {
 // benchName is the n-th object that is deleted, each of another certificate, as in a backfill.
 func benchName(n int) string { return "downloads/" + id(n) + "/Certificate.pdf" }
 
-func benchStore(b *testing.B, base string) *gcs.Store {
+func benchStore(b *testing.B, base string, batches bool) *gcs.Store {
 	b.Helper()
 	locations, err := purge.NewLocations([]purge.Location{{
 		Name: "main", Bucket: purgetest.Bucket,
@@ -215,9 +225,10 @@ func benchStore(b *testing.B, base string) *gcs.Store {
 	}
 	store, err := gcs.Open(b.Context(), gcs.Config{
 		GCS: config.GCS{
-			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight, AttributesMaxAge: time.Hour, Endpoint: base,
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: benchInFlight * benchWave, AttributesMaxAge: time.Hour, Endpoint: base,
 			Anonymous: true, DeleteRate: config.Rate{Start: 100_000, Ceiling: 100_000},
 			ReadRate: config.Rate{Start: 100_000, Ceiling: 100_000}, MaxGenerations: 1000, MaxListingBytes: 16 << 20,
+			BatchDeletes: batches,
 		},
 		Locations: locations,
 		Observe:   func(string, int, time.Duration) {},
@@ -245,7 +256,7 @@ func listBare(ctx context.Context, bucket *storage.BucketHandle, selected []stri
 	}
 }
 
-// benchCalls makes b.N calls, 50 at a time.
+// benchCalls makes b.N calls.
 func benchCalls(b *testing.B, call func(n int) error) {
 	b.Helper()
 	b.ReportAllocs()
@@ -255,11 +266,16 @@ func benchCalls(b *testing.B, call func(n int) error) {
 	begun := processorTime(b)
 	for range benchInFlight {
 		calling.Go(func() {
-			for n := int(next.Add(1)) - 1; n < b.N; n = int(next.Add(1)) - 1 {
-				if err := call(n); err != nil {
-					b.Error(err)
-					return
+			for n := next.Add(benchWave); n <= int64(b.N)+benchWave-1; n = next.Add(benchWave) {
+				var wave sync.WaitGroup
+				for i := n - benchWave; i < min(n, int64(b.N)); i++ {
+					wave.Go(func() {
+						if err := call(int(i)); err != nil {
+							b.Error(err)
+						}
+					})
 				}
+				wave.Wait()
 			}
 		})
 	}

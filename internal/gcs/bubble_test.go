@@ -2,12 +2,14 @@ package gcs_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +33,14 @@ type bubble struct {
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*gcs.Config)) {
+	t.Helper()
+	t.Run("single deletes", func(t *testing.T) { inOneBubble(t, test, change...) })
+	t.Run("batches", func(t *testing.T) {
+		inOneBubble(t, test, append(change, func(c *gcs.Config) { gcs.BatchFrom(c, 1, nil) })...)
+	})
+}
+
+func inOneBubble(t *testing.T, test func(t *testing.T, b *bubble), change ...func(*gcs.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
@@ -67,7 +77,7 @@ type inMemory struct{ server *gcstest.Server }
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	defer func() {
 		if recover() != nil { // how the emulator hangs up
-			resp, err = nil, r.Context().Err()
+			resp, err = nil, cmp.Or(r.Context().Err(), error(syscall.ECONNRESET))
 		}
 	}()
 	w := httptest.NewRecorder()

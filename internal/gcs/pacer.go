@@ -24,6 +24,7 @@ func (t pacer) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := c.request(r.Context()); err != nil {
 		return nil, err
 	}
+	c.tries++
 	sent := time.Now()
 	resp, err := t.next.RoundTrip(r)
 	if err == nil && resp.StatusCode >= http.StatusBadRequest {

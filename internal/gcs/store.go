@@ -36,6 +36,10 @@ type Config struct {
 	Observe   Observe           // called for every request; may be nil
 	Trace     Trace             // follows every request; may be nil
 	Transport http.RoundTripper // replaces the network and the credentials; nil for the ordinary ones
+
+	// Tests set these, because what gathers depends on the scheduler.
+	gather   func() // called by a delete that waits for others; nil: runtime.Gosched
+	minBatch int    // deletes that make a batch; 0: two
 }
 
 // variable returns the value of an environment variable.

@@ -25,15 +25,30 @@ import (
 
 func TestSituationsOnTheEmulator(t *testing.T) {
 	t.Parallel()
-	purgetest.Situations(t, func(t *testing.T, accept bool) purgetest.World {
-		t.Helper()
-		return newWorld(t, func(c *gcs.Config) {
-			c.AcceptSoftDelete = accept
-			if strings.Contains(t.Name(), "deadline_in_backoff") {
-				c.MaxTries = 100
-			}
+	for name, tc := range map[string]struct {
+		server []gcstest.Option
+		batch  bool
+	}{
+		"single deletes":               {},
+		"batches":                      {batch: true},
+		"batches, the server has none": {batch: true, server: []gcstest.Option{gcstest.WithoutBatches()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			purgetest.Situations(t, func(t *testing.T, accept bool) purgetest.World {
+				t.Helper()
+				return newWorldOn(t, tc.server, func(c *gcs.Config) {
+					c.AcceptSoftDelete = accept
+					if tc.batch {
+						gcs.BatchFrom(c, 1, nil)
+					}
+					if strings.Contains(t.Name(), "deadline_in_backoff") {
+						c.MaxTries = 100
+					}
+				})
+			})
 		})
-	})
+	}
 }
 
 var dirD = purge.Directory{Bucket: purgetest.Bucket, Prefix: "downloads/" + purgetest.DownloadID + "/"}

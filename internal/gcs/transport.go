@@ -58,6 +58,9 @@ func newHTTPClient(
 			return nil, nil, &purge.Error{Class: purge.Misconfigured, Cause: err, Text: text}
 		}
 	}
+	if cfg.BatchDeletes {
+		transport = newBatcher(transport, cfg)
+	}
 	return &http.Client{
 		Transport:     pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, theirs}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

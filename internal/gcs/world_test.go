@@ -42,8 +42,13 @@ type fake struct {
 
 func newWorld(t *testing.T, change ...func(*gcs.Config)) *world {
 	t.Helper()
+	return newWorldOn(t, nil, change...)
+}
+
+func newWorldOn(t *testing.T, how []gcstest.Option, change ...func(*gcs.Config)) *world {
+	t.Helper()
 	w := &world{t: t, before: map[purgetest.Op]func(){}, faked: map[purgetest.Op]*fake{}}
-	w.server = gcstest.New(gcstest.WithClock(w.Now))
+	w.server = gcstest.New(append(how, gcstest.WithClock(w.Now))...)
 	w.server.CreateBucket(purgetest.Bucket, gcstest.BucketConfig{})
 	cfg := gcs.Config{
 		GCS: config.GCS{
