@@ -91,13 +91,14 @@ func (t *batcher) RoundTrip(r *http.Request) (*http.Response, error) {
 		t.mu.Lock()
 		all := t.waiting[c.bucket]
 		delete(t.waiting, c.bucket)
-		if len(all) >= t.min {
-			for chunk := range slices.Chunk(all, maxBatch) {
-				t.start(chunk)
-			}
+		alone := len(all) < t.min
+		for !alone && len(all) > 0 {
+			n := min(len(all), maxBatch)
+			t.start(r.Context(), all[:n])
+			all = all[n:]
 		}
 		t.mu.Unlock()
-		if len(all) < t.min {
+		if alone {
 			return t.next.RoundTrip(r)
 		}
 	}
@@ -114,8 +115,8 @@ func (t *batcher) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // start sends a batch in a goroutine of its own: it belongs to no caller. The caller holds mu.
-func (t *batcher) start(all []*batchedDelete) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(all[0].request.Context()))
+func (t *batcher) start(ctx context.Context, all []*batchedDelete) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &batch{callers: len(all), cancel: cancel}
 	for _, d := range all {
 		d.batch = b
@@ -144,7 +145,7 @@ func (t *batcher) leave(from *bucket, d *batchedDelete) {
 
 // send sends a batch and settles each of its deletes.
 func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
-	resp, body, err := t.ask(ctx, all)
+	resp, body, err := t.ask(ctx, all) //nolint:bodyclose // ask has read and closed it
 	if err != nil {
 		for _, d := range all {
 			d.err = err
@@ -164,7 +165,8 @@ func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
 		}
 	default: // what it means for a delete, if anything, the single ones tell
 		if !t.unsupported.Swap(true) {
-			t.log.Warn("the storage endpoint takes no batch requests: deletes are sent one by one", slog.Int("status", code))
+			t.log.WarnContext(ctx, "the storage endpoint takes no batch requests: deletes are sent one by one",
+				slog.Int("status", code))
 		}
 		for _, d := range all {
 			d.single = true
@@ -261,7 +263,7 @@ func readBatch(body []byte, boundary string, all []*batchedDelete) {
 		}
 		seen[n] = true
 		inner.Reset(bytes.NewReader(content))
-		if resp, err := readPart(inner, d.request); err == nil {
+		if resp, err := readPart(inner, d.request); err == nil { //nolint:bodyclose // it is the caller's, in memory
 			d.resp, d.err = resp, nil
 		}
 	}

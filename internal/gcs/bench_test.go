@@ -3,6 +3,7 @@ package gcs_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -246,11 +247,9 @@ func listBare(ctx context.Context, bucket *storage.BucketHandle, selected []stri
 		return err
 	}
 	for it := bucket.Objects(ctx, q); ; {
-		switch _, err := it.Next(); err {
-		case nil:
-		case iterator.Done:
+		if _, err := it.Next(); errors.Is(err, iterator.Done) {
 			return nil
-		default:
+		} else if err != nil {
 			return err
 		}
 	}

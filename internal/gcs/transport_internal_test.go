@@ -70,13 +70,13 @@ func TestTheLatestDateIsRead(t *testing.T) {
 	if got := read(first, 500*time.Millisecond); got != want {
 		t.Errorf("the same second: got %v, want %v", got, want)
 	}
-	if got := read(second, 600*time.Millisecond); got.Theirs != begun.Add(2*time.Second) || got.After == want.After {
+	if got := read(second, 600*time.Millisecond); !got.Theirs.Equal(begun.Add(2*time.Second)) || got.After.Equal(want.After) {
 		t.Errorf("the next second: got %v", got)
 	}
-	if got := read(second, time.Hour); got.After != begun.Add(time.Hour) {
+	if got := read(second, time.Hour); !got.After.Equal(begun.Add(time.Hour)) {
 		t.Errorf("a clock that stands: got %v, want the latest reading", got)
 	}
-	if got := read("no date", 2*time.Hour); got.After != begun.Add(time.Hour) {
+	if got := read("no date", 2*time.Hour); !got.After.Equal(begun.Add(time.Hour)) {
 		t.Errorf("no date: got %v, want the reading before it", got)
 	}
 }

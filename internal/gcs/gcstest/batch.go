@@ -31,8 +31,8 @@ type inner struct {
 }
 
 // serveBatch answers a batch request (https://cloud.google.com/storage/docs/batch): it does the calls at the same time,
-// each as if it had come alone, with the hook, the faults and the counters. A call whose fault is a reset, or whose wait
-// ends because the client has gone, ends the connection of all.
+// each as if it had come alone, with the hook, the faults and the counters. A call whose fault is a reset, or whose
+// wait ends because the client has gone, ends the connection of all.
 func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request) {
 	outer := call{op: OpBatch, query: r.URL.Query()}
 	s.stats.count(OpBatch)

@@ -50,8 +50,9 @@ func TestBatch(t *testing.T) {
 	var answers []string
 	for part := range strings.SplitSeq(got.body, "--batch_gcstest") {
 		if _, id, ok := strings.Cut(part, "Content-ID: "); ok {
+			id, _, _ = strings.Cut(id, "\r")
 			_, status, _ := strings.Cut(part, "HTTP/1.1 ")
-			answers = append(answers, id[:strings.Index(id, "\r")]+" "+status[:3])
+			answers = append(answers, id+" "+status[:3])
 		}
 	}
 	equalSlices(t, "answers", answers,
