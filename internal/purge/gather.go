@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -23,25 +22,22 @@ const (
 // does not wait at all. Each hears of its own submissions only. Make it with NewGather; it is safe for concurrent use.
 type Gather struct {
 	intake Intake
-
-	mu      sync.Mutex
-	waiting []*call
-	workers int // how many are at work
-}
-
-// call is one caller's.
-type call struct {
-	submissions []Submission
-	answer      chan answer // holds one, so that no worker waits for a caller who has left
-}
-
-type answer struct {
-	accepted []Accepted
-	err      error
+	calls  *Batcher[[]Submission, []Accepted]
 }
 
 // NewGather makes a Gather.
-func NewGather(intake Intake) *Gather { return &Gather{intake: intake} }
+func NewGather(intake Intake) *Gather {
+	g := &Gather{intake: intake}
+	g.calls = NewBatcher(BatchOptions[[]Submission]{
+		Size: func(submissions []Submission) int { return len(submissions) },
+		Max:  MaxBatch, Workers: gatherWorkers, Limit: gatherLimit,
+	}, func(ctx context.Context, calls [][]Submission, _ bool) ([]Answer[[]Accepted], error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), gatherLimit) // also where a single caller leaves
+		defer cancel()
+		return g.accept(ctx, calls), nil
+	})
+	return g
+}
 
 // Accept does what Intake's does. A caller whose context ends leaves without an answer; its submissions may be accepted
 // all the same.
@@ -52,23 +48,7 @@ func (g *Gather) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	if len(submissions) >= MaxBatch { // a batch by itself
 		return g.intake.Accept(ctx, submissions)
 	}
-	c := &call{submissions: submissions, answer: make(chan answer, 1)}
-	g.mu.Lock()
-	g.waiting = append(g.waiting, c)
-	if g.workers < gatherWorkers {
-		g.workers++
-		go g.work(context.WithoutCancel(ctx))
-	}
-	g.mu.Unlock()
-	select {
-	case a := <-c.answer:
-		return a.accepted, a.err
-	case <-ctx.Done():
-		g.mu.Lock()
-		g.waiting = slices.DeleteFunc(g.waiting, func(other *call) bool { return other == c })
-		g.mu.Unlock()
-		return nil, context.Cause(ctx)
-	}
+	return g.calls.Do(ctx, submissions)
 }
 
 // checkSubmissions rejects what the ledger would refuse, together with the submissions of other callers.
@@ -81,59 +61,26 @@ func checkSubmissions(submissions []Submission) error {
 	return nil
 }
 
-// work accepts batches until no caller waits.
-func (g *Gather) work(ctx context.Context) {
-	for {
-		calls := g.next()
-		if len(calls) == 0 {
-			return
-		}
-		limited, cancel := context.WithTimeout(ctx, gatherLimit)
-		g.accept(limited, calls)
-		cancel()
-	}
-}
-
-// next takes those who have waited longest, a batch of them. Where there are none, the lane ends.
-func (g *Gather) next() []*call {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	submissions, n := 0, 0
-	for n < len(g.waiting) && submissions+len(g.waiting[n].submissions) <= MaxBatch {
-		submissions += len(g.waiting[n].submissions)
-		n++
-	}
-	calls := slices.Clone(g.waiting[:n])
-	g.waiting = slices.Delete(g.waiting, 0, n)
-	if n == 0 {
-		g.workers--
-	}
-	return calls
-}
-
-// accept accepts the submissions of all, and answers each. A key that is taken, or one too many, fails the whole batch,
-// in which nothing was accepted then, so each half is tried alone: those who are not to blame lose a moment.
-func (g *Gather) accept(ctx context.Context, calls []*call) {
-	var submissions []Submission
-	for _, c := range calls {
-		submissions = append(submissions, c.submissions...)
-	}
-	accepted, err := g.intake.Accept(ctx, submissions)
+// accept accepts the submissions of all callers, and answers each. A key that is taken, or one too many, fails the
+// whole batch, in which nothing was accepted then, so each half is tried alone: those who are not to blame lose a
+// moment.
+func (g *Gather) accept(ctx context.Context, calls [][]Submission) []Answer[[]Accepted] {
+	accepted, err := g.intake.Accept(ctx, slices.Concat(calls...))
 	if (errors.Is(err, ErrKeyTaken) || errors.Is(err, ErrTooManyKeys)) && len(calls) > 1 {
 		half := len(calls) / 2
-		g.accept(ctx, calls[:half])
-		g.accept(ctx, calls[half:])
-		return
+		return append(g.accept(ctx, calls[:half]), g.accept(ctx, calls[half:])...)
 	}
-	for _, c := range calls {
+	answers := make([]Answer[[]Accepted], len(calls))
+	for i, submissions := range calls {
 		if err != nil && !errors.Is(err, ErrNotQueued) {
-			c.answer <- answer{err: err}
+			answers[i].Err = err
 			continue
 		}
-		n := len(c.submissions)
-		c.answer <- answer{accepted[:n:n], notQueued(accepted[:n], err)}
+		n := len(submissions)
+		answers[i] = Answer[[]Accepted]{accepted[:n:n], notQueued(accepted[:n], err)}
 		accepted = accepted[n:]
 	}
+	return answers
 }
 
 // notQueued is what the error of a batch means to one caller: nothing, if the tasks of all its requests were queued.
