@@ -14,6 +14,8 @@ import (
 
 // backfillOptions are the flags of backfill.
 type backfillOptions struct {
+	submitter
+
 	retired      bool
 	users        string
 	certificates []string
@@ -119,6 +121,7 @@ seconds, and one whenever it receives SIGUSR1.
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.IntVar(&o.highWater, "high-water", 50_000, "submit nothing while this many `TASKS` wait in the queue")
 	f.BoolVar(&o.wait, "wait", false, "follow the requests until all have ended")
+	o.add(f)
 	o.output = cli.FormatFlag(cmd)
 	return cmd
 }
@@ -138,6 +141,9 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 		}
 		return cli.Usage("expected exactly one of --retired, --users FILE, --certificate-ids ID,... and "+
 			"--args-from-database, but %s (see enqueuer backfill --help)", given)
+	}
+	if err := o.submitter.check(); err != nil {
+		return err
 	}
 	var err error
 	if o.sinceTime, o.untilTime, err = parsePeriod(o.since, o.until); err != nil {

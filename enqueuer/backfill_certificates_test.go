@@ -172,7 +172,8 @@ func TestACertificateIsDoneByItself(t *testing.T) {
 	c.run(cli.ExitOK, "backfill", "--certificate-ids", ids[0], "--execute")
 	c.end(user, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
 	out, _ := c.run(cli.ExitOK, "failures", "-o", "csv")
-	if !strings.Contains(out, ",detail,certificate_id,state\n") || !strings.Contains(out, ","+ids[0]+",failed\n") {
+	if !strings.Contains(out, ",detail,certificate_id,state,requested_by,ticket\n") ||
+		!strings.Contains(out, ","+ids[0]+",failed,") {
 		t.Errorf("failures says %s", out)
 	}
 	if out, _ := c.run(cli.ExitOK, "requeue", "--user", strconv.Itoa(user), "--execute"); !strings.Contains(out, "1") {

@@ -66,7 +66,8 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 	}
 	defer rdb.Close()
 	runner.Intake = purge.Intake{
-		By:       "backfill, " + cli.Operator(),
+		By:       o.by("backfill"),
+		Ticket:   o.ticket,
 		Requests: store,
 		Tasks:    queue.NewClient(rdb, o.queue, cfg.Tasks),
 	}

@@ -34,7 +34,7 @@ func (c *console) dump() map[string]any {
 	all := map[string]any{}
 	for _, table := range []string{
 		lms.Users, lms.RetirementStatus, lms.RetirementRequest, lms.Certificates, lms.History, c.db.Ledger + ".requests",
-		c.db.Ledger + ".evidence",
+		c.db.Ledger + ".evidence_documents", c.db.Ledger + ".events",
 	} {
 		all[table] = c.db.DumpTable(c.t, table)
 	}

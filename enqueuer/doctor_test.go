@@ -251,8 +251,8 @@ func TestDoctor(t *testing.T) {
 				p.t.Fatal(err)
 			}
 			p.doctor(cli.ExitOK, "--grace", "0s")
-			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".evidence_objects SET name = 'cert/Größe/c.pdf' WHERE generation = 18")
-		}, severity: doctor.Severe, says: []string{"do not name the objects"}},
+			p.db.Exec(p.t, "UPDATE "+p.db.Ledger+".evidence_documents SET document = REPLACE(document, 'b.pdf', 'c.pdf')")
+		}, severity: doctor.Severe, says: []string{"not as it was written", "enqueuer verify"}},
 		"no_worker": {
 			spoil: func(p *patient, _ purge.UserID) { p.stop() }, severity: doctor.Severe,
 			says: []string{"no worker is running", "redis.url"},
@@ -268,7 +268,7 @@ func TestDoctor(t *testing.T) {
 			after: "task_in_no_list request_without_task",
 		},
 		"check_failed": {spoil: func(p *patient, _ purge.UserID) { // what only the check of the evidence reads
-			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".evidence_objects CHANGE id old_id BIGINT NOT NULL AUTO_INCREMENT")
+			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".evidence_documents CHANGE request_id old_id BIGINT NOT NULL")
 		}, severity: doctor.Severe, says: []string{"A check failed", "1054"}},
 	} {
 		t.Run(name, func(t *testing.T) {

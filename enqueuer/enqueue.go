@@ -22,6 +22,8 @@ import (
 
 // enqueueOptions are the flags of enqueue.
 type enqueueOptions struct {
+	submitter
+
 	username     string
 	key          string
 	queue        string
@@ -58,6 +60,9 @@ A request fails as shared_directory if a row of another user names, or named,
 the same directory. Use --accept-shared only after you have checked that the
 files in it are this user's: they are erased then.
 
+The evidence names your account and host, and what --requested-by and --ticket
+say.
+
 ` + cli.Exits{
 			cli.ExitOK: "recorded; with --wait: all requests are done", cli.ExitUsage: "bad input, or a user " +
 				"whom the LMS does not have; nothing was done",
@@ -68,6 +73,7 @@ files in it are this user's: they are erased then.
   enqueuer enqueue --username alice
   enqueuer enqueue 42 --accept-missing --wait
   enqueuer enqueue 42 --idempotency-key ticket-4711 -o json
+  enqueuer enqueue 42 --ticket PRIV-7 --requested-by "privacy office"
   enqueuer enqueue - < ids.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enqueue(cmd, args, o) },
 	}
@@ -80,6 +86,7 @@ files in it are this user's: they are erased then.
 		"evidence says who accepted it")
 	f.BoolVar(&o.acceptShared, "accept-shared", false, "erase directories although a row of another user names them; "+
 		"the evidence says who accepted it")
+	o.add(f)
 	f.BoolVar(&o.wait, "wait", false, "wait until all requests have ended, and print how")
 	cli.DurationFlag(f, &o.timeout, "timeout", 10*time.Minute, "with --wait: how long to wait")
 	o.output = cli.FormatFlag(cmd, "text", "json", "csv")
@@ -100,7 +107,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		}
 	}
 	users, err := parseUsers(args, o)
-	if err != nil {
+	if err := errors.Join(err, o.check()); err != nil {
 		return err
 	}
 	if cmd.Flags().Changed("timeout") && !o.wait {
@@ -128,7 +135,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	for i, user := range users {
 		submissions[i] = purge.Submission{
 			User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, AcceptMissing: accepter(o.accept),
-			AcceptShared: accepter(o.acceptShared),
+			AcceptShared: accepter(o.acceptShared), Ticket: o.ticket,
 		}
 		if o.key != "" {
 			submissions[i].Key = o.key
@@ -140,7 +147,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 	}
 	defer tracing.Close()
 	intake := tracing.Follow(purge.Intake{ // without tracing, its wrappers return what they are given
-		By:       "cli, " + cli.Operator(),
+		By:       o.by("cli"),
 		Requests: tracing.Requests(store),
 		Tasks:    tracing.Tasks(queue.NewClient(rdb, o.queue, cfg.Tasks)),
 	})
@@ -236,10 +243,10 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 			return err
 		}
 	case "csv":
-		rows := [][]string{{"user_id", "request_id", "found", "open", "reason"}}
+		rows := [][]string{{"user_id", "request_id", "found", "open", "reason", "ticket"}}
 		for _, r := range accepted {
 			rows = append(rows, []string{
-				number(r.User), number(r.Request), string(r.Found), strconv.FormatBool(r.Open), string(r.Reason),
+				number(r.User), number(r.Request), string(r.Found), strconv.FormatBool(r.Open), string(r.Reason), r.Ticket,
 			})
 		}
 		if err := cli.NewCSV(a.streams.Out).WriteAll(rows); err != nil {

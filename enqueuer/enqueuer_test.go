@@ -423,7 +423,7 @@ func TestConfigAndVersion(t *testing.T) {
 		t.Errorf("no account: got %q", said)
 	}
 	if out, _ := c.run(cli.ExitOK, append(migrate, "w@10.0.%", "--print-grants")...); !strings.Contains(out,
-		".`evidence_objects` TO 'w'@'10.0.%';\n") {
+		".`evidence_documents` TO 'w'@'10.0.%';\n") {
 		t.Errorf("the statements: got %q", out)
 	}
 	c.environ = append(c.environ, "CERTPURGE_LOG_LEVEL=loud", "CERTPURGE_MYSQL_QUERY_TIMEOUT=fast")

@@ -157,7 +157,7 @@ func (a *app) listFailures(
 		})
 	}
 	if *out == "text" {
-		err = each(func(rows []mysql.Request) error { return a.printRequests(rows, out) })
+		err = each(func(rows []mysql.Request) error { return a.printRequests(rows, nil, out) })
 		return found, err
 	}
 	if *out == "json" {
@@ -204,7 +204,7 @@ func (a *app) requestsCSV() requestsCSV {
 	// Error reports what is lost.
 	_ = w.Write([]string{
 		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
-		"certificate_id", "state",
+		"certificate_id", "state", "requested_by", "ticket",
 	})
 	return w
 }
@@ -214,7 +214,7 @@ func (w requestsCSV) rows(rows []mysql.Request) error {
 		_ = w.Write([]string{
 			number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
 			strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
-			number(r.CertificateID), string(r.State),
+			number(r.CertificateID), string(r.State), r.RequestedBy, r.Ticket,
 		}) // Error reports what is lost
 	}
 	w.Flush()

@@ -25,10 +25,12 @@ one request, and a request that is done already is reported as done.`,
 		return cfg.Admin, err
 	}
 	cli.AddCommands(root, s, &a.path, load, loadAdmin, map[string][]*cobra.Command{
-		cli.GroupSubmit:  {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
-		cli.GroupMonitor: {newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a)},
-		cli.GroupRepair:  {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a)},
-		cli.GroupSetUp:   {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},
+		cli.GroupSubmit: {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
+		cli.GroupMonitor: {
+			newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a), newVerifyCommand(a),
+		},
+		cli.GroupRepair: {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a)},
+		cli.GroupSetUp:  {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},
 	})
 	return root
 }

@@ -13,6 +13,7 @@ import (
 type migrateOptions struct {
 	accounts       map[mysql.Role]*string
 	noGrants, show bool
+	revoke         bool
 }
 
 func newMigrateCommand(a *app) *cobra.Command {
@@ -26,6 +27,12 @@ their rights on them. It touches no LMS table. Running it again, or twice at
 the same time, is harmless. It needs the rights of the account
 certpurge_migrate in configs/mysql/grants.sql: set CERTPURGE_MYSQL_DSN for this
 one command.
+
+Evidence that earlier versions have written in rows becomes documents, which can
+be verified; the rows stay. That may take minutes and can be interrupted: run
+migrate again, also once the last worker of the earlier version has stopped, now
+with --revoke-superseded, which takes rights from the accounts that only
+earlier versions need.
 
 Where an account may not grant rights, use --no-grants, and have an
 administrator run the statements of --print-grants.
@@ -44,9 +51,13 @@ administrator run the statements of --print-grants.
 		"`ACCOUNT` of the worker, as NAME@HOST")
 	f.BoolVar(&o.noGrants, "no-grants", false, "grant no rights: an administrator does it")
 	f.BoolVar(&o.show, "print-grants", false, "print the statements that grant the rights, and do nothing")
-	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants")
+	f.BoolVar(&o.revoke, "revoke-superseded", false, "revoke rights that no program of this version needs")
+	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants", "revoke-superseded")
 	return cmd
 }
+
+// convertedShown is after how many requests the progress is told.
+const convertedShown = 10_000
 
 func (a *app) migrate(cmd *cobra.Command, o migrateOptions) error {
 	_, store, err := a.openStore()
@@ -79,6 +90,18 @@ func (a *app) migrate(cmd *cobra.Command, o migrateOptions) error {
 	if len(applied) == 0 {
 		a.printf("the ledger is up to date\n")
 	}
+	store.Writer = cli.EvidenceWriter()
+	converted, err := store.ConvertEvidence(cmd.Context(), func(requests int) {
+		if requests%convertedShown == 0 {
+			cli.Printf(a.streams.Err, "converted the evidence of %d requests so far\n", requests)
+		}
+	})
+	if err != nil {
+		return cli.Unavailable(err)
+	}
+	if converted > 0 {
+		a.printf("converted the evidence of %d requests into documents\n", converted)
+	}
 	if o.noGrants {
 		return nil
 	}
@@ -87,6 +110,12 @@ func (a *app) migrate(cmd *cobra.Command, o migrateOptions) error {
 			return cli.Unavailable(err)
 		}
 		a.printf("granted the %s's rights on the ledger to %s\n", role, *o.accounts[role])
+		if !o.revoke {
+			continue
+		}
+		if err := store.RevokeSuperseded(cmd.Context(), role, *o.accounts[role]); err != nil {
+			return cli.Unavailable(err)
+		}
 	}
 	return nil
 }

@@ -83,7 +83,9 @@ func TestRequeue(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held", "--execute"); out != "3 requests queued again\n" {
 		t.Errorf("got %q", out)
 	}
-	if out, _ := c.run(cli.ExitOK, "status", held[0]); !strings.Contains(out, "queued") || strings.Contains(out, "held") {
+	out, _ := c.run(cli.ExitOK, "status", held[0])
+	if now, _, _ := strings.Cut(out, "\n"); !strings.Contains(now, "queued") || strings.Contains(now, "held") ||
+		!strings.Contains(out, "opened again by cli, ") {
 		t.Errorf("got %q", out)
 	}
 	if got := c.depth(); got.Pending != 4 { // one for each user; that of gave_up was put there when it was requested
@@ -304,6 +306,7 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 	commands := map[string][]string{
 		"report as CSV":       {"report", "--user"},
 		"report as JSON":      {"report", "-o", "json", "--user"},
+		"report as text":      {"report", "-o", "text", "--user"},
 		"report of a period":  {"report", "--since", "2020-01-01", "--user"},
 		"failures":            {"failures", "--user"},
 		"failures as JSON":    {"failures", "-o", "json", "--user"},
@@ -315,6 +318,15 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 		"requeue of a reason": {"requeue", "--reason", "held", "--user"},
 		"status":              {"status"},
 		"status as JSON":      {"status", "-o", "json"},
+	}
+	if out, _ := c.run(cli.ExitNothing, "report", "-o", "text", "--user", strconv.Itoa(done)); !strings.Contains(out,
+		"ended as done (nothing_to_purge)\n\nWhat was deleted\n  Nothing: ") || strings.Contains(out, "recovered") {
+		t.Errorf("report as text, done: got %q", out)
+	}
+	for _, name := range []string{"mistyped", "never requested"} {
+		if out, _ := c.run(users[name].code, "report", "-o", "documents", "--user", users[name].id); out != "" {
+			t.Errorf("documents, %s: got %q", name, out)
+		}
 	}
 	for command, args := range commands {
 		for name, user := range users {

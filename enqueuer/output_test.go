@@ -62,10 +62,11 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"migrate":         {{}},
 		"password":        {{"alice"}},
 		"reconcile":       {{}},
-		"report":          {{"--user", strconv.Itoa(done)}, {"--since", "2020-01-01"}},
+		"report":          {{"--user", strconv.Itoa(done)}},
 		"requeue":         {{"--all"}, {"--user", failed, "--execute"}},
 		"status":          {{}, {failed}},
 		"token":           {{"portal", "--rights", "read"}},
+		"verify":          {{}},
 		"version":         {{}},
 		"watch":           {{"--once"}},
 	}
@@ -99,6 +100,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		}
 	}
 	walk(newCommand(cli.Streams{}), nil)
+	c.onFullDisk([]string{"report", "--since", "2020-01-01"})
 	c.onFullDisk([]string{"help"})
 	c.onFullDisk([]string{"completion", "bash"})
 }
@@ -238,7 +240,7 @@ func TestFormatsOfTables(t *testing.T) {
 	}{
 		{cli.ExitOK, []string{"status"}, []string{"STATE", "REASON", "REQUESTS", "failed", "held", "QUEUE"}},
 		{cli.ExitOK, []string{"status", "-o", "csv"}, []string{"state,reason,requests\nfailed,held,2\n"}},
-		{cli.ExitOK, []string{"status", users[0], "-o", "csv"}, []string{"request_id,user_id,", "," + users[0] + ",", ",failed\n"}},
+		{cli.ExitOK, []string{"status", users[0], "-o", "csv"}, []string{"request_id,user_id,", "," + users[0] + ",", ",failed,\"cli, "}},
 		{cli.ExitOK, []string{"failures", "--by-reason"}, []string{"REASON", "REQUESTS\n", "held", "2\n"}},
 		{cli.ExitOK, []string{"failures", "--by-reason", "-o", "csv"}, []string{"reason,requests\nheld,2\n"}},
 		{cli.ExitNotDone, []string{"coverage"}, []string{"STATE", "USERS", "never_requested"}},
@@ -248,7 +250,7 @@ func TestFormatsOfTables(t *testing.T) {
 			"user_id,state,reason,request_id\n", strconv.Itoa(due) + ",never_requested,,0\n",
 		}},
 		{cli.ExitOK, []string{"enqueue", strconv.Itoa(due), "-o", "csv"}, []string{
-			"user_id,request_id,found,open,reason\n" + strconv.Itoa(due) + ",",
+			"user_id,request_id,found,open,reason,ticket\n" + strconv.Itoa(due) + ",",
 		}},
 		{cli.ExitOK, []string{"failures", "--older-than", "1d", "-o", "csv"}, []string{"request_id,user_id"}},
 	} {

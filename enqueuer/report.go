@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -22,8 +23,17 @@ func newReportCommand(a *app) *cobra.Command {
 		Long: `report prints the evidence that the ledger holds, for an auditor: one line for
 each object generation (bucket, name, generation, size, outcome, times) and one
 for each certificate whose links were cleared. It holds numeric ids, bucket and
-object names, and no other personal data. Lines are printed as they are read,
-however many there are. json means one object on each line.
+object names, the accounts of operators, and no other personal data. Lines are
+printed as they are read, however many there are. json means one object on each
+line.
+
+With --user, text answers what an auditor asks, one question after the other:
+who asked and when, what was deleted, how it is proven, with which bucket
+settings, what can still be recovered until when, and what certpurge cannot
+know. documents prints the evidence itself as the ledger holds it, a document
+on each line: its number, its request, its number of that request's documents,
+its hash, and its canonical JSON, separated by tabs. The hash is the SHA-256 of
+the hash before it (32 zero bytes for the first) and of the JSON.
 
 Times are RFC 3339 or dates (midnight UTC); --since is included, --until is
 not.
@@ -34,6 +44,8 @@ not.
 			cli.ExitNothing: "with --user: requests were made, and left no evidence",
 		}.String(),
 		Example: "  enqueuer report --user 42\n" +
+			"  enqueuer report --user 42 -o text\n" +
+			"  enqueuer report --user 42 -o documents > evidence-42.tsv\n" +
 			"  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -41,11 +53,18 @@ not.
 			if err != nil {
 				return err
 			}
+			whole := *out == "text" || *out == "documents"
+			if whole && (filter.User == 0 || since != "" || until != "") {
+				return cli.Usage("-o %s is about one user, whole: expected --user, without --since and --until", *out)
+			}
 			_, store, err := a.openStore()
 			if err != nil {
 				return err
 			}
 			defer store.Close()
+			if whole {
+				return a.reportWhole(cmd.Context(), store, filter.User, *out)
+			}
 			show := a.reportCSV
 			if *out == "json" {
 				show = a.reportJSON
@@ -66,8 +85,21 @@ not.
 	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
 	cmd.Flags().StringVar(&since, "since", "", "evidence settled at this `TIME` or later")
 	cmd.Flags().StringVar(&until, "until", "", "evidence settled before this `TIME`")
-	out = cli.FormatFlag(cmd, "csv", "json")
+	out = cli.FormatFlag(cmd, "csv", "json", "text", "documents")
 	return cmd
+}
+
+// reportWhole prints all that is known of one user.
+func (a *app) reportWhole(ctx context.Context, store *mysql.Store, user purge.UserID, format cli.Format) error {
+	show := a.reportText
+	if format == "documents" {
+		show = a.reportDocuments
+	}
+	found, err := show(ctx, store, user)
+	if err == nil && !found {
+		return nothingOf(ctx, store, user, "no evidence")
+	}
+	return cli.Unavailable(err)
 }
 
 func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
@@ -120,26 +152,32 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, cli.Usage("%s: %.40q is no time: expected 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)
 }
 
-// evidence calls do with each record that was requested.
-type evidence func(do func(mysql.EvidenceRecord) error) error
+// eachRecord calls do with each record that was requested.
+type eachRecord func(do func(mysql.EvidenceRecord) error) error
 
-func (a *app) reportJSON(each evidence) error {
+func (a *app) reportJSON(each eachRecord) error {
 	encoder := json.NewEncoder(purge.EscapedJSON{W: a.streams.Out})
 	return each(func(r mysql.EvidenceRecord) error { return encoder.Encode(r) })
 }
 
-func (a *app) reportCSV(each evidence) error {
+func (a *app) reportCSV(each eachRecord) error {
 	w := cli.NewCSV(a.streams.Out)
 	_ = w.Write([]string{
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object",
 		"generation",
-		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by",
+		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by", "requested_by", "ticket",
+		"listings", "bucket_settings",
 	}) // Error tells
 	err := each(func(r mysql.EvidenceRecord) error {
+		listings, settings, err := proofCells(r)
+		if err != nil {
+			return err
+		}
 		_ = w.Write([]string{
 			r.Kind, formatTime(r.At), string(r.Outcome), number(r.UserID), number(r.CertificateID), string(r.SourceTable),
 			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
 			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt), r.AcceptedBy,
+			r.RequestedBy, r.Ticket, listings, settings,
 		}) // Error tells
 		return w.Error()
 	})
@@ -150,6 +188,21 @@ func (a *app) reportCSV(each evidence) error {
 		}
 	}
 	return err
+}
+
+// proofCells are the listings and the bucket's settings of a record as JSON; empty where there are none.
+func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
+	var texts [2][]byte
+	if r.Listings != nil {
+		texts[0], err = json.Marshal(r.Listings)
+	}
+	if r.Settings != nil && err == nil {
+		texts[1], err = json.Marshal(r.Settings)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("writing the report: %w", err)
+	}
+	return string(texts[0]), string(texts[1]), nil
 }
 
 func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }

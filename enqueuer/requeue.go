@@ -16,6 +16,7 @@ import (
 
 func newRequeueCommand(a *app) *cobra.Command {
 	var flags failureFlags
+	var by submitter
 	var all, execute, accept, shared bool
 	var out *cli.Format
 	cmd := &cobra.Command{
@@ -62,9 +63,11 @@ to the user of the request.
 				return cli.Usage("--accept-missing needs request ids or --reason %s: it is a decision about each of them",
 					purge.ReasonFilesMissing)
 			}
+			if err := by.check(); err != nil {
+				return err
+			}
 			return a.requeue(cmd, filter, purge.Reopening{
-				By: "cli, " + cli.Operator(), AcceptMissing: accepter(accept),
-				AcceptShared: accepter(shared),
+				By: by.by("cli"), AcceptMissing: accepter(accept), AcceptShared: accepter(shared), Ticket: by.ticket,
 			}, execute, out)
 		},
 	}
@@ -74,6 +77,7 @@ to the user of the request.
 		"evidence says who accepted it")
 	cmd.Flags().BoolVar(&shared, "accept-shared", false, "erase directories although a row of another user names them; "+
 		"the evidence says who accepted it")
+	by.add(cmd.Flags())
 	cmd.Flags().BoolVar(&execute, "execute", false, "do it; without this flag nothing is changed")
 	out = cli.FormatFlag(cmd)
 	return cmd

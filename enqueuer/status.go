@@ -25,7 +25,9 @@ func newStatusCommand(a *app) *cobra.Command {
 		Short: "Show the requests by state and reason, or those of a user or key",
 		Long: `status reads the ledger: how many requests are in which state and why, and how
 many tasks are in the queues in Redis. With a user id or an idempotency key it
-shows every request of that user, or with that key, with its figures.
+shows every request of that user, or with that key, with its figures and its
+timeline: who asked, when and with which ticket; what callers and operators did
+to it afterwards; and each attempt that has left evidence.
 
 ` + cli.Exits{
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
@@ -82,7 +84,13 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *cli.Format)
 		return cli.Unavailable(err)
 	}
 	if len(rows) > 0 || *out != "text" {
-		err = a.printRequests(rows, out)
+		var timeline []mysql.TimelineEntry
+		if *out != "csv" {
+			if timeline, err = store.Timeline(cmd.Context(), rows); err != nil {
+				return cli.Unavailable(err)
+			}
+		}
+		err = a.printRequests(rows, orEmpty(timeline), out)
 	}
 	switch {
 	case err != nil || len(rows) > 0:
@@ -162,10 +170,15 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
-// printRequests prints requests one by one, with what an operator needs to know of each.
-func (a *app) printRequests(rows []mysql.Request, out *cli.Format) error {
+// printRequests prints requests one by one, with what an operator needs to know of each, and their timeline unless that
+// is nil.
+func (a *app) printRequests(rows []mysql.Request, timeline []mysql.TimelineEntry, out *cli.Format) error {
 	if *out == "json" {
-		return a.printJSON(map[string]any{"requests": orEmpty(rows)})
+		all := map[string]any{"requests": orEmpty(rows)}
+		if timeline != nil {
+			all["timeline"] = timeline
+		}
+		return a.printJSON(all)
 	}
 	if *out == "csv" {
 		return a.requestsCSV().rows(rows)
@@ -203,6 +216,7 @@ func (a *app) printRequests(rows []mysql.Request, out *cli.Format) error {
 		if r.Detail != "" {
 			a.printf("  %s\n", r.Detail)
 		}
+		a.printTimeline(r.ID, timeline)
 	}
 	return nil
 }

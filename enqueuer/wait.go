@@ -56,12 +56,12 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 		select {
 		case <-ctx.Done():
 			silence()
-			return errors.Join(a.printRequests(rows, o.output), ended(ctx))
+			return errors.Join(a.printRequests(rows, nil, o.output), ended(ctx))
 		case <-ticker.C:
 		}
 	}
 	silence()
-	if err := a.printRequests(rows, o.output); err != nil {
+	if err := a.printRequests(rows, nil, o.output); err != nil {
 		return err
 	}
 	undone, missing := 0, 0

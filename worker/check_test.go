@@ -61,7 +61,7 @@ func TestCheckOfASiteThatIsReady(t *testing.T) {
 			t.Errorf("%s: got %+v, want %q", name, lines[i], text)
 		}
 	}
-	for _, table := range []string{"owner_walks", "requests", "evidence_objects", "directory_owners"} {
+	for _, table := range []string{"owner_walks", "requests", "evidence_documents", "directory_owners"} {
 		var n int
 		if err := s.db.Root.QueryRowContext(t.Context(),
 			"SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {

@@ -319,7 +319,7 @@ func TestLocationsWriteNothing(t *testing.T) {
 			t.Errorf("%v: got exit code %d: %s\n%s", args, code, errs, out)
 		}
 	}
-	for _, table := range []string{"owner_walks", "directory_owners", "requests", "evidence_objects"} {
+	for _, table := range []string{"owner_walks", "directory_owners", "requests", "evidence_documents"} {
 		var n int
 		if err := s.db.Root.QueryRowContext(t.Context(),
 			"SELECT COUNT(*) FROM "+s.db.Ledger+"."+table).Scan(&n); err != nil || n != 0 {

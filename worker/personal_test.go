@@ -41,7 +41,7 @@ func TestTheLedgerHoldsNothingPersonal(t *testing.T) {
 			}
 		}
 	}
-	if err := rows.Err(); err != nil || seen < 20 {
+	if err := rows.Err(); err != nil || seen < 10 {
 		t.Errorf("got %d rows, %v; want those of a purge", seen, err)
 	}
 }

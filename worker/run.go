@@ -61,6 +61,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return err
 	}
 	defer func() { err = errors.Join(err, w.store.Close()) }()
+	w.store.Writer = cli.EvidenceWriter()
 	if w.redis, err = cli.NewRedis(cfg.Redis); err != nil {
 		return err
 	}
@@ -98,6 +99,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	if err := w.work(serving); err != nil {
 		return err
 	}
+	w.anchorAll(ctx)
 	log.InfoContext(ctx, "worker stopped")
 	if cause := context.Cause(serving); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -133,6 +135,7 @@ func (w *worker) newHandler() *queue.Handler {
 			Users: w.tracing.Users(w.store), Ledger: w.tracing.Ledger(w.store), Objects: w.tracing.Objects(w.objects),
 			Orphans: w.store, Locations: w.locations,
 			Policy: w.cfg.Policy(), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
+			Settings: w.objects.Settings,
 		},
 		Observer: w.metrics,
 		Tracer:   w.tracing,

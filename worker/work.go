@@ -29,6 +29,7 @@ func (w *worker) work(ctx context.Context) error {
 		var beside sync.WaitGroup
 		beside.Go(func() { w.watch(serving, pause) })
 		beside.Go(func() { w.readOwners(serving) })
+		beside.Go(func() { w.anchorEvidence(serving) })
 		beside.Go(func() { w.newReconciler().Run(serving, w.cfg.Reconciler.Interval) })
 		err := queue.Serve(serving, w.redis, w.cfg.Queue, handler, w.log)
 		pause(nil)
@@ -119,6 +120,9 @@ func (w *worker) sayWarning(ctx context.Context, name string, warning warning) {
 // saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is
 // worth.
 func (w *worker) saySettings(ctx context.Context, settings []purge.BucketSettings) {
+	for i := range settings {
+		settings[i].ReadAt = time.Time{} // it changes each time
+	}
 	if slices.Equal(settings, w.said.settings) {
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/certpurge/certpurge/internal/evidence"
 )
 
 // Escape returns a text as a terminal may show it: as it is, or, if it holds control characters, line breaks,
@@ -58,4 +60,9 @@ func Operator() string {
 		host = "an unknown host"
 	}
 	return account + "@" + host
+}
+
+// EvidenceWriter says who writes evidence in this process.
+func EvidenceWriter() evidence.Writer {
+	return evidence.Writer{Worker: fmt.Sprintf("%s, pid %d", Operator(), os.Getpid()), Software: Version()}
 }

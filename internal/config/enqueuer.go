@@ -26,6 +26,7 @@ func DefaultEnqueuer() Enqueuer {
 			MaxOpenConnections: 32,
 			ConnectTimeout:     10 * time.Second,
 			QueryTimeout:       30 * time.Second,
+			Batch:              16,
 		},
 		LMS: LMS{
 			Database:       "openedx",

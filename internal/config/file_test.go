@@ -23,7 +23,7 @@ func TestFileProblemsAreNamedWithTheirPlace(t *testing.T) {
 		},
 		"key in capitals": {
 			"Redis:\n  url: redis://a\n",
-			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, external_prefixes, external_links, shared_directories, gcs, admin, tracing`},
+			[]string{`worker.yaml:1: unknown key "Redis"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, evidence, locations, external_prefixes, external_links, shared_directories, gcs, admin, tracing`},
 		},
 		"merge key": {
 			"log:\n  <<: {level: info}\n",

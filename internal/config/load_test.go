@@ -106,7 +106,7 @@ surprise: 1
 		`worker.yaml:5: gcs.max_tries: must be a whole number, is "many"`,
 		`worker.yaml:7: tasks.timeout: must be a duration such as "30s", "5m" or "7d", is 90`,
 		`worker.yaml:11: unknown key "buckts" in locations[0]; known keys: name, bucket, object_prefix, downloads_dir, verify_dir, url_prefixes, signed, missing_files, allow_empty`,
-		`worker.yaml:12: unknown key "surprise"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, locations, external_prefixes, external_links, shared_directories, gcs, admin, tracing`,
+		`worker.yaml:12: unknown key "surprise"; known keys: log, mysql, lms, redis, tasks, queue, reconciler, evidence, locations, external_prefixes, external_links, shared_directories, gcs, admin, tracing`,
 		`CERTPURGE_MYSQL_QUERY_TIMEOUT: mysql.query_timeout: must be a duration such as "30s", "5m" or "7d", is "10"`,
 		`CERTPURGE_QUEUE_CONCURENCY: names no configuration key; known are CERTPURGE_QUEUE_CONCURRENCY, `+
 			`CERTPURGE_QUEUE_DRAIN_TIMEOUT, CERTPURGE_QUEUE_MAX_AGE, CERTPURGE_QUEUE_MAX_ATTEMPTS, CERTPURGE_QUEUE_RETRY_BASE, CERTPURGE_QUEUE_RETRY_CAP, `+

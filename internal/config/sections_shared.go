@@ -41,6 +41,11 @@ type MySQL struct {
 	// A wait for a row or a table that another connection has locked ends after half of it.
 	QueryTimeout time.Duration `yaml:"query_timeout" validate:"between=1s 10m"`
 
+	// Batch bounds how many attempts of one process share a transaction. Attempts that reach the same step at the same
+	// time are written together, so that a busy worker costs the LMS's server less; none waits for others to come. More
+	// than 16 gains little and keeps rows locked for longer. 1 writes each attempt by itself.
+	Batch int `yaml:"batch" validate:"between=1 64"`
+
 	// TLS encrypts the connections; see encryption.md. Without any of its keys, the DSN's own parameter tls decides.
 	TLS TLS `yaml:"tls"`
 }

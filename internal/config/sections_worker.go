@@ -49,6 +49,14 @@ type Reconciler struct {
 	HighWater int `yaml:"high_water" validate:"between=100 1000000"`
 }
 
+// Evidence says how evidence is kept from being changed later.
+type Evidence struct {
+	// AnchorInterval is the time between two anchors: hashes over all evidence that was written since the one before,
+	// which one of the workers adds to the ledger and to its log. What is not anchored yet can be removed without a trace
+	// by an attacker who may write to the ledger's tables as an administrator.
+	AnchorInterval time.Duration `yaml:"anchor_interval" validate:"between=10s 24h"`
+}
+
 // Weights are the shares of the two queues; only their ratio counts.
 type Weights struct {
 	// Purge is the share of single requests. While it is the larger one, a backfill of any length hardly delays them.

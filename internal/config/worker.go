@@ -15,6 +15,7 @@ type Worker struct {
 	Tasks      Tasks      `yaml:"tasks"`
 	Queue      Queue      `yaml:"queue"`
 	Reconciler Reconciler `yaml:"reconciler"`
+	Evidence   Evidence   `yaml:"evidence"`
 	Locations  []Location `yaml:"locations" validate:"min=1,dive"`
 	// ExternalPrefixes are the beginnings of download URLs that lead to no file of certpurge's, such as those of a
 	// credentials service, each ending with "/" and written like url_prefixes. Without an entry such a link is
@@ -61,6 +62,7 @@ func DefaultWorker() Worker {
 		ExternalLinks:     "keep",
 		SharedDirectories: "refuse",
 		Reconciler:        Reconciler{Interval: 30 * time.Second, Grace: 2 * time.Minute, Rate: 500, HighWater: 50_000},
+		Evidence:          Evidence{AnchorInterval: 5 * time.Minute},
 		GCS: GCS{
 			CallTimeout:      30 * time.Second,
 			MaxTries:         4,

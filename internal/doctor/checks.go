@@ -199,7 +199,7 @@ func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 	return findings, nil
 }
 
-// evidence searches for rows of evidence that were changed after they were written.
+// evidence searches for evidence that was changed after it was written.
 func (d *Doctor) evidence(ctx context.Context) ([]Finding, error) {
 	ids, err := d.Store.ChangedEvidence(ctx, d.AllEvidence)
 	if err != nil || len(ids) == 0 {
@@ -215,9 +215,8 @@ func (d *Doctor) evidence(ctx context.Context) ([]Finding, error) {
 	}
 	return []Finding{{
 		Severity: Severe, Kind: "evidence_changed", Subject: "requests " + strings.Join(names, ", "),
-		Text: "Rows of their evidence do not name the objects that they were written about: bucket, name or generation was " +
-			"changed since." +
-			" Compare them with a backup of the ledger, and find out who has the password of the worker's account.",
+		Text: "Their evidence is not as it was written: `enqueuer verify` says what was changed, removed or added. Compare " +
+			"it with a backup of the ledger, and find out who has the password of an account that may write there.",
 	}}, nil
 }
 

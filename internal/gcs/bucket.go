@@ -139,6 +139,7 @@ func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (
 			return purge.BucketSettings{}, err
 		}
 		b.settings, b.asked = readSettings(b.name, attrs), now
+		b.settings.ReadAt = now
 		b.latest.Store(new(b.settings))
 	}
 	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {

@@ -271,6 +271,7 @@ func (s *Store) pages(
 				return classify("listing", b.name, errForeignName)
 			}
 		}
+		purge.CountPage(ctx)
 		if err := do(page); err != nil {
 			return err
 		}

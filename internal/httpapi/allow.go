@@ -32,10 +32,10 @@ func callerOf(ctx context.Context) auth.Caller {
 // maxBy is how many bytes of by the ledger keeps.
 const maxBy = 160
 
-// by says who sends a request, by which face and from where, as the ledger keeps it: "token portal, v1, 10.0.0.7". The
-// driver's face has the service class that the path belongs to. It has at most 160 bytes, all of them printable: a long
-// name is cut.
-func by(r *http.Request, f face) string {
+// by says who sends a request, on whose behalf, by which face and from where, as the ledger keeps it: "token portal for
+// alice, v1, 10.0.0.7". The driver's face has the service class that the path belongs to. It has at most 160 bytes, all
+// of them printable: a long name of a caller is cut.
+func by(r *http.Request, f face, behalf string) string {
 	c := callerOf(r.Context())
 	who := string(c.Kind) + " " + c.Name
 	if c.Client != "" {
@@ -48,6 +48,9 @@ func by(r *http.Request, f face) string {
 		return r
 	}, who)
 	how := ", " + string(f)
+	if behalf != "" {
+		how = " for " + behalf + how
+	}
 	if service := driverPaths[r.URL.Path]; service != "" {
 		how += " " + service
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -28,6 +29,7 @@ type requestBody struct {
 	AcceptMissingBy    string              `json:"accept_missing_by,omitempty"`
 	AcceptSharedBy     string              `json:"accept_shared_by,omitempty"`
 	RequestedBy        string              `json:"requested_by,omitempty"`
+	Ticket             string              `json:"ticket,omitempty"`
 	ReopenedBy         string              `json:"reopened_by,omitempty"`
 	RecoverableUntil   *time.Time          `json:"recoverable_until,omitempty"`
 	NotBefore          *time.Time          `json:"not_before,omitempty"`
@@ -41,8 +43,8 @@ func newRequestBody(r mysql.Request) requestBody {
 	return requestBody{
 		r.ID, r.UserID, r.CertificateID, r.Source, r.State, r.Reason, r.Detail, r.Attempts, r.Failures, r.Certificates,
 		r.ObjectsErased, r.ObjectsAbsent, r.ObjectsSoftDeleted, r.DirectoriesMissing, r.ReferencesCleared, r.ReferencesKept,
-		r.AcceptMissingBy, r.AcceptSharedBy, r.RequestedBy, r.ReopenedBy, r.RecoverableUntil, r.NotBefore, r.RequestedAt,
-		r.OpenedAt, r.StartedAt, r.FinishedAt,
+		r.AcceptMissingBy, r.AcceptSharedBy, r.RequestedBy, r.Ticket, r.ReopenedBy, r.RecoverableUntil, r.NotBefore,
+		r.RequestedAt, r.OpenedAt, r.StartedAt, r.FinishedAt,
 	}
 }
 
@@ -65,11 +67,16 @@ type evidenceBody struct {
 	ReferencesCleared int                 `json:"references_cleared,omitempty"`
 	ListedAt          *time.Time          `json:"listed_at,omitempty"`
 	At                *time.Time          `json:"at"`
+	RequestedBy       string              `json:"requested_by,omitempty"`
+	Ticket            string              `json:"ticket,omitempty"`
+	Listings          []evidence.Listing  `json:"listings,omitempty"`
+	BucketSettings    *evidence.Bucket    `json:"bucket_settings,omitempty"`
 }
 
 func newEvidenceBody(e mysql.EvidenceRecord) evidenceBody {
 	return evidenceBody{
 		e.Kind, e.RequestID, e.UserID, e.CertificateID, e.SourceTable, e.Attempt, e.Bucket, e.Name, e.Generation, e.Size,
 		e.CacheControl, e.Outcome, e.Until, e.AcceptedBy, e.ReferencesCleared, e.ListedAt, e.At,
+		e.RequestedBy, e.Ticket, e.Listings, e.Settings,
 	}
 }

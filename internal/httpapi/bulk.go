@@ -12,13 +12,14 @@ import (
 // maxBulk is how many users one call may bring. More belong into a backfill, which takes them at its own pace.
 const maxBulk = 10_000
 
-// createMany takes one user on each line: {"user_id": 42}, or the bare number. All lines are checked before any is
-// accepted; the answer has one line for each user, in the order in which they first came.
+// createMany takes one user on each line: {"user_id": 42}, or the bare number; the object may say where the request
+// comes from, too. All lines are checked before any is accepted; the answer has one line for each user, in the order in
+// which they first came.
 func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, data []byte) {
-	users, p := parseLines(data)
+	demands, p := parseLines(data)
 	var accepted []purge.Accepted
 	if p == nil {
-		accepted, p = s.accept(r, s.Backfill, key, data, users)
+		accepted, p = s.accept(r, s.Backfill, key, data, demands)
 	}
 	if p != nil {
 		p.write(w)
@@ -32,9 +33,9 @@ func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, 
 	}
 }
 
-// parseLines reads the users of a bulk request, each once.
-func parseLines(data []byte) ([]purge.UserID, *problem) {
-	var users []purge.UserID
+// parseLines reads the users of a bulk request, each once: of several lines about one user the first counts.
+func parseLines(data []byte) ([]demand, *problem) {
+	var demands []demand
 	seen := map[purge.UserID]bool{}
 	var wrong []string
 	n := 0
@@ -44,46 +45,52 @@ func parseLines(data []byte) ([]purge.UserID, *problem) {
 		if len(line) == 0 {
 			continue
 		}
-		user, p := parseLine(line)
+		d, p := parseLine(line)
 		switch {
 		case p != nil && len(wrong) < shownIDs:
 			wrong = append(wrong, fmt.Sprintf("line %d: %s", n, p.Detail))
 		case p != nil:
-		case len(users) == maxBulk && !seen[user]:
+		case len(demands) == maxBulk && !seen[d.user]:
 			return nil, newProblem(http.StatusRequestEntityTooLarge, "too_many",
 				"more than %d users: use several calls, or enqueuer backfill; nothing was accepted", maxBulk)
-		case !seen[user]:
-			seen[user] = true
-			users = append(users, user)
+		case !seen[d.user]:
+			seen[d.user] = true
+			demands = append(demands, d)
 		}
 	}
 	switch {
 	case len(wrong) > 0:
 		return nil, newProblem(http.StatusBadRequest, "wrong_lines", "%s; nothing was accepted", strings.Join(wrong, "; "))
-	case len(users) == 0:
+	case len(demands) == 0:
 		return nil, newProblem(http.StatusBadRequest, "no_users", "the body names no user")
 	}
-	return users, nil
+	return demands, nil
 }
 
-func parseLine(line []byte) (purge.UserID, *problem) {
+func parseLine(line []byte) (d demand, p *problem) {
 	if line[0] != '{' {
 		user, err := purge.ParseUserID(string(line))
 		if err != nil {
-			return 0, newProblem(http.StatusBadRequest, "wrong_line", `expected {"user_id": N} or N, 1 to 2147483647`)
+			return d, newProblem(http.StatusBadRequest, "wrong_line", `expected {"user_id": N} or N, 1 to 2147483647`)
 		}
-		return user, nil
+		return demand{user: user}, nil
 	}
 	var body struct {
+		origin
+
 		UserID *int64 `json:"user_id"`
 	}
 	if p := decode(line, &body); p != nil {
-		return 0, p
+		return d, p
 	}
 	if body.UserID == nil {
-		return 0, newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
+		return d, newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
 	}
-	return checkUser("user_id", *body.UserID)
+	d.origin = body.origin
+	if d.user, p = checkUser("user_id", *body.UserID); p == nil {
+		p = d.origin.check()
+	}
+	return d, p
 }
 
 // shownIDs is how many ids or lines a sentence names.

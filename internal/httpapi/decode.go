@@ -71,11 +71,29 @@ func decode(data []byte, into any) *problem {
 // isField tells our own names from whatever a client sent as a name.
 func isField(pointer string) bool {
 	switch pointer {
-	case "/user_id", "/queue", "/lms_user_id", "/edx_lms_user_id", "/original_username", "/username":
+	case "/user_id", "/queue", "/ticket", "/requested_by",
+		"/lms_user_id", "/edx_lms_user_id", "/original_username", "/username":
 		return true
 	default:
 		return false
 	}
+}
+
+// origin is what a caller says about where a request comes from; both members may be missing.
+type origin struct {
+	Ticket      string `json:"ticket"`
+	RequestedBy string `json:"requested_by"`
+}
+
+// check refuses what the ledger cannot keep as it is. The problem does not repeat the input, which may hold a name.
+func (o origin) check() *problem {
+	if err := purge.CheckTicket(o.Ticket); err != nil {
+		return newProblem(http.StatusBadRequest, "wrong_ticket", "ticket: %v", err)
+	}
+	if err := purge.CheckBehalf(o.RequestedBy); err != nil {
+		return newProblem(http.StatusBadRequest, "wrong_requested_by", "requested_by: %v", err)
+	}
+	return nil
 }
 
 // checkUser refuses numbers that no LMS user can have.

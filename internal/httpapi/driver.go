@@ -146,7 +146,7 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	}
 	user, p := s.who(r.Context(), data)
 	if p == nil {
-		p = s.retireUser(r.Context(), user, runOf(r), by(r, faceDriver))
+		p = s.retireUser(r.Context(), user, runOf(r), by(r, faceDriver, ""))
 	}
 	switch {
 	case p == nil:

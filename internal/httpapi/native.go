@@ -21,8 +21,16 @@ const (
 
 // single is the body of a request for one user.
 type single struct {
+	origin
+
 	UserID *int64 `json:"user_id"`
 	Queue  string `json:"queue"`
+}
+
+// demand is one user of a call, and what the caller says about where the request comes from.
+type demand struct {
+	user   purge.UserID
+	origin origin
 }
 
 // create takes one user as JSON, or many as NDJSON.
@@ -60,13 +68,16 @@ func (s *Server) createOne(w http.ResponseWriter, r *http.Request, key string, d
 	if p == nil {
 		user, p = checkUser("user_id", *body.UserID)
 	}
+	if p == nil {
+		p = body.check()
+	}
 	var intake Intake
 	if p == nil {
 		intake, p = s.intake(body.Queue)
 	}
 	var accepted []purge.Accepted
 	if p == nil {
-		accepted, p = s.accept(r, intake, key, data, []purge.UserID{user})
+		accepted, p = s.accept(r, intake, key, data, []demand{{user, body.origin}})
 	}
 	if p != nil {
 		p.write(w)
@@ -94,9 +105,13 @@ func (s *Server) intake(queue string) (Intake, *problem) {
 // accept takes users whom the LMS has. A key makes the call repeatable: with the same body it finds the same requests
 // as they stand now, with another body it is refused. Without one, asking again for what has failed opens it again.
 func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
-	users []purge.UserID,
+	demands []demand,
 ) ([]purge.Accepted, *problem) {
 	ctx := r.Context()
+	users := make([]purge.UserID, len(demands))
+	for i, d := range demands {
+		users[i] = d.user
+	}
 	unknown, err := s.Users.UnknownUsers(ctx, users)
 	if err != nil {
 		return nil, s.unavailable(ctx, err)
@@ -118,10 +133,10 @@ func (s *Server) accept(r *http.Request, intake Intake, key string, body []byte,
 		replay = acceptedBefore // a first call that broke off is no answer: it may not have opened what had failed
 	}
 	submissions := make([]purge.Submission, len(users))
-	for i, user := range users {
+	for i, d := range demands {
 		submissions[i] = purge.Submission{
-			User: user, Key: purge.DefaultKey(user), Source: purge.SourceAPI,
-			By: by(r, faceNative), Replay: replay,
+			User: d.user, Key: purge.DefaultKey(d.user), Source: purge.SourceAPI,
+			By: by(r, faceNative, d.origin.RequestedBy), Ticket: d.origin.Ticket, Replay: replay,
 		}
 		if key != "" && len(users) == 1 {
 			submissions[i].Key = key
@@ -198,9 +213,14 @@ func (s *Server) find(r *http.Request) (mysql.Request, *problem) {
 	return rows[0], nil
 }
 
-// requeue opens a failed or refused request again, with a fresh budget.
+// requeue opens a failed or refused request again, with a fresh budget. The body, which may be missing, says where that
+// comes from.
 func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
-	row, p := s.find(r)
+	from, p := s.readOrigin(w, r)
+	var row mysql.Request
+	if p == nil {
+		row, p = s.find(r)
+	}
 	if p == nil && row.State != purge.Failed && row.State != purge.Refused {
 		p = newProblem(http.StatusConflict, "not_failed", "the request is %s: only what has failed or was refused can be "+
 			"queued again", row.State).of(row.ID)
@@ -210,7 +230,9 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := r.Context()
-	n, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{By: by(r, faceNative)})
+	n, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{
+		By: by(r, faceNative, from.RequestedBy), Ticket: from.Ticket,
+	})
 	if err != nil {
 		s.unavailable(ctx, err).write(w)
 		return
@@ -227,5 +249,20 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
 		p.write(w)
 		return
 	}
-	writeJSON(w, http.StatusAccepted, row)
+	writeJSON(w, http.StatusAccepted, newRequestBody(row))
+}
+
+// readOrigin reads a body that holds nothing else, or is empty.
+func (s *Server) readOrigin(w http.ResponseWriter, r *http.Request) (from origin, p *problem) {
+	data, p := readBody(w, r, int64(s.MaxBody))
+	if p != nil || len(data) == 0 {
+		return from, p
+	}
+	if mediaType(r) != typeJSON {
+		return from, newProblem(http.StatusUnsupportedMediaType, "media_type", "Content-Type must be %s", typeJSON)
+	}
+	if p = decode(data, &from); p == nil {
+		p = from.check()
+	}
+	return from, p
 }

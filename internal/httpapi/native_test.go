@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -244,6 +245,75 @@ func TestShowAndRequeue(t *testing.T) {
 	}
 }
 
+// TestTheLedgerKnowsTicketAndBehalf of every body that may hold them.
+func TestTheLedgerKnowsTicketAndBehalf(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	const members = `"ticket": "PRIV-7", "requested_by": "privacy office"`
+	const by = "token test for privacy office, v1, 192.0.2.1"
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42, `+members+`}`).is(t, http.StatusAccepted, "")
+	h.call(http.MethodPost, "/v1/requests", "{\"user_id\": 43, "+members+"}\n44\n", "Content-Type: application/x-ndjson").
+		is(t, http.StatusAccepted, "")
+	want := []string{"42 PRIV-7 " + by, "43 PRIV-7 " + by, "44  token test, v1, 192.0.2.1"}
+	for i, w := range h.submissions {
+		if got := fmt.Sprint(w.User, " ", w.Ticket, " ", w.By); got != want[i] {
+			t.Errorf("submission %d: got %q, want %q", i+1, got, want[i])
+		}
+	}
+	h.end(purge.Failed, purge.ReasonHeld)
+	h.call(http.MethodPost, "/v1/requests/1/requeue", "{"+members+"}").is(t, http.StatusAccepted, "")
+	if want := (purge.Reopening{By: by, Ticket: "PRIV-7"}); h.reopened != want {
+		t.Errorf("got %+v, want %+v", h.reopened, want)
+	}
+	long := strings.Repeat("ä", 64)
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42, "ticket": "`+long+`"}`).is(t, http.StatusAccepted, "")
+	h.rows[1].Ticket = long
+	if got := h.call(http.MethodGet, "/v1/requests/1", ""); !strings.Contains(got.body, `"ticket":"`+long+`"`) {
+		t.Errorf("got %s", got.body)
+	}
+	// A long name of a caller is cut, not that of the person on whose behalf it asks.
+	h.call(http.MethodPost, "/v1/requests", `{"user_id": 42, "requested_by": "`+strings.Repeat("b", 64)+`"}`,
+		"Authorization: Bearer "+strings.Repeat("a", 150)+"@enqueue").is(t, http.StatusAccepted, "")
+	if got := h.submissions[len(h.submissions)-1].By; len(got) != 160 ||
+		!strings.HasSuffix(got, "a for "+strings.Repeat("b", 64)+", v1, 192.0.2.1") {
+		t.Errorf("got %q", got)
+	}
+
+	accepts := h.accepts
+	for body, code := range map[string]string{
+		`{"user_id": 42, "ticket": "` + long + `x"}`:      "wrong_ticket",
+		`{"user_id": 42, "ticket": "a\nb"}`:               "wrong_ticket",
+		`{"user_id": 42, "requested_by": "` + long + `"}`: "wrong_requested_by",
+		`{"user_id": 42, "requested_by": "\u202eb"}`:      "wrong_requested_by",
+		`{"user_id": 42, "ticket": 7}`:                    "wrong_type",
+		`{"user_id": 42, "tickets": "x"}`:                 "unknown_member",
+	} {
+		got := h.call(http.MethodPost, "/v1/requests", body)
+		got.is(t, http.StatusBadRequest, code)
+		if strings.Contains(got.body, "ää") {
+			t.Errorf("the answer repeats the input: %s", got.body)
+		}
+		got = h.call(http.MethodPost, "/v1/requests", "44\n"+body+"\n", "Content-Type: application/x-ndjson")
+		got.is(t, http.StatusBadRequest, "wrong_lines")
+		if !strings.Contains(got.body, "line 2: ") {
+			t.Errorf("got %s", got.body)
+		}
+	}
+	h.end(purge.Failed, purge.ReasonHeld)
+	for body, code := range map[string]string{
+		`{"ticket": "a\nb"}`: "wrong_ticket", `{"user_id": 42}`: "unknown_member", `x`: "not_json",
+	} {
+		h.call(http.MethodPost, "/v1/requests/1/requeue", body).is(t, http.StatusBadRequest, code)
+	}
+	h.call(http.MethodPost, "/v1/requests/1/requeue", "{}", "Content-Type: text/plain").is(t,
+		http.StatusUnsupportedMediaType, "media_type")
+	h.call(http.MethodPost, "/v1/requests/1/requeue", "{\"ticket\":\""+strings.Repeat("x", 70_000)+"\"}").is(t,
+		http.StatusRequestEntityTooLarge, "body_too_large")
+	if h.accepts != accepts || h.rows[1].State != purge.Failed {
+		t.Errorf("something was accepted: %d, %+v", h.accepts-accepts, h.rows[1])
+	}
+}
+
 func TestEvidenceStreams(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
@@ -251,12 +321,24 @@ func TestEvidenceStreams(t *testing.T) {
 		Kind: "object", RequestID: 1, UserID: 42, CertificateID: 7, SourceTable: purge.Live,
 		Attempt: 1, Bucket: "b", Outcome: purge.Erased, At: new(time.Now().UTC()),
 	}
+	record.RequestedBy, record.Ticket = "token portal, v1, 10.0.0.7", "PRIV-7"
+	record.Listings = []evidence.Listing{{Began: time.Now().UTC(), Ended: time.Now().UTC(), Generations: 3}}
+	record.Settings = &evidence.Bucket{Name: "b", SoftDelete: 604800}
 	links, others := record, record
+	links.Listings, links.Settings = nil, nil
 	links.Kind, others.UserID = "links", 43
 	h.evidence = []mysql.EvidenceRecord{record, others, links}
 	got := h.call(http.MethodGet, "/v1/users/42/evidence", "")
 	if got.status != http.StatusOK || strings.Count(got.body, "\n") != 2 || !strings.Contains(got.body, `"bucket":"b"`) {
 		t.Errorf("got %d %s", got.status, got.body)
+	}
+	for _, want := range []string{
+		`"requested_by":"token portal, v1, 10.0.0.7","ticket":"PRIV-7","listings":[{"began":`, `"generations":3}]`,
+		`"bucket_settings":{"bucket":"b","versioning":false,"soft_delete_seconds":604800,"retention_seconds":0}`,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("got %s, want %s in it", got.body, want)
+		}
 	}
 	h.call(http.MethodGet, "/v1/users/4711/evidence", "").is(t, http.StatusNotFound, "unknown_user")
 	h.call(http.MethodGet, "/v1/users/44/evidence", "").is(t, http.StatusNotFound, "never_requested")

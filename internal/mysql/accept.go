@@ -23,6 +23,7 @@ type met struct {
 	state    purge.State
 	reason   purge.Reason
 	attempts int
+	ticket   string
 	fresh    bool // made for a submission that has not been answered yet
 }
 
@@ -132,11 +133,12 @@ func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (led
 			keys[i], scopes[i] = w.Key, scopeOf(w).number()
 		}
 		list := "(" + tuples("?", len(part)) + ")"
-		const columns = "r.id, r.user_id, r.certificate_id, r.state, r.reason, r.attempts_made"
+		const columns = "r.id, r.user_id, r.certificate_id, r.state, r.reason, r.attempts_made, r.ticket"
 		err := each(ctx, s.sql, func(rows *sql.Rows) error {
 			var key string
 			var m met
-			if err := rows.Scan(&key, &m.id, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts); err != nil {
+			err := rows.Scan(&key, &m.id, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts, &m.ticket)
+			if err != nil {
 				return err
 			}
 			if !m.state.Ended() {
@@ -210,30 +212,44 @@ func lostRace(err error) bool {
 }
 
 // insert makes a request for each submission, or none, and reads the ids, in one round trip. The ids of one INSERT
-// follow each other; where they do not (a cluster counts in steps), the others are looked up.
+// follow each other; where they do not (a cluster counts in steps), the others are looked up. What submissions accept
+// is written as events in the same transaction: the request keeps it until its end only.
 func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
 	now := s.now()
 	var q script
-	args := make([]any, 0, 10*len(submissions))
+	args := make([]any, 0, 11*len(submissions))
+	var accepting []purge.Submission
 	for _, w := range submissions {
-		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cut(w.AcceptMissing, 128),
-			cut(w.AcceptShared, 128),
-			now, now, now)
+		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cutTicket(w.Ticket),
+			cut(w.AcceptMissing, 128), cut(w.AcceptShared, 128), now, now, now)
+		if w.AcceptMissing != "" || w.AcceptShared != "" {
+			accepting = append(accepting, w)
+		}
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, accept_missing_by, "+
-		"accept_shared_by,"+
-		" state, requested_at, opened_at, updated_at) VALUES "+tuples("(?, ?, ?, ?, ?, ?, ?, "+
-		"'queued', ?, ?, ?)", len(submissions)), args...)
+	if len(accepting) > 0 {
+		q.add("START TRANSACTION")
+	}
+	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, ticket,"+
+		" accept_missing_by, accept_shared_by, state, requested_at, opened_at, updated_at) VALUES "+
+		tuples("(?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(submissions)), args...)
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(submissions))
-	whole := q.packets(q.size)[0]
 	ids := make(map[string]purge.RequestID, len(submissions))
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+	scan := func(rows *sql.Rows) error {
 		var id purge.RequestID
 		var key string
 		err := rows.Scan(&id, &key)
 		ids[key] = id
 		return err
-	}, string(whole.text), whole.args...)
+	}
+	var err error
+	if len(accepting) > 0 { // on a connection of its own: a failure must not leave the transaction open
+		addAcceptedByKey(&q, accepting)
+		q.add("COMMIT")
+		err = s.run(ctx, &q, scan)
+	} else {
+		whole := q.packets(q.size)[0]
+		err = each(ctx, s.sql, scan, string(whole.text), whole.args...)
+	}
 	if err != nil {
 		return classify("writing requests to the ledger", err)
 	}
@@ -243,7 +259,9 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 			missing = append(missing, w)
 			continue
 		}
-		known.made(w, &met{id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, fresh: true})
+		known.made(w, &met{
+			id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, ticket: cutTicket(w.Ticket), fresh: true,
+		})
 	}
 	if len(missing) == 0 {
 		return nil
@@ -306,11 +324,12 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 	}
 	accepted := make([]purge.Accepted, len(submissions))
 	again, open := map[purge.Reopening][]purge.RequestID{}, map[purge.Reopening][]purge.RequestID{}
+	var resubmitted []event
 	for i, w := range submissions {
 		m := known.meets(w)
 		a := purge.Accepted{
 			Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true,
-			Attempts: m.attempts,
+			Attempts: m.attempts, Ticket: m.ticket,
 		}
 		switch {
 		case m.fresh:
@@ -319,8 +338,14 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 			if w.AcceptMissing != "" || w.AcceptShared != "" {
 				open[w.Reopening()] = append(open[w.Reopening()], m.id)
 			}
-		case w.Replay, m.state == purge.Done && !left[m.scope]:
+			if w.Ticket != "" && cutTicket(w.Ticket) != m.ticket {
+				resubmitted = append(resubmitted, newEvent(m.id, eventResubmitted, w.Reopening()))
+			}
+		case w.Replay:
 			a.Open, a.Reason = false, m.reason
+		case m.state == purge.Done && !left[m.scope]:
+			a.Open, a.Reason = false, m.reason
+			resubmitted = append(resubmitted, newEvent(m.id, eventResubmitted, w.Reopening()))
 		default:
 			again[w.Reopening()] = append(again[w.Reopening()], m.id)
 			m.state, known.open[m.scope] = purge.Queued, m
@@ -341,7 +366,7 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 			return accepted, err
 		}
 	}
-	return accepted, nil
+	return accepted, s.addResubmitted(ctx, resubmitted)
 }
 
 // leftToDo asks what still has references, of that whose requests are done.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -16,7 +15,7 @@ type tables struct {
 }
 
 func newTables(database string) tables {
-	name := func(table string) string { return "`" + strings.ReplaceAll(database, "`", "``") + "`.`" + table + "`" }
+	name := func(table string) string { return quoteName(database) + ".`" + table + "`" }
 	return tables{
 		users:        name("auth_user"),
 		requests:     name("user_api_userretirementrequest"),
@@ -51,22 +50,36 @@ func (t tables) retirement(which string) string {
 // user is retirement together with the references. In descending order the kinds are user, live, history; MySQL takes
 // no expression to order a UNION.
 func (t tables) user(which string) string {
-	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + ", user_id"
-	return t.retirement(which) +
-		" UNION ALL SELECT 'live', id, id, " + texts + " FROM " + t.certificates + " WHERE user_id " + which + " AND " +
-		hasReference +
-		" UNION ALL SELECT 'history', history_id, id, " + texts + " FROM " + t.history + " WHERE user_id " + which + " AND " +
-		hasReference +
-		" ORDER BY kind DESC, row_id"
+	return t.retirement(which) + " UNION ALL " + t.references(which, true) + " ORDER BY kind DESC, row_id"
 }
+
+// references is the part of user that selects references only, of the live table and, if counted, of the history.
+func (t tables) references(which string, history bool) string {
+	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + ", user_id"
+	text := "SELECT 'live' AS kind, id AS row_id, id AS certificate_id, " + texts + " FROM " + t.certificates +
+		" WHERE user_id " + which + " AND " + hasReference
+	if history {
+		text += " UNION ALL SELECT 'history', history_id, id, " + texts + " FROM " + t.history + " WHERE user_id " + which +
+			" AND " + hasReference
+	}
+	return text
+}
+
+// times repeats arguments for each table whose references count as left.
+func (s *Store) times(args []any) []any { return slices.Repeat(args, len(s.counting())) }
 
 // User reads eligibility and references in one round trip.
 func (s *Store) User(ctx context.Context, id purge.UserID) (purge.User, error) {
-	var q script // statements that are sent together, see script.go
-	q.add(s.tables.user("= ?"), id, id, id)
-	users := map[purge.UserID]purge.User{}
-	err := s.run(ctx, &q, func(rows *sql.Rows) error { return scanUser(rows, users) })
-	return users[id], classify("reading the LMS database", err)
+	return s.batches.user.Do(ctx, id)
+}
+
+func (s *Store) userAll(ctx context.Context, ids []purge.UserID, _ bool) ([]purge.Answer[purge.User], error) {
+	users, err := s.Users(ctx, ids)
+	answers := make([]purge.Answer[purge.User], len(ids))
+	for i, id := range ids {
+		answers[i].Value = users[id]
+	}
+	return answers, err
 }
 
 // Users reads eligibility and references of several users, each as User does. Those that the LMS does not have are
@@ -109,62 +122,12 @@ func scanUser(rows *sql.Rows, users map[purge.UserID]purge.User) error {
 	return nil
 }
 
-// guard is the condition on one certificate's references: these rows, and only while they still hold exactly what was
-// read. verify_uuid is part of it: the files were named from it, too.
-func (t tables) guard(user purge.UserID, c purge.Clearing) (table, condition string, args []any) {
-	table, id := t.certificates, "id"
-	if c.Table == purge.History {
-		table, id = t.history, "history_id"
-	}
-	unchanged, refs := unchangedRows(id, c.References)
-	return table, "user_id = ? AND id = ? AND " + unchanged, append([]any{user, c.CertificateID}, refs...)
-}
-
-// unchangedRows is true for rows that still hold exactly what was read. id is the column with the row's id.
-func unchangedRows(id string, refs []purge.Reference) (condition string, args []any) {
-	guards := make([]string, 0, len(refs))
-	for _, ref := range refs {
-		guards = append(guards, "("+id+" = ? AND CAST("+exact("download_uuid")+" AS BINARY) = CAST(? AS BINARY)"+
-			" AND CAST("+exact("download_url")+" AS BINARY) = CAST(? AS BINARY)"+
-			" AND CAST("+exact("verify_uuid")+" AS BINARY) = CAST(? AS BINARY))")
-		args = append(args, ref.RowID, ref.DownloadUUID, ref.DownloadURL, ref.VerifyUUID)
-	}
-	return "(" + strings.Join(guards, " OR ") + ")", args
-}
-
 // counting are the tables whose references count as left.
 func (s *Store) counting() []string {
 	if s.clear {
 		return []string{s.tables.certificates, s.tables.history}
 	}
 	return []string{s.tables.certificates}
-}
-
-// noReferenceLeft is a condition on one user, or, if that is not 0, on one certificate of the user. References to keep
-// do not count, as long as they are unchanged.
-func (s *Store) noReferenceLeft(user purge.UserID, certificate purge.CertificateID,
-	keep []purge.Reference,
-) (condition string, args []any) {
-	which, scope := "user_id = ?", []any{user}
-	if certificate != 0 {
-		which, scope = "user_id = ? AND id = ?", []any{user, certificate}
-	}
-	var none []string
-	for _, table := range s.counting() {
-		id, kept := "id", purge.Live
-		if table == s.tables.history {
-			id, kept = "history_id", purge.History
-		}
-		exception := ""
-		args = append(args, scope...)
-		refs := slices.DeleteFunc(slices.Clone(keep), func(ref purge.Reference) bool { return ref.Table != kept })
-		if len(refs) > 0 {
-			unchanged, guards := unchangedRows(id, refs)
-			exception, args = " AND NOT "+unchanged, append(args, guards...)
-		}
-		none = append(none, "NOT EXISTS (SELECT 1 FROM "+table+" WHERE "+which+" AND "+hasReference+exception+")")
-	}
-	return strings.Join(none, " AND "), args
 }
 
 // withReferences counts the references that count as left, of those of the users that have any.

@@ -38,7 +38,7 @@ func (s *Store) Checks(role Role) []Check {
 		all = append(all, Check{name, func(ctx context.Context) error { return s.checkClear(ctx, table) }})
 	}
 	return append(all, Check{"evidence", func(ctx context.Context) error {
-		return s.checkInsert(ctx, "evidence", "evidence_objects", "directory_owners")
+		return s.checkInsert(ctx, "evidence_documents", "anchors", "directory_owners")
 	}})
 }
 
@@ -61,7 +61,9 @@ func (s *Store) intakeChecks() []Check {
 		Check{"retirement tables", func(ctx context.Context) error { _, err := s.Retirees(ctx, 0, 1); return err }},
 		Check{"LMS tables", func(ctx context.Context) error { _, err := s.Standings(ctx, []purge.UserID{0}); return err }},
 		Check{"watcher", func(ctx context.Context) error { _, _, err := s.WatchPosition(ctx); return err }},
-		Check{"keys", func(ctx context.Context) error { return s.checkInsert(ctx, "request_keys", "request_bodies") }},
+		Check{"keys", func(ctx context.Context) error {
+			return s.checkInsert(ctx, "events", "request_keys", "request_bodies")
+		}},
 	)
 }
 
@@ -92,7 +94,7 @@ const binlogByStatement = "MySQL's binlog_format is STATEMENT, with which nothin
 // format that they began with, so the format that new ones would get is checked as well.
 func (s *Store) checkWrite(ctx context.Context) error {
 	var q script
-	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+	q.add(readCommitted)
 	q.add("START TRANSACTION")
 	q.add("UPDATE requests SET state = state WHERE 1 = 0")
 	q.add("ROLLBACK")

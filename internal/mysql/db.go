@@ -16,6 +16,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/evidence"
 )
 
 // Config says which server and which schemas a Store works on.
@@ -35,9 +36,13 @@ type Store struct {
 	// migrating makes the connections of Migrate.
 	migrating driver.Connector
 
-	ledger string // schema name
-	clear  bool
-	now    func() time.Time
+	ledger  string // schema name
+	clear   bool
+	now     func() time.Time
+	batches batches
+
+	// Writer says who writes evidence through this Store. It is set before the first attempt.
+	Writer evidence.Writer
 }
 
 // Open prepares a Store without connecting. The error never holds the DSN, which may hold a password.
@@ -106,11 +111,13 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing gorm: %w", err), db.Close())
 	}
-	return &Store{
+	s := &Store{
 		gorm: orm, sql: db, migrating: migrating,
 		tables: newTables(cfg.LMS.Database), ledger: parsed.DBName, clear: cfg.LMS.ClearHistory,
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }, // as precise as DATETIME(6)
-	}, nil
+	}
+	s.batches = newBatches(s, cfg.Batch)
+	return s, nil
 }
 
 // Close closes all connections.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -97,10 +98,33 @@ const (
 		" OR LEFT(CAST(name AS BINARY), LENGTH(directory)) <> CAST(directory AS BINARY)"
 )
 
-// ChangedEvidence returns the requests with a row of evidence that does not name the object that it was written about,
-// or an object that does not lie below the row's directory: 1,000 at most. It reads all rows, or the latest 100,000, in
-// pages.
+// ChangedEvidence returns the requests with a document that is not as it was written, or with a row of an earlier
+// version that does not name the object that it was written about: 1,000 at most. It reads all documents, with the
+// anchors, and rows, or the latest.
 func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestID, error) {
+	found := map[purge.RequestID]struct{}{}
+	changed := func(t evidence.Trouble) error {
+		if len(found) < changedRequests {
+			found[t.Request] = struct{}{}
+		}
+		return nil
+	}
+	var err error
+	if all {
+		_, err = s.Verify(ctx, nil, changed)
+	} else {
+		_, err = s.VerifyLatest(ctx, changed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.changedRows(ctx, all, found)
+}
+
+// changedRows adds the requests with rows of earlier versions that were changed.
+func (s *Store) changedRows(ctx context.Context, all bool, found map[purge.RequestID]struct{}) ([]purge.RequestID,
+	error,
+) {
 	const what = "comparing evidence with its keys"
 	last := int64(0) // rows are counted, not ids: an attacker who can write evidence chooses ids
 	if !all {
@@ -111,7 +135,6 @@ func (s *Store) ChangedEvidence(ctx context.Context, all bool) ([]purge.RequestI
 			return nil, classify(what, err)
 		}
 	}
-	found := map[purge.RequestID]struct{}{}
 	for len(found) < changedRequests {
 		var end sql.NullInt64
 		err := s.gorm.WithContext(ctx).Raw("SELECT MAX(id) FROM (SELECT id FROM evidence_objects WHERE id > ? ORDER BY id "+

@@ -148,7 +148,7 @@ func TestExcessRightsOfTheEnqueuer(t *testing.T) {
 	for _, want := range []string{
 		") on " + f.db.LMS + ".certificates_generatedcertificate",
 		") on " + f.db.LMS + ".certificates_historicalgeneratedcertificate",
-		"INSERT on " + f.db.Ledger + ".evidence", "UPDATE on " + f.db.Ledger + ".evidence_objects",
+		"INSERT on " + f.db.Ledger + ".evidence_documents", "INSERT on " + f.db.Ledger + ".anchors",
 		") on " + f.db.Ledger + ".requests",
 	} {
 		if err != nil || !strings.Contains(all, want) {

@@ -2,8 +2,14 @@ package mysql
 
 import (
 	"context"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -27,6 +33,12 @@ type EvidenceRecord struct {
 	ReferencesCleared int                 `json:"references_cleared,omitempty"`
 	ListedAt          *time.Time          `json:"listed_at,omitempty"`
 	At                *time.Time          `json:"at"` // settled, or cleared; none for an intent that is not settled yet
+
+	RequestedBy string             `json:"requested_by,omitempty"` // who made the request
+	Ticket      string             `json:"ticket,omitempty"`
+	Listings    []evidence.Listing `json:"listings,omitempty"`        // of the directory, in the attempt that settled it
+	Settings    *evidence.Bucket   `json:"bucket_settings,omitempty"` // as they were read for that attempt
+	Document    int64              `json:"-"`                         // the number of the document that settled it
 }
 
 // EvidenceFilter chooses evidence: of a user, of a period (from Since, before Until), or of both.
@@ -35,72 +47,419 @@ type EvidenceFilter struct {
 	Since, Until time.Time
 }
 
-// EachEvidence calls do for every piece of evidence that the filter chooses: objects first, then links. That of a user
-// comes in the order of its ids, other evidence in the order in which it was settled. Only one page is in memory.
-// Intents that are not settled appear for a user only.
+// EachEvidence calls do for every piece of evidence that the filter chooses, as it stands now: of each document the
+// objects first, then the links. Only one page is in memory. Intents that are not settled appear for a user only.
 func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
-	const objects = "SELECT id, 'object' AS kind, request_id, user_id, certificate_id, source_table, attempt, bucket, " +
-		"name, generation, size," +
-		" cache_control, outcome, until, accepted_by, listed_at, settled_at AS at FROM evidence_objects"
-	const links = "SELECT id, 'links' AS kind, request_id, user_id, certificate_id, source_table, attempt, " +
-		"references_cleared," +
-		" 'cleared' AS outcome, cleared_at AS at FROM evidence"
-	for _, part := range []struct{ text, at, index string }{
-		{objects, "settled_at", "evidence_objects_settled"}, {links, "cleared_at", "evidence_cleared"},
-	} {
-		if f.User == 0 {
-			// Left to itself, the server sorts the whole period for each page, or reads all that is older.
-			part.text += " FORCE INDEX (" + part.index + ")"
-		}
-		if err := s.eachEvidence(ctx, part.text, part.at, f, do); err != nil {
+	if f.User != 0 {
+		return s.eachOfUser(ctx, f, do)
+	}
+	for last, more := (documentKey{at: f.Since}), true; more; {
+		page, err := s.documentPage(ctx, f, last)
+		if err != nil {
 			return err
+		}
+		if more = len(page) == documentsPage; len(page) > 0 {
+			last = page[len(page)-1]
+		}
+		if err := s.eachOfPage(ctx, page, do); err != nil {
+			return err
+		}
+	}
+	return s.eachLegacy(ctx, f, do)
+}
+
+func (s *Store) eachOfUser(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
+	all := ledgers{}
+	if err := s.readEvidence(ctx, "user_id", []any{f.User}, all); err != nil {
+		return err
+	}
+	if all[f.User] == nil {
+		return nil
+	}
+	return all[f.User].each(f.covers, do)
+}
+
+// covers reports whether a moment lies in the filter's period; what has no moment yet does if there is no period.
+func (f EvidenceFilter) covers(at time.Time, _ int64) bool {
+	return (f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || !at.IsZero() && at.Before(f.Until))
+}
+
+// told is all evidence of one user, or of one request about orphans, with what its documents say about the proof.
+type told struct {
+	evidence.History
+
+	origins map[purge.RequestID]origin
+	proofs  map[attemptOf]*proof
+	sources map[int64]attemptOf // of documents
+}
+
+// origin is who made a request.
+type origin struct{ by, ticket string }
+
+type attemptOf struct {
+	request purge.RequestID
+	attempt int
+}
+
+// proof is what the records of one attempt, which may be several documents, say about directories and buckets.
+type proof struct {
+	listings map[purge.Directory][]evidence.Listing
+	buckets  map[string]*evidence.Bucket
+}
+
+func (t *told) add(id int64, d *evidence.Document) {
+	t.Add(id, d)
+	if d.Part != evidence.Record {
+		return
+	}
+	key := attemptOf{d.Request.ID, d.Attempt}
+	p := t.proofs[key]
+	if p == nil {
+		p = &proof{map[purge.Directory][]evidence.Listing{}, map[string]*evidence.Bucket{}}
+		t.proofs[key] = p
+	}
+	t.sources[id] = key
+	for _, dir := range d.Directories {
+		name := purge.Directory{Bucket: dir.Bucket, Prefix: dir.Prefix}
+		p.listings[name] = append(p.listings[name], dir.Listings...)
+	}
+	for _, b := range d.Buckets {
+		p.buckets[b.Name] = &b
+	}
+}
+
+// ledgers are the evidence of users; of requests about orphans, whose user is 0.
+type ledgers map[purge.UserID]*told
+
+func (l ledgers) of(user purge.UserID) *told {
+	if l[user] == nil {
+		l[user] = &told{
+			origins: map[purge.RequestID]origin{}, proofs: map[attemptOf]*proof{}, sources: map[int64]attemptOf{},
+		}
+	}
+	return l[user]
+}
+
+// readEvidence reads all evidence of users, or of requests, by the values of a column. Rows of earlier versions come
+// first.
+func (s *Store) readEvidence(ctx context.Context, column string, which []any, all ledgers) error {
+	var q script
+	scans := addHistoryOf(&q, column, which, nil)
+	scans[0] = func(rows *sql.Rows) error {
+		_, row, err := scanLegacyObject(rows)
+		all.of(row.User).AddRow(row)
+		return err
+	}
+	scans[1] = func(rows *sql.Rows) error {
+		_, c, err := scanLegacyLinks(rows)
+		all.of(c.User).AddClearing(c)
+		return err
+	}
+	scans[2] = func(rows *sql.Rows) error {
+		var user purge.UserID
+		var id int64
+		var text []byte
+		if err := rows.Scan(&user, &id, &text); err != nil {
+			return err
+		}
+		d, err := evidence.Decode(text)
+		if err != nil {
+			return fmt.Errorf("document %d: %w", id, err)
+		}
+		all.of(user).add(id, d)
+		return nil
+	}
+	key := column
+	if key == "request_id" {
+		key = "id"
+	}
+	q.add("SELECT user_id, id, requested_by, ticket FROM requests WHERE "+key+" IN ("+tuples("?", len(which))+")",
+		which...)
+	err := s.run(ctx, &q, append(scans, func(rows *sql.Rows) error {
+		var user purge.UserID
+		var request purge.RequestID
+		var o origin
+		err := rows.Scan(&user, &request, &o.by, &o.ticket)
+		if all[user] != nil {
+			all[user].origins[request] = o
+		}
+		return err
+	})...)
+	return classify("reading evidence", err)
+}
+
+// each calls do for what is told, of which a moment and a document are chosen.
+func (t *told) each(chosen func(at time.Time, document int64) bool, do func(EvidenceRecord) error) error {
+	for _, r := range t.Rows() {
+		if chosen(r.SettledAt, r.Document) {
+			if err := do(t.complete(objectRecord(r), r.Directory)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range t.Clearings() {
+		if chosen(c.At, c.Document) {
+			if err := do(t.complete(linksRecord(c), purge.Directory{})); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (s *Store) eachEvidence(ctx context.Context, text, at string, f EvidenceFilter,
-	do func(EvidenceRecord) error,
-) error {
-	var last EvidenceRecord
-	for {
-		condition, args := f.after(last, at)
-		var rows []EvidenceRecord
-		err := s.gorm.WithContext(ctx).Raw(text+" WHERE "+condition+" LIMIT ?",
-			append(args, acceptBatch)...).Scan(&rows).Error
-		if err != nil {
-			return classify("reading evidence", err)
-		}
-		if len(rows) == 0 {
-			return nil
-		}
-		for _, r := range rows {
-			if err := do(r); err != nil {
-				return err
-			}
-		}
-		last = rows[len(rows)-1]
+// complete adds who made the request, and the proof in the records of the attempt that settled it.
+func (t *told) complete(r EvidenceRecord, dir purge.Directory) EvidenceRecord {
+	o := t.origins[r.RequestID]
+	r.RequestedBy, r.Ticket = o.by, o.ticket
+	if p := t.proofs[t.sources[r.Document]]; p != nil && dir.Bucket != "" {
+		r.Listings, r.Settings = p.listings[dir], p.buckets[dir.Bucket]
+	}
+	return r
+}
+
+func objectRecord(r *evidence.Row) EvidenceRecord {
+	return EvidenceRecord{
+		Kind: "object", RequestID: r.Request, UserID: r.User, CertificateID: r.Certificate, SourceTable: r.Table,
+		Attempt: r.Attempt, Bucket: r.Directory.Bucket, Name: r.Name, Generation: r.Generation, Size: r.Size,
+		CacheControl: r.CacheControl, Outcome: r.Outcome, Until: known(r.Until), AcceptedBy: r.AcceptedBy,
+		ListedAt: known(r.ListedAt), At: known(r.SettledAt), Document: r.Document,
 	}
 }
 
-// after is the condition on the rows behind the last one, and their order. at is the column of the time.
-func (f EvidenceFilter) after(last EvidenceRecord, at string) (condition string, args []any) {
-	order := "id"
-	if f.User != 0 {
-		condition, args = "id > ? AND user_id = ?", []any{last.ID, f.User}
-		if !f.Since.IsZero() {
-			condition, args = condition+" AND "+at+" >= ?", append(args, f.Since.UTC())
-		}
-	} else {
-		order = at + ", id"
-		since := f.Since
-		if last.At != nil {
-			since = *last.At
-		}
-		condition, args = at+" >= ? AND ("+at+" > ? OR id > ?)", []any{since.UTC(), since.UTC(), last.ID}
+func linksRecord(c *evidence.Clearing) EvidenceRecord {
+	return EvidenceRecord{
+		Kind: "links", RequestID: c.Request, UserID: c.User, CertificateID: c.Certificate, SourceTable: c.Table,
+		Attempt: c.Attempt, Outcome: "cleared", ReferencesCleared: c.References, At: known(c.At),
+		Document: c.Document,
 	}
+}
+
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// documentsPage is how many documents are read at a time.
+const documentsPage = 500
+
+// documentKey is where a document stands in the order of their times.
+type documentKey struct {
+	at      time.Time
+	id      int64
+	user    purge.UserID
+	request purge.RequestID
+}
+
+// documentPage reads which records come next in a period.
+func (s *Store) documentPage(ctx context.Context, f EvidenceFilter, after documentKey) (page []documentKey, err error) {
+	until, args := "", []any{after.at.UTC(), after.at.UTC(), after.id}
 	if !f.Until.IsZero() {
-		condition, args = condition+" AND "+at+" < ?", append(args, f.Until.UTC())
+		until, args = " AND at < ?", append(args, f.Until.UTC())
 	}
-	return condition + " ORDER BY " + order, args
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var k documentKey
+		err := rows.Scan(&k.at, &k.id, &k.user, &k.request)
+		page = append(page, k)
+		return err
+		// Left to itself, the server sorts the whole period for each page.
+	}, "SELECT at, id, user_id, request_id FROM evidence_documents FORCE INDEX (evidence_documents_at)"+
+		" WHERE at >= ? AND (at > ? OR id > ?)"+until+" AND part = 'record' ORDER BY at, id LIMIT ?",
+		append(args, documentsPage)...)
+	return page, classify("reading evidence", err)
+}
+
+// eachOfPage calls do for what the documents of a page have settled and no later one has settled again.
+func (s *Store) eachOfPage(ctx context.Context, page []documentKey, do func(EvidenceRecord) error) error {
+	users, orphans := map[purge.UserID][]int64{}, map[purge.RequestID][]int64{}
+	var order []documentKey // one for each user, or request about orphans
+	for _, k := range page {
+		switch {
+		case k.user == 0 && orphans[k.request] == nil, k.user != 0 && users[k.user] == nil:
+			order = append(order, k)
+		}
+		if k.user == 0 {
+			orphans[k.request] = append(orphans[k.request], k.id)
+		} else {
+			users[k.user] = append(users[k.user], k.id)
+		}
+	}
+	for some := range slices.Chunk(order, rowsPerStatement) {
+		all := ledgers{}
+		var ids []any
+		for _, k := range some {
+			if k.user != 0 {
+				ids = append(ids, k.user)
+			}
+		}
+		if len(ids) > 0 {
+			if err := s.readEvidence(ctx, "user_id", ids, all); err != nil {
+				return err
+			}
+		}
+		for _, k := range some {
+			t, documents := all.of(k.user), users[k.user]
+			if k.user == 0 { // the evidence of all orphans is not one thing
+				of := ledgers{}
+				if err := s.readEvidence(ctx, "request_id", []any{k.request}, of); err != nil {
+					return err
+				}
+				t, documents = of.of(0), orphans[k.request]
+			}
+			chosen := func(_ time.Time, document int64) bool { return slices.Contains(documents, document) }
+			if err := t.each(chosen, do); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// eachLegacy calls do for what earlier versions have written in a period. The documents that hold it, too, are of the
+// day of the migration.
+func (s *Store) eachLegacy(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
+	for _, t := range []struct {
+		columns, table, at, index string
+		scan                      func(*sql.Rows) (EvidenceRecord, error)
+	}{
+		{
+			legacyObjects, "evidence_objects", "settled_at", "evidence_objects_settled",
+			func(rows *sql.Rows) (EvidenceRecord, error) {
+				id, row, err := scanLegacyObject(rows)
+				record := objectRecord(&row)
+				record.ID = id
+				return record, err
+			},
+		},
+		{legacyLinks, "evidence", "cleared_at", "evidence_cleared", func(rows *sql.Rows) (EvidenceRecord, error) {
+			id, c, err := scanLegacyLinks(rows)
+			record := linksRecord(&c)
+			record.ID = id
+			return record, err
+		}},
+	} {
+		last, since := int64(0), f.Since
+		for n := acceptBatch; n == acceptBatch; {
+			n = 0
+			until, args := "", []any{since.UTC(), since.UTC(), last}
+			if !f.Until.IsZero() {
+				until, args = " AND "+t.at+" < ?", append(args, f.Until.UTC())
+			}
+			var page []EvidenceRecord
+			// Left to itself, the server sorts the whole period for each page, or reads all that is older.
+			err := each(ctx, s.sql, func(rows *sql.Rows) error {
+				record, err := t.scan(rows)
+				page = append(page, record)
+				return err
+			}, "SELECT "+t.columns+" FROM "+t.table+" FORCE INDEX ("+t.index+") WHERE "+t.at+" >= ? AND ("+t.at+
+				" > ? OR id > ?)"+until+" ORDER BY "+t.at+", id LIMIT ?", append(args, acceptBatch)...)
+			if err != nil {
+				return classify("reading evidence", err)
+			}
+			if err := s.addOrigins(ctx, page); err != nil {
+				return err
+			}
+			for _, record := range page {
+				if err := do(record); err != nil {
+					return err
+				}
+				last, since = record.ID, *record.At
+				n++
+			}
+		}
+	}
+	return nil
+}
+
+// addOrigins adds who made the requests.
+func (s *Store) addOrigins(ctx context.Context, page []EvidenceRecord) error {
+	if len(page) == 0 {
+		return nil
+	}
+	of := map[purge.RequestID]origin{}
+	var ids []any
+	for _, r := range page {
+		if _, known := of[r.RequestID]; !known {
+			of[r.RequestID], ids = origin{}, append(ids, r.RequestID)
+		}
+	}
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var id purge.RequestID
+		var o origin
+		err := rows.Scan(&id, &o.by, &o.ticket)
+		of[id] = o
+		return err
+	}, "SELECT id, requested_by, ticket FROM requests WHERE id IN ("+tuples("?", len(ids))+")", ids...)
+	for i := range page {
+		page[i].RequestedBy, page[i].Ticket = of[page[i].RequestID].by, of[page[i].RequestID].ticket
+	}
+	return classify("reading requests", err)
+}
+
+// LedgerDocument is a document as the ledger holds it.
+type LedgerDocument struct {
+	ID      int64
+	Request purge.RequestID
+	Number  int // of the request's documents, from 1
+	Hash    [sha256.Size]byte
+	Text    []byte // canonical JSON
+}
+
+// EachDocument calls do for every document about a user, by request and number.
+func (s *Store) EachDocument(ctx context.Context, user purge.UserID, do func(LedgerDocument) error) error {
+	var failed error
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var d LedgerDocument
+		var hash []byte
+		if err := rows.Scan(&d.ID, &d.Request, &d.Number, &hash, &d.Text); err != nil {
+			return err
+		}
+		copy(d.Hash[:], hash)
+		failed = do(d)
+		return failed
+	}, "SELECT id, request_id, number, hash, document FROM evidence_documents WHERE user_id = ?"+
+		" ORDER BY request_id, number", user)
+	if failed != nil {
+		return failed
+	}
+	return classify("reading evidence", err)
+}
+
+// latestDocuments is how many documents, and latestRows how many rows of earlier versions, ErasedBelow reads.
+const (
+	latestDocuments = 2_000
+	latestRows      = 10_000
+)
+
+// ErasedBelow reports whether the latest evidence shows that objects were erased below a directory, for any user.
+func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, error) {
+	found := false
+	below := func(r *evidence.Row) bool { // an id of 32 digits and a slash
+		return r.Outcome == purge.Erased && r.Directory.Bucket == dir.Bucket &&
+			strings.HasPrefix(r.Directory.Prefix, dir.Prefix) && len(r.Directory.Prefix) == len(dir.Prefix)+33
+	}
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var text []byte
+		if err := rows.Scan(&text); err != nil || found {
+			return err
+		}
+		d, err := evidence.Decode(text)
+		if err != nil {
+			return err
+		}
+		var h evidence.History
+		h.Add(0, d)
+		found = slices.ContainsFunc(h.Rows(), below)
+		return nil
+	}, "SELECT document FROM evidence_documents WHERE part <> 'intents' ORDER BY id DESC LIMIT ?", latestDocuments)
+	if err != nil || found {
+		return found, classify("reading what was erased", err)
+	}
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		_, row, err := scanLegacyObject(rows)
+		found = found || below(&row)
+		return err
+	}, "SELECT "+legacyObjects+" FROM evidence_objects ORDER BY id DESC LIMIT ?", latestRows)
+	return found, classify("reading what was erased", err)
 }

@@ -36,13 +36,14 @@ var ledgerRights = map[Role][]right{
 	RoleEnqueuer: {
 		{"requests", "INSERT", []string{
 			"idempotency_key", "user_id", "certificate_id", "source", "requested_by", "accept_missing_by", "accept_shared_by",
-			"state",
+			"state", "ticket",
 			"requested_at", "opened_at", "updated_at",
 		}},
 		{"requests", "UPDATE", []string{
 			"state", "reason", "detail", "failures", "unfinished", "opened_at", "attempts", "reopened", "reopened_by",
 			"accept_missing_by", "accept_shared_by", "not_before", "started_at", "finished_at", "updated_at",
 		}},
+		{"events", "INSERT", nil}, // and no UPDATE or DELETE: what an operator did stays written
 		{"request_keys", "INSERT", nil},
 		{"request_keys", "DELETE", nil},
 		{"request_bodies", "INSERT", nil},
@@ -61,10 +62,8 @@ var ledgerRights = map[Role][]right{
 			"not_before",
 			"started_at", "finished_at", "updated_at", "leased_until", "accept_missing_by", "ended_as",
 		}},
-		{"evidence", "INSERT", nil},
-		{"evidence", "UPDATE", nil},
-		{"evidence_objects", "INSERT", nil},
-		{"evidence_objects", "UPDATE", nil},
+		{"evidence_documents", "INSERT", nil}, // and no UPDATE or DELETE: evidence is only added
+		{"anchors", "INSERT", nil},
 		{"directory_owners", "INSERT", nil}, // and no UPDATE: whose a directory was is not forgotten
 		{"owner_walks", "INSERT", nil},
 		{"owner_walks", "UPDATE", nil},
@@ -73,9 +72,9 @@ var ledgerRights = map[Role][]right{
 
 // Grants are the statements that give an account, as name@host, the rights of a role on the ledger's tables.
 func (s *Store) Grants(role Role, account string) ([]string, error) {
-	name, host, ok := strings.Cut(account, "@")
-	if !ok || name == "" || host == "" || strings.ContainsAny(account, "'\\`\"") {
-		return nil, fmt.Errorf("%q is no account: expected NAME@HOST, such as certpurge_%s@%%", account, role)
+	at, err := accountText(account, role)
+	if err != nil {
+		return nil, err
 	}
 	byTable, tables := map[string][]string{}, []string{}
 	for _, r := range ledgerRights[role] {
@@ -90,11 +89,23 @@ func (s *Store) Grants(role Role, account string) ([]string, error) {
 	}
 	var statements []string
 	for _, table := range tables {
-		statements = append(statements, fmt.Sprintf("GRANT %s ON `%s`.`%s` TO '%s'@'%s'",
-			strings.Join(byTable[table], ", "), strings.ReplaceAll(s.ledger, "`", "``"), table, name, host))
+		statements = append(statements, fmt.Sprintf("GRANT %s ON %s.`%s` TO %s", strings.Join(byTable[table], ", "),
+			quoteName(s.ledger), table, at))
 	}
 	return statements, nil
 }
+
+// accountText is an account, given as name@host, as statements name it.
+func accountText(account string, role Role) (string, error) {
+	name, host, ok := strings.Cut(account, "@")
+	if !ok || name == "" || host == "" || strings.ContainsAny(account, "'\\`\"") {
+		return "", fmt.Errorf("%q is no account: expected NAME@HOST, such as certpurge_%s@%%", account, role)
+	}
+	return "'" + name + "'@'" + host + "'", nil
+}
+
+// quoteName is a name as statements hold it.
+func quoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // Server error numbers of GRANT (MySQL reference manual; MariaDB).
 const (

@@ -2,64 +2,129 @@ package mysql
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	driversql "github.com/go-sql-driver/mysql"
+
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// requestColumns are what a purge needs to know of its request, in the order of requestFields. The column attempts is
-// Attempt.Fence, attempts - reopened (attempts_made) is Attempt.Number, and unfinished is Attempt.Lapsed.
-const requestColumns = "state, reason, failures, unfinished, opened_at, certificates, objects_erased, objects_absent," +
-	" objects_soft_deleted, directories_missing, references_cleared"
+// An attempt takes four steps here: claim, read, intend and record. The calls of a process that come at the same time
+// share each of them: one script for all, in one transaction where it writes. batches are what gathers them.
+type batches struct {
+	begin   *purge.Batcher[purge.Task, purge.Attempt]
+	user    *purge.Batcher[purge.UserID, purge.User]
+	sharing *purge.Batcher[sharingCall, []purge.Shared]
+	intend  *purge.Batcher[intendCall, purge.Intended]
+	record  *purge.Batcher[recordCall, purge.Recorded]
+}
 
-func requestFields(a *purge.Attempt) []any {
-	return []any{
-		&a.State, &a.Reason, &a.Failures, &a.Lapsed, &a.OpenedAt, &a.Counts.Certificates, &a.Counts.ObjectsErased,
-		&a.Counts.ObjectsAbsent, &a.Counts.ObjectsSoftDeleted, &a.Counts.DirectoriesMissing, &a.Counts.ReferencesCleared,
+// batchLimit bounds what a batch of several calls does; each statement has its own, shorter bound.
+const batchLimit = time.Minute
+
+// newBatches makes the batchers, which take turns: what comes for one gathers while the others run.
+func newBatches(s *Store, size int) batches {
+	lane := make(chan struct{}, 1)
+	return batches{
+		begin:   purge.NewBatcher(batchOptions[purge.Task](size, lane), s.beginAll),
+		user:    purge.NewBatcher(batchOptions[purge.UserID](size, lane), s.userAll),
+		sharing: purge.NewBatcher(batchOptions[sharingCall](size, lane), s.sharingAll),
+		intend:  purge.NewBatcher(batchOptions[intendCall](size, lane), s.intendAll),
+		record:  purge.NewBatcher(batchOptions[recordCall](size, lane), s.recordAll),
 	}
 }
+
+func batchOptions[T any](size int, lane chan struct{}) purge.BatchOptions[T] {
+	if size <= 1 {
+		return purge.BatchOptions[T]{Max: 1, Workers: math.MaxInt} // every call by itself, at once
+	}
+	return purge.BatchOptions[T]{Max: size, Workers: 1, Lane: lane, Limit: batchLimit}
+}
+
+// readCommitted is for the transaction that follows: the gap locks of the default isolation would let the purges of
+// neighbouring users block each other.
+const readCommitted = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 // lease is the end of a lease that begins now, by the server's clock, which all workers share.
 var lease = fmt.Sprintf("UTC_TIMESTAMP(6) + INTERVAL %d SECOND", int(purge.LeaseDuration.Seconds()))
 
-// Begin claims the task's request, by its primary key: no other row is locked. The column attempts is the fence.
-// LAST_INSERT_ID(n) hands its new value to this connection alone, so two workers that claim at the same time never
-// share one. The columns are set from left to right: whether the attempt before has lapsed is tested before anything
-// changes. ROW_COUNT() is safe here, unlike in addClearing: only the answer uses it, and a dead worker reads no answer.
+// Begin claims the task's request.
 func (s *Store) Begin(ctx context.Context, task purge.Task) (purge.Attempt, error) {
-	var q script
-	now := s.now()
-	q.add("UPDATE requests SET unfinished = unfinished + (state = 'running' AND COALESCE(leased_until < "+
-		"UTC_TIMESTAMP(6), 0)),"+
-		" state = 'running', attempts = LAST_INSERT_ID(attempts + 1), leased_until = "+lease+", not_before = NULL,"+
-		" started_at = COALESCE(IF(started_at < opened_at, NULL, started_at), GREATEST(opened_at, CAST(? AS DATETIME(6)))),"+
-		" updated_at = ? WHERE id = ? AND user_id = ? AND state IN ('queued', 'running')", now, now, task.Request, task.User)
-	q.add("SELECT IF(ROW_COUNT() > 0, LAST_INSERT_ID(), 0), IF(ROW_COUNT() > 0, LAST_INSERT_ID() - reopened, 0), "+
-		"certificate_id,"+
-		" accept_missing_by, accept_shared_by, "+requestColumns+" FROM requests WHERE id = ? AND user_id = ?", task.Request,
-		task.User)
-	attempt, found := purge.Attempt{Task: task}, false
-	err := s.run(ctx, &q, func(rows *sql.Rows) error {
-		found = true
-		claim := []any{&attempt.Fence, &attempt.Number, &attempt.Certificate, &attempt.AcceptMissing, &attempt.AcceptShared}
-		return rows.Scan(append(claim, requestFields(&attempt)...)...)
-	})
-	switch {
-	case err != nil:
-		return purge.Attempt{}, classify("claiming in the ledger", err)
-	case !found:
-		return purge.Attempt{}, purge.ErrUnknownRequest
-	case attempt.Fence == 0 && !attempt.State.Ended():
-		return purge.Attempt{}, &purge.Error{Class: purge.Transient, Text: "the request changed while it was being claimed"}
+	return s.batches.begin.Do(ctx, task)
+}
+
+// claimColumns are what a claim reads, with the end of the request's evidence.
+const claimColumns = "id, certificate_id, state, reason, attempts, reopened, failures," +
+	" unfinished + (state = 'running' AND COALESCE(leased_until < UTC_TIMESTAMP(6), 0)), opened_at, certificates," +
+	" objects_erased, objects_absent, objects_soft_deleted, directories_missing, references_cleared," +
+	" accept_missing_by, accept_shared_by, source, requested_by, requested_at, ticket, reopened_by," +
+	" (SELECT " + chainTail + " FROM evidence_documents d WHERE d.request_id = requests.id" +
+	" ORDER BY number DESC LIMIT 1)"
+
+// beginAll claims requests by their primary keys, whose rows are locked in this order: no other row is. The column
+// attempts is the fence.
+func (s *Store) beginAll(ctx context.Context, tasks []purge.Task, _ bool) ([]purge.Answer[purge.Attempt], error) {
+	answers := make([]purge.Answer[purge.Attempt], len(tasks))
+	index := map[purge.RequestID]int{}
+	var ids, pairs []any
+	for i, task := range tasks {
+		if _, twice := index[task.Request]; twice {
+			answers[i].Err = purge.ErrAlone
+			continue
+		}
+		index[task.Request] = i
+		ids, pairs = append(ids, task.Request), append(pairs, task.Request, task.User)
+		answers[i].Err = purge.ErrUnknownRequest
 	}
-	return attempt, nil
+	// The pairs alone would not be looked up by the primary key.
+	which := "id IN (" + tuples("?", len(ids)) + ") AND (id, user_id) IN (" + tuples("(?, ?)", len(ids)) + ")"
+	now := s.now()
+	var q script
+	q.add(readCommitted)
+	q.add("START TRANSACTION")
+	q.add("SELECT "+claimColumns+" FROM requests WHERE "+which+" ORDER BY id FOR UPDATE", slices.Concat(ids, pairs)...)
+	// The columns are set from left to right: whether the attempt before has lapsed is tested before anything changes.
+	q.add("UPDATE requests SET unfinished = unfinished + (state = 'running' AND COALESCE(leased_until < "+
+		"UTC_TIMESTAMP(6), 0)), state = 'running', attempts = attempts + 1, leased_until = "+lease+", not_before = NULL,"+
+		" started_at = COALESCE(IF(started_at < opened_at, NULL, started_at), GREATEST(opened_at, CAST(? AS DATETIME(6)))),"+
+		" updated_at = ? WHERE "+which+" AND state IN ('queued', 'running')",
+		slices.Concat([]any{now, now}, ids, pairs)...)
+	q.add("COMMIT")
+	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+		a, err := scanClaim(rows, now)
+		if i, ok := index[a.Request]; ok && err == nil {
+			a.User, a.Trace = tasks[i].User, tasks[i].Trace
+			answers[i] = purge.Answer[purge.Attempt]{Value: a}
+		}
+		return err
+	})
+	return answers, classify("claiming in the ledger", err)
+}
+
+// scanClaim reads a row of claimColumns as it is before the claim, and returns the attempt that the claim makes of it.
+func scanClaim(rows *sql.Rows, now time.Time) (a purge.Attempt, err error) {
+	var reopened int
+	var tail sql.NullString
+	err = rows.Scan(&a.Request, &a.Certificate, &a.State, &a.Reason, &a.Fence, &reopened, &a.Failures, &a.Lapsed,
+		&a.OpenedAt, &a.Counts.Certificates, &a.Counts.ObjectsErased, &a.Counts.ObjectsAbsent,
+		&a.Counts.ObjectsSoftDeleted, &a.Counts.DirectoriesMissing, &a.Counts.ReferencesCleared, &a.AcceptMissing,
+		&a.AcceptShared, &a.Origin.Source, &a.Origin.RequestedBy, &a.Origin.RequestedAt, &a.Origin.Ticket,
+		&a.Origin.ReopenedBy, &tail)
+	if err != nil || a.State.Ended() {
+		a.Fence, a.Lapsed = 0, 0
+		return a, err
+	}
+	a.State, a.Fence, a.Began = purge.Running, a.Fence+1, now
+	a.Number = a.Fence - reopened
+	a.Chain, err = parseChain(tail)
+	return a, err
 }
 
 // Extend makes the lease of an attempt last from now on.
@@ -70,300 +135,592 @@ func (s *Store) Extend(ctx context.Context, attempt purge.Attempt) error {
 	return classify("extending the lease of an attempt", err)
 }
 
-// emptied are the outcomes of files that were about to be deleted, kept those of files that something protected:
-// purge.Outcome.Emptied and purge.Outcome.Kept.
-const (
-	emptied = "('listed', 'erased', 'soft_deleted', 'not_proven')"
-	kept    = "('held', 'retained')"
-)
+type intendCall struct {
+	attempt purge.Attempt
+	intents []purge.Evidence
+	empty   []purge.Directory
+}
 
 // Intend writes the intents, then reads the eligibility and which of the empty directories held files before, in this
-// order, in one script.
+// order.
 func (s *Store) Intend(
 	ctx context.Context, attempt purge.Attempt, intents []purge.Evidence, empty []purge.Directory,
 ) (purge.Intended, error) {
-	var q script
-	// As Record does: a server with binlog_format=STATEMENT refuses writes at this level, here before the first delete.
-	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-	s.addObjects(&q, attempt, intents, time.Time{})
-	text, args := s.tables.retirement("= ?"), []any{attempt.User}
-	if len(empty) > 0 {
-		text, args = text+" UNION ALL "+emptiedDirectories, append(args, attempt.User)
-	}
-	known := map[purge.Directory]bool{}
-	q.add(text, args...)
-	var intended purge.Intended
-	err := s.run(ctx, &q, func(rows *sql.Rows) error {
-		var kind, a, b, c string
-		var row, certificate, owner int64
-		if err := rows.Scan(&kind, &row, &certificate, &a, &b, &c, &owner); err != nil {
-			return err
-		}
-		if kind == "emptied" {
-			known[purge.Directory{Bucket: a, Prefix: b}] = true
-		} else {
-			intended.Retirement = purge.Retirement{UserExists: true, Requested: row == 1, State: a}
-		}
-		return nil
-	})
-	intended.Emptied = slices.DeleteFunc(slices.Clone(empty), func(dir purge.Directory) bool { return !known[dir] })
-	return intended, classify("writing down what will be deleted", err)
+	return s.batches.intend.Do(ctx, intendCall{attempt, intents, empty})
 }
 
-// emptiedDirectories selects the directories that were emptied for a user, in the shape of tables.retirement: all that
-// ever held a file, as a list of the empty ones could be too large for one statement.
-var emptiedDirectories = "SELECT 'emptied', 0, 0, " + exact("bucket") + ", " + exact("directory") + ", '', user_id" +
-	" FROM evidence_objects WHERE user_id = ? GROUP BY bucket, directory, user_id" +
-	" HAVING SUM(outcome IN " + emptied + ") > 0 AND SUM(outcome IN " + kept + ") = 0"
+func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) ([]purge.Answer[purge.Intended],
+	error,
+) {
+	const what = "writing down what will be deleted"
+	now := s.now()
+	var documents []document
+	var users, curious []any
+	for _, c := range calls {
+		users = append(users, c.attempt.User)
+		if len(c.empty) > 0 {
+			curious = append(curious, c.attempt.User)
+		}
+		if len(c.intents) > 0 {
+			d := s.Writer.Intents(c.attempt, c.intents, now)
+			documents = append(documents, document{Document: d, chain: c.attempt.Chain})
+		}
+	}
+	found := map[purge.UserID]purge.User{}
+	histories := map[purge.UserID]*evidence.History{}
+	err := s.onConnection(ctx, func(conn *sql.Conn) error {
+		for {
+			var q script
+			q.add(readCommitted) // a server with binlog_format=STATEMENT refuses it, here before the first delete
+			if err := addDocuments(&q, documents, maxDocument(conn)); err != nil {
+				return err
+			}
+			scans := []func(*sql.Rows) error{func(rows *sql.Rows) error { return scanUser(rows, found) }}
+			q.add(s.tables.retirement("IN ("+tuples("?", len(users))+")"), users...)
+			if len(curious) > 0 {
+				scans = append(scans, addHistory(&q, curious, histories)...)
+			}
+			err := send(ctx, conn, &q, scans...)
+			if !alone || !isDuplicate(err) {
+				return err
+			}
+			// Another attempt at the request has written meanwhile: this one goes on behind it.
+			if documents[0].chain, err = readChain(ctx, conn, calls[0].attempt.Request); err != nil {
+				return err
+			}
+		}
+	})
+	if isDuplicate(err) {
+		return allAlone[purge.Intended](len(calls)), nil
+	}
+	if err != nil {
+		return nil, classify(what, err)
+	}
+	answers := make([]purge.Answer[purge.Intended], len(calls))
+	for i, c := range calls {
+		answers[i].Value.Retirement = found[c.attempt.User].Retirement
+		if h := histories[c.attempt.User]; h != nil {
+			answers[i].Value.Emptied = h.Emptied(c.empty)
+		}
+	}
+	return answers, nil
+}
+
+// allAlone answers calls of a batch that met a document which another attempt has written in the place of one of
+// theirs.
+func allAlone[R any](n int) []purge.Answer[R] {
+	return slices.Repeat([]purge.Answer[R]{{Err: purge.ErrAlone}}, n)
+}
+
+func isDuplicate(err error) bool {
+	e, ok := errors.AsType[*driversql.MySQLError](err)
+	return ok && e.Number == erDuplicateEntry
+}
 
 // Emptied returns those of the directories that were emptied for the user, as Intend does, and writes nothing.
 func (s *Store) Emptied(ctx context.Context, user purge.UserID, dirs []purge.Directory) ([]purge.Directory, error) {
-	known := map[purge.Directory]bool{}
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var kind, a, b, c string
-		var dir purge.Directory
-		var owner purge.UserID
-		if err := rows.Scan(&kind, &a, &b, &dir.Bucket, &dir.Prefix, &c, &owner); err != nil {
+	histories := map[purge.UserID]*evidence.History{}
+	var q script
+	err := s.run(ctx, &q, addHistory(&q, []any{user}, histories)...)
+	if err != nil || histories[user] == nil {
+		return nil, classify("reading what was erased", err)
+	}
+	return histories[user].Emptied(dirs), nil
+}
+
+type recordCall struct {
+	attempt purge.Attempt
+	report  purge.Report
+}
+
+// Record writes a report in one transaction.
+func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
+	return s.batches.record.Do(ctx, recordCall{attempt, report})
+}
+
+// recordAll clears, writes and moves for several attempts in one transaction. The rows of the LMS are locked by their
+// primary keys, in order, then compared here, byte by byte, then cleared by their primary keys; so what is written into
+// the evidence is what is cleared. In a batch, rows that another connection has locked are skipped, and what needs them
+// is recorded alone, as is everything that has to read earlier evidence.
+func (s *Store) recordAll(ctx context.Context, calls []recordCall, alone bool) ([]purge.Answer[purge.Recorded],
+	error,
+) {
+	r, err := s.recordOnce(ctx, calls, alone)
+	for alone && isDuplicate(err) { // another attempt at the request has written a document meanwhile
+		r, err = s.recordOnce(ctx, calls, alone)
+	}
+	if isDuplicate(err) {
+		return allAlone[purge.Recorded](len(calls)), nil
+	}
+	if err != nil {
+		return nil, classify("writing to the ledger", err)
+	}
+	answers := make([]purge.Answer[purge.Recorded], len(calls))
+	for i, m := range r.members {
+		answers[i] = purge.Answer[purge.Recorded]{Value: m.recorded, Err: m.err}
+	}
+	return answers, nil
+}
+
+func (s *Store) recordOnce(ctx context.Context, calls []recordCall, alone bool) (*recording, error) {
+	r := newRecording(s, calls, alone)
+	return r, s.onConnection(ctx, func(conn *sql.Conn) error {
+		if err := r.lock(ctx, conn); err != nil {
 			return err
 		}
-		known[dir] = true
-		return nil
-	}, emptiedDirectories, user)
-	return slices.DeleteFunc(slices.Clone(dirs), func(dir purge.Directory) bool { return !known[dir] }),
-		classify("reading what was erased", err)
-}
-
-// directoryTuples is the list for a condition (bucket, directory) IN (...).
-func directoryTuples(dirs []purge.Directory) (text string, args []any) {
-	for _, dir := range dirs {
-		args = append(args, dir.Bucket, dir.Prefix)
-	}
-	return tuples("(?, ?)", len(dirs)), args
-}
-
-// ErasedBelow reports whether the latest evidence shows that objects were erased below a directory, for any user. It
-// reads at most 10,000 rows.
-func (s *Store) ErasedBelow(ctx context.Context, dir purge.Directory) (bool, error) {
-	var found bool
-	err := s.sql.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM (SELECT bucket, directory, outcome FROM "+
-		"evidence_objects"+
-		" ORDER BY id DESC LIMIT 10000) latest WHERE outcome = 'erased' AND bucket = ? AND LEFT(directory, "+
-		"CHAR_LENGTH(?)) = ?"+
-		" AND CHAR_LENGTH(directory) = CHAR_LENGTH(?) + 33)", // an id of 32 digits and a slash
-		dir.Bucket, dir.Prefix, dir.Prefix, dir.Prefix).Scan(&found)
-	return found, classify("reading what was erased", err)
-}
-
-// Record writes a report in one transaction, and one packet where the server takes it. Under READ COMMITTED, because
-// the gap locks of the default isolation would let the purges of neighbouring users block each other.
-func (s *Store) Record(ctx context.Context, attempt purge.Attempt, report purge.Report) (purge.Recorded, error) {
-	var q script
-	now := s.now()
-	q.add("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-	q.add("START TRANSACTION")
-	for _, c := range report.Clear {
-		s.addClearing(&q, attempt, c, now)
-	}
-	s.addOutcomes(&q, attempt, report, now)
-	s.addEnd(&q, attempt, report, now)
-	q.add("COMMIT")
-	q.add("SELECT "+requestColumns+" FROM requests WHERE id = ?", attempt.Request)
-	var after purge.Attempt
-	found := false
-	err := s.run(ctx, &q, func(rows *sql.Rows) error {
-		found = true
-		return rows.Scan(requestFields(&after)...)
+		if alone {
+			if err := r.readHistory(ctx, conn); err != nil {
+				return err
+			}
+		}
+		r.decide()
+		return r.write(ctx, conn)
 	})
-	if err == nil && !found {
-		err = purge.ErrUnknownRequest
-	}
-	return purge.Recorded{State: after.State, Reason: after.Reason, Counts: after.Counts},
-		classify("writing to the ledger", err)
 }
 
-// addClearing clears the references of one certificate and counts them into the evidence. The rows are locked first, by
-// an UPDATE that changes nothing, then counted, then cleared. ROW_COUNT() would be simpler, but cannot be trusted with
-// evidence: when a worker dies, the server goes through the rest of its script, COMMIT included, and after the answer
-// that it could not send, ROW_COUNT() is -1 whatever was changed.
-func (s *Store) addClearing(q *script, attempt purge.Attempt, c purge.Clearing, now time.Time) {
-	table, guard, guarded := s.tables.guard(attempt.User, c)
-	q.add("UPDATE "+table+" SET download_uuid = download_uuid WHERE "+guard, guarded...)
-	q.add("INSERT INTO evidence (request_id, user_id, certificate_id, source_table, attempt, references_cleared, "+
-		"cleared_at)"+
-		" SELECT ?, ?, ?, ?, ?, COUNT(*), ? FROM "+table+" WHERE "+guard+" HAVING COUNT(*) > 0 ON DUPLICATE KEY UPDATE"+
-		" references_cleared = references_cleared + VALUES(references_cleared), attempt = VALUES(attempt), cleared_at = "+
-		"VALUES(cleared_at)",
-		append([]any{attempt.Request, attempt.User, c.CertificateID, c.Table, attempt.Number, now}, guarded...)...)
-	q.add("UPDATE "+table+" SET download_uuid = '', download_url = '' WHERE "+guard, guarded...)
+// recording is one transaction of recordAll.
+type recording struct {
+	store   *Store
+	now     time.Time
+	skip    string // what an SQL text that locks ends with
+	members []*member
+
+	rows     map[purge.Table]map[int64]lockedRow
+	left     map[purge.UserID][]purge.Reference // all references of the users that are to be done
+	requests map[purge.RequestID]*requestRow
+	others   []*requestRow // requests of the user whose figures change, too
+	chains   map[purge.RequestID]purge.Chain
+	history  *evidence.History // of a single call; nil where there is nothing but this attempt's own intents
 }
 
-// addOutcomes settles the evidence of objects. In a directory that was shown empty, everything that was ever listed for
-// this user is gone, also what an earlier attempt or request deleted and did not live to tell; but for what can still
-// be restored.
-func (s *Store) addOutcomes(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
-	scope, whose := "user_id", any(attempt.User)
-	if attempt.AboutOrphans() { // no user; and the evidence of all orphans is not one thing
-		scope, whose = "request_id", attempt.Request
+// member is one call of a recording.
+type member struct {
+	recordCall
+
+	err      error // why it has no part in this transaction
+	recorded purge.Recorded
+	clear    []purge.Reference
+	document *evidence.Document
+	row      *requestRow
+	earlier  bool // there is evidence beside the intents of this attempt
+}
+
+type lockedRow struct {
+	user purge.UserID
+	ref  purge.Reference
+}
+
+// requestRow is what a recording reads of a request and writes back.
+type requestRow struct {
+	id                          purge.RequestID
+	state                       purge.State
+	reason                      purge.Reason
+	detail                      string
+	fence, failures, unfinished int
+	kept                        int
+	counts                      purge.Counts
+	acceptMissing, acceptShared string
+	recoverable, notBefore      sql.NullTime
+	finished, updated           sql.NullTime
+}
+
+func newRecording(s *Store, calls []recordCall, alone bool) *recording {
+	r := &recording{
+		store: s, now: s.now(), rows: map[purge.Table]map[int64]lockedRow{purge.Live: {}, purge.History: {}},
+		left: map[purge.UserID][]purge.Reference{}, requests: map[purge.RequestID]*requestRow{},
+		chains: map[purge.RequestID]purge.Chain{},
 	}
-	var seen []purge.Evidence
-	for _, e := range report.Evidence {
-		if e.Outcome != purge.Absent {
-			seen = append(seen, e)
+	if !alone {
+		r.skip = " SKIP LOCKED"
+	}
+	users, requests := map[purge.UserID]bool{}, map[purge.RequestID]bool{}
+	for _, c := range calls {
+		m := &member{recordCall: c}
+		if users[c.attempt.User] && c.attempt.User != 0 || requests[c.attempt.Request] {
+			m.err = purge.ErrAlone // it builds on what the other one writes
+		}
+		users[c.attempt.User], requests[c.attempt.Request] = true, true
+		r.members = append(r.members, m)
+	}
+	return r
+}
+
+// active are the members that have a part in the transaction.
+func (r *recording) active() []*member {
+	return slices.DeleteFunc(slices.Clone(r.members), func(m *member) bool { return m.err != nil })
+}
+
+const requestRowColumns = "id, state, reason, detail, attempts, failures, unfinished, references_kept, certificates," +
+	" objects_erased, objects_absent, objects_soft_deleted, directories_missing, references_cleared," +
+	" accept_missing_by, accept_shared_by, recoverable_until, not_before, finished_at, updated_at"
+
+// lock begins the transaction, locks the rows, and reads what is decided from: what is left of the users, and whether
+// there is earlier evidence.
+func (r *recording) lock(ctx context.Context, conn *sql.Conn) error {
+	var q script
+	var scans []func(*sql.Rows) error
+	q.add(readCommitted)
+	q.add("START TRANSACTION")
+	ids := map[purge.Table][]any{}
+	var done, users, orphans, requests []any
+	for _, m := range r.active() {
+		for _, c := range m.report.Clear {
+			for _, ref := range c.References {
+				ids[c.Table] = append(ids[c.Table], ref.RowID)
+			}
+		}
+		requests = append(requests, m.attempt.Request)
+		switch {
+		case m.attempt.AboutOrphans():
+			orphans = append(orphans, m.attempt.Request)
+		case m.report.State == purge.Done:
+			done = append(done, m.attempt.User)
+			fallthrough
+		default:
+			users = append(users, m.attempt.User)
+		}
+	}
+	texts := exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url")
+	for _, t := range r.store.referenceTables() {
+		if len(ids[t.table]) == 0 {
 			continue
 		}
-		// A directory that was emptied for this user before is not one that held nothing.
-		q.add("INSERT INTO evidence_objects ("+objectColumns+") SELECT "+objectPlaceholders+" FROM DUAL WHERE NOT EXISTS"+
-			" (SELECT 1 FROM evidence_objects e WHERE e."+scope+" = ? AND e.bucket = ? AND e.directory = ?) ON DUPLICATE KEY "+
-			"UPDATE attempt = VALUES(attempt)",
-			append(objectArgs(attempt, e, now, now), whose, e.Generation.Directory.Bucket, e.Generation.Directory.Prefix)...)
+		q.add("SELECT "+t.key+", id, user_id, "+texts+" FROM "+t.name+" WHERE "+t.key+" IN ("+
+			tuples("?", len(ids[t.table]))+") ORDER BY "+t.key+" FOR UPDATE"+r.skip, ids[t.table]...)
+		scans = append(scans, r.scanRow(t.table))
 	}
-	s.addObjects(q, attempt, seen, now)
-	for proven := range slices.Chunk(report.Proven, rowsPerStatement) {
-		names, directories := directoryTuples(proven)
-		q.add("UPDATE evidence_objects SET outcome = 'erased', until = NULL, attempt = ?, settled_at = ? WHERE "+scope+" = ?"+
-			" AND outcome <> 'erased' AND outcome IN "+emptied+" AND NOT (outcome = 'soft_deleted' AND until > ?)"+
-			" AND (bucket, directory) IN ("+names+")",
-			append([]any{attempt.Number, now, whose, now}, directories...)...)
+	q.add("SELECT "+requestRowColumns+" FROM requests WHERE id IN ("+tuples("?", len(requests))+") ORDER BY id FOR UPDATE"+
+		r.skip, requests...)
+	scans = append(scans, func(rows *sql.Rows) error {
+		row, err := scanRequestRow(rows)
+		r.requests[row.id] = row
+		return err
+	})
+	if len(done) > 0 {
+		q.add(r.store.tables.references("IN ("+tuples("?", len(done))+")", r.store.clear), r.store.times(done)...)
+		scans = append(scans, r.scanLeft)
 	}
-	if report.State == purge.Done && attempt.Counts.DirectoriesMissing > 0 && len(report.Clear) > 0 {
-		// What was missing of a certificate whose references go now was found somewhere else, or has been accepted.
-		ids := []any{attempt.Request}
-		for _, c := range report.Clear {
-			ids = append(ids, c.CertificateID)
+	for _, of := range []struct {
+		column string
+		which  []any
+	}{{"user_id", users}, {"request_id", orphans}} {
+		if len(of.which) == 0 {
+			continue
 		}
-		q.add("UPDATE evidence_objects SET outcome = 'absent' WHERE request_id = ? AND outcome = 'missing'"+
-			" AND certificate_id IN ("+tuples("?", len(report.Clear))+")", ids...)
+		list := of.column + " IN (" + tuples("?", len(of.which)) + ")"
+		q.add("SELECT user_id, request_id, attempt, part, "+chainTail+" FROM evidence_documents WHERE "+list+" ORDER BY id",
+			of.which...)
+		q.add("SELECT user_id, request_id FROM evidence_objects WHERE "+list+
+			" UNION SELECT user_id, request_id FROM evidence WHERE "+list, slices.Concat(of.which, of.which)...)
+		scans = append(scans, r.scanDocument, r.scanLegacy)
+	}
+	return send(ctx, conn, &q, scans...)
+}
+
+func (r *recording) scanRow(table purge.Table) func(*sql.Rows) error {
+	return func(rows *sql.Rows) error {
+		row := lockedRow{ref: purge.Reference{Table: table}}
+		var user sql.NullInt64
+		err := rows.Scan(&row.ref.RowID, &row.ref.CertificateID, &user, &row.ref.DownloadUUID, &row.ref.VerifyUUID,
+			&row.ref.DownloadURL)
+		row.user = purge.UserID(user.Int64)
+		r.rows[table][row.ref.RowID] = row
+		return err
 	}
 }
 
-// endedAs keeps what the CHECK of the table compares an end with: only the account of the worker may write it.
-const endedAs = "ended_as = IF(state IN ('queued', 'running'), ended_as, CONCAT(state, ':', reason))"
+func (r *recording) scanLeft(rows *sql.Rows) error {
+	found := map[purge.UserID]purge.User{}
+	if err := scanUser(rows, found); err != nil {
+		return err
+	}
+	for user, u := range found {
+		r.left[user] = append(r.left[user], u.References...)
+	}
+	return nil
+}
 
-// addEnd moves the request. Only the newest attempt may end it as refused or failed or queue it again; done is true
-// from any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile.
-func (s *Store) addEnd(q *script, attempt purge.Attempt, report purge.Report, now time.Time) {
-	var finished any
-	accepts := ""
-	if report.State.Ended() {
-		finished = now
-		accepts = " accept_missing_by = ''," // for one run; the evidence keeps who gave it
+func scanRequestRow(rows *sql.Rows) (*requestRow, error) {
+	var w requestRow
+	err := rows.Scan(&w.id, &w.state, &w.reason, &w.detail, &w.fence, &w.failures, &w.unfinished, &w.kept,
+		&w.counts.Certificates, &w.counts.ObjectsErased, &w.counts.ObjectsAbsent, &w.counts.ObjectsSoftDeleted,
+		&w.counts.DirectoriesMissing, &w.counts.ReferencesCleared, &w.acceptMissing, &w.acceptShared, &w.recoverable,
+		&w.notBefore, &w.finished, &w.updated)
+	return &w, err
+}
+
+// scanDocument notes where the chain of a request ends, and finds out who has earlier evidence: anything but the
+// intents of this very attempt.
+func (r *recording) scanDocument(rows *sql.Rows) error {
+	var user purge.UserID
+	var request purge.RequestID
+	var attempt int
+	var part evidence.Part
+	var tail sql.NullString
+	if err := rows.Scan(&user, &request, &attempt, &part, &tail); err != nil {
+		return err
 	}
-	counted := 0
-	if report.Counted {
-		counted = 1
+	chain, err := parseChain(tail)
+	if err != nil {
+		return err
 	}
-	text := "UPDATE requests SET state = ?, reason = ?, detail = ?, failures = failures + ?, unfinished = 0, " +
-		"not_before = ?," +
-		" certificates = GREATEST(certificates, ?), references_kept = ?," + accepts + " finished_at = ?, updated_at = ?, " +
-		endedAs + " WHERE id = ?"
-	args := []any{
-		report.State, report.Reason, report.Detail, counted, nullTime(report.NotBefore), report.Certificates,
-		len(report.Keep),
-		finished, now, attempt.Request,
+	if chain.Documents > r.chains[request].Documents {
+		r.chains[request] = chain
 	}
-	if report.State == purge.Done {
-		condition, scope := s.noReferenceLeft(attempt.User, attempt.Certificate, report.Keep)
-		text, args = text+" AND state IN ('queued', 'running', 'failed') AND "+condition, append(args, scope...)
-	} else {
-		text, args = text+" AND state IN ('queued', 'running') AND attempts = ?", append(args, attempt.Fence)
-		switch report.Reason { // unless it was accepted meanwhile: then the request stays open
-		case purge.ReasonFilesMissing:
-			text, args = text+" AND accept_missing_by = ?", append(args, attempt.AcceptMissing)
-		case purge.ReasonShared:
-			text, args = text+" AND accept_shared_by = ?", append(args, attempt.AcceptShared)
-		default:
+	r.concerns(user, request, func(m *member) {
+		if request != m.attempt.Request || attempt != m.attempt.Number || part != evidence.Intents {
+			m.earlier = true
+		}
+	})
+	return nil
+}
+
+// scanLegacy finds out who has evidence in the rows of earlier versions.
+func (r *recording) scanLegacy(rows *sql.Rows) error {
+	var user purge.UserID
+	var request purge.RequestID
+	err := rows.Scan(&user, &request)
+	r.concerns(user, request, func(m *member) { m.earlier = true })
+	return err
+}
+
+// concerns finds the members that evidence of a request of a user is about: for orphans, only the request's own.
+func (r *recording) concerns(user purge.UserID, request purge.RequestID, do func(*member)) {
+	for _, m := range r.members {
+		if m.attempt.Request == request || user != 0 && m.attempt.User == user {
+			do(m)
 		}
 	}
-	q.add(text, args...)
-	q.add("UPDATE requests SET "+figures+" WHERE id = ?", attempt.Request)
-	// the evidence of other requests of the user may have been settled with it, mostly of none
-	if len(report.Proven) > 0 && !attempt.AboutOrphans() {
-		q.add("UPDATE (SELECT DISTINCT request_id AS other FROM evidence_objects WHERE user_id = ? AND settled_at = ?"+
-			" AND request_id <> ?) settled STRAIGHT_JOIN requests ON requests.id = settled.other SET "+figures, attempt.User,
-			now, attempt.Request)
-	}
 }
 
-// figures counts what the evidence of a request says, so that the request can never say anything else. They do not
-// depend on each other, because an UPDATE of several tables sets its columns in any order.
-var figures = "certificates = GREATEST(certificates, " + count("COUNT(DISTINCT NULLIF(o.certificate_id, 0))", "") +
-	")," +
-	" objects_erased = " + count("COUNT(*)", "= 'erased'") + "," +
-	" objects_absent = " + count("COUNT(*)", "= 'absent'") + "," +
-	" objects_soft_deleted = " + count("COUNT(*)", "= 'soft_deleted'") + "," +
-	" recoverable_until = " + count("MAX(o.until)", "= 'soft_deleted'") + "," +
-	" directories_missing = " + missing + ", references_cleared = " + cleared + "," +
-	" reason = " + judged + ", ended_as = IF(state IN ('queued', 'running'), ended_as, CONCAT(state, ':', " + judged + "))"
-
-const cleared = "(SELECT COALESCE(SUM(e.references_cleared), 0) FROM evidence e WHERE e.request_id = requests.id)"
-
-var (
-	missing = count("COUNT(*)", "IN ('missing', 'missing_accepted')")
-	// judged is the reason: whatever the last attempt met, all attempts have purged.
-	judged = "IF(state <> 'done', reason, IF(" + missing + " > 0, 'files_missing', IF(reason = 'nothing_to_purge' AND " +
-		cleared +
-		" > 0, '', reason)))"
-)
-
-// count is a subquery over a request's evidence of objects.
-func count(what, outcome string) string {
-	text := "(SELECT " + what + " FROM evidence_objects o WHERE o.request_id = requests.id"
-	if outcome != "" {
-		text += " AND o.outcome " + outcome
-	}
-	return text + ")"
-}
-
-const (
-	objectColumns = "request_id, user_id, certificate_id, source_table, attempt, bucket, directory, name, " +
-		"generation, size," +
-		" cache_control, outcome, until, accepted_by, listed_at, settled_at, object_key"
-	objectPlaceholders = "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, UNHEX(?)"
-)
-
-// addObjects writes evidence rows; a generation that the request has met before keeps its row. Erased is final, because
-// a generation never comes back; only that it can be restored may still be found out. (The columns are set from left to
-// right, so the outcome, on which the others depend, comes last.)
-func (s *Store) addObjects(q *script, attempt purge.Attempt, all []purge.Evidence, settled time.Time) {
-	now := s.now()
-	for some := range slices.Chunk(all, rowsPerStatement) {
-		args := make([]any, 0, 17*len(some))
-		for _, e := range some {
-			args = append(args, objectArgs(attempt, e, now, settled)...)
-		}
-		q.add("INSERT INTO evidence_objects ("+objectColumns+") VALUES "+tuples("("+objectPlaceholders+")", len(some))+
-			" ON DUPLICATE KEY UPDATE until = "+unlessFinal("until")+", attempt = "+unlessFinal("attempt")+
-			", settled_at = "+unlessFinal("settled_at")+", accepted_by = "+unlessFinal("accepted_by")+
-			", outcome = "+unlessFinal("outcome"), args...)
-	}
-}
-
-// rowsPerStatement keeps one statement far below any server's max_allowed_packet, however many objects a user has.
-const rowsPerStatement = 32
-
-func unlessFinal(column string) string {
-	return "IF(outcome = 'erased' AND VALUES(outcome) <> 'soft_deleted', " + column + ", VALUES(" + column + "))"
-}
-
-func objectArgs(attempt purge.Attempt, e purge.Evidence, listed, settled time.Time) []any {
-	g := e.Generation
-	key := sha256.Sum256([]byte(g.Directory.Bucket + "\x00" + g.Name + "\x00" + strconv.FormatInt(g.Number, 10)))
-	return []any{
-		attempt.Request, attempt.User, e.CertificateID, e.Table, attempt.Number, g.Directory.Bucket, g.Directory.Prefix,
-		g.Name,
-		g.Number, g.Size, cut(g.CacheControl, 255), e.Outcome, nullTime(e.Until), cut(e.AcceptedBy, 128), listed,
-		nullTime(settled), hex.EncodeToString(key[:]),
-	}
-}
-
-func tuples(one string, n int) string { return strings.TrimSuffix(strings.Repeat(one+", ", n), ", ") }
-
-func nullTime(t time.Time) any {
-	if t.IsZero() {
+// readHistory reads the earlier evidence of a single call, and the other requests that it is about.
+func (r *recording) readHistory(ctx context.Context, conn *sql.Conn) error {
+	m := r.members[0]
+	if !m.earlier {
 		return nil
 	}
-	return t.UTC()
+	var q script
+	histories := map[purge.UserID]*evidence.History{}
+	var scans []func(*sql.Rows) error
+	if m.attempt.AboutOrphans() { // no user; and the evidence of all orphans is not one thing
+		scans = addHistoryOf(&q, "request_id", []any{m.attempt.Request}, histories)
+	} else {
+		scans = addHistory(&q, []any{m.attempt.User}, histories)
+		q.add("SELECT "+requestRowColumns+" FROM requests WHERE user_id = ? AND id <> ? ORDER BY id", m.attempt.User,
+			m.attempt.Request)
+		scans = append(scans, func(rows *sql.Rows) error {
+			row, err := scanRequestRow(rows)
+			r.others = append(r.others, row)
+			return err
+		})
+	}
+	err := send(ctx, conn, &q, scans...)
+	r.history = histories[m.attempt.User]
+	return err
 }
+
+// decide says what becomes of each member.
+func (r *recording) decide() {
+	for _, m := range r.active() {
+		row := r.requests[m.attempt.Request]
+		switch {
+		case row == nil && r.skip == "":
+			m.err = purge.ErrUnknownRequest
+		case row == nil, m.earlier && r.skip != "":
+			m.err = purge.ErrAlone
+		default:
+			m.row = row
+			r.compare(m)
+		}
+		if m.err == nil {
+			r.settle(m)
+		}
+	}
+}
+
+// compare finds the rows that still hold exactly what was read.
+func (r *recording) compare(m *member) {
+	for _, c := range m.report.Clear {
+		for _, ref := range c.References {
+			locked, ok := r.rows[c.Table][ref.RowID]
+			switch {
+			case !ok && r.skip != "":
+				m.err = purge.ErrAlone // locked by another connection, or gone
+				return
+			case ok && locked.user == m.attempt.User && locked.ref == ref:
+				m.clear = append(m.clear, ref)
+			}
+		}
+	}
+}
+
+// settle makes the document of a member and moves its request.
+func (r *recording) settle(m *member) {
+	var links []evidence.Link
+	for _, ref := range m.clear {
+		links = countLink(links, ref)
+	}
+	m.document = r.store.Writer.Record(m.attempt, m.report, links, r.now)
+	history := r.history
+	if history == nil {
+		history = &evidence.History{}
+	}
+	settled := history.Add(0, m.document)
+	m.document.Settle(settled)
+	counts, recoverable := history.Counts(m.attempt.Request)
+	r.move(m)
+	m.row.figure(counts, recoverable)
+	m.recorded = purge.Recorded{State: m.row.state, Reason: m.row.reason, Counts: m.row.counts}
+	r.others = slices.DeleteFunc(r.others, func(other *requestRow) bool { // those of which something is settled
+		return !slices.ContainsFunc(settled, func(row *evidence.Row) bool { return row.Request == other.id })
+	})
+	for _, other := range r.others {
+		other.figure(history.Counts(other.id))
+	}
+}
+
+func countLink(links []evidence.Link, ref purge.Reference) []evidence.Link {
+	for i := range links {
+		if links[i].CertificateID == ref.CertificateID && links[i].Table == ref.Table {
+			links[i].Cleared++
+			return links
+		}
+	}
+	return append(links, evidence.Link{CertificateID: ref.CertificateID, Table: ref.Table, Cleared: 1})
+}
+
+// move moves a request. Only the newest attempt may end it as refused or failed or queue it again; done is true from
+// any attempt, once the LMS database shows no reference, also if another attempt has failed the request meanwhile.
+func (r *recording) move(m *member) {
+	row, report := m.row, m.report
+	open := row.state == purge.Queued || row.state == purge.Running
+	switch {
+	case report.State == purge.Done:
+		if !open && row.state != purge.Failed || r.somethingLeft(m) {
+			return
+		}
+	case !open || row.fence != m.attempt.Fence,
+		// unless it was accepted meanwhile: then the request stays open
+		report.Reason == purge.ReasonFilesMissing && row.acceptMissing != m.attempt.AcceptMissing,
+		report.Reason == purge.ReasonShared && row.acceptShared != m.attempt.AcceptShared:
+		return
+	}
+	row.state, row.reason, row.detail = report.State, report.Reason, report.Detail
+	row.unfinished, row.kept = 0, len(report.Keep)
+	row.notBefore, row.finished = nullable(report.NotBefore), sql.NullTime{}
+	row.updated = nullable(r.now)
+	row.counts.Certificates = max(row.counts.Certificates, report.Certificates)
+	if report.Counted {
+		row.failures++
+	}
+	if report.State.Ended() {
+		row.finished = nullable(r.now)
+		row.acceptMissing = "" // for one run; the evidence keeps who gave it
+	}
+}
+
+// somethingLeft reports whether the user, or the request's certificate, has references left that count. Those to keep
+// do not, as long as they are unchanged.
+func (r *recording) somethingLeft(m *member) bool {
+	return slices.ContainsFunc(r.left[m.attempt.User], func(ref purge.Reference) bool {
+		return (m.attempt.Certificate == 0 || ref.CertificateID == m.attempt.Certificate) &&
+			!slices.Contains(m.clear, ref) && !slices.Contains(m.report.Keep, ref)
+	})
+}
+
+// figure sets the figures of a request, and what they say about its reason: whatever the last attempt met, all attempts
+// have purged.
+func (w *requestRow) figure(counts purge.Counts, recoverable time.Time) {
+	counts.Certificates = max(w.counts.Certificates, counts.Certificates)
+	w.counts, w.recoverable = counts, nullable(recoverable)
+	switch {
+	case w.state != purge.Done:
+	case counts.DirectoriesMissing > 0:
+		w.reason = purge.ReasonFilesMissing
+	case w.reason == purge.ReasonNothingToPurge && counts.ReferencesCleared > 0:
+		w.reason = purge.ReasonNone
+	}
+}
+
+func nullable(t time.Time) sql.NullTime { return sql.NullTime{Time: t.UTC(), Valid: !t.IsZero()} }
+
+// movedColumns are what a recording writes of a request.
+var movedColumns = []string{
+	"state", "reason", "detail", "failures", "unfinished", "references_kept", "certificates", "objects_erased",
+	"objects_absent", "objects_soft_deleted", "directories_missing", "references_cleared", "accept_missing_by",
+	"recoverable_until", "not_before", "finished_at", "updated_at", "ended_as",
+}
+
+func (w *requestRow) values() []any {
+	ended := "" // what the CHECK of the table compares an end with: only the account of the worker may write it
+	if w.state.Ended() {
+		ended = string(w.state) + ":" + string(w.reason)
+	}
+	return []any{
+		w.id, w.state, w.reason, w.detail, w.failures, w.unfinished, w.kept, w.counts.Certificates, w.counts.ObjectsErased,
+		w.counts.ObjectsAbsent, w.counts.ObjectsSoftDeleted, w.counts.DirectoriesMissing, w.counts.ReferencesCleared,
+		w.acceptMissing, w.recoverable, w.notBefore, w.finished, w.updated, ended,
+	}
+}
+
+// write clears, writes the documents, moves the requests and commits.
+func (r *recording) write(ctx context.Context, conn *sql.Conn) error {
+	var q script
+	ids := map[purge.Table][]any{}
+	var documents []document
+	moved := slices.Clone(r.others)
+	for _, m := range r.active() {
+		for _, ref := range m.clear {
+			ids[ref.Table] = append(ids[ref.Table], ref.RowID)
+		}
+		chain := m.attempt.Chain
+		if last := r.chains[m.attempt.Request]; last.Documents > chain.Documents {
+			chain = last
+		}
+		documents = append(documents, document{Document: m.document, chain: chain})
+		moved = append(moved, m.row)
+	}
+	if len(documents) == 0 {
+		q.add("ROLLBACK")
+		return send(ctx, conn, &q)
+	}
+	for _, t := range r.store.referenceTables() {
+		if len(ids[t.table]) > 0 {
+			q.add("UPDATE "+t.name+" SET download_uuid = '', download_url = '' WHERE "+t.key+" IN ("+
+				tuples("?", len(ids[t.table]))+")", ids[t.table]...)
+		}
+	}
+	if err := addDocuments(&q, documents, maxDocument(conn)); err != nil {
+		return err
+	}
+	addMoves(&q, moved)
+	q.add("COMMIT")
+	return send(ctx, conn, &q)
+}
+
+// addMoves writes the rows of requests, all in one statement.
+func addMoves(q *script, moved []*requestRow) {
+	var sets []string
+	names := []string{"? AS id"}
+	for _, column := range movedColumns {
+		sets = append(sets, "requests."+column+" = v."+column)
+		names = append(names, "? AS "+column)
+	}
+	next := " UNION ALL SELECT " + tuples("?", len(names))
+	for some := range slices.Chunk(moved, rowsPerStatement) {
+		var args []any
+		for _, row := range some {
+			args = append(args, row.values()...)
+		}
+		q.add("UPDATE (SELECT "+strings.Join(names, ", ")+strings.Repeat(next, len(some)-1)+") v STRAIGHT_JOIN requests"+
+			" ON requests.id = v.id SET "+strings.Join(sets, ", "), args...)
+	}
+}
+
+// rowsPerStatement keeps one statement far below any server's max_allowed_packet.
+const rowsPerStatement = 32
+
+func tuples(one string, n int) string { return strings.TrimSuffix(strings.Repeat(one+", ", n), ", ") }
 
 // cut shortens a text to at most n bytes of valid UTF-8.
 func cut(s string, n int) string {

@@ -193,63 +193,92 @@ func (s *Store) CheckOwners(ctx context.Context) error {
 // sharingBatch is how many ids one statement requests, so that it stays far below any server's max_allowed_packet.
 const sharingBatch = 100
 
+type sharingCall struct {
+	user purge.UserID
+	ids  []string
+}
+
 // Sharing finds the other users of directories, in one round trip for each 100 ids: in the table of owners; in
 // verify_uuid of the LMS's rows, which has an index; in rows that are newer than what has been read into the table of
 // owners; and in the live rows of certificates that were given to another user, while the history still names this one.
 func (s *Store) Sharing(ctx context.Context, user purge.UserID, ids []string) ([]purge.Shared, error) {
-	columns := func(row string) string {
-		return row + ".user_id, " + exact(row+".download_uuid") + ", " + exact(row+".verify_uuid") + ", " +
-			exact(row+".download_url")
-	}
-	newer := func(table, id string, source purge.Table) string {
-		return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r." + id +
-			" > COALESCE((SELECT position FROM owner_walks WHERE source_table = '" + string(source) + "'), 0)"
-	}
-	others := newer(s.tables.certificates, "id", purge.Live) + newer(s.tables.history, "history_id", purge.History) +
-		" UNION ALL SELECT " + columns("r") + " FROM " + s.tables.history + " h JOIN " + s.tables.certificates +
-		" r ON r.id = h.id WHERE h.user_id = ? AND r.user_id <> ?"
-	var shared []purge.Shared
-	for i := 0; i < len(ids); i += sharingBatch {
-		part := ids[i:min(i+sharingBatch, len(ids))]
-		verified := func(table string) string {
-			return " UNION ALL SELECT " + columns("r") + " FROM " + table + " r WHERE r.user_id <> ? AND r.verify_uuid IN (" +
-				tuples("?", len(part)) + ")"
-		}
-		text := "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE user_id <> ? AND id IN (" +
-			tuples("UNHEX(?)", len(part)) + ")" +
-			verified(s.tables.certificates) + verified(s.tables.history)
-		args := append([]any{user}, anys(part)...)
-		for range 2 {
-			args = append(append(args, user), anys(part)...)
-		}
-		if i == 0 { // the ids of these rows are compared here, with all
-			text, args = text+others, append(args, user, user, user, user)
-		}
-		err := each(ctx, s.sql, func(rows *sql.Rows) error {
-			var other purge.UserID
-			var texts [3]sql.NullString
-			if err := rows.Scan(&other, &texts[0], &texts[1], &texts[2]); err != nil {
-				return err
+	return s.batches.sharing.Do(ctx, sharingCall{user, ids})
+}
+
+func (s *Store) sharingAll(ctx context.Context, calls []sharingCall, _ bool) ([]purge.Answer[[]purge.Shared], error) {
+	answers := make([]purge.Answer[[]purge.Shared], len(calls))
+	of := map[string][]int{} // the calls that are about an id
+	var ids []string
+	var users []any
+	for i, c := range calls {
+		users = append(users, c.user)
+		for _, id := range c.ids {
+			if of[id] == nil {
+				ids = append(ids, id)
 			}
-			for id := range idsIn(texts[:]...) {
-				name := hex.EncodeToString(id[:])
-				if s := (purge.Shared{ID: name, Other: other}); slices.Contains(ids, name) && !slices.Contains(shared, s) {
-					shared = append(shared, s)
+			of[id] = append(of[id], i)
+		}
+	}
+	scan := func(rows *sql.Rows) error {
+		var other purge.UserID
+		var texts [3]sql.NullString
+		if err := rows.Scan(&other, &texts[0], &texts[1], &texts[2]); err != nil {
+			return err
+		}
+		for id := range idsIn(texts[:]...) {
+			shared := purge.Shared{ID: hex.EncodeToString(id[:]), Other: other}
+			for _, i := range of[shared.ID] {
+				if other != calls[i].user && !slices.Contains(answers[i].Value, shared) {
+					answers[i].Value = append(answers[i].Value, shared)
 				}
 			}
-			return nil
-		}, text, args...)
-		if err != nil {
+		}
+		return nil
+	}
+	for some := range slices.Chunk(ids, sharingBatch) {
+		text, args := s.sharingOf(some)
+		if &some[0] == &ids[0] { // the ids of these rows are compared here, with all
+			text, args = text+s.sharingOther(len(users)), append(args, users...)
+		}
+		if err := each(ctx, s.sql, scan, text, args...); err != nil {
 			return nil, classify("looking for other users of directories", err)
 		}
 	}
-	return shared, nil
+	return answers, nil
 }
 
-func anys(texts []string) []any {
-	all := make([]any, len(texts))
-	for i, text := range texts {
-		all[i] = text
+// sharingColumns are what is read of a row that may name a directory.
+func sharingColumns(row string) string {
+	return row + ".user_id, " + exact(row+".download_uuid") + ", " + exact(row+".verify_uuid") + ", " +
+		exact(row+".download_url")
+}
+
+// sharingOf selects what holds one of some ids and has an index.
+func (s *Store) sharingOf(ids []string) (text string, args []any) {
+	verified := func(table string) string {
+		return " UNION ALL SELECT " + sharingColumns("r") + " FROM " + table + " r WHERE r.user_id IS NOT NULL AND" +
+			" r.verify_uuid IN (" + tuples("?", len(ids)) + ")"
+	}
+	text = "SELECT user_id, HEX(id), '', '' FROM directory_owners WHERE id IN (" + tuples("UNHEX(?)", len(ids)) + ")" +
+		verified(s.tables.certificates) + verified(s.tables.history)
+	return text, slices.Repeat(anys(ids), 3)
+}
+
+// sharingOther selects rows that are new, and live rows that were given to another user than some.
+func (s *Store) sharingOther(users int) string {
+	newer := func(table, id string, source purge.Table) string {
+		return " UNION ALL SELECT " + sharingColumns("r") + " FROM " + table + " r WHERE r.user_id IS NOT NULL AND r." + id +
+			" > COALESCE((SELECT position FROM owner_walks WHERE source_table = '" + string(source) + "'), 0)"
+	}
+	return newer(s.tables.certificates, "id", purge.Live) + newer(s.tables.history, "history_id", purge.History) +
+		" UNION ALL SELECT " + sharingColumns("r") + " FROM " + s.tables.history + " h JOIN " + s.tables.certificates +
+		" r ON r.id = h.id WHERE h.user_id IN (" + tuples("?", users) + ") AND r.user_id <> h.user_id"
+}
+
+func anys[T any](values []T) []any {
+	all := make([]any, len(values))
+	for i, v := range values {
+		all[i] = v
 	}
 	return all
 }

@@ -53,6 +53,13 @@ func fillLedger(tb testing.TB, db *sandboxtest.Database) {
 		"seq, seq, seq, 'live', 1, 'certs', 'downloads/', CONCAT('downloads/', seq), 1, 1, 'erased', '2024-01-01', "+
 			"'2024-01-01' + INTERVAL seq DIV 7 SECOND,"+
 			" UNHEX(SHA2(CONCAT('certs', 0x00, 'downloads/', seq, 0x00, 1), 256))")
+	into("evidence_documents", "request_id, number, user_id, attempt, part, at, hash, document",
+		"1000000 + seq, 1, 1000000 + seq, 1, 'record', '2025-01-01' + INTERVAL seq DIV 7 SECOND, REPEAT('x', 32),"+
+			` CONCAT('{"at":"2025-01-01T00:00:00Z","attempt":1,"directories":[{"bucket":"certs","generations":[{"generation":"1",`+
+			`"name":"x","outcome":"erased","size":1}],"prefix":"downloads/","table":"live"}],"links":[{"certificate_id":7,`+
+			`"cleared":1,"table":"live"}],"part":"record","request":{"id":', 1000000 + seq, ',"user_id":', 1000000 + seq,`+
+			` '},"version":1}')`)
+	into("events", "request_id, at, kind", "seq, '2024-01-01' + INTERVAL seq SECOND, 'reopened'")
 	into("directory_owners", "id, user_id", "UNHEX(LEFT(SHA2(seq, 256), 32)), seq")
 	db.Exec(tb, "INSERT INTO "+db.Ledger+".owner_walks (source_table, position, again, walked_at) VALUES ('live', "+
 		"200000, 0, UTC_TIMESTAMP(6)), ('history', 200000, 0, UTC_TIMESTAMP(6))")
@@ -79,7 +86,7 @@ func logged(tb testing.TB, db *sandboxtest.Database, do func()) (statements []st
 		}
 		for _, verb := range []string{"SELECT", "(SELECT", "UPDATE", "DELETE"} {
 			if strings.HasPrefix(text, verb) {
-				statements = append(statements, text)
+				statements = append(statements, strings.Split(strings.TrimRight(text, "; \n"), ";\n")...)
 			}
 		}
 	}
@@ -96,7 +103,7 @@ func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	populate(t, f.db, planRows)
 	fillLedger(t, f.db)
-	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "directory_owners"}
+	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "evidence_documents", "directory_owners"}
 	f.exec("ANALYZE TABLE " + f.db.Ledger + "." + strings.Join(tables, ", "+f.db.Ledger+"."))
 	for name, c := range f.pagesAndPolls() { //nolint:paralleltest // one after the other: the server counts what all read
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +159,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		return func(ctx context.Context) error {
 			seen := map[string]bool{}
 			err := f.EachEvidence(ctx, filter, func(r mysql.EvidenceRecord) error {
-				seen[fmt.Sprint(r.Kind, r.ID)] = true
+				seen[fmt.Sprint(r.Kind, r.RequestID)] = true
 				return nil
 			})
 			if err == nil && len(seen) != want {
@@ -161,6 +168,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			return err
 		}
 	}
+	now2025 := then.AddDate(1, 0, 0)
 	failed, ended := []purge.State{purge.Failed}, []purge.State{purge.Failed, purge.Refused}
 	return map[string]poll{
 		"open requests":            {ask: open(0, now)},
@@ -193,8 +201,9 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		},
 		"changed evidence": {
 			ask: func(ctx context.Context) error { _, err := f.ChangedEvidence(ctx, false); return err },
-			// the latest 100,000: counted, divided into pages (twice counted), compared
-			reads: 4*planRows/2 + 5_000, walks: true,
+			// the latest 20,000 documents and their requests; the latest 100,000 rows: counted, divided into pages (twice
+			// counted), compared
+			reads: 3*20_000 + 4*planRows/2 + 5_000, walks: true,
 		},
 		// These read all of their tables, each row once.
 		"references": {ask: func(ctx context.Context) error {
@@ -206,11 +215,27 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		}, reads: 2*planRows + 5_000, walks: true},
 		"outcomes": {ask: func(ctx context.Context) error {
 			return f.EachOutcome(ctx, func(purge.Directory, purge.Outcome, time.Time) error { return nil })
-		}, reads: planRows + 5_000, walks: true},
+		}, reads: 2*planRows + 5_000, walks: true},
 		"evidence of a user": {ask: evidence(mysql.EvidenceFilter{User: 150_000}, 2)},
 		"evidence of a period": {
-			ask: evidence(mysql.EvidenceFilter{Since: then, Until: then.Add(10 * time.Minute)}, 2*7*600), reads: 2*7*600 + 2_000,
+			ask:   evidence(mysql.EvidenceFilter{Since: then, Until: then.Add(10 * time.Minute)}, 2*7*600),
+			reads: 7*7*600 + 2_000, // with the request of each line
 		},
+		"documents of a user": {ask: evidence(mysql.EvidenceFilter{User: 1_150_000}, 2)},
+		"documents of a period": {
+			ask:   evidence(mysql.EvidenceFilter{Since: now2025, Until: now2025.Add(10 * time.Minute)}, 2*7*600),
+			reads: 8*7*600 + 2_000, // with the request of each document
+		},
+		"timeline": {ask: func(ctx context.Context) error {
+			entries, err := f.enqueuer.Timeline(ctx, []mysql.Request{{ID: 1_150_000}, {ID: 150_000}})
+			if err == nil && len(entries) < 4 {
+				err = fmt.Errorf("got %+v, want an attempt and an event in it", entries)
+			}
+			return err
+		}},
+		"documents as they are": {ask: func(ctx context.Context) error {
+			return f.enqueuer.EachDocument(ctx, 1_150_000, func(mysql.LedgerDocument) error { return nil })
+		}},
 		"old keys": {ask: func(ctx context.Context) error {
 			_, err := f.enqueuer.PruneKeys(ctx, then.AddDate(-1, 0, 0))
 			return err

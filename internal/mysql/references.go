@@ -3,8 +3,10 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -96,24 +98,52 @@ func IDs(ref purge.Reference, do func(id [16]byte)) {
 func (s *Store) EachOutcome(ctx context.Context,
 	do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error,
 ) error {
-	for last, rows := int64(0), referencesPage; rows == referencesPage; {
-		rows = 0
-		err := each(ctx, s.sql, func(row *sql.Rows) error {
-			var dir purge.Directory
-			var outcome purge.Outcome
-			var at sql.NullTime
-			if err := row.Scan(&last, &dir.Bucket, &dir.Prefix, &outcome, &at); err != nil {
+	tell := func(r *evidence.Row) error {
+		if r.Outcome != purge.Erased && !r.Outcome.Kept() {
+			return nil
+		}
+		return do(r.Directory, r.Outcome, r.SettledAt)
+	}
+	for _, t := range []struct {
+		columns, table string
+		scan           func(*sql.Rows) (last int64, err error)
+	}{
+		{legacyObjects, "evidence_objects", func(rows *sql.Rows) (int64, error) {
+			id, row, err := scanLegacyObject(rows)
+			if err != nil {
+				return id, err
+			}
+			return id, tell(&row)
+		}},
+		{"id, document", "evidence_documents", func(rows *sql.Rows) (id int64, err error) {
+			var text []byte
+			if err := rows.Scan(&id, &text); err != nil {
+				return 0, err
+			}
+			d, err := evidence.Decode(text)
+			if err != nil {
+				return id, fmt.Errorf("document %d: %w", id, err)
+			}
+			var h evidence.History
+			h.Add(id, d)
+			for _, row := range h.Rows() {
+				if err := tell(row); err != nil {
+					return id, err
+				}
+			}
+			return id, nil
+		}},
+	} {
+		for last, rows := int64(0), referencesPage; rows == referencesPage; {
+			rows = 0
+			err := each(ctx, s.sql, func(row *sql.Rows) (err error) {
+				rows++
+				last, err = t.scan(row)
 				return err
+			}, "SELECT "+t.columns+" FROM "+t.table+" WHERE id > ? ORDER BY id LIMIT ?", last, referencesPage)
+			if err != nil {
+				return classify("reading the evidence", err)
 			}
-			rows++
-			if outcome != purge.Erased && !outcome.Kept() {
-				return nil
-			}
-			return do(dir, outcome, at.Time)
-		}, "SELECT id, bucket, directory, outcome, settled_at FROM evidence_objects WHERE id > ? ORDER BY id LIMIT ?", last,
-			referencesPage)
-		if err != nil {
-			return classify("reading the evidence", err)
 		}
 	}
 	return nil

@@ -2,12 +2,12 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -34,6 +34,7 @@ type Request struct {
 	AcceptMissingBy    string              `json:"accept_missing_by,omitempty"`
 	AcceptSharedBy     string              `json:"accept_shared_by,omitempty"`
 	RequestedBy        string              `json:"requested_by,omitempty"` // who made it, by which face, from where
+	Ticket             string              `json:"ticket,omitempty"`       // the caller's own reference
 	ReopenedBy         string              `json:"reopened_by,omitempty"`  // who opened it again last
 	RecoverableUntil   *time.Time          `json:"recoverable_until,omitempty"`
 	NotBefore          *time.Time          `json:"not_before,omitempty"`
@@ -59,45 +60,117 @@ func (r Request) Open() purge.OpenRequest {
 	return purge.OpenRequest{Request: r.ID, User: r.UserID, Certificate: r.CertificateID, Source: r.Source}
 }
 
+// reopen is what Reopen writes. The fence moves: an attempt from before the end must not end the request again.
+const reopen = "UPDATE IGNORE requests SET state = 'queued', reason = '', detail = '', failures = 0, unfinished = 0," +
+	" opened_at = ?, attempts = attempts + 1, reopened = reopened + 1, reopened_by = ?, accept_missing_by = ?," +
+	" accept_shared_by = ?, not_before = NULL, started_at = NULL, finished_at = NULL, updated_at = ? WHERE id IN "
+
 // Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they are,
-// and so do those of whose scope another one is open: IGNORE leaves out rows that a unique key refuses.
+// and so do those of whose scope another one is open: IGNORE leaves out rows that a unique key refuses. The events of
+// those that were opened are in the same transaction.
 func (s *Store) Reopen(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (int, error) {
 	reopened := 0
 	for part := range slices.Chunk(ids, acceptBatch) {
-		result := s.gorm.WithContext(ctx).Clauses(clause.Update{Modifier: "IGNORE"}).Model(&Request{}).
-			Where("id IN ? AND state IN ?", part, []purge.State{purge.Done, purge.Refused, purge.Failed}).
-			Updates(map[string]any{
-				"state": purge.Queued, "reason": "", "detail": "", "failures": 0, "unfinished": 0, "opened_at": s.now(),
-				"attempts": gorm.Expr("attempts + 1"), // the fence: an attempt from before the end must not end it again
-				"reopened": gorm.Expr("reopened + 1"), "reopened_by": cut(r.By, 160),
-				"accept_missing_by": cut(r.AcceptMissing, 128), "accept_shared_by": cut(r.AcceptShared, 128),
-				"not_before": nil, "started_at": nil, "finished_at": nil, "updated_at": s.now(),
-			})
-		if result.Error != nil {
-			return reopened, classify("opening requests again", result.Error)
+		n, err := s.reopenSome(ctx, part, r)
+		for try := 1; err != nil && lostRace(err) && try < acceptTries; try++ {
+			n, err = s.reopenSome(ctx, part, r)
 		}
-		reopened += int(result.RowsAffected)
+		if err != nil {
+			return reopened, classify("opening requests again", err)
+		}
+		reopened += n
 	}
 	return reopened, nil
 }
 
-// accept notes at open requests who accepts what in this run. What is empty stays as it is.
+// reopenSome locks those that have ended. Of these, those that are queued after the UPDATE were opened by it.
+func (s *Store) reopenSome(ctx context.Context, ids []purge.RequestID, r purge.Reopening) (n int, err error) {
+	now := s.now()
+	var ended, opened []purge.RequestID // of this try
+	into := func(list *[]purge.RequestID) func(*sql.Rows) error {
+		return func(rows *sql.Rows) error {
+			var id purge.RequestID
+			err := rows.Scan(&id)
+			*list = append(*list, id)
+			return err
+		}
+	}
+	err = s.onConnection(ctx, func(conn *sql.Conn) error {
+		var lock, change, tell script
+		lock.add("START TRANSACTION")
+		lock.add("SELECT id FROM requests WHERE id IN ("+tuples("?", len(ids))+") AND state IN ('done', 'refused', 'failed')"+
+			" ORDER BY id FOR UPDATE", anys(ids)...)
+		if err := send(ctx, conn, &lock, into(&ended)); err != nil {
+			return err
+		}
+		if len(ended) > 0 {
+			list := "(" + tuples("?", len(ended)) + ")"
+			change.add(reopen+list, slices.Concat([]any{
+				now, cut(r.By, 160), cut(r.AcceptMissing, 128),
+				cut(r.AcceptShared, 128), now,
+			}, anys(ended))...)
+			change.add("SELECT id FROM requests WHERE id IN "+list+" AND state = 'queued' ORDER BY id", anys(ended)...)
+			if err := send(ctx, conn, &change, into(&opened)); err != nil {
+				return err
+			}
+		}
+		var events []event
+		for _, id := range opened {
+			events = append(events, newEvent(id, eventReopened, r))
+			events = append(events, acceptances(id, r, "", "")...)
+		}
+		addEvents(&tell, events, now)
+		tell.add("COMMIT")
+		return send(ctx, conn, &tell)
+	})
+	return len(opened), err
+}
+
+// accept notes at open requests who accepts what in this run, and writes an event where that is new. What is empty
+// stays as it is.
 func (s *Store) accept(ctx context.Context, ids []purge.RequestID, r purge.Reopening) error {
-	changes := map[string]any{"updated_at": s.now()}
-	if r.AcceptMissing != "" {
-		changes["accept_missing_by"] = cut(r.AcceptMissing, 128)
-	}
-	if r.AcceptShared != "" {
-		changes["accept_shared_by"] = cut(r.AcceptShared, 128)
-	}
 	for part := range slices.Chunk(ids, acceptBatch) {
-		err := s.gorm.WithContext(ctx).Model(&Request{}).
-			Where("id IN ? AND state IN ?", part, []purge.State{purge.Queued, purge.Running}).Updates(changes).Error
-		if err != nil {
+		if err := s.acceptSome(ctx, part, r); err != nil {
 			return classify("accepting what is in doubt", err)
 		}
 	}
 	return nil
+}
+
+func (s *Store) acceptSome(ctx context.Context, ids []purge.RequestID, r purge.Reopening) error {
+	now := s.now()
+	changes, args := "updated_at = ?", []any{now}
+	for _, c := range []struct{ column, by string }{
+		{"accept_missing_by", r.AcceptMissing}, {"accept_shared_by", r.AcceptShared},
+	} {
+		if c.by != "" {
+			changes, args = changes+", "+c.column+" = ?", append(args, cut(c.by, 128))
+		}
+	}
+	return s.onConnection(ctx, func(conn *sql.Conn) error {
+		var events []event
+		var open []any
+		var lock, change script
+		lock.add("START TRANSACTION")
+		lock.add("SELECT id, accept_missing_by, accept_shared_by FROM requests WHERE id IN ("+tuples("?", len(ids))+
+			") AND state IN ('queued', 'running') ORDER BY id FOR UPDATE", anys(ids)...)
+		err := send(ctx, conn, &lock, func(rows *sql.Rows) error {
+			var id purge.RequestID
+			var missing, shared string
+			err := rows.Scan(&id, &missing, &shared)
+			open, events = append(open, id), append(events, acceptances(id, r, missing, shared)...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if len(open) > 0 {
+			change.add("UPDATE requests SET "+changes+" WHERE id IN ("+tuples("?", len(open))+")", append(args, open...)...)
+		}
+		addEvents(&change, events, now)
+		change.add("COMMIT")
+		return send(ctx, conn, &change)
+	})
 }
 
 // Filter chooses requests. Zero fields choose all.

@@ -34,6 +34,8 @@ func argumentSize(arg any) int {
 	switch arg := arg.(type) {
 	case string:
 		return 2*len(arg) + 2
+	case []byte:
+		return 2*len(arg) + len("_binary''")
 	case time.Time:
 		return len("'2006-01-02 15:04:05.999999'")
 	default: // a number, or a text of ours
@@ -67,39 +69,76 @@ func (s *script) packets(limit int) []packet {
 // maxScript bounds a packet where the server takes more: the memory of its parser is the LMS's too.
 const maxScript = 1 << 20
 
-// run sends a script and scans the row of its last statement, a SELECT. That is one round trip, unless the server's
-// max_allowed_packet is too small for the script. If anything fails, the connection is thrown away, and with it a
-// transaction that the script had opened.
-func (s *Store) run(ctx context.Context, script *script, scan func(*sql.Rows) error) error {
+// run sends a script and scans the rows of its SELECTs, with one function for each. That is one round trip, unless the
+// server's max_allowed_packet is too small for the script. If anything fails, the connection is thrown away, and with
+// it a transaction that the script had opened.
+func (s *Store) run(ctx context.Context, script *script, scans ...func(*sql.Rows) error) error {
+	return s.onConnection(ctx, func(conn *sql.Conn) error { return send(ctx, conn, script, scans...) })
+}
+
+// onConnection does something on one connection, which is thrown away if that fails.
+func (s *Store) onConnection(ctx context.Context, do func(*sql.Conn) error) error {
 	conn, err := s.sql.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	err = send(ctx, conn, script, scan)
-	if err != nil {
+	if err = do(conn); err != nil {
 		discard(conn)
 	}
 	return errors.Join(err, ignoreClosed(conn.Close()))
 }
 
-func send(ctx context.Context, on *sql.Conn, script *script, scan func(*sql.Rows) error) error {
-	limit := maxScript
-	err := on.Raw(func(c any) error {
+// packetLimit is how large a packet to the server may be.
+func packetLimit(on *sql.Conn) (limit int, err error) {
+	limit = maxScript
+	err = on.Raw(func(c any) error {
 		if c, ok := c.(conn); ok {
 			const header = 64 // more than a packet has
 			limit = int(min(c.packet-header, maxScript))
 		}
 		return nil
 	})
+	return limit, err
+}
+
+func send(ctx context.Context, on *sql.Conn, script *script, scans ...func(*sql.Rows) error) error {
+	limit, err := packetLimit(on)
 	if err != nil {
 		return err
 	}
-	packets := script.packets(limit)
-	last := len(packets) - 1
-	for _, p := range packets[:last] {
-		if _, err := on.ExecContext(ctx, string(p.text), p.args...); err != nil {
+	for _, p := range script.packets(limit) {
+		if scans, err = p.send(ctx, on, scans); err != nil {
 			return err
 		}
 	}
-	return each(ctx, on, scan, string(packets[last].text), packets[last].args...)
+	return nil
+}
+
+// send sends the statements of one packet and scans the rows of its SELECTs. It returns the functions that are left.
+// The driver shows the results of SELECTs only; whether what stands behind the last one has failed is known at the
+// end.
+func (p packet) send(ctx context.Context, on *sql.Conn, scans []func(*sql.Rows) error) (
+	left []func(*sql.Rows) error, err error,
+) {
+	rows, err := on.QueryContext(ctx, string(p.text), p.args...)
+	if err != nil {
+		return scans, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return scans, err
+	}
+	for more := len(columns) > 0; more; more = rows.NextResultSet() {
+		for rows.Next() {
+			if err := scans[0](rows); err != nil {
+				return scans, err
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return scans, err
+		}
+		scans = scans[1:]
+	}
+	return scans, rows.Err()
 }

@@ -18,24 +18,6 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// begun accepts a request of a retiring user and claims it.
-func (f *fixture) begun() purge.Attempt {
-	f.t.Helper()
-	user := f.NewUser(purgetest.Retiring)
-	accepted, err := f.Accept(f.t.Context(), []purge.Submission{{
-		User: user, Key: purge.DefaultKey(user),
-		Source: purge.SourceCLI,
-	}})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	attempt, err := f.Begin(f.t.Context(), purge.Task{Request: accepted[0].Request, User: user})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return attempt
-}
-
 // TestWhatTheServerAnswers has a real server give each answer, by a trigger.
 func TestWhatTheServerAnswers(t *testing.T) {
 	t.Parallel()

@@ -41,6 +41,9 @@ func newFixture(tb testing.TB, charset lms.Charset, change ...func(*mysql.Config
 func newFixtureOn(tb testing.TB, db *sandboxtest.Database, change ...func(*mysql.Config)) *fixture {
 	tb.Helper()
 	f := &fixture{t: tb, db: db, accounts: db.Grant(tb)}
+	if _, isTest := tb.(*testing.T); isTest {
+		tb.Cleanup(func() { f.checkDocuments() })
+	}
 	if _, err := f.migrate(); err != nil {
 		tb.Fatalf("migrating: %v", err)
 	}
@@ -87,7 +90,7 @@ func (f *fixture) open(dsn string, change ...func(*mysql.Config)) *mysql.Store {
 	f.t.Helper()
 	cfg := mysql.Config{
 		MySQL: config.MySQL{
-			DSN: config.NewSecret(dsn), MaxOpenConnections: 16, ConnectTimeout: time.Minute,
+			DSN: config.NewSecret(dsn), MaxOpenConnections: 16, Batch: 16, ConnectTimeout: time.Minute,
 			QueryTimeout: time.Minute,
 		},
 		LMS: config.LMS{Database: f.db.LMS, ClearHistory: true},

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
@@ -26,6 +28,7 @@ var shipped = map[string]string{
 	"00004_one_open_request.sql": "02898617a1a357eae56f4f1fbfb3dbd63d2390761fb2546a29095a844f592387",
 	"00005_directory_owners.sql": "43fe9cca6f8a22850595bb22c1373fde5d7b9369843ebcc9b87ce325c5da8272",
 	"00006_orphans.sql":          "f6dab22cb95343024584aefa25f1a279714d0a7ec9f7a91bc7ba7b0905d0077e",
+	"00007_documents.sql":        "9a852f40b594cae1e7a9335450b33f4504ac9ab1c8d1b65894c6d7f6e78ae837",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {
@@ -170,5 +173,125 @@ func TestOldProgramOnANewLedger(t *testing.T) {
 	applied, err := f.migrate()
 	if err != nil || len(applied) != 0 {
 		t.Errorf("an older migration on a newer ledger: %v, %v", applied, err)
+	}
+}
+
+// oldEvidence writes evidence as versions before ledger version 7 did.
+func (f *fixture) oldEvidence(request purge.RequestID, user purge.UserID, name string, number int, outcome purge.Outcome,
+	until any, settled time.Time,
+) {
+	f.t.Helper()
+	var at any
+	if !settled.IsZero() {
+		at = settled
+	}
+	f.exec("INSERT INTO "+f.db.Ledger+".evidence_objects (request_id, user_id, certificate_id, source_table, attempt, "+
+		"bucket, directory, name, generation, size, outcome, until, listed_at, settled_at, object_key) VALUES (?, ?, 7, "+
+		"'live', 1, 'certs', 'cert/x/', CONCAT('cert/x/', ?), ?, 5, ?, ?, '2026-01-01', ?, UNHEX(SHA2(?, 256)))", request, user,
+		name, number, outcome, until, at, fmt.Sprint(name, number))
+}
+
+// TestEvidenceOfEarlierVersions has an attempt of this version follow one of an earlier version, before and after its
+// evidence has become a document.
+func TestEvidenceOfEarlierVersions(t *testing.T) {
+	t.Parallel()
+	for name, convert := range map[string]bool{"rows": false, "converted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			migrator := f.open(f.migrateDSN())
+			task := f.submitted()
+			settled := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+			dir := purge.Directory{Bucket: "certs", Prefix: "cert/x/"}
+			f.oldEvidence(task.Request, task.User, "listed", 1, purge.Listed, nil, time.Time{})
+			f.oldEvidence(task.Request, task.User, "erased", 2, purge.Erased, nil, settled)
+			f.oldEvidence(task.Request, task.User, "soft", 3, purge.SoftDeleted, settled.AddDate(9, 0, 0), settled)
+			f.exec("INSERT INTO "+f.db.Ledger+".evidence (request_id, user_id, certificate_id, source_table, attempt, "+
+				"references_cleared, cleared_at) VALUES (?, ?, 7, 'live', 1, 2, ?)", task.Request, task.User, settled)
+			if convert {
+				n, err := migrator.ConvertEvidence(t.Context(), func(int) {})
+				again, errAgain := migrator.ConvertEvidence(t.Context(), func(int) {})
+				if err != nil || errAgain != nil || n != 1 || again != 0 {
+					t.Fatalf("got %d, %v, then %d, %v; want one request, then none", n, err, again, errAgain)
+				}
+				f.verified(1)
+			}
+			var records []mysql.EvidenceRecord
+			keep := func(r mysql.EvidenceRecord) error { records = append(records, r); return nil }
+			err := f.EachEvidence(t.Context(), mysql.EvidenceFilter{User: task.User}, keep)
+			if err != nil || len(records) != 4 || records[3].ReferencesCleared != 2 || !records[3].At.Equal(settled) {
+				t.Errorf("of the user: got %+v, %v", records, err)
+			}
+			records = nil
+			err = f.EachEvidence(t.Context(), mysql.EvidenceFilter{Since: settled}, keep)
+			if err != nil || len(records) < 3 {
+				t.Errorf("since then: got %+v, %v; want three pieces that are settled", records, err)
+			}
+			emptied, err := f.Emptied(t.Context(), task.User, []purge.Directory{dir})
+			if err != nil || len(emptied) != 1 {
+				t.Errorf("got %v, %v; want the directory to have been emptied before", emptied, err)
+			}
+			attempt, err := f.Begin(t.Context(), task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Done, Proven: []purge.Directory{dir}})
+			want := purge.Counts{Certificates: 1, ObjectsErased: 2, ObjectsSoftDeleted: 1, ReferencesCleared: 2}
+			if err != nil || got.State != purge.Done || got.Counts != want {
+				t.Errorf("got %+v, %v; want %+v", got, err, want)
+			}
+		})
+	}
+}
+
+// TestRowsThatChangeAreConvertedAgain has a worker of an earlier version go on after its evidence was converted.
+func TestRowsThatChangeAreConvertedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	migrator := f.open(f.migrateDSN())
+	task := f.submitted()
+	f.oldEvidence(task.Request, task.User, "a", 1, purge.Listed, nil, time.Time{})
+	if n, err := migrator.ConvertEvidence(t.Context(), func(int) {}); err != nil || n != 1 {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	f.exec("UPDATE "+f.db.Ledger+".evidence_objects SET outcome = 'erased', settled_at = ?",
+		time.Now().Add(time.Minute).UTC())
+	if n, err := migrator.ConvertEvidence(t.Context(), func(int) {}); err != nil || n != 1 {
+		t.Fatalf("again: got %d, %v", n, err)
+	}
+	f.verified(2)
+	f.exec("DELETE FROM " + f.db.Ledger + ".evidence_objects") // as a later version may
+	var outcomes []purge.Outcome
+	err := f.EachEvidence(t.Context(), mysql.EvidenceFilter{User: task.User}, func(r mysql.EvidenceRecord) error {
+		outcomes = append(outcomes, r.Outcome)
+		return nil
+	})
+	if err != nil || len(outcomes) != 1 || outcomes[0] != purge.Erased {
+		t.Errorf("got %v, %v; want it erased", outcomes, err)
+	}
+}
+
+// TestSupersededRightsAreRevoked gives the worker's account what an earlier version granted it.
+func TestSupersededRightsAreRevoked(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	migrator := f.open(f.migrateDSN())
+	for range 2 { // the second time, there is nothing to revoke
+		if err := migrator.RevokeSuperseded(t.Context(), mysql.RoleWorker, f.accounts.Worker.String()); err != nil {
+			t.Fatal(err)
+		}
+		if excess, err := f.ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(excess) != 0 {
+			t.Errorf("got %v, %v; want no right that is not needed", excess, err)
+		}
+	}
+	f.exec("GRANT INSERT, UPDATE ON " + f.db.Ledger + ".evidence_objects TO " + fmt.Sprintf("'%s'@'%s'", f.accounts.Worker.Name, f.accounts.Worker.Host))
+	if excess, err := f.ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(excess) == 0 {
+		t.Errorf("got %v, %v; want that the rights are too wide", excess, err)
+	}
+	if err := migrator.RevokeSuperseded(t.Context(), mysql.RoleWorker, f.accounts.Worker.String()); err != nil {
+		t.Fatal(err)
+	}
+	if excess, err := f.ExcessRights(t.Context(), mysql.RoleWorker); err != nil || len(excess) != 0 {
+		t.Errorf("got %v, %v; want them revoked", excess, err)
 	}
 }

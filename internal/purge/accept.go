@@ -5,6 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Submission is a request to purge one user, not yet recorded.
@@ -21,6 +24,8 @@ type Submission struct {
 	AcceptShared string
 	// By says who asks, by which face and from where, as it is kept in the ledger: no personal data of learners.
 	By string
+	// Ticket is the caller's own reference to what it is about, such as the number of a ticket; empty for none.
+	Ticket string
 	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
 	// it stands, and is not opened again.
 	Replay bool
@@ -31,10 +36,50 @@ type Reopening struct {
 	By            string // as Submission.By
 	AcceptMissing string // as Submission.AcceptMissing
 	AcceptShared  string // as Submission.AcceptShared
+	Ticket        string // as Submission.Ticket
 }
 
 // Reopening is what the submission means for a request that has ended.
-func (s Submission) Reopening() Reopening { return Reopening{s.By, s.AcceptMissing, s.AcceptShared} }
+func (s Submission) Reopening() Reopening {
+	return Reopening{s.By, s.AcceptMissing, s.AcceptShared, s.Ticket}
+}
+
+const (
+	maxTicket     = 64  // characters
+	maxBehalf     = 64  // bytes
+	maxSubmitter  = 160 // bytes that the ledger keeps of Submission.By
+	behalfJoining = " for "
+)
+
+// CheckTicket rejects a ticket that the ledger cannot keep as it is. Its error does not repeat the ticket.
+func CheckTicket(ticket string) error {
+	if !printable(ticket) || utf8.RuneCountInString(ticket) > maxTicket {
+		return fmt.Errorf("expected at most %d printable characters, got %d", maxTicket, utf8.RuneCountInString(ticket))
+	}
+	return nil
+}
+
+// CheckBehalf rejects a name that OnBehalf cannot keep as it is. Its error does not repeat the name.
+func CheckBehalf(name string) error {
+	if !printable(name) || len(name) > maxBehalf {
+		return fmt.Errorf("expected a name of at most %d bytes, all of them printable, got %d bytes", maxBehalf, len(name))
+	}
+	return nil
+}
+
+func printable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// OnBehalf is a Submission.By that says on whose behalf the operator, or a caller, submits; by itself if name is empty.
+// It keeps the whole name, which CheckBehalf has checked, and cuts what is before it.
+func OnBehalf(by, name string) string {
+	if name == "" {
+		return by
+	}
+	end := behalfJoining + name
+	return strings.ToValidUTF8(by[:min(len(by), maxSubmitter-len(end))], "") + end
+}
 
 // Found says in which state a submission met its request.
 type Found string
@@ -54,6 +99,8 @@ type Accepted struct {
 	Open bool `json:"open"`
 	// Reason is that of a request that is not open: files_missing, if it is done with files missing.
 	Reason Reason `json:"reason,omitempty"`
+	// Ticket is that of the submission that made the request.
+	Ticket string `json:"ticket,omitempty"`
 	// Attempts is how many the request had before this submission.
 	Attempts int `json:"-"`
 }

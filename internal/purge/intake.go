@@ -18,14 +18,16 @@ type Intake struct {
 	Requests Requests
 	Tasks    Tasks
 	By       string // of submissions that do not say who asks
+	Ticket   string // of submissions that have none
 }
 
 // write writes a batch into the ledger.
 func (in Intake) write(ctx context.Context, submissions []Submission) ([]Accepted, error) {
-	if in.By != "" {
+	if in.By != "" || in.Ticket != "" {
 		submissions = slices.Clone(submissions)
 		for i := range submissions {
-			submissions[i].By = cmp.Or(submissions[i].By, in.By)
+			w := &submissions[i]
+			w.By, w.Ticket = cmp.Or(w.By, in.By), cmp.Or(w.Ticket, in.Ticket)
 		}
 	}
 	return in.Requests.Accept(ctx, submissions)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -322,4 +323,49 @@ type countedTasks int
 func (c *countedTasks) Enqueue(_ context.Context, tasks []purge.Task) error {
 	*c += countedTasks(len(tasks))
 	return nil
+}
+
+func TestOnBehalf(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("ä", 100)
+	for _, tc := range [][3]string{
+		{"cli, alice@ops", "", "cli, alice@ops"},
+		{"cli, alice@ops", "bob", "cli, alice@ops for bob"},
+		{"cli, " + long, strings.Repeat("b", 64), "cli, " + strings.Repeat("ä", 43) + " for " + strings.Repeat("b", 64)},
+	} {
+		if got := purge.OnBehalf(tc[0], tc[1]); got != tc[2] || len(got) > 160 {
+			t.Errorf("%s for %q: got %q of %d bytes, want %q", tc[0], tc[1], got, len(got), tc[2])
+		}
+	}
+}
+
+// TestIntakeSaysWhoAsks of submissions that do not say it themselves.
+func TestIntakeSaysWhoAsks(t *testing.T) {
+	t.Parallel()
+	var got []purge.Submission
+	intake := purge.Intake{By: "backfill, alice@ops", Ticket: "PRIV-1", Tasks: noTasks{}, Requests: acceptFunc(
+		func(_ context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+			got = submissions
+			return make([]purge.Accepted, len(submissions)), nil
+		})}
+	given := []purge.Submission{{User: 1}, {User: 2, By: "bob", Ticket: "T2"}}
+	if _, err := intake.Accept(t.Context(), given); err != nil {
+		t.Fatal(err)
+	}
+	want := []purge.Submission{
+		{User: 1, By: "backfill, alice@ops", Ticket: "PRIV-1"}, {User: 2, By: "bob", Ticket: "T2"},
+	}
+	if !slices.Equal(got, want) || given[0].By != "" {
+		t.Errorf("got %+v of %+v, want %+v", got, given, want)
+	}
+}
+
+type noTasks struct{}
+
+func (noTasks) Enqueue(context.Context, []purge.Task) error { return nil }
+
+type acceptFunc func(context.Context, []purge.Submission) ([]purge.Accepted, error)
+
+func (f acceptFunc) Accept(ctx context.Context, submissions []purge.Submission) ([]purge.Accepted, error) {
+	return f(ctx, submissions)
 }

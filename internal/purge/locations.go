@@ -381,4 +381,5 @@ type BucketSettings struct {
 	SoftDeleteUnknown bool
 	Retention         time.Duration // minimum age of an object that may be deleted; 0 for none
 	RequesterPays     bool
+	ReadAt            time.Time
 }

@@ -46,7 +46,7 @@ func (p *Purger) recorded(report Report) {
 	if p.Observer == nil {
 		return
 	}
-	seen := map[Outcome]int{Erased: report.gone}
+	seen := map[Outcome]int{}
 	for _, e := range report.Evidence {
 		seen[e.Outcome]++
 	}

@@ -1,6 +1,9 @@
 package purge
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Outcome is what became of one object generation, or of one directory that held none.
 type Outcome string
@@ -67,9 +70,33 @@ type Report struct {
 	Clear        []Clearing
 	Keep         []Reference // external links that stay by configuration: the request is done all the same
 	Proven       []Directory // shown empty by a complete listing of this attempt
-	Evidence     []Evidence  // outcomes that do not follow from Proven and the intents
+	Evidence     []Evidence  // outcomes, but for what earlier attempts had listed in directories that are Proven now
+	Listings     []Listing   // in their order for each directory; those that failed are left out
+	Settings     []BucketSettings
+}
 
-	gone int // generations that were listed in directories that are Proven now, and cannot be restored
+// Listing is a complete listing of a directory.
+type Listing struct {
+	Directory   Directory
+	Began       time.Time
+	Ended       time.Time
+	Generations int // that it showed
+	Pages       int // in which the service sent it; 0 if the store does not tell
+}
+
+// pagesKey is the key of a context's counter of pages.
+type pagesKey struct{}
+
+// withPages returns a context in which CountPage counts.
+func withPages(ctx context.Context, pages *int) context.Context {
+	return context.WithValue(ctx, pagesKey{}, pages)
+}
+
+// CountPage tells the attempt that lists, if one does, that a page of the listing has come.
+func CountPage(ctx context.Context) {
+	if pages, ok := ctx.Value(pagesKey{}).(*int); ok {
+		*pages++
+	}
 }
 
 // Counts are the figures of a request, summed over its attempts from the evidence in the ledger.

@@ -94,6 +94,24 @@ type Attempt struct {
 	State        State
 	Reason       Reason
 	Counts       Counts
+	Origin       Origin
+	Began        time.Time // when the attempt was claimed
+	Chain        Chain
+}
+
+// Origin says where a request comes from. It does not change.
+type Origin struct {
+	Source      Source
+	RequestedBy string // as Submission.By
+	RequestedAt time.Time
+	Ticket      string // as Submission.Ticket
+	ReopenedBy  string // who opened it again last; empty if it never was
+}
+
+// Chain is the end of a request's evidence, as an attempt found it: each document holds the hash of the one before it.
+type Chain struct {
+	Documents int // so far
+	Hash      [32]byte
 }
 
 // Policy holds what operators decide.
@@ -130,7 +148,9 @@ type Purger struct {
 	Policy    Policy
 	Misses    *Misses          // may be nil
 	Now       func() time.Time // needed with Policy.MaxAge
-	Observer  Observer         // may be nil
+	// Settings are the settings of the buckets as they were last read, for the evidence; nil for none.
+	Settings func() []BucketSettings
+	Observer Observer // may be nil
 }
 
 // recordGrace is how long an attempt whose time is over may take to write down what it did.
@@ -152,7 +172,8 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		}, nil
 	}
 	defer p.keepLease(ctx, attempt)()
-	report, _, failure := p.attempt(ctx, attempt)
+	report, work, failure := p.attempt(ctx, attempt)
+	p.testify(work, &report)
 	result := Result{
 		Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail,
 		Attempt: attempt.Number,
@@ -262,7 +283,7 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	begun := time.Now()
 	each(pool, work.dirs, func(d *directory) {
 		if d.leave == "" {
-			d.found, d.err = p.Objects.List(ctx, d.Directory)
+			d.found, d.err = p.list(ctx, d)
 		}
 	})
 	p.took(StepList, begun)
@@ -303,7 +324,7 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 			return
 		}
 		if d.err == nil && len(d.found) > 0 {
-			d.left, d.err = p.Objects.List(ctx, d.Directory)
+			d.left, d.err = p.list(ctx, d)
 		}
 		if d.err == nil {
 			d.soft, d.err = p.Objects.SoftDeleted(ctx, d.Directory)
@@ -311,6 +332,37 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	})
 	p.took(StepVerify, begun)
 	return p.settle(attempt, work)
+}
+
+// list lists a directory, and keeps when for the evidence. A listing that failed proves nothing and is not kept.
+func (p *Purger) list(ctx context.Context, d *directory) ([]Generation, error) {
+	listing := Listing{Directory: d.Directory, Began: time.Now()}
+	found, err := p.Objects.List(withPages(ctx, &listing.Pages), d.Directory)
+	if err == nil {
+		listing.Ended, listing.Generations = time.Now(), len(found)
+		d.listings = append(d.listings, listing)
+	}
+	return found, err
+}
+
+// testify adds to a report what makes it evidence: the listings, and the settings of their buckets.
+func (p *Purger) testify(w *work, report *Report) {
+	if w == nil {
+		return
+	}
+	buckets := map[string]bool{}
+	for _, d := range w.dirs {
+		report.Listings = append(report.Listings, d.listings...)
+		buckets[d.Bucket] = buckets[d.Bucket] || len(d.listings) > 0
+	}
+	if p.Settings == nil {
+		return
+	}
+	for _, settings := range p.Settings() {
+		if buckets[settings.Bucket] {
+			report.Settings = append(report.Settings, settings)
+		}
+	}
 }
 
 // Eligible reports whether a user may be purged.
@@ -433,11 +485,16 @@ func (r *Report) doneReason() (Reason, string) {
 		return ReasonFilesMissing, fmt.Sprintf("%d expected directories were empty, and nothing was ever erased there; "+
 			"accepted by %s",
 			missing, strings.Join(accepters, ", "))
-	case len(r.Keep) > 0 && len(r.Clear) == 0 && r.gone == 0:
+	case len(r.Keep) > 0 && len(r.Clear) == 0 && !r.has(Erased):
 		return ReasonNothingToPurge, fmt.Sprintf("%d links lead to no file of ours and stay", len(r.Keep))
 	default:
 		return ReasonNone, ""
 	}
+}
+
+// has reports whether the evidence holds an outcome.
+func (r *Report) has(outcome Outcome) bool {
+	return slices.ContainsFunc(r.Evidence, func(e Evidence) bool { return e.Outcome == outcome })
 }
 
 func (p *Purger) tooOld(attempt Attempt) bool {

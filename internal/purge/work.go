@@ -51,6 +51,7 @@ type directory struct {
 	leave     Outcome // why nothing is deleted, of an orphan that is none
 	err       error   // of either listing
 	clear     bool    // settled: nothing is left, references may go
+	listings  []Listing
 }
 
 // deletion is a generation that nothing protects.
@@ -265,7 +266,11 @@ func (d *directory) settle(policy Policy, report *Report) []error {
 		return append(problems, d.settleLeft(report)...)
 	}
 	report.Proven = append(report.Proven, d.Directory)
-	report.gone += max(0, len(d.found)-len(d.soft))
+	for _, g := range d.deletions {
+		if !slices.ContainsFunc(d.soft, func(s SoftDeletedObject) bool { return s.Name == g.Name && s.Number == g.Number }) {
+			report.Evidence = append(report.Evidence, d.evidence(g.Generation, Erased, time.Time{}))
+		}
+	}
 	if !d.seen() {
 		nothing := d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, cmp.Or(d.missing, Absent), time.Time{})
 		nothing.AcceptedBy = cmp.Or(d.accepter, d.sharing)

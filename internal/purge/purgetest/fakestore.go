@@ -41,6 +41,7 @@ type request struct {
 	state    purge.State
 	reason   purge.Reason
 	opened   time.Time
+	ticket   string
 	accepts  purge.Reopening // who accepts what, in this run
 	leased   time.Time
 	keys     int // that lead here, beside the first
@@ -440,9 +441,12 @@ func (b *FakeStore) accept(w purge.Submission) purge.Accepted {
 	case r == nil && open == nil:
 		r = &request{
 			id: purge.RequestID(len(b.requests) + 1), scope: s, state: purge.Queued, opened: b.Now(), accepts: w.Reopening(),
+			ticket: w.Ticket,
 		}
 		b.requests, b.keys[w.Key] = append(b.requests, r), r
-		return purge.Accepted{Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
+		return purge.Accepted{
+			Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true, Ticket: r.ticket,
+		}
 	case r == nil:
 		r, b.keys[w.Key] = open, open
 		r.keys++
@@ -451,7 +455,7 @@ func (b *FakeStore) accept(w purge.Submission) purge.Accepted {
 	}
 	a := purge.Accepted{
 		Request: r.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(r.state), Open: true,
-		Attempts: r.attempts,
+		Attempts: r.attempts, Ticket: r.ticket,
 	}
 	switch {
 	case w.Replay && r.state.Ended(), r.state == purge.Done && !b.left(r.scope):

@@ -46,6 +46,14 @@ func testAccept(t *testing.T, s StoreUnderTest) {
 	s.NewReference(user, purge.Live, DownloadID, VerifyID, someURL)
 	again("done", true)
 	again("queued", true)
+
+	// The ticket is that of the submission that made the request, whatever the later ones say.
+	ticketed := submission(s.NewUser(Retiring))
+	for _, ticketed.Ticket = range []string{"PRIV-1", "PRIV-2", ""} {
+		if got := accept(t, s, ticketed); got.Ticket != "PRIV-1" {
+			t.Errorf("submitted with ticket %q: got ticket %q, want PRIV-1", ticketed.Ticket, got.Ticket)
+		}
+	}
 }
 
 // testOneOpen asks with several keys, one after the other and in one call.

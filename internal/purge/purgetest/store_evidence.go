@@ -65,8 +65,9 @@ func testNeighbours(t *testing.T, s StoreUnderTest) {
 				t.Errorf("user %d: %v", a.User, err)
 			}
 			got, err := s.Record(t.Context(), a, purge.Report{
-				State:  purge.Done,
-				Proven: []purge.Directory{d, directory(DownloadID)}, Evidence: []purge.Evidence{absent},
+				State:    purge.Done,
+				Proven:   []purge.Directory{d, directory(DownloadID)},
+				Evidence: []purge.Evidence{seen("a", 1, purge.Erased), absent},
 			})
 			if err != nil || got.Counts.ObjectsErased != 1 || got.Counts.ObjectsAbsent != 1 {
 				t.Errorf("user %d: got %+v, %v", a.User, got, err)

@@ -80,7 +80,8 @@ func testRecordDone(t *testing.T, s StoreUnderTest) {
 	}
 	got := must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Done, Certificates: 2, Clear: clearing(live, old),
-		Proven: []purge.Directory{directory(DownloadID), directory(VerifyID)}, Evidence: []purge.Evidence{empty},
+		Proven:   []purge.Directory{directory(DownloadID), directory(VerifyID)},
+		Evidence: []purge.Evidence{seen("a", 1, purge.Erased), seen("a", 2, purge.Erased), empty},
 	}))
 	counts := purge.Counts{Certificates: 2, ObjectsErased: 2, ObjectsAbsent: 1, ReferencesCleared: 2}
 	if diff := cmp.Diff(purge.Recorded{State: purge.Done, Counts: counts}, got); diff != "" {

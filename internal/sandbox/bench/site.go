@@ -48,7 +48,7 @@ func NewSite(b *testing.B) *Site {
 	}
 	s.store, err = mysql.Open(mysql.Config{
 		MySQL: config.MySQL{
-			DSN: config.NewSecret(s.db.RootDSN(s.db.Ledger)), MaxOpenConnections: 32,
+			DSN: config.NewSecret(s.db.RootDSN(s.db.Ledger)), MaxOpenConnections: 32, Batch: 16,
 			ConnectTimeout: time.Minute, QueryTimeout: time.Minute,
 		},
 		LMS: config.LMS{Database: s.db.LMS, ClearHistory: true},
@@ -132,6 +132,10 @@ func (s *Site) add(b *testing.B, n, certificates int) []purge.UserID {
 		s.insert(b, lms.Certificates, columns, from, to, certificates, row)
 		s.insert(b, lms.History, columns+", history_date, history_type", from, to, certificates,
 			func(user, n int) string { return row(user, n) + ", '2015-01-01', '+'" })
+	}
+	// As a worker does before it pulls tasks; else every purge would read all rows that are new.
+	if err := s.store.WalkOwners(b.Context(), 24*time.Hour, func(mysql.Walk) {}); err != nil {
+		b.Fatal(err)
 	}
 	return users
 }

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ type observer struct {
 	buckets *buckets
 	tally   *tally
 
-	judged map[dataset.Row]bool // cleared rows whose directories were seen empty after that
+	judged   map[dataset.Row]bool // cleared rows whose directories were seen empty after that
+	evidence map[int64]string     // every document that was seen, by its id
 
 	mu   sync.Mutex
 	seen Watch
@@ -44,7 +46,10 @@ const (
 func newObserver(ctx context.Context, site audit.Site, before *audit.Snapshot, want dataset.Expected, b *buckets,
 	notes *tally,
 ) (*observer, error) {
-	o := &observer{site: site, before: before, want: want, buckets: b, tally: notes, judged: map[dataset.Row]bool{}}
+	o := &observer{
+		site: site, before: before, want: want, buckets: b, tally: notes, judged: map[dataset.Row]bool{},
+		evidence: map[int64]string{},
+	}
 	var err error
 	if o.owners, err = readOwners(ctx, site); err != nil {
 		return nil, err
@@ -164,6 +169,9 @@ func (o *observer) sweep(ctx context.Context) error {
 	for _, problem := range findings.Problems {
 		o.tally.violate("%s", problem)
 	}
+	if err := o.keep(ctx); err != nil {
+		return err
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.seen.Sweeps++
@@ -175,7 +183,53 @@ func (o *observer) last(ctx context.Context) error {
 	if err := o.look(ctx); err != nil {
 		return err
 	}
-	return o.sweep(ctx)
+	if err := o.sweep(ctx); err != nil {
+		return err
+	}
+	return o.compare(ctx)
+}
+
+// keep remembers the documents of the evidence that are new. They come into sight in any order of their ids.
+func (o *observer) keep(ctx context.Context) error {
+	return o.documents(ctx, func(id int64, hash string) {
+		if _, seen := o.evidence[id]; !seen {
+			o.evidence[id] = hash
+		}
+	})
+}
+
+// compare makes sure that every document that was ever seen is still there, as it was: evidence is only added.
+func (o *observer) compare(ctx context.Context) error {
+	left := maps.Clone(o.evidence)
+	err := o.documents(ctx, func(id int64, hash string) {
+		if left[id] != hash {
+			o.tally.violate("document %d of the evidence was changed", id)
+		}
+		delete(left, id)
+	})
+	for id := range left {
+		o.tally.violate("document %d of the evidence is gone", id)
+	}
+	return err
+}
+
+// documents reads the ids and the hashes of all documents, each hash made anew from the document.
+func (o *observer) documents(ctx context.Context, do func(id int64, hash string)) error {
+	rows, err := o.site.DB.QueryContext(ctx, fmt.Sprintf(
+		"SELECT id, SHA2(CONCAT(hash, document), 256) FROM %s.evidence_documents", o.site.Ledger))
+	if err != nil {
+		return fmt.Errorf("reading the evidence: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var hash string
+		if err := rows.Scan(&id, &hash); err != nil {
+			return fmt.Errorf("reading the evidence: %w", err)
+		}
+		do(id, hash)
+	}
+	return rows.Err()
 }
 
 func (o *observer) watched() Watch {

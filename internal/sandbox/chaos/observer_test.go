@@ -12,7 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/audit"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -36,6 +38,7 @@ func newWatchedWorld(t *testing.T) *watchedWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
+	migrate(t, db)
 	site := audit.Site{DB: db.Root, LMS: db.LMS, Ledger: db.Ledger, Server: server, Buckets: dataset.Buckets()}
 	want, err := dataset.New(11, 2).Seed(t.Context(), site.DB, site.LMS, server, base)
 	if err != nil {
@@ -50,6 +53,21 @@ func newWatchedWorld(t *testing.T) *watchedWorld {
 		t.Fatal(err)
 	}
 	return &watchedWorld{observer: o, t: t, base: base}
+}
+
+// migrate makes the ledger's tables.
+func migrate(t *testing.T, db *sandboxtest.Database) {
+	t.Helper()
+	cfg := config.DefaultWorker().MySQL
+	cfg.DSN = config.NewSecret(db.RootDSN(db.Ledger))
+	store, err := mysql.Open(mysql.Config{MySQL: cfg, LMS: config.LMS{Database: db.LMS}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestTheObserverCanFail tampers with the world in the ways that the observer is there for.
@@ -86,6 +104,20 @@ func TestTheObserverCanFail(t *testing.T) {
 			tamper: func(w *watchedWorld) { w.exec("UPDATE %s SET download_uuid = '' WHERE %s = ?", w.someRow(true)) },
 			want:   "its reference is still there",
 		},
+		"evidence that is written anew": {
+			tamper: func(w *watchedWorld) {
+				w.testify()
+				w.run("UPDATE " + w.site.Ledger + ".evidence_documents SET document = '{}'")
+			},
+			want: "document 1 of the evidence was changed",
+		},
+		"evidence that is removed": {
+			tamper: func(w *watchedWorld) {
+				w.testify()
+				w.run("DELETE FROM " + w.site.Ledger + ".evidence_documents")
+			},
+			want: "document 1 of the evidence is gone",
+		},
 		"another column": {
 			tamper: func(w *watchedWorld) { w.exec("UPDATE %s SET verify_uuid = '' WHERE %s = ?", w.someRow(true)) },
 			want:   "verify_uuid changed",
@@ -103,6 +135,23 @@ func TestTheObserverCanFail(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// testify writes a document of evidence, which the observer sees.
+func (w *watchedWorld) testify() {
+	w.t.Helper()
+	w.run("INSERT INTO " + w.site.Ledger + ".evidence_documents (request_id, number, user_id, attempt, part, at, hash, " +
+		"document) VALUES (1, 1, 1, 1, 'record', NOW(6), REPEAT('x', 32), '{\"version\": 1}')")
+	if err := w.sweep(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *watchedWorld) run(statement string) {
+	w.t.Helper()
+	if _, err := w.site.DB.ExecContext(w.t.Context(), statement); err != nil {
+		w.t.Fatal(err)
 	}
 }
 

@@ -1,11 +1,15 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
@@ -52,35 +56,49 @@ func (c *check) requests(ctx context.Context) error {
 
 // evidence compares the evidence with the buckets, in both directions.
 func (c *check) evidence(ctx context.Context) error {
+	histories := map[int]*evidence.History{}
+	chains := map[purge.RequestID][]evidence.Stored{}
 	err := c.query(ctx, "reading the evidence", func(rows *sql.Rows) error {
-		var id int64
-		var user int
-		var outcome string
-		var k dataset.Generation
-		if err := rows.Scan(&id, &user, &k.Bucket, &k.Name, &k.Number, &outcome); err != nil {
+		var d evidence.Stored
+		var hash []byte
+		var at string // this connection does not read times
+		if err := rows.Scan(&d.ID, &d.Request, &d.Number, &d.User, &d.Attempt, &d.Part, &at, &hash,
+			&d.Text); err != nil {
 			return err
 		}
-		switch outcome {
-		case "erased":
-			if owner, ok := c.gone[k]; !ok || owner != user {
-				c.count(&c.EvidenceGaps, "evidence %d: %v counts as erased for user %d, but is not gone, or not theirs, or "+
-					"said before", id, k, user)
-			}
-			delete(c.gone, k)
-		case "held", "retained":
-			if owner, ok := c.want.HeldBack[k]; !ok || owner != user {
-				c.count(&c.EvidenceGaps, "evidence %d: %v counts as %s for user %d, which it is not", id, k, outcome, user)
-			}
-		case "absent":
-		case "missing", "missing_accepted", "external":
-			c.reported[finding{user, outcome}] = true
-		default:
-			c.count(&c.EvidenceGaps, "evidence %d: %v is still %s", id, k, outcome)
+		copy(d.Hash[:], hash)
+		var err error
+		if d.At, err = time.Parse("2006-01-02 15:04:05.000000", at); err != nil {
+			return fmt.Errorf("document %d: %w", d.ID, err)
 		}
+		chains[d.Request] = append(chains[d.Request], d)
+		document, err := evidence.Decode(d.Text)
+		if err != nil {
+			return fmt.Errorf("document %d: %w", d.ID, err)
+		}
+		user := int(d.User)
+		if histories[user] == nil {
+			histories[user] = &evidence.History{}
+		}
+		histories[user].Add(d.ID, document)
 		return nil
-	}, "SELECT id, user_id, bucket, name, generation, outcome FROM "+quoted(c.Ledger)+".evidence_objects ORDER BY id")
+	}, "SELECT id, request_id, number, user_id, attempt, part, at, hash, document FROM "+quoted(c.Ledger)+
+		".evidence_documents ORDER BY id")
 	if err != nil {
 		return err
+	}
+	for _, request := range slices.Sorted(maps.Keys(chains)) {
+		for _, trouble := range evidence.CheckChain(chains[request]) {
+			c.count(&c.EvidenceGaps, "%s", trouble.Text)
+		}
+	}
+	if err := c.anchors(ctx, chains); err != nil {
+		return err
+	}
+	for _, user := range slices.Sorted(maps.Keys(histories)) {
+		for _, row := range histories[user].Rows() {
+			c.outcome(user, row)
+		}
 	}
 	// What was not found, or is no file of ours, must be told for exactly the users of whom it is true.
 	for user, end := range c.want.Ends {
@@ -98,4 +116,53 @@ func (c *check) evidence(ctx context.Context) error {
 		c.count(&c.EvidenceGaps, "%v of user %d is gone without evidence", k, user)
 	}
 	return nil
+}
+
+// outcome compares one row of the evidence with the buckets.
+func (c *check) outcome(user int, row *evidence.Row) {
+	k := dataset.Generation{Bucket: row.Directory.Bucket, Name: row.Name, Number: row.Generation}
+	id := row.Document
+	switch row.Outcome {
+	case purge.Erased:
+		if owner, ok := c.gone[k]; !ok || owner != user {
+			c.count(&c.EvidenceGaps, "evidence %d: %v counts as erased for user %d, but is not gone, or not theirs, or "+
+				"said before", id, k, user)
+		}
+		delete(c.gone, k)
+	case purge.HeldBack, purge.KeptUntil:
+		if owner, ok := c.want.HeldBack[k]; !ok || owner != user {
+			c.count(&c.EvidenceGaps, "evidence %d: %v counts as %s for user %d, which it is not", id, k, row.Outcome, user)
+		}
+	case purge.Absent:
+	case purge.Missing, purge.MissingAccepted, purge.External:
+		c.reported[finding{user, string(row.Outcome)}] = true
+	default:
+		c.count(&c.EvidenceGaps, "evidence %d: %v is still %s", id, k, row.Outcome)
+	}
+}
+
+// anchors compares the evidence with the anchors that were made of it.
+func (c *check) anchors(ctx context.Context, chains map[purge.RequestID][]evidence.Stored) error {
+	var marks []evidence.Mark
+	for _, documents := range chains {
+		for _, d := range documents {
+			marks = append(marks, evidence.Mark{ID: d.ID, Hash: d.Hash})
+		}
+	}
+	slices.SortFunc(marks, func(a, b evidence.Mark) int { return cmp.Compare(a.ID, b.ID) })
+	var before evidence.Anchor
+	return c.query(ctx, "reading the anchors", func(rows *sql.Rows) error {
+		var a evidence.Anchor
+		var hash []byte
+		if err := rows.Scan(&a.ID, &a.After, &a.Last, &hash, &a.Documents); err != nil {
+			return err
+		}
+		copy(a.Hash[:], hash)
+		n, _ := slices.BinarySearchFunc(marks, a.Last+1, func(m evidence.Mark, id int64) int { return cmp.Compare(m.ID, id) })
+		for _, trouble := range evidence.CheckAnchor(before, a, marks[:n]) {
+			c.count(&c.EvidenceGaps, "%s", trouble.Text)
+		}
+		marks, before = marks[n:], a
+		return nil
+	}, "SELECT id, after_id, last_id, hash, documents FROM "+quoted(c.Ledger)+".anchors ORDER BY id")
 }

@@ -1,12 +1,16 @@
 package audit_test
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/audit"
@@ -145,21 +149,52 @@ func TestTheCheckCanFail(t *testing.T) {
 		},
 		"evidence is lost": {
 			spoil: func(w *world) {
-				w.exec("DELETE FROM LEDGER.evidence_objects WHERE outcome = 'erased' ORDER BY id LIMIT 1")
+				name := ""
+				w.edit(purge.Erased, func(d *evidence.Directory, i int) {
+					if name == "" {
+						name = d.Prefix + d.Generations[i].Name
+					}
+					if d.Prefix+d.Generations[i].Name == name {
+						d.Generations = slices.Delete(d.Generations, i, i+1)
+					}
+				})
+				w.edit(purge.Listed, func(d *evidence.Directory, i int) {
+					if d.Prefix+d.Generations[i].Name == name {
+						d.Generations = slices.Delete(d.Generations, i, i+1)
+					}
+				})
 			},
-			want: audit.Findings{EvidenceGaps: 1},
+			want: audit.Findings{EvidenceGaps: 3}, // the file, and the two documents that were changed,
 		},
 		"evidence of what never was": {
 			spoil: func(w *world) {
-				w.exec("UPDATE LEDGER.evidence_objects SET outcome = 'erased' WHERE outcome = 'held' ORDER BY id LIMIT 1")
+				w.editOne(purge.HeldBack, purge.Erased)
 			},
-			want: audit.Findings{EvidenceGaps: 1},
+			want: audit.Findings{EvidenceGaps: 2}, // and the document that was changed,
 		},
 		"evidence is not settled": {
 			spoil: func(w *world) {
-				w.exec("UPDATE LEDGER.evidence_objects SET outcome = 'not_proven' WHERE outcome = 'held' ORDER BY id LIMIT 1")
+				w.editOne(purge.HeldBack, purge.NotProven)
 			},
-			want: audit.Findings{EvidenceGaps: 1},
+			want: audit.Findings{EvidenceGaps: 2}, // and the document that was changed,
+		},
+		"a document is written anew, with a new hash": {
+			spoil: func(w *world) {
+				rows := w.db.DumpTable(w.t, w.db.Ledger+".evidence_documents")
+				last := slices.MaxFunc(rows, func(a, b map[string]string) int {
+					return cmp.Or(cmp.Compare(len(a["id"]), len(b["id"])), cmp.Compare(a["id"], b["id"]))
+				})
+				var previous [32]byte
+				for _, row := range rows {
+					if row["request_id"] == last["request_id"] && row["number"] < last["number"] {
+						copy(previous[:], row["hash"])
+					}
+				}
+				text := []byte(strings.Replace(last["document"], `"version":1`, `"version": 1`, 1))
+				hash := evidence.Hash(previous, text)
+				w.exec("UPDATE LEDGER.evidence_documents SET document = ?, hash = ? WHERE id = ?", text, hash[:], last["id"])
+			},
+			want: audit.Findings{EvidenceGaps: 1}, // the anchor does not hold it
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -263,4 +298,41 @@ func (w *world) delete(g dataset.Generation) {
 	if answer.StatusCode != http.StatusNoContent {
 		w.t.Fatalf("deleting %v: got %s", g, answer.Status)
 	}
+}
+
+// edit changes generations with an outcome in all documents of the evidence. It may remove the one that it is shown.
+func (w *world) edit(outcome purge.Outcome, change func(d *evidence.Directory, i int)) {
+	w.t.Helper()
+	for _, row := range w.db.DumpTable(w.t, w.db.Ledger+".evidence_documents") {
+		d, err := evidence.Decode([]byte(row["document"]))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for n := range d.Directories {
+			dir := &d.Directories[n]
+			for i, g := range slices.Backward(dir.Generations) {
+				if g.Outcome == outcome {
+					change(dir, i)
+				}
+			}
+		}
+		text, err := d.Encode()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if string(text) != row["document"] {
+			w.exec("UPDATE LEDGER.evidence_documents SET document = ? WHERE id = ?", text, row["id"])
+		}
+	}
+}
+
+// editOne changes the outcome of one generation.
+func (w *world) editOne(from, to purge.Outcome) {
+	w.t.Helper()
+	done := false
+	w.edit(from, func(d *evidence.Directory, i int) {
+		if !done {
+			d.Generations[i].Outcome, done = to, true
+		}
+	})
 }

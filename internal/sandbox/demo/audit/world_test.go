@@ -112,6 +112,13 @@ func (w *world) purge(wrap func(purge.Objects) purge.Objects) {
 			w.t.Fatal(err)
 		}
 	}
+	last, err := store.LastDocument(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := store.AddAnchor(w.t.Context(), last); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 // check is Check.

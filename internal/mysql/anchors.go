@@ -1,0 +1,324 @@
+package mysql
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/evidence"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// anchorSize is how many documents one anchor holds at most.
+const anchorSize = 100_000
+
+// LastDocument is the number of the latest document; 0 if there is none.
+func (s *Store) LastDocument(ctx context.Context) (int64, error) {
+	var last sql.NullInt64
+	err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM evidence_documents").Scan(&last)
+	return last.Int64, classify("reading the evidence", err)
+}
+
+// Anchored is an anchor that was made.
+type Anchored struct {
+	Anchor    int64
+	Documents int
+	Last      int64
+	Hash      [sha256.Size]byte
+}
+
+// AddAnchor anchors the documents up to a number that are not anchored yet, 100,000 at most; nothing is made if there
+// are none. The number must have been read a while ago, so that every document below it has been written: numbers are
+// given when a statement begins. It waits for transactions that have written some of them and are not at their end. If
+// another process makes the same anchor, its own is not made.
+func (s *Store) AddAnchor(ctx context.Context, upTo int64) (made Anchored, err error) {
+	const what = "anchoring the evidence"
+	err = s.onConnection(ctx, func(conn *sql.Conn) error {
+		var before evidence.Anchor
+		err := each(ctx, conn, func(rows *sql.Rows) (err error) { before, err = scanAnchor(rows); return err },
+			"SELECT "+anchorColumns+" FROM anchors ORDER BY id DESC LIMIT 1")
+		if err != nil {
+			return err
+		}
+		marks, err := readMarks(ctx, conn, before.Last, upTo, anchorSize, " LOCK IN SHARE MODE")
+		if err != nil || len(marks) == 0 {
+			return err
+		}
+		a := evidence.NewAnchor(before, marks)
+		result, err := conn.ExecContext(ctx, "INSERT INTO anchors (at, after_id, last_id, hash, documents) VALUES "+
+			"(?, ?, ?, ?, ?)", s.now(), a.After, a.Last, a.Hash[:], a.Documents)
+		if isDuplicate(err) {
+			return nil // another process was faster
+		}
+		if err != nil {
+			return err
+		}
+		made = Anchored{Documents: len(marks), Last: a.Last, Hash: a.Hash}
+		made.Anchor, err = result.LastInsertId()
+		return err
+	})
+	return made, classify(what, err)
+}
+
+// LastAnchored is when the latest anchor was made; zero if none was.
+func (s *Store) LastAnchored(ctx context.Context) (time.Time, error) {
+	var at time.Time
+	err := each(ctx, s.sql, func(rows *sql.Rows) error { return rows.Scan(&at) },
+		"SELECT at FROM anchors ORDER BY id DESC LIMIT 1")
+	return at, classify("reading the anchors", err)
+}
+
+// AnchorOf is the anchor that a document is in.
+type AnchorOf struct {
+	Anchor int64
+	At     time.Time
+}
+
+// AnchorOfDocument returns the anchor that a document is in; the zero value if it is in none.
+func (s *Store) AnchorOfDocument(ctx context.Context, document int64) (a AnchorOf, err error) {
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var last int64
+		var found AnchorOf
+		if err := rows.Scan(&found.Anchor, &found.At, &last); err != nil || last < document {
+			return err
+		}
+		a = found
+		return nil
+	}, "SELECT id, at, last_id FROM anchors WHERE after_id < ? ORDER BY after_id DESC LIMIT 1", document)
+	return a, classify("reading the anchors", err)
+}
+
+const anchorColumns = "id, after_id, last_id, hash, documents"
+
+func scanAnchor(rows *sql.Rows) (a evidence.Anchor, err error) {
+	var hash []byte
+	err = rows.Scan(&a.ID, &a.After, &a.Last, &hash, &a.Documents)
+	copy(a.Hash[:], hash)
+	return a, err
+}
+
+func readMarks(ctx context.Context, on querier, after, upTo int64, limit int, lock string) (
+	marks []evidence.Mark, err error,
+) {
+	err = each(ctx, on, func(rows *sql.Rows) error {
+		var m evidence.Mark
+		var hash []byte
+		err := rows.Scan(&m.ID, &hash)
+		copy(m.Hash[:], hash)
+		marks = append(marks, m)
+		return err
+	}, "SELECT id, hash FROM evidence_documents WHERE id > ? AND id <= ? ORDER BY id LIMIT ?"+lock, after, upTo, limit)
+	return marks, err
+}
+
+// Verified is what Verify has read.
+type Verified struct {
+	Requests   int   `json:"requests"`
+	Documents  int   `json:"documents"`
+	Anchors    int   `json:"anchors"`
+	Unanchored int   `json:"unanchored"` // documents that are newer than the latest anchor
+	LastAnchor int64 `json:"last_anchor,omitempty"`
+}
+
+// verifyPage is how many requests are verified at a time.
+const verifyPage = 200
+
+// Verify walks through all evidence: every document against its hash and the one before it, the ends and figures of
+// requests against their documents, and all documents against the anchors. trouble is called for whatever is not as it
+// was written. anchor is the hash of an anchor that must be there, as a worker logged it; nil for none.
+func (s *Store) Verify(ctx context.Context, anchor []byte, trouble func(evidence.Trouble) error) (Verified, error) {
+	var v Verified
+	for last := purge.RequestID(0); ; {
+		ids, err := s.requestsWithEvidence(ctx, "WHERE request_id > ? ORDER BY request_id LIMIT ?", last, verifyPage)
+		if err != nil {
+			return v, err
+		}
+		if len(ids) == 0 {
+			break
+		}
+		last = ids[len(ids)-1]
+		if err := s.verifyRequests(ctx, &v, ids, trouble); err != nil {
+			return v, err
+		}
+	}
+	if err := s.verifyFigures(ctx, trouble); err != nil {
+		return v, err
+	}
+	return v, s.verifyAnchors(ctx, &v, anchor, trouble)
+}
+
+// latestVerified is how many of the latest documents say which requests VerifyLatest looks at.
+const latestVerified = 20_000
+
+// VerifyLatest does what Verify does for the requests of the latest 20,000 documents, without the anchors.
+func (s *Store) VerifyLatest(ctx context.Context, trouble func(evidence.Trouble) error) (v Verified, err error) {
+	last, err := s.LastDocument(ctx)
+	if err != nil {
+		return v, err
+	}
+	ids, err := s.requestsWithEvidence(ctx, "WHERE id > ?", last-latestVerified)
+	if err != nil {
+		return v, err
+	}
+	return v, s.verifyRequests(ctx, &v, ids, trouble)
+}
+
+// requestsWithEvidence selects requests that have documents.
+func (s *Store) requestsWithEvidence(ctx context.Context, which string, args ...any) (
+	ids []purge.RequestID, err error,
+) {
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var id purge.RequestID
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, "SELECT DISTINCT request_id FROM evidence_documents "+which, args...)
+	return ids, classify("reading the evidence", err)
+}
+
+func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.RequestID,
+	trouble func(evidence.Trouble) error,
+) error {
+	for page := range slices.Chunk(ids, verifyPage) {
+		n, err := s.verifyChains(ctx, page, trouble)
+		if err != nil {
+			return err
+		}
+		v.Requests, v.Documents = v.Requests+len(page), v.Documents+n
+	}
+	return nil
+}
+
+// verifyChains verifies the documents of requests, and that there is a record of the end of each that has ended. Which
+// have ended is read first: the record of an end is there as soon as the end is.
+func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, trouble func(evidence.Trouble) error,
+) (n int, err error) {
+	ended := map[purge.RequestID]purge.State{}
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var id purge.RequestID
+		var state purge.State
+		err := rows.Scan(&id, &state)
+		ended[id] = state
+		return err
+	}, "SELECT id, state FROM requests WHERE id IN ("+tuples("?", len(ids))+") AND state IN ('done', 'refused', 'failed')",
+		anys(ids)...)
+	if err != nil {
+		return n, classify("reading requests", err)
+	}
+	chains := map[purge.RequestID][]evidence.Stored{}
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var d evidence.Stored
+		var hash []byte
+		err := rows.Scan(&d.ID, &d.Request, &d.Number, &d.User, &d.Attempt, &d.Part, &d.At, &hash, &d.Text)
+		copy(d.Hash[:], hash)
+		chains[d.Request] = append(chains[d.Request], d)
+		n++
+		return err
+	}, "SELECT id, request_id, number, user_id, attempt, part, at, hash, document FROM evidence_documents"+
+		" WHERE request_id IN ("+tuples("?", len(ids))+") ORDER BY request_id, number", anys(ids)...)
+	if err != nil {
+		return n, classify("reading the evidence", err)
+	}
+	for _, id := range ids {
+		troubles := evidence.CheckChain(chains[id])
+		if state := ended[id]; state != "" && !slices.ContainsFunc(chains[id], func(d evidence.Stored) bool {
+			return recordsEnd(d, state)
+		}) {
+			troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf(
+				"request %d is %s, but the record of that is missing", id, state)})
+		}
+		for _, t := range troubles {
+			if err := trouble(t); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+// recordsEnd reports whether a document says that an attempt left its request in a state, or may say so for an earlier
+// version.
+func recordsEnd(stored evidence.Stored, state purge.State) bool {
+	d, err := evidence.Decode(stored.Text)
+	return err == nil && (d.Part == evidence.Migrated || d.Part == evidence.Record && d.State == state)
+}
+
+// verifyRange is how many ids of requests are looked through at a time.
+const verifyRange = 10_000
+
+// verifyFigures finds requests whose figures say that something was erased or cleared, and of which there is no
+// evidence at all, in documents or in the rows of earlier versions.
+func (s *Store) verifyFigures(ctx context.Context, trouble func(evidence.Trouble) error) error {
+	var last sql.NullInt64
+	if err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM requests").Scan(&last); err != nil {
+		return classify("reading requests", err)
+	}
+	for from := int64(0); from < last.Int64; from += verifyRange {
+		var troubles []evidence.Trouble
+		err := each(ctx, s.sql, func(rows *sql.Rows) error {
+			var id purge.RequestID
+			var objects, references int
+			err := rows.Scan(&id, &objects, &references)
+			troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf("request %d has erased %d objects "+
+				"and cleared %d references, but all of its evidence is missing", id, objects, references)})
+			return err
+		}, "SELECT id, objects_erased, references_cleared FROM requests r WHERE id > ? AND id <= ?"+
+			" AND (objects_erased > 0 OR references_cleared > 0)"+
+			" AND NOT EXISTS (SELECT 1 FROM evidence_documents e WHERE e.request_id = r.id)"+
+			" AND NOT EXISTS (SELECT 1 FROM evidence_objects e WHERE e.request_id = r.id)"+
+			" AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.request_id = r.id) ORDER BY id", from, from+verifyRange)
+		if err != nil {
+			return classify("reading requests", err)
+		}
+		for _, t := range troubles {
+			if err := trouble(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte,
+	trouble func(evidence.Trouble) error,
+) error {
+	var before evidence.Anchor
+	found := len(want) == 0
+	for {
+		var a evidence.Anchor
+		err := each(ctx, s.sql, func(rows *sql.Rows) (err error) { a, err = scanAnchor(rows); return err },
+			"SELECT "+anchorColumns+" FROM anchors WHERE id > ? ORDER BY id LIMIT 1", before.ID)
+		if err != nil {
+			return classify("reading the anchors", err)
+		}
+		if a.ID == 0 {
+			break
+		}
+		present, err := readMarks(ctx, s.sql, a.After, a.Last, 10*anchorSize, "")
+		if err != nil {
+			return classify("reading the evidence", err)
+		}
+		for _, t := range evidence.CheckAnchor(before, a, present) {
+			if err := trouble(t); err != nil {
+				return err
+			}
+		}
+		found = found || string(want) == string(a.Hash[:])
+		before = a
+		v.Anchors++
+	}
+	v.LastAnchor = before.ID
+	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(*) FROM evidence_documents WHERE id > ?", before.Last).
+		Scan(&v.Unanchored)
+	if err != nil {
+		return classify("reading the evidence", err)
+	}
+	if !found {
+		return trouble(evidence.Trouble{Text: fmt.Sprintf("there is no anchor %x: the tables are older than it, or were "+
+			"changed", want)})
+	}
+	return nil
+}
