@@ -303,3 +303,46 @@ func TestVerify(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 }
+
+// TestPrune removes the evidence of a user, by hand as the account that migrates.
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs"}))
+	c.anchor()
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".anchors SET at = at - INTERVAL 2 YEAR")
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET finished_at = finished_at - INTERVAL 2 YEAR")
+	for _, age := range []string{"29d", "1h", "0s", "-40d", "10 years"} {
+		if _, said := c.run(cli.ExitUsage, "prune", "--execute", "--older-than", age); !strings.Contains(said, "--older-than") {
+			t.Errorf("%s: got %q", age, said)
+		}
+	}
+	if out, _ := c.run(cli.ExitOK, "prune", "--older-than", "365d"); out !=
+		"would remove 2 documents, 0 events and 0 rows of earlier versions\n" {
+		t.Errorf("got %q", out)
+	}
+	if _, said := c.run(cli.ExitConfiguration, "prune", "--older-than", "365d", "--execute"); !strings.Contains(said,
+		"certpurge_migrate") {
+		t.Errorf("as the enqueuer: got %q", said)
+	}
+	c.run(cli.ExitOK, "report", "--user", user)
+	own := c.environ[0]
+	c.environ[0] = "CERTPURGE_MYSQL_DSN=" + c.db.LedgerDSN(c.accounts.Migrate)
+	out, _ := c.run(cli.ExitOK, "prune", "--older-than", "365d", "--execute", "--requested-by", "privacy office",
+		"-o", "json")
+	var got struct {
+		Documents int
+		Executed  bool
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Documents != 2 || !got.Executed {
+		t.Errorf("got %s, %v", out, err)
+	}
+	c.environ[0] = own
+	rows := c.db.DumpTable(t, c.db.Ledger+".prunings")
+	if len(rows) != 1 || !strings.HasSuffix(rows[0]["actor"], " for privacy office") {
+		t.Errorf("got prunings %v", rows)
+	}
+	c.run(cli.ExitNothing, "report", "--user", user) // a request, and no evidence
+	c.run(cli.ExitOK, "verify")
+	c.run(cli.ExitOK, "status", user)
+}

@@ -29,7 +29,7 @@ one request, and a request that is done already is reported as done.`,
 		cli.GroupMonitor: {
 			newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a), newVerifyCommand(a),
 		},
-		cli.GroupRepair: {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a)},
+		cli.GroupRepair: {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a), newPruneCommand(a)},
 		cli.GroupSetUp:  {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},
 	})
 	return root

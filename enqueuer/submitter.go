@@ -13,8 +13,13 @@ type submitter struct {
 }
 
 func (s *submitter) add(flags *pflag.FlagSet) {
+	s.addName(flags)
 	flags.StringVar(&s.ticket, "ticket", "", "`TEXT` of your own, such as the number of a ticket, for the evidence: at "+
 		"most 64 characters")
+}
+
+// addName adds only the flag that says on whose behalf.
+func (s *submitter) addName(flags *pflag.FlagSet) {
 	flags.StringVar(&s.behalf, "requested-by", "", "`NAME` of the person or system on whose behalf you ask, for the "+
 		"evidence; no learner's")
 }

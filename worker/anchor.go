@@ -34,15 +34,18 @@ func (w *worker) anchorEvidence(ctx context.Context) {
 // that has got a number before it has written its documents by then.
 const anchorDelay = 2 * time.Second
 
-// stopTime bounds the anchoring while stopping.
-const stopTime = 5 * time.Second
+// stopTime bounds the anchoring while stopping, and stopDelay is anchorDelay then.
+const (
+	stopTime  = 5 * time.Second
+	stopDelay = 200 * time.Millisecond
+)
 
 // anchorAll anchors what this worker has written when it stops, because another one may never run.
 func (w *worker) anchorAll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	upTo, err := w.store.LastDocument(ctx)
-	if err == nil {
+	if err == nil && purge.Sleep(ctx, stopDelay) {
 		err = w.anchor(ctx, upTo)
 	}
 	if err != nil {

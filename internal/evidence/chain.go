@@ -31,14 +31,15 @@ type Trouble struct {
 	Text     string          `json:"text"`
 }
 
-// CheckChain compares the documents of one request, in the order of their numbers, with their hashes.
-func CheckChain(documents []Stored) (troubles []Trouble) {
+// CheckChain compares the documents of one request, in the order of their numbers, with their hashes. pruned says that
+// the first of them were removed on purpose.
+func CheckChain(documents []Stored, pruned bool) (troubles []Trouble) {
 	var previous [sha256.Size]byte
 	for i, d := range documents {
 		say := func(text string) {
 			troubles = append(troubles, Trouble{Request: d.Request, Document: d.ID, Text: text})
 		}
-		if want := i + 1; i == 0 && d.Number > want {
+		if want := i + 1; i == 0 && d.Number > want && !pruned {
 			say(fmt.Sprintf("document %d of request %d is the first that is there: %d before it are missing", d.Number,
 				d.Request, d.Number-want))
 		} else if i > 0 && d.Number != documents[i-1].Number+1 {

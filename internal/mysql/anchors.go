@@ -121,6 +121,7 @@ type Verified struct {
 	Anchors    int   `json:"anchors"`
 	Unanchored int   `json:"unanchored"` // documents that are newer than the latest anchor
 	LastAnchor int64 `json:"last_anchor,omitempty"`
+	PrunedUpTo int64 `json:"pruned_up_to,omitempty"` // the last document that was removed by Prune
 }
 
 // verifyPage is how many requests are verified at a time.
@@ -131,6 +132,11 @@ const verifyPage = 200
 // was written. anchor is the hash of an anchor that must be there, as a worker logged it; nil for none.
 func (s *Store) Verify(ctx context.Context, anchor []byte, trouble func(evidence.Trouble) error) (Verified, error) {
 	var v Verified
+	removed, err := s.readPruned(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.PrunedUpTo = removed.last
 	for last := purge.RequestID(0); ; {
 		ids, err := s.requestsWithEvidence(ctx, "WHERE request_id > ? ORDER BY request_id LIMIT ?", last, verifyPage)
 		if err != nil {
@@ -140,14 +146,14 @@ func (s *Store) Verify(ctx context.Context, anchor []byte, trouble func(evidence
 			break
 		}
 		last = ids[len(ids)-1]
-		if err := s.verifyRequests(ctx, &v, ids, trouble); err != nil {
+		if err := s.verifyRequests(ctx, &v, ids, removed, trouble); err != nil {
 			return v, err
 		}
 	}
-	if err := s.verifyFigures(ctx, trouble); err != nil {
+	if err := s.verifyFigures(ctx, removed, trouble); err != nil {
 		return v, err
 	}
-	return v, s.verifyAnchors(ctx, &v, anchor, trouble)
+	return v, s.verifyAnchors(ctx, &v, anchor, removed, trouble)
 }
 
 // latestVerified is how many of the latest documents say which requests VerifyLatest looks at.
@@ -163,7 +169,11 @@ func (s *Store) VerifyLatest(ctx context.Context, trouble func(evidence.Trouble)
 	if err != nil {
 		return v, err
 	}
-	return v, s.verifyRequests(ctx, &v, ids, trouble)
+	removed, err := s.readPruned(ctx)
+	if err != nil {
+		return v, err
+	}
+	return v, s.verifyRequests(ctx, &v, ids, removed, trouble)
 }
 
 // requestsWithEvidence selects requests that have documents.
@@ -179,11 +189,11 @@ func (s *Store) requestsWithEvidence(ctx context.Context, which string, args ...
 	return ids, classify("reading the evidence", err)
 }
 
-func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.RequestID,
+func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.RequestID, removed pruned,
 	trouble func(evidence.Trouble) error,
 ) error {
 	for page := range slices.Chunk(ids, verifyPage) {
-		n, err := s.verifyChains(ctx, page, trouble)
+		n, err := s.verifyChains(ctx, page, removed, trouble)
 		if err != nil {
 			return err
 		}
@@ -194,7 +204,8 @@ func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.Req
 
 // verifyChains verifies the documents of requests, and that there is a record of the end of each that has ended. Which
 // have ended is read first: the record of an end is there as soon as the end is.
-func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, trouble func(evidence.Trouble) error,
+func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, removed pruned,
+	trouble func(evidence.Trouble) error,
 ) (n int, err error) {
 	ended := map[purge.RequestID]purge.State{}
 	err = each(ctx, s.sql, func(rows *sql.Rows) error {
@@ -223,7 +234,7 @@ func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, trouble
 		return n, classify("reading the evidence", err)
 	}
 	for _, id := range ids {
-		troubles := evidence.CheckChain(chains[id])
+		troubles := evidence.CheckChain(chains[id], removed.explains(chains[id]))
 		if state := ended[id]; state != "" && !slices.ContainsFunc(chains[id], func(d evidence.Stored) bool {
 			return recordsEnd(d, state)
 		}) {
@@ -251,7 +262,7 @@ const verifyRange = 10_000
 
 // verifyFigures finds requests whose figures say that something was erased or cleared, and of which there is no
 // evidence at all, in documents or in the rows of earlier versions.
-func (s *Store) verifyFigures(ctx context.Context, trouble func(evidence.Trouble) error) error {
+func (s *Store) verifyFigures(ctx context.Context, removed pruned, trouble func(evidence.Trouble) error) error {
 	var last sql.NullInt64
 	if err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM requests").Scan(&last); err != nil {
 		return classify("reading requests", err)
@@ -266,10 +277,11 @@ func (s *Store) verifyFigures(ctx context.Context, trouble func(evidence.Trouble
 				"and cleared %d references, but all of its evidence is missing", id, objects, references)})
 			return err
 		}, "SELECT id, objects_erased, references_cleared FROM requests r WHERE id > ? AND id <= ?"+
-			" AND (objects_erased > 0 OR references_cleared > 0)"+
+			" AND (objects_erased > 0 OR references_cleared > 0) AND (finished_at IS NULL OR finished_at >= ?)"+
 			" AND NOT EXISTS (SELECT 1 FROM evidence_documents e WHERE e.request_id = r.id)"+
 			" AND NOT EXISTS (SELECT 1 FROM evidence_objects e WHERE e.request_id = r.id)"+
-			" AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.request_id = r.id) ORDER BY id", from, from+verifyRange)
+			" AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.request_id = r.id) ORDER BY id", from, from+verifyRange,
+			removed.before)
 		if err != nil {
 			return classify("reading requests", err)
 		}
@@ -282,7 +294,7 @@ func (s *Store) verifyFigures(ctx context.Context, trouble func(evidence.Trouble
 	return nil
 }
 
-func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte,
+func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte, removed pruned,
 	trouble func(evidence.Trouble) error,
 ) error {
 	var before evidence.Anchor
@@ -297,6 +309,12 @@ func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte,
 		if a.ID == 0 {
 			break
 		}
+		found = found || string(want) == string(a.Hash[:])
+		v.Anchors++
+		if a.ID <= removed.anchor && a.After == before.Last { // its documents are gone
+			before = a
+			continue
+		}
 		present, err := readMarks(ctx, s.sql, a.After, a.Last, 10*anchorSize, "")
 		if err != nil {
 			return classify("reading the evidence", err)
@@ -306,9 +324,7 @@ func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte,
 				return err
 			}
 		}
-		found = found || string(want) == string(a.Hash[:])
 		before = a
-		v.Anchors++
 	}
 	v.LastAnchor = before.ID
 	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(*) FROM evidence_documents WHERE id > ?", before.Last).

