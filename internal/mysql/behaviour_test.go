@@ -115,7 +115,7 @@ func storeFour(cloud *purgetest.Cloud, user purge.UserID) (download, verify stri
 	return download, verify
 }
 
-func TestAPurgeTakesSixRoundTrips(t *testing.T) {
+func TestAPurgeTakesFiveRoundTrips(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64
 	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) {
@@ -152,9 +152,35 @@ func TestAPurgeTakesSixRoundTrips(t *testing.T) {
 		if err != nil || result.State != purge.Done || result.Counts.ReferencesCleared != 2*certificates {
 			t.Fatalf("%s: got %+v, %v", name, result, err)
 		}
-		if got := writes.Load() - before; got > 6 {
-			t.Errorf("%s: got %d round trips, want at most 6", name, got)
+		if got := writes.Load() - before; got > 5 {
+			t.Errorf("%s: got %d round trips, want at most 5", name, got)
 		}
+	}
+}
+
+// TestAClaimOutlastsTheReading takes the right to read the LMS from the worker's account: the request is claimed, so that
+// the attempt can write down why it failed.
+func TestAClaimOutlastsTheReading(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	task := f.submitted()
+	worker := fmt.Sprintf("'%s'@'%s'", f.accounts.Worker.Name, f.accounts.Worker.Host)
+	f.exec("REVOKE SELECT (download_url) ON " + f.db.LMS + ".certificates_generatedcertificate FROM " + worker)
+	attempt, err := f.Begin(t.Context(), task)
+	if err != nil || attempt.State != purge.Running || attempt.Read != nil {
+		t.Fatalf("got %+v, %v; want it claimed, and nothing read", attempt, err)
+	}
+	if _, err := f.User(t.Context(), task.User); purge.ClassOf(err) != purge.Misconfigured {
+		t.Errorf("reading: got %v", err)
+	}
+	got, err := f.Record(t.Context(), attempt, purge.Report{State: purge.Queued, Reason: purge.ReasonMisconfigured})
+	if err != nil || got.State != purge.Queued || got.Reason != purge.ReasonMisconfigured {
+		t.Errorf("got %+v, %v; want it queued again as misconfigured", got, err)
+	}
+	f.exec("GRANT SELECT (download_url) ON " + f.db.LMS + ".certificates_generatedcertificate TO " + worker)
+	if attempt, err = f.Begin(t.Context(), task); err != nil || attempt.Read == nil || attempt.Lapsed != 0 ||
+		attempt.Read.Retirement != purgetest.Retiring {
+		t.Errorf("granted again: got %+v, %v", attempt, err)
 	}
 }
 

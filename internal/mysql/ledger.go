@@ -69,8 +69,9 @@ const claimColumns = "id, certificate_id, state, reason, attempts, reopened, fai
 	" ORDER BY number DESC LIMIT 1)"
 
 // beginAll claims requests by their primary keys, whose rows are locked in this order: no other row is. The column
-// attempts is the fence.
-func (s *Store) beginAll(ctx context.Context, tasks []purge.Task, _ bool) ([]purge.Answer[purge.Attempt], error) {
+// attempts is the fence. Then it reads the users, in the same round trip, unless it is run alone: if it was the reading
+// that failed, the attempt has to say so in the ledger.
+func (s *Store) beginAll(ctx context.Context, tasks []purge.Task, alone bool) ([]purge.Answer[purge.Attempt], error) {
 	answers := make([]purge.Answer[purge.Attempt], len(tasks))
 	index := map[purge.RequestID]int{}
 	var ids, pairs []any
@@ -97,15 +98,34 @@ func (s *Store) beginAll(ctx context.Context, tasks []purge.Task, _ bool) ([]pur
 		" updated_at = ? WHERE "+which+" AND state IN ('queued', 'running')",
 		slices.Concat([]any{now, now}, ids, pairs)...)
 	q.add("COMMIT")
-	err := s.run(ctx, &q, func(rows *sql.Rows) error {
+	scans := []func(*sql.Rows) error{func(rows *sql.Rows) error {
 		a, err := scanClaim(rows, now)
 		if i, ok := index[a.Request]; ok && err == nil {
 			a.User, a.Trace = tasks[i].User, tasks[i].Trace
 			answers[i] = purge.Answer[purge.Attempt]{Value: a}
 		}
 		return err
-	})
-	return answers, classify("claiming in the ledger", err)
+	}}
+	users := map[purge.UserID]purge.User{}
+	if !alone {
+		which, args := "IN ("+tuples("?", len(tasks))+")", make([]any, len(tasks))
+		for i, task := range tasks {
+			args[i] = task.User
+		}
+		q.add(s.tables.user(which), slices.Repeat(args, 3)...)
+		scans = append(scans, func(rows *sql.Rows) error { return scanUser(rows, users) })
+	}
+	err := classify("claiming in the ledger", s.run(ctx, &q, scans...))
+	if err != nil && !alone && purge.ClassOf(err) == purge.Misconfigured { // perhaps only the reading
+		return allAlone[purge.Attempt](len(tasks)), nil
+	}
+	for i := range answers {
+		if a := &answers[i].Value; !alone && a.Request != 0 {
+			user := users[a.User]
+			a.Read = &user
+		}
+	}
+	return answers, err
 }
 
 // scanClaim reads a row of claimColumns as it is before the claim, and returns the attempt that the claim makes of it.
@@ -206,8 +226,7 @@ func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) (
 	return answers, nil
 }
 
-// allAlone answers calls of a batch that met a document which another attempt has written in the place of one of
-// theirs.
+// allAlone answers calls of a batch of which each has to be run by itself.
 func allAlone[R any](n int) []purge.Answer[R] {
 	return slices.Repeat([]purge.Answer[R]{{Err: purge.ErrAlone}}, n)
 }

@@ -28,8 +28,9 @@ type Shared struct {
 // Ledger keeps requests and evidence. Every method may run twice, and in two workers at the same time.
 type Ledger interface {
 	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is
-	// returned as it is, without a claim. ErrUnknownRequest means that there is no such request, or that it is another
-	// user's. What the attempt is about is what the ledger says, whatever the task's payload says.
+	// returned as it is, without a claim. It may read the user as well, as Users does. ErrUnknownRequest means that
+	// there is no such request, or that it is another user's. What the attempt is about is what the ledger says,
+	// whatever the task's payload says.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the
 	// request.
@@ -97,6 +98,7 @@ type Attempt struct {
 	Origin       Origin
 	Began        time.Time // when the attempt was claimed
 	Chain        Chain
+	Read         *User // what was read of the user right after the claim; nil if nothing was
 }
 
 // Origin says where a request comes from. It does not change.
@@ -254,7 +256,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 		return p.erase(ctx, attempt, work)
 	}
 	begun := time.Now()
-	user, err := p.Users.User(ctx, attempt.User)
+	user, err := p.user(ctx, attempt)
 	p.took(StepEligibility, begun)
 	if err != nil {
 		return p.settle(attempt, nil, fmt.Errorf("reading user %d: %w", attempt.User, err))
@@ -274,6 +276,14 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 			err))
 	}
 	return p.erase(ctx, attempt, work)
+}
+
+// user reads the user of an attempt, unless the claim has.
+func (p *Purger) user(ctx context.Context, attempt Attempt) (User, error) {
+	if attempt.Read != nil {
+		return *attempt.Read, nil
+	}
+	return p.Users.User(ctx, attempt.User)
 }
 
 // erase lists, writes the intents, asks once more whether it may, deletes and lists again.
