@@ -88,7 +88,7 @@ func TestReportTellsTheWholeStory(t *testing.T) {
 		`attempt 1 began \(worker-1:7, certpurge 1\.2\.3\); ended ` + at + ` as done, links cleared 1\n` +
 			`    document 1, 2: in anchor 1 of ` + at + `\n`,
 		`Bucket settings, as read for the attempt\n  certs: versioning on, soft delete off, retention none \(`,
-		`until when\n  Nothing that the bucket tells of`, `cannot know\n  Copies that were made`,
+		`until when\n  Nothing in the directories above`, `cannot know\n  Copies that were made`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("got\n%s\nwant %s", out, want)
@@ -271,14 +271,17 @@ func TestVerify(t *testing.T) {
 	c.purged("alice", purge.BucketSettings{Bucket: "certs"})
 	anchor := hex.EncodeToString(func() []byte { h := c.anchor().Hash; return h[:] }())
 	c.purged("bob", purge.BucketSettings{Bucket: "certs"})
-	const sum = "2 requests, 4 documents, 1 anchor; not anchored yet: 2 documents\n"
+	written := regexp.MustCompile(`20\d\d-[-0-9T:.]+Z`) // when the oldest of them was
+	const sum = "2 requests, 4 documents, 1 anchor; not anchored yet: 2 documents, the oldest of WRITTEN\n"
 	for _, args := range [][]string{{}, {"--anchor", anchor}, {"--anchor", strings.ToUpper(anchor)}} {
-		if out, _ := c.run(cli.ExitOK, append([]string{"verify"}, args...)...); out != sum {
+		if out, _ := c.run(cli.ExitOK, append([]string{"verify"}, args...)...); written.ReplaceAllString(out,
+			"WRITTEN") != sum {
 			t.Errorf("%v: got %q", args, out)
 		}
 	}
-	if out, _ := c.run(cli.ExitOK, "verify", "-o", "json"); out != `{"requests":2,"documents":4,"anchors":1,"unanchored":2,`+
-		`"last_anchor":1,"troubles":[],"trouble_count":0}`+"\n" {
+	if out, _ := c.run(cli.ExitOK, "verify", "-o", "json"); written.ReplaceAllString(out, "WRITTEN") !=
+		`{"requests":2,"documents":4,"anchors":1,"unanchored":2,"last_anchor":1,"unanchored_since":"WRITTEN",`+
+			`"troubles":[],"trouble_count":0}`+"\n" {
 		t.Errorf("got %q", out)
 	}
 	for _, bad := range []string{"x", anchor[2:], anchor + "00"} {
@@ -291,9 +294,10 @@ func TestVerify(t *testing.T) {
 	c.exec("DELETE FROM " + c.db.Ledger + ".evidence_documents WHERE id = 2")
 	out, said := c.run(cli.ExitNotDone, "verify")
 	if want := "request 1 is done, but the record of that is missing\n" +
-		"document 1 of request 2 was changed, or the one before it\n" +
+		"document 1 of request 2 was changed, or the one before it (number 3 in the ledger)\n" +
 		"document 2, which anchor 1 holds, is missing\n" +
-		"2 requests, 3 documents, 1 anchor; not anchored yet: 2 documents\n"; out != want ||
+		"2 requests, 3 documents, 1 anchor; not anchored yet: 2 documents, the oldest of WRITTEN\n"; written.ReplaceAllString(
+		out, "WRITTEN") != want ||
 		!strings.Contains(said, "the evidence is not as it was written: 3 troubles") {
 		t.Errorf("got %q and %q, want %q", out, said, want)
 	}
@@ -345,4 +349,22 @@ func TestPrune(t *testing.T) {
 	c.run(cli.ExitNothing, "report", "--user", user) // a request, and no evidence
 	c.run(cli.ExitOK, "verify")
 	c.run(cli.ExitOK, "status", user)
+}
+
+// TestReportSaysWhatWasNotErased is of a user who has a link that nothing could be named from.
+func TestReportSaysWhatWasNotErased(t *testing.T) {
+	t.Parallel()
+	c := newConsole(t)
+	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs"}))
+	out, _ := c.run(cli.ExitOK, "report", "--user", user, "-o", "text")
+	if strings.Contains(out, "not erased") {
+		t.Errorf("all was erased: got\n%s", out)
+	}
+	c.db.Exec(t, "UPDATE "+c.db.Ledger+".requests SET state = 'failed', reason = 'unrecognised_reference', ended_as = "+
+		"'failed:unrecognised_reference', detail = 'certificate 7: no artifact can be named'")
+	out, _ = c.run(cli.ExitOK, "report", "--user", user, "-o", "text")
+	if !strings.Contains(out, "What was not erased, and why\n  request 1 is failed (unrecognised_reference): certificate 7: "+
+		"no artifact can be named\n    links of certificates that are not in the list") {
+		t.Errorf("got\n%s", out)
+	}
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 )
 
-// leastKept is for how long evidence is kept at least: a mistyped unit must not remove all of it.
-const leastKept = 30 * 24 * time.Hour
-
 func newPruneCommand(a *app) *cobra.Command {
 	var older time.Duration
 	var execute bool
@@ -41,7 +38,7 @@ running program may remove evidence.
     enqueuer prune --older-than 3650d --execute --requested-by 'privacy office'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if older < leastKept {
+			if older < mysql.MinKept {
 				return cli.Usage("--older-than: %v is too short: expected at least 30d", older)
 			}
 			if err := by.check(); err != nil {

@@ -28,6 +28,7 @@ type audit struct {
 	objects  []mysql.EvidenceRecord
 	links    []mysql.EvidenceRecord
 	anchors  map[int64]mysql.AnchorOf // of documents; those that are in none are left out
+	prunings []mysql.Pruning
 }
 
 func readAudit(ctx context.Context, store *mysql.Store, user purge.UserID) (*audit, error) {
@@ -48,6 +49,9 @@ func readAudit(ctx context.Context, store *mysql.Store, user purge.UserID) (*aud
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if a.prunings, err = store.Prunings(ctx); err != nil {
 		return nil, err
 	}
 	if a.timeline, err = store.Timeline(ctx, a.requests); err != nil {
@@ -75,18 +79,19 @@ func (a *app) reportText(ctx context.Context, store *mysql.Store, user purge.Use
 	w.printf("Legacy certificates of user %d, as the ledger told at %s. All times are UTC.\n", user,
 		all.now.UTC().Format(time.RFC3339))
 	for _, part := range []struct {
-		title  string
-		write  func(page)
-		always bool
+		title string
+		write func(page)
+		shown bool
 	}{
 		{"Who asked, and when", all.whoAsked, true},
 		{"What was deleted", all.whatWasDeleted, true},
 		{"How it is proven", all.proof, true},
-		{"Bucket settings, as read for the attempt", all.settings, false},
-		{"What can still be recovered, and until when", all.recoverable, false},
-		{"What certpurge cannot know", all.unknown, false},
+		{"Bucket settings, as read for the attempt", all.settings, found},
+		{"What was not erased, and why", all.notErased, all.openEnds()},
+		{"What can still be recovered, and until when", all.recoverable, found},
+		{"What certpurge cannot know", all.unknown, found},
 	} {
-		if found || part.always {
+		if part.shown {
 			w.printf("\n%s\n", part.title)
 			part.write(w)
 		}
@@ -117,7 +122,47 @@ func (t *audit) whoAsked(w page) {
 	}
 }
 
+// openEnds reports whether a request of the user did not end as plainly done.
+func (t *audit) openEnds() bool {
+	return slices.ContainsFunc(t.requests, func(r mysql.Request) bool {
+		return r.State != purge.Done || r.Reason != purge.ReasonNone || r.ReferencesKept > 0
+	})
+}
+
+func (t *audit) notErased(w page) {
+	for _, r := range t.requests {
+		if r.State == purge.Done && r.Reason == purge.ReasonNone && r.ReferencesKept == 0 {
+			continue
+		}
+		text := string(r.State)
+		if r.Reason != "" {
+			text += " (" + string(r.Reason) + ")"
+		}
+		w.printf("  request %d is %s", r.ID, text)
+		if r.Detail != "" {
+			w.printf(": %s", r.Detail)
+		}
+		w.printf("\n")
+		switch {
+		case r.ReferencesKept > 0:
+			w.printf("    %s of other services stay in the LMS\n", english.Plural(r.ReferencesKept, "link", ""))
+		case r.State != purge.Done:
+			w.printf("    links of certificates that are not in the list of what was deleted stay in the LMS\n")
+		}
+	}
+}
+
 func (t *audit) whatWasDeleted(w page) {
+	for _, p := range t.prunings {
+		w.printf("  Evidence from before %s was removed on %s by %s.\n", p.Before.UTC().Format(time.DateOnly),
+			p.At.UTC().Format(time.DateOnly), p.By)
+	}
+	for _, r := range t.requests {
+		if len(t.prunings) > 0 && r.ObjectsErased+r.ReferencesCleared > 0 {
+			w.printf("  By its figures, request %d has erased %s and cleared %s.\n", r.ID,
+				english.Plural(r.ObjectsErased, "object", ""), english.Plural(r.ReferencesCleared, "link", ""))
+		}
+	}
 	var certificates []purge.CertificateID
 	for _, r := range slices.Concat(t.objects, t.links) {
 		if !slices.Contains(certificates, r.CertificateID) {
@@ -324,8 +369,8 @@ func (t *audit) recoverable(w page) {
 		w.printf("  In doubt: %s or directories, as their outcomes above say.\n", english.Plural(doubtful, "object", ""))
 	}
 	if restorable+stored+doubtful == 0 {
-		w.printf("  Nothing that the bucket tells of: it lists no generation, and names none that soft delete could\n" +
-			"  restore.\n")
+		w.printf("  Nothing in the directories above: the bucket lists no generation there, and names none that soft\n" +
+			"  delete could restore.\n")
 	}
 	if slices.ContainsFunc(t.objects, func(r mysql.EvidenceRecord) bool {
 		return r.Settings != nil && r.Settings.SoftDeleteUnknown

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
@@ -58,6 +59,14 @@ It reads while workers go on, and changes nothing.
 	return cmd
 }
 
+// since says how old the oldest of something is.
+func since(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return ", the oldest of " + t.UTC().Format(time.RFC3339)
+}
+
 // parseAnchor reads the hash of an anchor; nil if there is none.
 func parseAnchor(text string) ([]byte, error) {
 	if text == "" {
@@ -81,12 +90,20 @@ type verified struct {
 	Count    int                `json:"trouble_count"`
 }
 
+// troubleText names a document by its number in the ledger, too, as the report does.
+func troubleText(t evidence.Trouble) string {
+	if t.Request != 0 && t.Document != 0 {
+		return fmt.Sprintf("%s (number %d in the ledger)", t.Text, t.Document)
+	}
+	return t.Text
+}
+
 func (a *app) verify(cmd *cobra.Command, store *mysql.Store, anchor []byte, format cli.Format) error {
 	all := verified{Troubles: []evidence.Trouble{}}
 	var err error
 	all.Verified, err = store.Verify(cmd.Context(), anchor, func(t evidence.Trouble) error {
 		if all.Count++; format != "json" {
-			a.printf("%s\n", t.Text)
+			a.printf("%s\n", troubleText(t))
 		} else if len(all.Troubles) < shownTroubles {
 			all.Troubles = append(all.Troubles, t)
 		}
@@ -98,9 +115,13 @@ func (a *app) verify(cmd *cobra.Command, store *mysql.Store, anchor []byte, form
 	if format == "json" {
 		err = a.printJSON(all)
 	} else {
+		for _, p := range all.Prunings {
+			a.printf("evidence from before %s was removed on %s by %s\n", p.Before.UTC().Format(time.RFC3339),
+				p.At.UTC().Format(time.RFC3339), p.By)
+		}
 		a.printf("%s, %s, %s; not anchored yet: %s\n", english.Plural(all.Requests, "request", ""),
 			english.Plural(all.Documents, "document", ""), english.Plural(all.Anchors, "anchor", ""),
-			english.Plural(all.Unanchored, "document", ""))
+			english.Plural(all.Unanchored, "document", "")+since(all.UnanchoredSince))
 	}
 	if err == nil && all.Count > 0 {
 		err = &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("the evidence is not as it was written: %s",

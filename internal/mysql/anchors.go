@@ -122,6 +122,9 @@ type Verified struct {
 	Unanchored int   `json:"unanchored"` // documents that are newer than the latest anchor
 	LastAnchor int64 `json:"last_anchor,omitempty"`
 	PrunedUpTo int64 `json:"pruned_up_to,omitempty"` // the last document that was removed by Prune
+
+	UnanchoredSince *time.Time `json:"unanchored_since,omitempty"` // when the oldest of these was written
+	Prunings        []Pruning  `json:"prunings,omitempty"`
 }
 
 // verifyPage is how many requests are verified at a time.
@@ -136,7 +139,12 @@ func (s *Store) Verify(ctx context.Context, anchor []byte, trouble func(evidence
 	if err != nil {
 		return v, err
 	}
-	v.PrunedUpTo = removed.last
+	v.PrunedUpTo, v.Prunings = removed.last, removed.runs
+	for _, t := range removed.odd {
+		if err := trouble(t); err != nil {
+			return v, err
+		}
+	}
 	for last := purge.RequestID(0); ; {
 		ids, err := s.requestsWithEvidence(ctx, "WHERE request_id > ? ORDER BY request_id LIMIT ?", last, verifyPage)
 		if err != nil {
@@ -153,13 +161,16 @@ func (s *Store) Verify(ctx context.Context, anchor []byte, trouble func(evidence
 	if err := s.verifyFigures(ctx, removed, trouble); err != nil {
 		return v, err
 	}
-	return v, s.verifyAnchors(ctx, &v, anchor, removed, trouble)
+	return v, s.verifyAnchors(ctx, &v, anchor, removed, 0, trouble)
 }
 
 // latestVerified is how many of the latest documents say which requests VerifyLatest looks at.
 const latestVerified = 20_000
 
-// VerifyLatest does what Verify does for the requests of the latest 20,000 documents, without the anchors.
+// latestAnchors is how many of the latest anchors VerifyLatest looks at.
+const latestAnchors = 3
+
+// VerifyLatest does what Verify does for the requests of the latest 20,000 documents and the latest anchors.
 func (s *Store) VerifyLatest(ctx context.Context, trouble func(evidence.Trouble) error) (v Verified, err error) {
 	last, err := s.LastDocument(ctx)
 	if err != nil {
@@ -173,7 +184,10 @@ func (s *Store) VerifyLatest(ctx context.Context, trouble func(evidence.Trouble)
 	if err != nil {
 		return v, err
 	}
-	return v, s.verifyRequests(ctx, &v, ids, removed, trouble)
+	if err := s.verifyRequests(ctx, &v, ids, removed, trouble); err != nil {
+		return v, err
+	}
+	return v, s.verifyAnchors(ctx, &v, nil, removed, latestAnchors, trouble)
 }
 
 // requestsWithEvidence selects requests that have documents.
@@ -207,15 +221,14 @@ func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.Req
 func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, removed pruned,
 	trouble func(evidence.Trouble) error,
 ) (n int, err error) {
-	ended := map[purge.RequestID]purge.State{}
+	stored := map[purge.RequestID]storedRequest{}
 	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var id purge.RequestID
-		var state purge.State
-		err := rows.Scan(&id, &state)
-		ended[id] = state
+		var r storedRequest
+		err := rows.Scan(&r.ID, &r.state, &r.UserID, &r.CertificateID, &r.Source, &r.RequestedBy, &r.at, &r.Ticket)
+		stored[r.ID] = r
 		return err
-	}, "SELECT id, state FROM requests WHERE id IN ("+tuples("?", len(ids))+") AND state IN ('done', 'refused', 'failed')",
-		anys(ids)...)
+	}, "SELECT id, state, user_id, certificate_id, source, requested_by, requested_at, ticket FROM requests WHERE id IN ("+
+		tuples("?", len(ids))+")", anys(ids)...)
 	if err != nil {
 		return n, classify("reading requests", err)
 	}
@@ -235,7 +248,8 @@ func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, removed
 	}
 	for _, id := range ids {
 		troubles := evidence.CheckChain(chains[id], removed.explains(chains[id]))
-		if state := ended[id]; state != "" && !slices.ContainsFunc(chains[id], func(d evidence.Stored) bool {
+		troubles = append(troubles, stored[id].compare(id, chains[id])...)
+		if state := stored[id].state; state.Ended() && !slices.ContainsFunc(chains[id], func(d evidence.Stored) bool {
 			return recordsEnd(d, state)
 		}) {
 			troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf(
@@ -248,6 +262,38 @@ func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, removed
 		}
 	}
 	return n, nil
+}
+
+// storedRequest is what the ledger's row says of a request, and its documents say, too.
+type storedRequest struct {
+	evidence.Request
+
+	state purge.State
+	at    time.Time
+}
+
+// compare finds documents that say something else about their request than its row does.
+func (r storedRequest) compare(id purge.RequestID, chain []evidence.Stored) (troubles []evidence.Trouble) {
+	if r.ID == 0 {
+		return []evidence.Trouble{{Request: id, Text: fmt.Sprintf("request %d is missing, but there is evidence of it", id)}}
+	}
+	for _, stored := range chain {
+		d, err := evidence.Decode(stored.Text)
+		if err != nil || d.Request.ID != id {
+			continue // said elsewhere
+		}
+		own := d.Request
+		var at time.Time
+		if own.RequestedAt != nil {
+			at = *own.RequestedAt
+		}
+		own.RequestedAt, own.ReopenedBy = nil, ""
+		if own != r.Request || !at.Equal(r.at.UTC()) {
+			return []evidence.Trouble{{Request: id, Document: stored.ID, Text: fmt.Sprintf("request %d is not what document %d "+
+				"of it says of user, source, who asked, when and with which ticket", id, stored.Number)}}
+		}
+	}
+	return nil
 }
 
 // recordsEnd reports whether a document says that an attempt left its request in a state, or may say so for an earlier
@@ -294,10 +340,18 @@ func (s *Store) verifyFigures(ctx context.Context, removed pruned, trouble func(
 	return nil
 }
 
-func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte, removed pruned,
+// verifyAnchors compares all anchors with the documents, or the latest few, with the one before them.
+func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte, removed pruned, latest int,
 	trouble func(evidence.Trouble) error,
 ) error {
 	var before evidence.Anchor
+	if latest > 0 {
+		err := each(ctx, s.sql, func(rows *sql.Rows) (err error) { before, err = scanAnchor(rows); return err },
+			"SELECT "+anchorColumns+" FROM anchors ORDER BY id DESC LIMIT 1 OFFSET ?", latest)
+		if err != nil {
+			return classify("reading the anchors", err)
+		}
+	}
 	found := len(want) == 0
 	for {
 		var a evidence.Anchor
@@ -327,11 +381,13 @@ func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte, rem
 		before = a
 	}
 	v.LastAnchor = before.ID
-	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(*) FROM evidence_documents WHERE id > ?", before.Last).
-		Scan(&v.Unanchored)
+	var oldest sql.NullTime
+	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(*), MIN(at) FROM evidence_documents WHERE id > ?", before.Last).
+		Scan(&v.Unanchored, &oldest)
 	if err != nil {
 		return classify("reading the evidence", err)
 	}
+	v.UnanchoredSince = known(oldest.Time)
 	if !found {
 		return trouble(evidence.Trouble{Text: fmt.Sprintf("there is no anchor %x: the tables are older than it, or were "+
 			"changed", want)})

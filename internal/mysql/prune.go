@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/evidence"
@@ -28,6 +29,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time, actor string, execu
 	const what = "removing old evidence"
 	db := sql.OpenDB(s.migrating)
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if s.now().Sub(before) < MinKept {
+		return pruned, fmt.Errorf("evidence is kept for at least %v", MinKept)
+	}
 	before = before.UTC()
 	var anchor, last int64
 	err = each(ctx, db, func(rows *sql.Rows) error { return rows.Scan(&anchor, &last) },
@@ -78,21 +82,56 @@ func (s *Store) Prune(ctx context.Context, before time.Time, actor string, execu
 	return pruned, nil
 }
 
+// Pruning is one run of Prune.
+type Pruning struct {
+	At     time.Time `json:"at"`
+	Before time.Time `json:"written_before"`
+	By     string    `json:"by"`
+}
+
 // pruned is what Prune has removed so far.
 type pruned struct {
 	before time.Time // 1970 if nothing ever was
 	anchor int64     // the last whose documents are gone
 	last   int64     // document
+	runs   []Pruning
+	odd    []evidence.Trouble // about entries that Prune does not write
 }
 
-// readPruned reads what has been removed.
+// MinKept is for how long evidence is kept at least: a mistyped age must not remove all of it.
+const MinKept = 30 * 24 * time.Hour
+
+// readPruned reads what has been removed. An entry that Prune cannot have written hides nothing: one of younger
+// evidence, or whose anchor is younger.
 func (s *Store) readPruned(ctx context.Context) (p pruned, err error) {
-	var before sql.NullTime
-	var anchor, last sql.NullInt64
-	err = s.sql.QueryRowContext(ctx, "SELECT MAX(written_before), MAX(anchor_id), MAX(last_id) FROM prunings").
-		Scan(&before, &anchor, &last)
-	p = pruned{latest(before.Time, time.Unix(0, 0)).UTC(), anchor.Int64, last.Int64}
+	p.before = time.Unix(0, 0).UTC()
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
+		var run Pruning
+		var id, anchor, last int64
+		var anchored sql.NullTime
+		var anchoredLast sql.NullInt64
+		if err := rows.Scan(&id, &run.At, &run.Before, &anchor, &last, &run.By, &anchored, &anchoredLast); err != nil {
+			return err
+		}
+		p.runs = append(p.runs, run)
+		switch {
+		case run.At.Sub(run.Before) < MinKept,
+			anchor != 0 && (!anchored.Valid || !anchored.Time.Before(run.Before) || anchoredLast.Int64 != last):
+			p.odd = append(p.odd, evidence.Trouble{Text: fmt.Sprintf(
+				"entry %d of prunings was not written by enqueuer prune, or was changed", id)})
+		default:
+			p.before, p.anchor, p.last = latest(p.before, run.Before), max(p.anchor, anchor), max(p.last, last)
+		}
+		return nil
+	}, "SELECT p.id, p.at, p.written_before, p.anchor_id, p.last_id, p.actor, a.at, a.last_id FROM prunings p"+
+		" LEFT JOIN anchors a ON a.id = p.anchor_id ORDER BY p.id")
 	return p, classify("reading what was removed", err)
+}
+
+// Prunings are the runs of Prune, the oldest first.
+func (s *Store) Prunings(ctx context.Context) ([]Pruning, error) {
+	p, err := s.readPruned(ctx)
+	return p.runs, err
 }
 
 // explains reports whether documents are missing before the first one of a request because they were removed.

@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -100,9 +101,73 @@ func TestPruneRemovesOldEvidence(t *testing.T) {
 	if v, troubles := f.troubles(); v.Anchors != 2 || v.Unanchored != 0 || len(troubles) > 0 {
 		t.Errorf("the next anchor: got %+v, %v", v, troubles)
 	}
+	if v, _ := f.troubles(); len(v.Prunings) != 1 || v.Prunings[0].By != "alice@ops" {
+		t.Errorf("got prunings %+v", v.Prunings)
+	}
+	if _, err := migrator.Prune(t.Context(), time.Now().AddDate(0, 0, -29), "alice@ops", true); err == nil {
+		t.Error("evidence of 29 days may be removed")
+	}
 	// Without the entry of who removed it, it is missing.
 	f.exec("DELETE FROM " + f.db.Ledger + ".prunings")
 	if _, troubles := f.troubles(); len(troubles) < 4 {
 		t.Errorf("removed without an entry: got %v", troubles)
+	}
+}
+
+// TestAForgedPruningHidesNothing removes evidence by hand, and writes that it was pruned.
+func TestAForgedPruningHidesNothing(t *testing.T) {
+	t.Parallel()
+	for name, entry := range map[string]string{
+		"of young evidence":                 "NOW(6), NOW(6), 1, 2",
+		"of an anchor that was made later":  "NOW(6), NOW(6) - INTERVAL 60 DAY, 1, 2",
+		"of more than the anchor holds":     "NOW(6), NOW(6) - INTERVAL 60 DAY, 1, 99",
+		"of an anchor that there never was": "NOW(6), NOW(6) - INTERVAL 60 DAY, 99, 99",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			f.purged(1)
+			last, err := f.LastDocument(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.AddAnchor(t.Context(), last); err != nil {
+				t.Fatal(err)
+			}
+			f.exec("DELETE FROM " + f.db.Ledger + ".evidence_documents")
+			f.exec("INSERT INTO " + f.db.Ledger + ".prunings (at, written_before, anchor_id, last_id, actor) VALUES (" + entry +
+				", 'mallory')")
+			v, troubles := f.troubles()
+			if len(troubles) < 3 || !strings.Contains(troubles[0].Text, "entry 1 of prunings") || len(v.Prunings) != 1 {
+				t.Errorf("got %+v, %+v", v, troubles)
+			}
+		})
+	}
+}
+
+// TestARequestThatWasChangedIsFound changes what the row of a request says, and its documents say otherwise.
+func TestARequestThatWasChangedIsFound(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]string{
+		"who asked": "UPDATE LEDGER.requests SET requested_by = 'cli, mallory@ops'",
+		"ticket":    "UPDATE LEDGER.requests SET ticket = 'FAKE-1'",
+		"when":      "UPDATE LEDGER.requests SET requested_at = '2020-01-01'",
+		"source":    "UPDATE LEDGER.requests SET source = 'api'",
+		"user":      "UPDATE LEDGER.requests SET user_id = 99",
+		"all of it": "DELETE FROM LEDGER.requests",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			f.purged(1)
+			f.exec(strings.ReplaceAll(change, "LEDGER", f.db.Ledger))
+			_, troubles := f.troubles()
+			if len(troubles) != 1 || troubles[0].Request != 1 || !strings.Contains(troubles[0].Text, "request 1 is") {
+				t.Errorf("got %+v", troubles)
+			}
+			if ids, err := f.ChangedEvidence(t.Context(), false); err != nil || len(ids) != 1 {
+				t.Errorf("doctor: got %v, %v", ids, err)
+			}
+		})
 	}
 }
