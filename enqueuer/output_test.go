@@ -61,6 +61,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"healthcheck":     {{"--url", server.URL}},
 		"migrate":         {{}},
 		"password":        {{"alice"}},
+		"prune":           {{"--older-than", "365d"}},
 		"reconcile":       {{}},
 		"report":          {{"--user", strconv.Itoa(done)}},
 		"requeue":         {{"--all"}, {"--user", failed, "--execute"}},

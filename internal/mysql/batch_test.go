@@ -224,7 +224,7 @@ func TestABatchCostsFewStatements(t *testing.T) {
 // TestALockedRowHoldsUpNoOther has the LMS lock a row of one of three users while their attempts are recorded together.
 func TestALockedRowHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) { c.QueryTimeout = 2 * time.Second })
+	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) { c.QueryTimeout = 10 * time.Second })
 	var calls []mysql.Call
 	for range 3 {
 		c := mysql.Call{Attempt: f.begun()}

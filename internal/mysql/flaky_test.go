@@ -70,7 +70,7 @@ func (f *flaky) Record(ctx context.Context, a purge.Attempt, r purge.Report) (pu
 func TestAConnectionThatBreaksAtAnyCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, lms.Mixed)
-	const calls = 5
+	const calls = 4
 	for at := 1; at <= calls; at++ {
 		for _, after := range []bool{false, true} {
 			user := f.NewUser(purgetest.Retiring)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -306,7 +307,11 @@ func TestVersionOfMySQL(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "mysqld")
 		script := "#!/bin/sh\necho '" + text + "'\n"
-		if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		// A process that another test starts meanwhile would have the file open for writing, and nothing could run it.
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(path, []byte(script), 0o700) //nolint:gosec // a program
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		if got, err := readVersion(program{path: path}); got != c.want || !errors.Is(err, c.err) {

@@ -39,7 +39,10 @@ func newSpy(t *testing.T, command string) *spy {
 	}
 	script := fmt.Sprintf("#!/bin/sh\necho \"$PWD\" $$ >'%s'\n%s\n", s.where,
 		strings.ReplaceAll(command, "OUTPUT", s.output))
-	if err := os.WriteFile(s.path, []byte(script), 0o700); err != nil { //nolint:gosec // it has to be run
+	syscall.ForkLock.RLock()                           // else a process that starts meanwhile has it open for writing, and nothing can run it
+	err := os.WriteFile(s.path, []byte(script), 0o700) //nolint:gosec // it has to be run
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return s
