@@ -93,33 +93,40 @@ func addDocuments(q *script, documents []document, limit int) error {
 	return nil
 }
 
-// addHistory adds the statements that read all evidence of users, and returns what scans their rows into histories.
-func addHistory(q *script, users []any, histories map[purge.UserID]*evidence.History) []func(*sql.Rows) error {
-	return addHistoryOf(q, "user_id", users, histories)
+// histories are the evidence of users; of requests about orphans, whose user is 0.
+type histories map[purge.UserID]*evidence.History
+
+func (h histories) history(user purge.UserID) *evidence.History {
+	if h[user] == nil {
+		h[user] = &evidence.History{}
+	}
+	return h[user]
 }
 
-// addHistoryOf is addHistory by the users' ids, or by those of requests. Rows of earlier versions come first.
-func addHistoryOf(q *script, column string, which []any, histories map[purge.UserID]*evidence.History,
-) []func(*sql.Rows) error {
+func (h histories) add(user purge.UserID, id int64, d *evidence.Document) { h.history(user).Add(id, d) }
+
+// collector takes what is read of the evidence of users.
+type collector interface {
+	history(user purge.UserID) *evidence.History
+	add(user purge.UserID, id int64, d *evidence.Document)
+}
+
+// addHistory adds the statements that read all evidence of users or of requests, by the values of the column user_id or
+// request_id, and returns what scans their rows into a collector. Rows of earlier versions come first.
+func addHistory(q *script, column string, which []any, into collector) []func(*sql.Rows) error {
 	list := " WHERE " + column + " IN (" + tuples("?", len(which)) + ") ORDER BY id"
 	q.add("SELECT "+legacyObjects+" FROM evidence_objects"+list, which...)
 	q.add("SELECT "+legacyLinks+" FROM evidence"+list, which...)
 	q.add("SELECT user_id, id, document FROM evidence_documents"+list, which...)
-	of := func(user purge.UserID) *evidence.History {
-		if histories[user] == nil {
-			histories[user] = &evidence.History{}
-		}
-		return histories[user]
-	}
 	return []func(*sql.Rows) error{
 		func(rows *sql.Rows) error {
 			_, row, err := scanLegacyObject(rows)
-			of(row.User).AddRow(row)
+			into.history(row.User).AddRow(row)
 			return err
 		},
 		func(rows *sql.Rows) error {
 			_, c, err := scanLegacyLinks(rows)
-			of(c.User).AddClearing(c)
+			into.history(c.User).AddClearing(c)
 			return err
 		},
 		func(rows *sql.Rows) error {
@@ -133,7 +140,7 @@ func addHistoryOf(q *script, column string, which []any, histories map[purge.Use
 			if err != nil {
 				return fmt.Errorf("document %d: %w", id, err)
 			}
-			of(user).Add(id, d)
+			into.add(user, id, d)
 			return nil
 		},
 	}

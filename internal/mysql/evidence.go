@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -140,35 +139,15 @@ func (l ledgers) of(user purge.UserID) *told {
 	return l[user]
 }
 
+func (l ledgers) history(user purge.UserID) *evidence.History { return &l.of(user).History }
+
+func (l ledgers) add(user purge.UserID, id int64, d *evidence.Document) { l.of(user).add(id, d) }
+
 // readEvidence reads all evidence of users, or of requests, by the values of a column. Rows of earlier versions come
 // first.
 func (s *Store) readEvidence(ctx context.Context, column string, which []any, all ledgers) error {
 	var q script
-	scans := addHistoryOf(&q, column, which, nil)
-	scans[0] = func(rows *sql.Rows) error {
-		_, row, err := scanLegacyObject(rows)
-		all.of(row.User).AddRow(row)
-		return err
-	}
-	scans[1] = func(rows *sql.Rows) error {
-		_, c, err := scanLegacyLinks(rows)
-		all.of(c.User).AddClearing(c)
-		return err
-	}
-	scans[2] = func(rows *sql.Rows) error {
-		var user purge.UserID
-		var id int64
-		var text []byte
-		if err := rows.Scan(&user, &id, &text); err != nil {
-			return err
-		}
-		d, err := evidence.Decode(text)
-		if err != nil {
-			return fmt.Errorf("document %d: %w", id, err)
-		}
-		all.of(user).add(id, d)
-		return nil
-	}
+	scans := addHistory(&q, column, which, all)
 	key := column
 	if key == "request_id" {
 		key = "id"

@@ -187,7 +187,7 @@ func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) (
 		}
 	}
 	found := map[purge.UserID]purge.User{}
-	histories := map[purge.UserID]*evidence.History{}
+	all := histories{}
 	err := s.onConnection(ctx, func(conn *sql.Conn) error {
 		for {
 			var q script
@@ -198,7 +198,7 @@ func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) (
 			scans := []func(*sql.Rows) error{func(rows *sql.Rows) error { return scanUser(rows, found) }}
 			q.add(s.tables.retirement("IN ("+tuples("?", len(users))+")"), users...)
 			if len(curious) > 0 {
-				scans = append(scans, addHistory(&q, curious, histories)...)
+				scans = append(scans, addHistory(&q, "user_id", curious, all)...)
 			}
 			err := send(ctx, conn, &q, scans...)
 			if !alone || !isDuplicate(err) {
@@ -219,7 +219,7 @@ func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) (
 	answers := make([]purge.Answer[purge.Intended], len(calls))
 	for i, c := range calls {
 		answers[i].Value.Retirement = found[c.attempt.User].Retirement
-		if h := histories[c.attempt.User]; h != nil {
+		if h := all[c.attempt.User]; h != nil {
 			answers[i].Value.Emptied = h.Emptied(c.empty)
 		}
 	}
@@ -238,13 +238,13 @@ func isDuplicate(err error) bool {
 
 // Emptied returns those of the directories that were emptied for the user, as Intend does, and writes nothing.
 func (s *Store) Emptied(ctx context.Context, user purge.UserID, dirs []purge.Directory) ([]purge.Directory, error) {
-	histories := map[purge.UserID]*evidence.History{}
+	all := histories{}
 	var q script
-	err := s.run(ctx, &q, addHistory(&q, []any{user}, histories)...)
-	if err != nil || histories[user] == nil {
+	err := s.run(ctx, &q, addHistory(&q, "user_id", []any{user}, all)...)
+	if err != nil || all[user] == nil {
 		return nil, classify("reading what was erased", err)
 	}
-	return histories[user].Emptied(dirs), nil
+	return all[user].Emptied(dirs), nil
 }
 
 type recordCall struct {
@@ -519,12 +519,12 @@ func (r *recording) readHistory(ctx context.Context, conn *sql.Conn) error {
 		return nil
 	}
 	var q script
-	histories := map[purge.UserID]*evidence.History{}
+	all := histories{}
 	var scans []func(*sql.Rows) error
 	if m.attempt.AboutOrphans() { // no user; and the evidence of all orphans is not one thing
-		scans = addHistoryOf(&q, "request_id", []any{m.attempt.Request}, histories)
+		scans = addHistory(&q, "request_id", []any{m.attempt.Request}, all)
 	} else {
-		scans = addHistory(&q, []any{m.attempt.User}, histories)
+		scans = addHistory(&q, "user_id", []any{m.attempt.User}, all)
 		q.add("SELECT "+requestRowColumns+" FROM requests WHERE user_id = ? AND id <> ? ORDER BY id", m.attempt.User,
 			m.attempt.Request)
 		scans = append(scans, func(rows *sql.Rows) error {
@@ -534,7 +534,7 @@ func (r *recording) readHistory(ctx context.Context, conn *sql.Conn) error {
 		})
 	}
 	err := send(ctx, conn, &q, scans...)
-	r.history = histories[m.attempt.User]
+	r.history = all[m.attempt.User]
 	return err
 }
 
