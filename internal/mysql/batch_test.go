@@ -261,6 +261,81 @@ func TestALockedRowHoldsUpNoOther(t *testing.T) {
 	}
 }
 
+// TestALockedRowKeepsNoCallWaiting has one call wait for a row that the LMS has locked, and another one end meanwhile.
+func TestALockedRowKeepsNoCallWaiting(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4, func(c *mysql.Config) { c.QueryTimeout = 10 * time.Minute })
+	locked, other := f.begun(), f.begun()
+	ref := f.NewReference(locked.User, purge.Live, idD, idV, "")
+	tx, err := f.db.Root.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback() //nolint:errcheck // it has ended by then
+	if _, err := tx.ExecContext(t.Context(), "UPDATE "+f.db.LMS+".certificates_generatedcertificate SET grade = '1' "+
+		"WHERE id = ?", ref.RowID); err != nil {
+		t.Fatal(err)
+	}
+	recorded := make(chan error, 1)
+	go func() {
+		_, err := f.Record(t.Context(), locked, purge.Report{State: purge.Done, Clear: []purge.Clearing{
+			{CertificateID: ref.CertificateID, Table: purge.Live, References: []purge.Reference{ref}},
+		}})
+		recorded <- err
+	}()
+	f.waitForLock()
+	if got, err := f.Record(t.Context(), other, purge.Report{State: purge.Done}); err != nil || got.State != purge.Done {
+		t.Errorf("the other: got %+v, %v", got, err)
+	}
+	select {
+	case err := <-recorded:
+		t.Errorf("the locked one ended first: %v", err)
+	default:
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-recorded; err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+}
+
+// TestTwoRequestsOfOneUserInABatch has one erase what the other finds empty.
+func TestTwoRequestsOfOneUserInABatch(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	whole := f.begun()
+	accepted, err := f.Accept(t.Context(), []purge.Submission{{
+		User: whole.User, Certificate: 7, Key: purge.CertificateKey(7), Source: purge.SourceCLI,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := f.Begin(t.Context(), purge.Task{Request: accepted[0].Request, User: whole.User})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/x/"}
+	erased := purge.Evidence{
+		CertificateID: 7, Table: purge.Live, Outcome: purge.Erased,
+		Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "x", Number: 1},
+	}
+	empty := purge.Evidence{
+		CertificateID: 7, Table: purge.Live, Outcome: purge.Absent,
+		Generation: purge.Generation{Directory: dir, Name: dir.Prefix},
+	}
+	report := purge.Report{State: purge.Done, Proven: []purge.Directory{dir}}
+	first, second := report, report
+	first.Evidence, second.Evidence = []purge.Evidence{erased}, []purge.Evidence{empty}
+	all := f.RecordAll(t.Context(), mysql.Call{Attempt: whole, Report: first}, mysql.Call{Attempt: one, Report: second})
+	if all[0].Err != nil || all[0].Value.Counts.ObjectsErased != 1 {
+		t.Errorf("the first: got %+v", all[0])
+	}
+	if all[1].Err != nil || all[1].Value.Counts.ObjectsAbsent != 0 || all[1].Value.State != purge.Done {
+		t.Errorf("the other: got %+v; want that the directory is not one that held nothing", all[1])
+	}
+}
+
 // TestAMemberThatFailsFailsAlone has one of three reports that the server refuses.
 func TestAMemberThatFailsFailsAlone(t *testing.T) {
 	t.Parallel()
