@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/admin"
-	"github.com/certpurge/certpurge/internal/admin/overview"
+	"github.com/certpurge/certpurge/internal/admin/console"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -24,21 +24,21 @@ func serveAdmin(
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
-	page := overview.New(overview.About{Process: process, Version: cli.Version(), Base: base},
-		overview.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks), log)
-	if err := registry.Register(page.Servers()); err != nil {
-		page.Close()
+	pages := console.New(console.About{Process: process, Version: cli.Version(), Base: base},
+		console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks), log)
+	if err := registry.Register(pages.Servers()); err != nil {
+		pages.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	dashboard := dashboard.New(rdb, base+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
-		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Overview: page,
+		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Pages: pages,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
 	}, log)
 	if err != nil {
-		page.Close()
+		pages.Close()
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	stopServing := admin.ServeBeside(ctx, listeners, log, failed)
-	return func() { stopServing(); page.Close() }, nil
+	return func() { stopServing(); pages.Close() }, nil
 }

@@ -21,7 +21,7 @@ import (
 
 // purged is a user whose only certificate a real purge has erased, in a fake bucket with 7 days of soft delete and
 // without, by request of alice on behalf of the privacy office.
-func (c *console) purged(name string, settings purge.BucketSettings) (user int) {
+func (c *shell) purged(name string, settings purge.BucketSettings) (user int) {
 	c.t.Helper()
 	user = c.db.AddRetiringUser(c.t, name, "COMPLETE")
 	c.db.AddCertificate(c.t, sandboxtest.Certificate{
@@ -49,7 +49,7 @@ func (c *console) purged(name string, settings purge.BucketSettings) (user int) 
 	return user
 }
 
-func (c *console) anchor() mysql.Anchored {
+func (c *shell) anchor() mysql.Anchored {
 	c.t.Helper()
 	last, err := c.store.LastDocument(c.t.Context())
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *console) anchor() mysql.Anchored {
 // TestReportTellsTheWholeStory asks the questions of an auditor, of a user and of nothing else.
 func TestReportTellsTheWholeStory(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.purged("alice", purge.BucketSettings{Bucket: "certs", Versioning: true})
 	out, _ := c.run(cli.ExitOK, "report", "--user", strconv.Itoa(user), "-o", "text")
 	if !strings.Contains(out, "document 1, 2: in no anchor yet") {
@@ -120,7 +120,7 @@ func TestReportTellsTheWholeStory(t *testing.T) {
 // TestReportColumnsOfTheProof: they stand behind those that were there before.
 func TestReportColumnsOfTheProof(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs", SoftDelete: 7 * 24 * time.Hour}))
 	out, _ := c.run(cli.ExitOK, "report", "--user", user)
 	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
@@ -154,7 +154,7 @@ func TestReportColumnsOfTheProof(t *testing.T) {
 // TestDocumentsCanBeVerifiedWithoutUs computes the chain from what the command prints.
 func TestDocumentsCanBeVerifiedWithoutUs(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.purged("alice", purge.BucketSettings{Bucket: "certs"})
 	out, _ := c.run(cli.ExitOK, "report", "--user", strconv.Itoa(user), "-o", "documents")
 	var previous [sha256.Size]byte
@@ -177,7 +177,7 @@ func TestDocumentsCanBeVerifiedWithoutUs(t *testing.T) {
 
 func TestStatusShowsTheTimeline(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs"}))
 	const at = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
 	out, _ := c.run(cli.ExitOK, "status", user)
@@ -232,7 +232,7 @@ func TestStatusShowsTheTimeline(t *testing.T) {
 
 func TestTicketsAndNamesAreBounded(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.db.AddRetiringUser(t, "alice", "COMPLETE"))
 	long := strings.Repeat("é", 64)
 	out, _ := c.run(cli.ExitOK, "enqueue", user, "--ticket", long, "-o", "csv")
@@ -267,7 +267,7 @@ func TestTicketsAndNamesAreBounded(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.purged("alice", purge.BucketSettings{Bucket: "certs"})
 	anchor := hex.EncodeToString(func() []byte { h := c.anchor().Hash; return h[:] }())
 	c.purged("bob", purge.BucketSettings{Bucket: "certs"})
@@ -311,7 +311,7 @@ func TestVerify(t *testing.T) {
 // TestPrune removes the evidence of a user, by hand as the account that migrates.
 func TestPrune(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs"}))
 	c.anchor()
 	c.db.Exec(t, "UPDATE "+c.db.Ledger+".anchors SET at = at - INTERVAL 2 YEAR")
@@ -354,7 +354,7 @@ func TestPrune(t *testing.T) {
 // TestReportSaysWhatWasNotErased is of a user who has a link that nothing could be named from.
 func TestReportSaysWhatWasNotErased(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.purged("alice", purge.BucketSettings{Bucket: "certs"}))
 	out, _ := c.run(cli.ExitOK, "report", "--user", user, "-o", "text")
 	if strings.Contains(out, "not erased") {

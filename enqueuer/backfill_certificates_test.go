@@ -16,7 +16,7 @@ import (
 )
 
 // addCertificates adds one retiring user with n certificates.
-func (c *console) addCertificates(n int) (user int, ids []string) {
+func (c *shell) addCertificates(n int) (user int, ids []string) {
 	c.t.Helper()
 	user = c.db.AddRetiringUser(c.t, fmt.Sprintf("holder%d", n), "COMPLETE")
 	for i := range n {
@@ -30,7 +30,7 @@ func (c *console) addCertificates(n int) (user int, ids []string) {
 }
 
 // asked returns the certificates that requests are about.
-func (c *console) asked() string {
+func (c *shell) asked() string {
 	c.t.Helper()
 	var all []string
 	for _, row := range c.db.DumpTable(c.t, c.db.Ledger+".requests") {
@@ -41,7 +41,7 @@ func (c *console) asked() string {
 
 func TestBackfillOfCertificates(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user, ids := c.addCertificates(3)
 	two := ids[2] + ", " + ids[0] + "," + ids[0]
 	before := c.dump()
@@ -94,7 +94,7 @@ func TestBackfillOfCertificates(t *testing.T) {
 
 func TestBackfillOfStoredArguments(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.db.Exec(t, "GRANT SELECT ON "+c.db.LMS+"."+lms.PurgeArguments+" TO '"+c.accounts.Enqueuer.Name+"'@'%'")
 	user, ids := c.addCertificates(2)
 	bad := func(arguments string, enabled bool, want string, args ...string) {
@@ -135,7 +135,7 @@ func TestBackfillOfStoredArguments(t *testing.T) {
 
 func TestBackfillOfBadCertificates(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	_, ids := c.addCertificates(1)
 	for _, tc := range [][]string{
 		{
@@ -167,7 +167,7 @@ func TestBackfillOfBadCertificates(t *testing.T) {
 // TestACertificateIsDoneByItself lets a scoped request end, and checks what the reports say of it.
 func TestACertificateIsDoneByItself(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user, ids := c.addCertificates(2)
 	c.run(cli.ExitOK, "backfill", "--certificate-ids", ids[0], "--execute")
 	c.end(user, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})

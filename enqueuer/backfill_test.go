@@ -29,7 +29,7 @@ import (
 )
 
 // dump is everything that a dry run must leave as it is.
-func (c *console) dump() map[string]any {
+func (c *shell) dump() map[string]any {
 	c.t.Helper()
 	all := map[string]any{}
 	for _, table := range []string{
@@ -50,7 +50,7 @@ func (c *console) dump() map[string]any {
 	return all
 }
 
-func (c *console) backfillDepth() int {
+func (c *shell) backfillDepth() int {
 	c.t.Helper()
 	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
 		"CERTPURGE_REDIS_URL="))})
@@ -65,7 +65,7 @@ func (c *console) backfillDepth() int {
 	return n
 }
 
-func (c *console) file(name, content string) string {
+func (c *shell) file(name, content string) string {
 	c.t.Helper()
 	path := filepath.Join(c.t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -75,7 +75,7 @@ func (c *console) file(name, content string) string {
 }
 
 // cast adds some of each kind of user, and returns those who are to be purged.
-func (c *console) cast() (due []int, others map[string]int) {
+func (c *shell) cast() (due []int, others map[string]int) {
 	c.t.Helper()
 	due, others = c.addDue(3), map[string]int{}
 	reference := func(user int) {
@@ -97,7 +97,7 @@ func (c *console) cast() (due []int, others map[string]int) {
 
 func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	due, others := c.cast()
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(due[1]))
 	c.end(due[1], purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
@@ -140,7 +140,7 @@ func TestADryRunSaysWhatItWouldDoAndChangesNothing(t *testing.T) {
 
 func TestBackfillAsksForAllRetired(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	due, others := c.cast()
 	out, _ := c.run(cli.ExitOK, "backfill", "--retired", "--execute")
 	if !strings.Contains(out, "4 users requested in ") || !strings.Contains(out, ": 4 new") {
@@ -176,7 +176,7 @@ func TestBackfillAsksForAllRetired(t *testing.T) {
 
 func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	a := strconv.Itoa(c.addDue(1)[0])
 	good := c.file("good", a+"\n")
 	other := c.file("other", "certificates\n")
@@ -243,7 +243,7 @@ func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			args := append([]string{"backfill", "--execute"}, tc.args...)
-			out, said := (&console{t: t, environ: c.environ}).run(cli.ExitUsage, args...)
+			out, said := (&shell{t: t, environ: c.environ}).run(cli.ExitUsage, args...)
 			for _, part := range tc.want {
 				if !strings.Contains(said, part) {
 					t.Errorf("got %q, want it to say %q", said, part)
@@ -268,7 +268,7 @@ func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 }
 
 // pipe runs a command that reads standard input.
-func (c *console) pipe(want int, in string, args ...string) (stdout, stderr string) {
+func (c *shell) pipe(want int, in string, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	var out, errOut bytes.Buffer
 	root := newCommand(cli.Streams{In: strings.NewReader(in), Out: &out, Err: &errOut, Environ: c.environ})
@@ -280,7 +280,7 @@ func (c *console) pipe(want int, in string, args ...string) (stdout, stderr stri
 
 func TestBackfillOfAPipe(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	users := c.addDue(4)
 	list := fmt.Sprintf("%d\n%d\n%d\n", users[0], users[1], users[2])
 	if out, _ := c.pipe(cli.ExitOK, list, "backfill", "--users", "-"); !strings.Contains(out, "3 would be requested") {
@@ -317,7 +317,7 @@ func TestBackfillOfAPipe(t *testing.T) {
 
 func TestBackfillInSlices(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.addMany(1300)
 	checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
 	args := []string{"backfill", "--retired", "--execute", "--max-users", "600", "--checkpoint", checkpoint}
@@ -351,7 +351,7 @@ func TestBackfillInSlices(t *testing.T) {
 }
 
 // process starts the real enqueuer.
-func (c *console) process(args ...string) (cmd *exec.Cmd, said *sandboxtest.Buffer) {
+func (c *shell) process(args ...string) (cmd *exec.Cmd, said *sandboxtest.Buffer) {
 	c.t.Helper()
 	binary, _ := sandboxtest.Binaries(c.t)
 	said = &sandboxtest.Buffer{}
@@ -373,7 +373,7 @@ func TestAKilledBackfillGoesOn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := newConsole(t)
+			c := newShell(t)
 			c.addMany(users)
 			source := []string{"--retired"}
 			if name == "users" { // the other way round
@@ -413,7 +413,7 @@ func TestAKilledBackfillGoesOn(t *testing.T) {
 // TestAStoppedBackfillSaysHowToGoOn presses Ctrl-C, and asks how far it is before.
 func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.addMany(2000)
 	checkpoint := filepath.Join(t.TempDir(), "checkpoint.json")
 	cmd, said := c.process("backfill", "--retired", "--execute", "--checkpoint", checkpoint, "--high-water", "1200")
@@ -439,7 +439,7 @@ func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 // TestAFullDiskStopsTheBackfill cannot write a single byte into its checkpoint.
 func TestAFullDiskStopsTheBackfill(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.addMany(10)
 	binary, _ := sandboxtest.Binaries(t)
 	var said bytes.Buffer
@@ -456,7 +456,7 @@ func TestAFullDiskStopsTheBackfill(t *testing.T) {
 
 func TestBackfillWaitsForTheEnds(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	users := c.addDue(4)
 	stop := make(chan struct{})
 	var worker sync.WaitGroup

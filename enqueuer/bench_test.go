@@ -29,7 +29,7 @@ func BenchmarkBackfill(b *testing.B) {
 		b.Run(fmt.Sprintf("users=%d", n), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				c := newConsole(b)
+				c := newShell(b)
 				c.addMany(n)
 				ctx, cancel := context.WithCancel(b.Context())
 				most, workers := 0, sync.WaitGroup{}
@@ -62,7 +62,7 @@ func BenchmarkBackfill(b *testing.B) {
 }
 
 // takeTasks empties the queue of backfills until ctx ends, and returns the most tasks that it saw waiting.
-func (c *console) takeTasks(ctx context.Context) (most int) {
+func (c *shell) takeTasks(ctx context.Context) (most int) {
 	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
 		"CERTPURGE_REDIS_URL="))})
 	if err != nil {

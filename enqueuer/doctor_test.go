@@ -29,9 +29,9 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// patient is a console whose Redis the test may spoil.
+// patient is a shell whose Redis the test may spoil.
 type patient struct {
-	*console
+	*shell
 	rdb     redis.UniversalClient
 	account string // of the enqueuer, as it stands in statements
 	worker  *presence.Announcer
@@ -40,12 +40,12 @@ type patient struct {
 
 func newPatient(t *testing.T) *patient {
 	t.Helper()
-	return newPatientOn(t, newConsole(t))
+	return newPatientOn(t, newShell(t))
 }
 
-func newPatientOn(t *testing.T, on *console) *patient {
+func newPatientOn(t *testing.T, on *shell) *patient {
 	t.Helper()
-	p := &patient{console: on}
+	p := &patient{shell: on}
 	p.account = "'" + p.accounts.Enqueuer.Name + "'@'%'"
 	p.useRedis(strings.TrimPrefix(p.environ[2], "CERTPURGE_REDIS_URL="))
 	return p
@@ -586,7 +586,7 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 			t.Parallel()
 			servers := sandboxtest.OwnServers(t)
 			p := place{
-				newPatientOn(t, newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))),
+				newPatientOn(t, newShellOn(t, sandboxtest.On(t, servers.MySQL, lms.Mixed), servers.Redis.URL(0))),
 				servers,
 			}
 			p.doctor(cli.ExitOK)
@@ -644,7 +644,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 
 func TestDoctorHelpAndBadInput(t *testing.T) {
 	t.Parallel()
-	p := &patient{console: &console{t: t}}
+	p := &patient{shell: &shell{t: t}}
 	_, out, _ := p.doctor(cli.ExitOK, "--help")
 	for _, part := range []string{"Exit codes", "Examples:", "/readyz", "--fix"} {
 		if !strings.Contains(out, part) {

@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(sandboxtest.Main(m)) }
 
-// console runs the enqueuer as a shell would, on databases of its own, under exactly the rights of grants.sql.
-type console struct {
+// shell runs the enqueuer as a shell would, on databases of its own, under exactly the rights of grants.sql.
+type shell struct {
 	t        testing.TB
 	db       *sandboxtest.Database
 	accounts lms.Accounts
@@ -33,14 +33,14 @@ type console struct {
 	environ  []string
 }
 
-func newConsole(tb testing.TB) *console {
+func newShell(tb testing.TB) *shell {
 	tb.Helper()
-	return newConsoleOn(tb, sandboxtest.MySQL(tb, lms.Mixed), sandboxtest.Redis(tb))
+	return newShellOn(tb, sandboxtest.MySQL(tb, lms.Mixed), sandboxtest.Redis(tb))
 }
 
-func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *console {
+func newShellOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *shell {
 	tb.Helper()
-	c := &console{t: tb, db: db, accounts: db.Grant(tb)}
+	c := &shell{t: tb, db: db, accounts: db.Grant(tb)}
 	c.environ = []string{
 		"CERTPURGE_MYSQL_DSN=" + db.LedgerDSN(c.accounts.Migrate), "CERTPURGE_LMS_DATABASE=" + db.LMS,
 		"CERTPURGE_REDIS_URL=" + redisURL,
@@ -64,7 +64,7 @@ func newConsoleOn(tb testing.TB, db *sandboxtest.Database, redisURL string) *con
 }
 
 // run executes a command line and checks its exit code.
-func (c *console) run(want int, args ...string) (stdout, stderr string) {
+func (c *shell) run(want int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	var out, errOut bytes.Buffer
 	root := newCommand(cli.Streams{Out: &out, Err: &errOut, Environ: c.environ})
@@ -78,7 +78,7 @@ func (c *console) run(want int, args ...string) (stdout, stderr string) {
 }
 
 // redis connects to the queue until the test ends.
-func (c *console) redis() redis.UniversalClient {
+func (c *shell) redis() redis.UniversalClient {
 	c.t.Helper()
 	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(strings.TrimPrefix(c.environ[2],
 		"CERTPURGE_REDIS_URL="))})
@@ -89,7 +89,7 @@ func (c *console) redis() redis.UniversalClient {
 	return rdb
 }
 
-func (c *console) depth() inspect.Depth {
+func (c *shell) depth() inspect.Depth {
 	c.t.Helper()
 	depths, err := inspect.Depths(c.t.Context(), c.redis())
 	if err != nil {
@@ -99,7 +99,7 @@ func (c *console) depth() inspect.Depth {
 }
 
 // requestsOf reads the requests of a user, of whom there must be one at least.
-func (c *console) requestsOf(user int) (rows []mysql.Request) {
+func (c *shell) requestsOf(user int) (rows []mysql.Request) {
 	c.t.Helper()
 	err := c.store.EachRequest(c.t.Context(), mysql.Filter{User: purge.UserID(user)}, func(page []mysql.Request) error {
 		rows = append(rows, page...)
@@ -112,7 +112,7 @@ func (c *console) requestsOf(user int) (rows []mysql.Request) {
 }
 
 // end claims and ends a request as a worker would.
-func (c *console) end(user int, report purge.Report) {
+func (c *shell) end(user int, report purge.Report) {
 	c.t.Helper()
 	rows := c.requestsOf(user)
 	attempt, err := c.store.Begin(c.t.Context(), purge.Task{Request: rows[0].ID, User: purge.UserID(user)})
@@ -126,7 +126,7 @@ func (c *console) end(user int, report purge.Report) {
 
 func TestEnqueue(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
 	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
 
@@ -194,7 +194,7 @@ func TestEnqueue(t *testing.T) {
 
 func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"))
 	for name, tc := range map[string]struct {
 		args []string
@@ -253,7 +253,7 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 			if strings.HasPrefix(name, "configuration") {
 				code = cli.ExitConfiguration
 			}
-			out, said := (&console{t: t, environ: c.environ}).run(code, tc.args...)
+			out, said := (&shell{t: t, environ: c.environ}).run(code, tc.args...)
 			for _, part := range tc.want {
 				if !strings.Contains(said, part) {
 					t.Errorf("got %q, want it to say %q", said, part)
@@ -273,7 +273,7 @@ func TestBadInputIsOneSentenceAndDoesNothing(t *testing.T) {
 
 func TestServersThatAreAway(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"))
 	redisURL := c.environ[2]
 
@@ -301,7 +301,7 @@ func TestServersThatAreAway(t *testing.T) {
 
 func TestReconcile(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	var args []string
 	for _, name := range []string{"a", "b", "c"} {
 		args = append(args, strconv.Itoa(c.db.AddRetiringUser(t, name, "RETIRING_LMS")))
@@ -346,7 +346,7 @@ func TestReconcile(t *testing.T) {
 
 func TestWaitFollowsToTheEnd(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	alice, bob := c.db.AddRetiringUser(t, "Alice", "RETIRING_LMS"), c.db.AddRetiringUser(t, "bob", "RETIRING_LMS")
 	a, b := strconv.Itoa(alice), strconv.Itoa(bob)
 	if _, said := c.run(cli.ExitTimeout, "enqueue", a, b, "--wait", "--timeout", "300ms"); !strings.Contains(said,
@@ -397,7 +397,7 @@ func TestWaitFollowsToTheEnd(t *testing.T) {
 
 func TestConfigAndVersion(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	if out, _ := c.run(cli.ExitOK, "config", "print"); !strings.Contains(out, "REDACTED") ||
 		strings.Contains(out, "root") || !strings.Contains(out, c.db.LMS) {
 		t.Errorf("print: got %q", out)

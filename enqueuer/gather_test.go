@@ -14,7 +14,7 @@ import (
 func TestAThousandUsersAndOneUserAThousandTimes(t *testing.T) {
 	t.Parallel()
 	const many, popular = 1000, purge.UserID(5000)
-	c := newConsole(t)
+	c := newShell(t)
 	rdb := c.redis()
 	g := purge.NewGather(purge.Intake{
 		Requests: c.store,

@@ -18,7 +18,7 @@ import (
 )
 
 // failed makes users whose requests have failed for a reason.
-func (c *console) failed(reason purge.Reason, n int) (users []string) {
+func (c *shell) failed(reason purge.Reason, n int) (users []string) {
 	c.t.Helper()
 	for i := range n {
 		user := c.db.AddRetiringUser(c.t, fmt.Sprintf("%s%d", reason, i), "RETIRING_LMS")
@@ -31,7 +31,7 @@ func (c *console) failed(reason purge.Reason, n int) (users []string) {
 
 func TestFailures(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	held, gaveUp := c.failed(purge.ReasonHeld, 2), c.failed(purge.ReasonGaveUp, 1)
 	refused := c.db.AddRetiringUser(t, "refused", "PENDING")
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(refused))
@@ -71,7 +71,7 @@ func TestFailures(t *testing.T) {
 
 func TestRequeue(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	held, gaveUp := c.failed(purge.ReasonHeld, 3), c.failed(purge.ReasonGaveUp, 1)
 	if out, _ := c.run(cli.ExitOK, "requeue", "--reason", "held"); !strings.Contains(out,
 		"3 requests would be queued again") {
@@ -111,7 +111,7 @@ func TestRequeue(t *testing.T) {
 // TestAcceptMissing accepts missing files for requests that failed for them, and for nothing else.
 func TestAcceptMissing(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	missing, held := c.failed(purge.ReasonFilesMissing, 2), c.failed(purge.ReasonHeld, 1)
 	accepters := func(users ...string) (by []string) {
 		for _, user := range users {
@@ -170,7 +170,7 @@ func TestAcceptMissing(t *testing.T) {
 
 func TestCoverage(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	if out, _ := c.run(cli.ExitOK, "coverage"); out != "no retiring user has a link left\n" {
 		t.Errorf("empty: got %q", out)
 	}
@@ -217,7 +217,7 @@ func TestCoverage(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.db.AddRetiringUser(t, "alice", "COMPLETE")
 	id := "0123456789abcdef0123456789abcdef"
 	certificate := purge.CertificateID(c.db.AddCertificate(t, sandboxtest.Certificate{UserID: user, DownloadUUID: id}))
@@ -280,7 +280,7 @@ func TestReport(t *testing.T) {
 // three answers, each with an exit code of its own.
 func TestNothingToShowIsNoSuccess(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	never, done := c.db.AddRetiringUser(t, "never", "RETIRING_LMS"), c.db.AddRetiringUser(t, "done", "RETIRING_LMS")
 	failed := c.failed(purge.ReasonHeld, 1)[0]
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(done))
@@ -365,7 +365,7 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 	}
 }
 
-func (c *console) exec(statement string, args ...any) {
+func (c *shell) exec(statement string, args ...any) {
 	c.t.Helper()
 	if _, err := c.db.Root.ExecContext(c.t.Context(), statement, args...); err != nil {
 		c.t.Fatalf("%s: %v", statement, err)
@@ -376,7 +376,7 @@ func (c *console) exec(statement string, args ...any) {
 // at then.
 func TestStatusWhileATaskIsBroken(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
 	if n, err := c.redis().Del(t.Context(), "asynq:{purge}:t:purge:"+strconv.Itoa(user)).Result(); n != 1 || err != nil {
@@ -394,7 +394,7 @@ func TestStatusWhileATaskIsBroken(t *testing.T) {
 // TestCommandsObeyThePasswordOfRedis gives a wrong one beside the URL: every command that opens Redis must use it.
 func TestCommandsObeyThePasswordOfRedis(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := strconv.Itoa(c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS"))
 	c.environ = append(c.environ, "CERTPURGE_REDIS_USERNAME=unknown", "CERTPURGE_REDIS_PASSWORD=wrong")
 	for _, args := range [][]string{{"enqueue", user}, {"reconcile"}, {"requeue", user, "--execute"}, {"doctor"}} {

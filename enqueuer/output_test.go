@@ -33,7 +33,7 @@ func devFull(tb testing.TB) *os.File {
 // TestNoCommandSucceedsOnAFullDisk runs every command that prints, in each of its formats.
 func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	failed := c.failed(purge.ReasonHeld, 1)[0]
 	done := c.db.AddRetiringUser(t, "done", "RETIRING_LMS")
 	left := c.db.AddRetiringUser(t, "left", "COMPLETE")
@@ -107,7 +107,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 }
 
 // onFullDisk executes a command line whose output has no room.
-func (c *console) onFullDisk(args []string) {
+func (c *shell) onFullDisk(args []string) {
 	c.t.Helper()
 	var errOut bytes.Buffer
 	in := strings.NewReader("correct horse battery\n")
@@ -180,7 +180,7 @@ func TestATerminalIsRecognised(t *testing.T) {
 // TestJSONIsSafeOnATerminal reports an object whose name would change what a terminal shows.
 func TestJSONIsSafeOnATerminal(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user))
 	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/"}
@@ -231,7 +231,7 @@ func TestStatesAreColouredOnATerminal(t *testing.T) {
 // TestFormatsOfTables: each table has a header, and -o csv the same rows.
 func TestFormatsOfTables(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	users := c.failed(purge.ReasonHeld, 2)
 	due := c.addDue(1)[0]
 	for _, tc := range []struct {
@@ -270,7 +270,7 @@ func TestFormatsOfTables(t *testing.T) {
 // TestEnqueueReadsIDs: "-" stands for the ids on standard input.
 func TestEnqueueReadsIDs(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	one, two := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS"), c.db.AddRetiringUser(t, "Bob", "RETIRING_LMS")
 	if _, says := c.pipe(cli.ExitUsage, " \n", "enqueue", "-"); !strings.Contains(says, "standard input holds no user id") {
 		t.Errorf("nothing on standard input: got %q", says)

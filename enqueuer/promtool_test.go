@@ -14,7 +14,7 @@ import (
 // TestPromtoolLikesTheMetrics asks Prometheus's own tool: make rules.
 func TestPromtoolLikesTheMetrics(t *testing.T) {
 	t.Parallel()
-	s := newConsole(t).serve()
+	s := newShell(t).serve()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.admin+"/metrics", http.NoBody)
 	if err != nil {
 		t.Fatal(err)

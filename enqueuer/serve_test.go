@@ -25,7 +25,7 @@ const someToken = "AVeryLongTokenThatNobodyWouldEverGuess0123456789abc"
 
 // served is a running "enqueuer serve".
 type served struct {
-	*console
+	*shell
 
 	url    string
 	admin  string // where its pages are
@@ -36,7 +36,7 @@ type served struct {
 }
 
 // serve starts the command with a token that has all rights.
-func (c *console) serve() *served {
+func (c *shell) serve() *served {
 	c.t.Helper()
 	sum := sha256.Sum256([]byte(someToken))
 	file := filepath.Join(c.t.TempDir(), "enqueuer.yaml")
@@ -51,7 +51,7 @@ tokens:
 	}
 	ctx, cancel := context.WithCancel(c.t.Context())
 	s := &served{
-		console: c, log: &sandboxtest.Buffer{}, stop: cancel, code: make(chan int, 1),
+		shell: c, log: &sandboxtest.Buffer{}, stop: cancel, code: make(chan int, 1),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 	}
 	root := newCommand(cli.Streams{Out: io.Discard, Err: s.log, Environ: c.environ})
@@ -95,7 +95,7 @@ func (s *served) call(method, path, body string) (int, string, error) {
 
 func TestServeNeedsSomebodyToServe(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	if _, err := c.run(cli.ExitConfiguration, "serve"); !strings.Contains(err, "tokens") ||
 		!strings.Contains(err, "jwt.") {
 		t.Errorf("it says %q, want the keys that admit a caller", err)
@@ -104,7 +104,7 @@ func TestServeNeedsSomebodyToServe(t *testing.T) {
 
 func TestServeFromRequestToEvidence(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	s := c.serve()
 	status, body, err := s.call(http.MethodPost, "/v1/requests", fmt.Sprintf(`{"user_id": %d}`, user))
@@ -155,7 +155,7 @@ func TestServeFromRequestToEvidence(t *testing.T) {
 // ledger.
 func TestStatusFindsTheKeyOfACaller(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.db.AddRetiringUser(t, "Ada", "RETIRING_LMS")
 	s := c.serve()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/requests",
@@ -185,7 +185,7 @@ func TestStatusFindsTheKeyOfACaller(t *testing.T) {
 
 func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=absent@tcp(127.0.0.1:1)/certpurge"
 	s := c.serve()
 	for _, body := range []string{`{"lms_user_id": 1}`, `{"username": "Ada"}`} {
@@ -203,7 +203,7 @@ func TestServeWithoutDatabasesSaysSo(t *testing.T) {
 // 1,000 calls for 1,000 users and 1,000 for one user at the same time are 1,001 requests, and none of them fails.
 func TestAThousandAtOnce(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	first := c.db.AddRetiringUser(t, "learner0", "RETIRING_LMS")
 	for n := 1; n <= 1000; n++ {
 		c.db.AddUser(t, "learner"+strconv.Itoa(n))

@@ -27,7 +27,7 @@ import (
 )
 
 // addDue adds retiring users with a reference each.
-func (c *console) addDue(n int) (users []int) {
+func (c *shell) addDue(n int) (users []int) {
 	c.t.Helper()
 	for i := range n {
 		user := c.db.AddRetiringUser(c.t, fmt.Sprintf("due%d_%d", i, n), "COMPLETE")
@@ -41,7 +41,7 @@ func (c *console) addDue(n int) (users []int) {
 }
 
 // addMany adds users as addDue does, thousands at a time.
-func (c *console) addMany(n int) {
+func (c *shell) addMany(n int) {
 	c.t.Helper()
 	rows := " FROM " + sandboxtest.Numbers(n)
 	c.db.Exec(c.t, "INSERT INTO "+c.db.LMS+"."+lms.Users+" (id, password, is_superuser, username, first_name, "+
@@ -56,7 +56,7 @@ func (c *console) addMany(n int) {
 }
 
 // perUser counts requests, and fails if a user has more than one.
-func (c *console) perUser() (requests int) {
+func (c *shell) perUser() (requests int) {
 	c.t.Helper()
 	seen := map[purge.UserID]bool{}
 	for _, row := range c.db.DumpTable(c.t, c.db.Ledger+".requests") {
@@ -70,7 +70,7 @@ func (c *console) perUser() (requests int) {
 	return requests
 }
 
-func (c *console) watcher() *watcher {
+func (c *shell) watcher() *watcher {
 	c.t.Helper()
 	w, err := (&app{streams: cli.Streams{Out: io.Discard, Err: io.Discard, Environ: c.environ}}).newWatcher()
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *console) watcher() *watcher {
 
 func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	due := c.addDue(3)
 	pending := c.db.AddRetiringUser(t, "pending", "PENDING")
 	cooling := c.db.AddRetiringUser(t, "cooling", "COMPLETE")
@@ -156,7 +156,7 @@ func TestWatchAsksForThoseWhoAreDue(t *testing.T) {
 // TestAUserWhoCancelsAfterTheWatcherLooked is refused by the worker and left alone by the watcher.
 func TestAUserWhoCancelsAfterTheWatcherLooked(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	user := c.addDue(1)[0]
 	w := c.watcher()
 	intake := w.Intake
@@ -197,7 +197,7 @@ func (f intakeFunc) Accept(ctx context.Context, submissions []purge.Submission) 
 
 func TestManyWatchersAtOnceAskForEachUserOnce(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.addMany(1500)
 	c.environ = append(c.environ, "CERTPURGE_WATCH_MAX_USERS_PER_ROUND=400")
 	var all sync.WaitGroup
@@ -230,7 +230,7 @@ func TestManyWatchersAtOnceAskForEachUserOnce(t *testing.T) {
 // TestAKilledLeaderIsFollowed kills the leading process in the middle of a round.
 func TestAKilledLeaderIsFollowed(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.addMany(1200)
 	release := c.block("user:700") // the second page cannot be written
 	binary, _ := sandboxtest.Binaries(t)
@@ -266,7 +266,7 @@ func TestAKilledLeaderIsFollowed(t *testing.T) {
 }
 
 // block holds an idempotency key so that no other process can write it, until released.
-func (c *console) block(key string) (release func()) {
+func (c *shell) block(key string) (release func()) {
 	c.t.Helper()
 	tx, err := c.db.Root.BeginTx(c.t.Context(), &sql.TxOptions{})
 	if err != nil {
@@ -287,7 +287,7 @@ func (c *console) block(key string) (release func()) {
 func TestWatchWaitsForItsServers(t *testing.T) {
 	t.Parallel()
 	servers := sandboxtest.OwnServers(t)
-	c := newConsoleOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
+	c := newShellOn(t, sandboxtest.On(t, servers.MySQL, lms.UTF8MB4), servers.Redis.URL(0))
 	c.addDue(1)
 	servers.MySQL.Stop()
 	w := c.watcher()
@@ -361,7 +361,7 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 
 func TestWatchDoesNotStartMisconfigured(t *testing.T) {
 	t.Parallel()
-	c := newConsole(t)
+	c := newShell(t)
 	c.environ = append(c.environ, "CERTPURGE_ADMIN_LISTEN=127.0.0.1:0")
 	c.db.Exec(t, "DROP TABLE "+c.db.Ledger+".goose_db_version")
 	for _, args := range [][]string{{"watch"}, {"watch", "--once"}} {
@@ -369,7 +369,7 @@ func TestWatchDoesNotStartMisconfigured(t *testing.T) {
 			t.Errorf("%v: got %q", args, said)
 		}
 	}
-	c = newConsole(t)
+	c = newShell(t)
 	c.environ[2] = "CERTPURGE_REDIS_URL=redis://127.0.0.1:1/0"
 	c.run(cli.ExitUnavailable, "watch", "--once")
 }

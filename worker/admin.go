@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/certpurge/certpurge/internal/admin"
-	"github.com/certpurge/certpurge/internal/admin/overview"
+	"github.com/certpurge/certpurge/internal/admin/console"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -16,26 +16,26 @@ import (
 // serveAdmin shows how the worker is until stop is called. The worker gives up if it cannot be probed.
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
-	sources := overview.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
+	sources := console.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
 	sources.Buckets = w.objects.Settings
-	page := overview.New(overview.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
-	servers := page.Servers()
+	pages := console.New(console.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
+	servers := pages.Servers()
 	servers.Buckets, servers.Settings = w.rates, w.objects.Settings
 	if err := w.registry.Register(servers); err != nil {
-		page.Close()
+		pages.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	dashboard := dashboard.New(w.redis, cfg.BasePath+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg, admin.Parts{
-		Probes: w.health.Handler(), Metrics: telemetry.MetricsHandler(w.registry, w.log), Overview: page,
+		Probes: w.health.Handler(), Metrics: telemetry.MetricsHandler(w.registry, w.log), Pages: pages,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
 	}, w.log)
 	if err != nil {
-		page.Close()
+		pages.Close()
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	stopServing := admin.ServeBeside(ctx, listeners, w.log, giveUp)
-	return func() { stopServing(); page.Close() }, nil
+	return func() { stopServing(); pages.Close() }, nil
 }
 
 // rates are how fast the buckets are worked on.

@@ -13,8 +13,8 @@ import (
 type Parts struct {
 	Probes  http.Handler // /livez and /readyz
 	Metrics http.Handler // /metrics
-	// Overview is the page at / and what it loads. It sees paths without the base.
-	Overview http.Handler
+	// Pages are those of the console. They see paths without the base.
+	Pages http.Handler
 	// Look and Operate are the dashboard at DashboardPath, for those who may only look and for those who may change
 	// something. They see whole paths.
 	Look, Operate http.Handler
@@ -65,8 +65,8 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 		closed.Handle("GET /debug/pprof/symbol", operators(access, http.HandlerFunc(pprof.Symbol)))
 		closed.Handle("GET /debug/pprof/trace", operators(access, http.HandlerFunc(pprof.Trace)))
 	}
-	if parts.Overview != nil {
-		closed.Handle("/", parts.Overview)
+	if parts.Pages != nil {
+		closed.Handle("/", parts.Pages)
 	}
 	guarded := sameSite(access.gate(log)(oneForm(access.BasePath, closed)))
 	return headers(strayed(http.MaxBytesHandler(cutBase(access.BasePath,

@@ -24,7 +24,7 @@ func say(word string) http.Handler {
 
 func parts() admin.Parts {
 	return admin.Parts{
-		Probes: say("probe"), Metrics: say("metrics"), Overview: say("overview"), Look: say("look"),
+		Probes: say("probe"), Metrics: say("metrics"), Pages: say("overview"), Look: say("look"),
 		Operate: say("operate"),
 	}
 }

@@ -143,3 +143,27 @@ func cutTicket(s string) string {
 	}
 	return string([]rune(s)[:characters])
 }
+
+// OperationKind is what an operator did that is not about one request.
+type OperationKind string
+
+// The kinds of operations.
+const (
+	OperationResumed OperationKind = "queue_resumed"
+	OperationFixed   OperationKind = "doctor_fixed"
+)
+
+// Operation is something that an operator did that is not about one request.
+type Operation struct {
+	Kind    OperationKind
+	Subject string // what it was done to, such as the name of a queue; at most 64 characters
+	By      string
+	Ticket  string
+}
+
+// NoteOperation writes down what an operator does.
+func (s *Store) NoteOperation(ctx context.Context, o Operation) error {
+	_, err := s.sql.ExecContext(ctx, "INSERT INTO events (request_id, at, kind, actor, ticket, subject) VALUES (0, ?, ?, ?, ?, ?)",
+		s.now(), o.Kind, cut(o.By, 160), cutTicket(o.Ticket), cut(o.Subject, 64))
+	return classify("writing an event to the ledger", err)
+}

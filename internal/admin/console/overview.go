@@ -1,14 +1,14 @@
-package overview
+package console
 
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/doctor"
-	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -17,11 +17,7 @@ import (
 
 // view is what the template shows.
 type view struct {
-	About   About
-	Style   string // address of the style
-	Now     time.Time
-	Refresh bool
-	Visitor login.Visitor
+	frame
 
 	Verdict  verdict
 	Problems []string // why the process is not ready
@@ -60,31 +56,36 @@ type line struct {
 	advice
 }
 
+// serveOverview serves the page that says how it stands.
+func (c *Console) serveOverview(w http.ResponseWriter, r *http.Request) {
+	v := c.look(r.Context())
+	v.frame = c.framed(r, "Overview", v.Verdict.Word)
+	v.Refresh = r.URL.Query().Get("refresh") != "off"
+	c.show(w, r, http.StatusOK, "overview", v)
+}
+
 // look reads everything, as fresh as it may be, and at the same time.
-func (p *Page) look(ctx context.Context) view {
-	v := view{
-		About: p.about, Style: p.about.Base + "/assets/overview.css?" + p.tag, Covers: p.sources.Coverage != nil,
-		Doctors: p.sources.Doctor != nil,
-	}
+func (c *Console) look(ctx context.Context) view {
+	v := view{Covers: c.sources.Coverage != nil, Doctors: c.sources.Doctor != nil}
 	var l reading[ledger]
 	var t reading[[]mysql.Tally]
 	var q reading[queues]
 	var reads sync.WaitGroup
-	reads.Go(func() { t = p.tallies.get(ctx, p) })
-	reads.Go(func() { l = p.ledger.get(ctx, p) })
-	reads.Go(func() { q = p.queues.get(ctx, p) })
-	reads.Go(func() { v.Dates = p.dates.get(ctx, p) })
-	reads.Go(func() { v.Problems = p.sources.Problems(ctx) })
+	reads.Go(func() { t = c.tallies.get(ctx, c) })
+	reads.Go(func() { l = c.ledger.get(ctx, c) })
+	reads.Go(func() { q = c.queues.get(ctx, c) })
+	reads.Go(func() { v.Dates = c.dates.get(ctx, c) })
+	reads.Go(func() { v.Problems = c.sources.Problems(ctx) })
 	if v.Covers {
-		v.Coverage = p.coverage.get(ctx, p)
+		v.Coverage = c.coverage.get(ctx, c)
 	}
 	if v.Doctors {
-		v.Doctor = p.doctor.get(ctx, p)
+		v.Doctor = c.doctor.get(ctx, c)
 	}
 	reads.Wait()
-	v.Now = p.Now().UTC()
-	if p.sources.Buckets != nil {
-		v.Buckets = p.sources.Buckets()
+	v.Now = c.Now().UTC()
+	if c.sources.Buckets != nil {
+		v.Buckets = c.sources.Buckets()
 	}
 	v.LedgerKnown, v.LedgerErr, v.LedgerAt = l.Known() && t.Known(), text(cmp.Or(l.Err, t.Err)), t.At
 	v.addLedger(l.Value, t.Value)
@@ -149,4 +150,44 @@ func (v view) Pulling() int { return presence.CountPulling(v.Workers) }
 func (v view) findings() []doctor.Finding {
 	return slices.DeleteFunc(slices.Clone(v.Doctor.Value.Findings),
 		func(f doctor.Finding) bool { return f.Severity == doctor.Note })
+}
+
+// ledger, queues and dates are what is read together.
+type (
+	ledger struct {
+		progress mysql.Progress
+		oldest   []mysql.Oldest
+	}
+	queues struct {
+		depths  []inspect.Depth
+		workers []presence.Worker
+		broken  error
+		policy  string // of eviction; empty if Redis does not tell
+	}
+	dates struct{ Retained, Recoverable mysql.Dates }
+)
+
+func (c *Console) readLedger(ctx context.Context) (l ledger, err error) {
+	if l.progress, err = c.sources.Ledger.Progress(ctx); err != nil {
+		return l, err
+	}
+	l.oldest, err = c.sources.Ledger.Oldest(ctx)
+	return l, err
+}
+
+func (c *Console) readQueues(ctx context.Context) (q queues, err error) {
+	if q.depths, err = c.sources.Queues.Backlog(ctx); err != nil {
+		return q, err
+	}
+	q.broken, q.policy = c.sources.Queues.Statistics(ctx), c.sources.Queues.EvictionPolicy(ctx)
+	q.workers, err = c.sources.Queues.Workers(ctx)
+	return q, err
+}
+
+func (c *Console) readDates(ctx context.Context) (d dates, err error) {
+	if d.Retained, err = c.sources.Ledger.Retained(ctx); err != nil {
+		return d, err
+	}
+	d.Recoverable, err = c.sources.Ledger.Recoverable(ctx)
+	return d, err
 }

@@ -1,4 +1,4 @@
-package overview
+package console
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type reading[T any] struct {
 func (r reading[T]) Known() bool { return !r.At.IsZero() }
 
 // get returns the value, and has it read again in the background if it is old.
-func (c *cached[T]) get(ctx context.Context, page *Page) reading[T] {
+func (c *cached[T]) get(ctx context.Context, page *Console) reading[T] {
 	c.mu.Lock()
 	if c.reading == nil && !page.Now().Before(c.good) && page.begin() {
 		done := make(chan struct{})
@@ -61,7 +61,7 @@ func (c *cached[T]) get(ctx context.Context, page *Page) reading[T] {
 	return reading[T]{Value: c.value, At: c.at, Err: c.err, Busy: c.reading != nil}
 }
 
-func (c *cached[T]) read(page *Page, done chan struct{}) {
+func (c *cached[T]) read(page *Console, done chan struct{}) {
 	defer page.end()
 	ctx, cancel := context.WithTimeout(page.ctx, c.limit)
 	defer cancel()

@@ -1,4 +1,4 @@
-package overview
+package console
 
 import "github.com/certpurge/certpurge/internal/purge"
 

@@ -1,4 +1,4 @@
-package overview
+package console
 
 import (
 	"context"
@@ -10,15 +10,15 @@ import (
 
 // Servers gives the metrics what the page knows of ledger and queues, so that both together read no more than one of
 // them.
-func (p *Page) Servers() telemetry.Servers {
+func (c *Console) Servers() telemetry.Servers {
 	return telemetry.Servers{
-		Ready:  func(ctx context.Context) bool { return len(p.sources.Problems(ctx)) == 0 },
-		Ledger: p.ledgerFigures, Queues: p.queueFigures, Now: p.Now,
+		Ready:  func(ctx context.Context) bool { return len(c.sources.Problems(ctx)) == 0 },
+		Ledger: c.ledgerFigures, Queues: c.queueFigures, Now: c.Now,
 	}
 }
 
-func (p *Page) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok bool) {
-	l, t := p.ledger.get(ctx, p), p.tallies.get(ctx, p)
+func (c *Console) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok bool) {
+	l, t := c.ledger.get(ctx, c), c.tallies.get(ctx, c)
 	if l.Err != nil || !l.Known() || t.Err != nil || !t.Known() {
 		return f, false
 	}
@@ -40,8 +40,8 @@ func (p *Page) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures, ok
 	return f, true
 }
 
-func (p *Page) queueFigures(ctx context.Context) (f telemetry.RedisFigures, ok bool) {
-	q := p.queues.get(ctx, p)
+func (c *Console) queueFigures(ctx context.Context) (f telemetry.RedisFigures, ok bool) {
+	q := c.queues.get(ctx, c)
 	if q.Err != nil || !q.Known() {
 		return f, false
 	}

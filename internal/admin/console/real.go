@@ -1,4 +1,4 @@
-package overview
+package console
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 	d := doctor.Doctor{
 		Store: store, Role: role, Redis: rdb, Keeper: inspect.NewKeeper(rdb, tasks), Grace: 2 * time.Minute, Now: time.Now,
 	}
-	return Sources{
+	s := Sources{
 		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
 		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, policy.Eligible) },
 		Doctor: func(ctx context.Context) (Diagnosis, error) {
@@ -33,6 +33,10 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 			return Diagnosis{Findings: findings, Whole: whole}, err
 		},
 	}
+	if role == mysql.RoleEnqueuer { // the worker's account may not
+		s.Operations = operations{store: store, redis: rdb, doctor: d}
+	}
+	return s
 }
 
 // asynqs is the queues in Redis.

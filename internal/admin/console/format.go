@@ -1,4 +1,4 @@
-package overview
+package console
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 var functions = template.FuncMap{
 	"number": number, "age": age, "stamp": stamp, "iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"places": func() []place { return places }, "clock": clockElement, "moment": momentElement,
 	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 }
 
@@ -56,3 +57,15 @@ func period(d time.Duration) string {
 
 // stamp writes a time for people; the page says that all are UTC.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+
+// clockElement writes a time to the minute; the script shows it in the reader's zone.
+func clockElement(t time.Time) template.HTML {
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-clock="minutes">%s</time>`, //nolint:gosec // digits only
+		t.UTC().Format(time.RFC3339), stamp(t)))
+}
+
+// momentElement writes a time to the second.
+func momentElement(t time.Time) template.HTML {
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-clock="seconds">%s</time>`, //nolint:gosec // digits only
+		t.UTC().Format(time.RFC3339), t.UTC().Format(time.DateTime)))
+}

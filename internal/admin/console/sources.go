@@ -1,4 +1,4 @@
-package overview
+package console
 
 import (
 	"context"
@@ -48,8 +48,8 @@ type Diagnosis struct {
 	Whole    bool
 }
 
-// Sources are where the page's content comes from. Coverage, Doctor and Buckets may be nil: then the page says nothing
-// of them.
+// Sources are where the content of pages comes from. Coverage, Doctor and Buckets may be nil: then pages say nothing of
+// them.
 type Sources struct {
 	Ledger   Ledger
 	Queues   Queues
@@ -57,4 +57,14 @@ type Sources struct {
 	Coverage func(ctx context.Context) ([]Uncovered, error)
 	Doctor   func(ctx context.Context) (Diagnosis, error)
 	Buckets  func() []purge.BucketSettings
+	// Operations are what visitors may change; nil in a process whose account may not.
+	Operations Operations
+}
+
+// Operations change something in the name of an operator, by, whom the ledger keeps.
+type Operations interface {
+	// ResumeQueue lets workers pull tasks from a paused queue.
+	ResumeQueue(ctx context.Context, queue, by, ticket string) error
+	// Fix is what enqueuer doctor --fix does. It returns what was found, and what of it was fixed.
+	Fix(ctx context.Context, by, ticket string) ([]doctor.Finding, error)
 }
