@@ -145,7 +145,7 @@ func TestPagesWithMistakesAreFound(t *testing.T) {
 		"enqueuer doctor --grace soon": false,
 	} {
 		page := filepath.Join(t.TempDir(), "page.md")
-		if err := os.WriteFile(page, []byte("Run this:\n\n```shell\n$ "+line+"\n```\n"), 0o600); err != nil {
+		if err := os.WriteFile(page, []byte("Run this:\n\n```console\n$ "+line+"\n```\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		quiet := &failures{TB: t}
