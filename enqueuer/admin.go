@@ -24,7 +24,7 @@ func serveAdmin(
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
-	pages := console.New(console.About{Process: process, Version: cli.Version(), Base: base},
+	pages := console.New(console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base},
 		console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks), log)
 	if err := registry.Register(pages.Servers()); err != nil {
 		pages.Close()

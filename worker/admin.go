@@ -17,8 +17,8 @@ import (
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
 	sources := console.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
-	sources.Buckets = w.objects.Settings
-	pages := console.New(console.About{Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
+	sources.Buckets, sources.Paces = w.objects.Settings, w.rates
+	pages := console.New(console.About{Title: cfg.Title, Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := pages.Servers()
 	servers.Buckets, servers.Settings = w.rates, w.objects.Settings
 	if err := w.registry.Register(servers); err != nil {

@@ -19,9 +19,12 @@ type Admin struct {
 	// fail.
 	BasePath string `yaml:"base_path" validate:"path_prefix"`
 
+	// Title names this site and environment on the pages, such as "example.org production"; empty for no name.
+	Title string `yaml:"title"`
+
 	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them.
 	// `enqueuer password` makes such an entry. view may read everything; operate may also pause queues, delete and run
-	// tasks.
+	// tasks, and on the pages of an enqueuer run requests again.
 	Users Secret `yaml:"users" validate:"omitempty,admin_users"`
 
 	// UsersFile is a file that holds the users instead, one a line, such as a mounted secret. It is read once, at the

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -65,4 +66,30 @@ func (s *Store) Retained(ctx context.Context) (Dates, error) {
 		" FROM requests WHERE state = ? AND reason IN ?", purge.Queued,
 		[]purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted}).Scan(&d).Error
 	return d, classify("counting what waits for a date", err)
+}
+
+// Ended is how many requests ended in one state within one slot of time.
+type Ended struct {
+	State purge.State
+	Slot  int // from 0, counted from the time that was asked for
+	Count int64
+}
+
+// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds. It
+// reads one entry of an index for each request.
+func (s *Store) EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]Ended, error) {
+	var q script
+	for _, state := range []purge.State{purge.Done, purge.Refused, purge.Failed} {
+		q.add("SELECT ? AS state, TIMESTAMPDIFF(SECOND, ?, finished_at) DIV ? AS slot, COUNT(*)"+
+			" FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND finished_at >= ? AND finished_at < ?"+
+			" GROUP BY slot", state, from.UTC(), int64(slot/time.Second), state, from.UTC(), before.UTC())
+	}
+	var ended []Ended
+	scan := func(rows *sql.Rows) error {
+		var e Ended
+		err := rows.Scan(&e.State, &e.Slot, &e.Count)
+		ended = append(ended, e)
+		return err
+	}
+	return ended, classify("counting what has ended", s.run(ctx, &q, scan, scan, scan))
 }

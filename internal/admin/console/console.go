@@ -43,6 +43,10 @@ type Console struct {
 	coverage *cached[[]Uncovered]
 	doctor   *cached[Diagnosis]
 	dates    *cached[dates]
+	history  *cached[history]
+
+	lastHistory history // of the latest reading; readings of one value follow one another
+	samples     samples
 }
 
 // About is what the pages say of the process.
@@ -86,6 +90,7 @@ func New(about About, sources Sources, log *slog.Logger) *Console {
 	c.ledger = &cached[ledger]{load: c.readLedger, life: 5 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	c.queues = &cached[queues]{load: c.readQueues, life: 2 * time.Second, limit: cheap, waiting: 3 * time.Second}
 	c.dates = &cached[dates]{load: c.readDates, life: time.Minute, limit: time.Minute, waiting: 2 * time.Second}
+	c.history = &cached[history]{load: c.readHistory, life: time.Minute, limit: dear, waiting: time.Second}
 	c.coverage = &cached[[]Uncovered]{load: sources.Coverage, life: dear, limit: 30 * time.Minute}
 	c.doctor = &cached[Diagnosis]{load: sources.Doctor, life: dear, limit: 10 * time.Minute}
 	c.route()
@@ -96,6 +101,7 @@ func New(about About, sources Sources, log *slog.Logger) *Console {
 func (c *Console) route() {
 	c.mux.HandleFunc("GET /{$}", c.serveOverview)
 	c.mux.HandleFunc("GET /assets/{name}", c.serveAsset)
+	c.mux.HandleFunc("GET /docs/{page...}", c.serveManual)
 	c.operate("/queues/{queue}/resume", operation{"Overview", c.askResume, c.doResume})
 	c.operate("/doctor/fix", operation{"Overview", c.askFix, c.doFix})
 }
@@ -152,7 +158,7 @@ type place struct{ Name, Path string }
 
 var places = []place{
 	{"Overview", "/"}, {"Requests", "/requests"}, {"Coverage", "/coverage"}, {"Inventory", "/inventory"},
-	{"Queues", "/monitoring/"}, {"Runbooks", "/runbooks/"},
+	{"Queues", "/monitoring/"}, {"Runbooks", "/docs/operations/"},
 }
 
 // framed begins the data of a page.

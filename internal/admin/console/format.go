@@ -11,6 +11,20 @@ import (
 var functions = template.FuncMap{
 	"number": number, "age": age, "stamp": stamp, "iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"places": func() []place { return places }, "clock": clockElement, "moment": momentElement,
+	"notes": func(v view, n note) any {
+		return struct {
+			note
+			Base     string
+			Operates bool
+		}{n, v.About.Base, v.Operates}
+	},
+	"lines": func(v view, all []line) any {
+		return struct {
+			Lines []line
+			Base  string
+		}{all, v.About.Base}
+	},
+	"chartWidth": func() float64 { return chartWidth }, "chartHeight": func() float64 { return chartHeight },
 	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 }
 

@@ -2,13 +2,12 @@ package console
 
 import (
 	"context"
-	"fmt"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // operations are those of an enqueuer. What is done is written down first: a process that dies in between leaves a note
@@ -24,10 +23,7 @@ func (o operations) ResumeQueue(ctx context.Context, queue, by, ticket string) e
 	if err != nil {
 		return err
 	}
-	if err := asynq.NewInspectorFromRedisClient(o.redis).UnpauseQueue(queue); err != nil {
-		return fmt.Errorf("resuming queue %s: %w", queue, err)
-	}
-	return nil
+	return inspect.Resume(o.redis, queue)
 }
 
 func (o operations) Fix(ctx context.Context, by, ticket string) ([]doctor.Finding, error) {

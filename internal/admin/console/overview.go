@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +40,9 @@ type view struct {
 	Workers     []presence.Worker
 	Broken      bool // asynq's statistics fail
 
+	Charts  []chart
+	Counted bool // what ended within a day is counted
+
 	Dates    reading[dates]
 	Buckets  []purge.BucketSettings
 	Coverage reading[[]Uncovered]
@@ -53,11 +57,13 @@ type line struct {
 	Reason string
 	Count  int64
 	Since  *time.Time // when the oldest was opened
+	Path   string     // the list of these requests, without the base
 	advice
 }
 
 // serveOverview serves the page that says how it stands.
 func (c *Console) serveOverview(w http.ResponseWriter, r *http.Request) {
+	c.sampleOn()
 	v := c.look(r.Context())
 	v.frame = c.framed(r, "Overview", v.Verdict.Word)
 	v.Refresh = r.URL.Query().Get("refresh") != "off"
@@ -74,6 +80,8 @@ func (c *Console) look(ctx context.Context) view {
 	reads.Go(func() { t = c.tallies.get(ctx, c) })
 	reads.Go(func() { l = c.ledger.get(ctx, c) })
 	reads.Go(func() { q = c.queues.get(ctx, c) })
+	var h reading[history]
+	reads.Go(func() { h = c.history.get(ctx, c) })
 	reads.Go(func() { v.Dates = c.dates.get(ctx, c) })
 	reads.Go(func() { v.Problems = c.sources.Problems(ctx) })
 	if v.Covers {
@@ -87,18 +95,20 @@ func (c *Console) look(ctx context.Context) view {
 	if c.sources.Buckets != nil {
 		v.Buckets = c.sources.Buckets()
 	}
-	v.LedgerKnown, v.LedgerErr, v.LedgerAt = l.Known() && t.Known(), text(cmp.Or(l.Err, t.Err)), t.At
+	v.LedgerKnown, v.LedgerErr, v.LedgerAt = l.Known() && t.Known(), errorText(cmp.Or(l.Err, t.Err)), t.At
 	v.addLedger(l.Value, t.Value)
-	v.QueuesKnown, v.QueuesErr = q.Known(), text(q.Err)
+	v.QueuesKnown, v.QueuesErr = q.Known(), errorText(q.Err)
 	v.Depths, v.Workers, v.Broken = q.Value.depths, q.Value.workers, q.Value.broken != nil
 	for _, u := range v.Coverage.Value {
 		v.Left += u.Users
 	}
 	v.Verdict = judge(v)
+	v.Counted = h.Known()
+	v.Charts = c.charts(h.Value, v.Now)
 	return v
 }
 
-func text(err error) string {
+func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
@@ -124,23 +134,32 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 			v.Open += t.Count
 			open[t.Reason] += t.Count
 		case t.State == purge.Failed:
-			v.Failures = append(v.Failures, line{Reason: string(t.Reason), Count: t.Count, advice: failures[t.Reason]})
+			v.Failures = append(v.Failures, line{
+				Reason: string(t.Reason), Count: t.Count, Path: listOf(t.State, t.Reason), advice: failures[t.Reason],
+			})
 		default:
 			v.Ended = append(v.Ended, t)
 			if a, ok := odd[t.Reason]; ok {
-				v.Odd = append(v.Odd, line{Reason: string(t.State) + ": " + string(t.Reason), Count: t.Count, advice: a})
+				v.Odd = append(v.Odd, line{
+					Reason: string(t.State) + ": " + string(t.Reason), Count: t.Count, Path: listOf(t.State, t.Reason), advice: a,
+				})
 			}
 		}
 	}
 	for reason, n := range open {
 		v.Waits = append(v.Waits, line{
-			Reason: cmp.Or(string(reason), "(none yet)"), Count: n, Since: since[reason],
+			Reason: cmp.Or(string(reason), "(none yet)"), Count: n, Since: since[reason], Path: listOf(purge.Queued, reason),
 			advice: waits[reason],
 		})
 	}
 	most := func(a, b line) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason)) }
 	slices.SortFunc(v.Waits, most)
 	slices.SortFunc(v.Failures, most)
+}
+
+// listOf is the page that lists the requests in a state for a reason.
+func listOf(state purge.State, reason purge.Reason) string {
+	return "/requests?" + url.Values{"state": {string(state)}, "reason": {string(reason)}}.Encode()
 }
 
 // Pulling is how many workers pull tasks.

@@ -23,6 +23,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
+	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
 var now = time.Date(2026, 11, 1, 3, 0, 0, 0, time.UTC)
@@ -49,6 +50,9 @@ type world struct {
 	left     []console.Uncovered
 	findings []doctor.Finding
 	reads    atomic.Int64 // of the ledger
+	counted  atomic.Int64 // slots of what has ended
+	may      console.Operations
+	paces    func() []telemetry.BucketFigures
 }
 
 func (w *world) Tallies(context.Context) ([]mysql.Tally, error) {
@@ -57,6 +61,18 @@ func (w *world) Tallies(context.Context) ([]mysql.Tally, error) {
 }
 
 func (w *world) Progress(context.Context) (mysql.Progress, error) { return w.progress, w.ledger }
+
+// EndedSince says that in each slot one request was done, and at 02:30 three have failed.
+func (w *world) EndedSince(_ context.Context, from, before time.Time, slot time.Duration) (all []mysql.Ended, _ error) {
+	w.counted.Add(int64(before.Sub(from) / slot))
+	for at, i := from, 0; at.Before(before); at, i = at.Add(slot), i+1 {
+		all = append(all, mysql.Ended{State: purge.Done, Slot: i, Count: 1})
+		if at.Equal(now.Add(-30 * time.Minute)) {
+			all = append(all, mysql.Ended{State: purge.Failed, Slot: i, Count: 3})
+		}
+	}
+	return all, w.ledger
+}
 
 func (w *world) Oldest(context.Context) ([]mysql.Oldest, error) { return w.oldest, w.ledger }
 
@@ -105,11 +121,12 @@ func busy() *world {
 // open makes a page of a world.
 func (w *world) open(t *testing.T, base string) *console.Console {
 	t.Helper()
-	page := console.New(console.About{Process: "worker", Version: "certpurge v1", Base: base}, console.Sources{
+	page := console.New(console.About{Title: "example.org", Process: "worker", Version: "certpurge v1", Base: base}, console.Sources{
 		Ledger: w, Queues: w, Problems: func(context.Context) []string { return w.problems }, Coverage: w.Coverage,
 		Doctor: func(context.Context) (console.Diagnosis, error) {
 			return console.Diagnosis{Findings: w.findings, Whole: true}, nil
 		},
+		Operations: w.may, Paces: w.paces,
 		Buckets: func() []purge.BucketSettings {
 			return []purge.BucketSettings{{Bucket: "certs", Versioning: true, SoftDelete: 7 * 24 * time.Hour}, {
 				Bucket:            "old",

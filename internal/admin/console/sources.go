@@ -2,12 +2,14 @@ package console
 
 import (
 	"context"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
+	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
 // Ledger is what the page reads of the ledger. None of it may need more than a walk along an index.
@@ -18,6 +20,8 @@ type Ledger interface {
 	Progress(ctx context.Context) (mysql.Progress, error)
 	// Oldest says since when the oldest open requests are open, by state and reason.
 	Oldest(ctx context.Context) ([]mysql.Oldest, error)
+	// EndedSince counts what ended from a time on and before another, in slots.
+	EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]mysql.Ended, error)
 	// Retained and Recoverable say what waits for a date, and what can still be restored.
 	Retained(ctx context.Context) (mysql.Dates, error)
 	Recoverable(ctx context.Context) (mysql.Dates, error)
@@ -48,7 +52,7 @@ type Diagnosis struct {
 	Whole    bool
 }
 
-// Sources are where the content of pages comes from. Coverage, Doctor and Buckets may be nil: then pages say nothing of
+// Sources are where the content of pages comes from. Coverage, Doctor, Buckets and Paces may be nil: then pages say nothing of
 // them.
 type Sources struct {
 	Ledger   Ledger
@@ -57,6 +61,7 @@ type Sources struct {
 	Coverage func(ctx context.Context) ([]Uncovered, error)
 	Doctor   func(ctx context.Context) (Diagnosis, error)
 	Buckets  func() []purge.BucketSettings
+	Paces    func() []telemetry.BucketFigures // how fast a worker may go
 	// Operations are what visitors may change; nil in a process whose account may not.
 	Operations Operations
 }

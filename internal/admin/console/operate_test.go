@@ -1,0 +1,161 @@
+package console_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/certpurge/certpurge/internal/admin/console"
+	"github.com/certpurge/certpurge/internal/doctor"
+	"github.com/certpurge/certpurge/internal/login"
+)
+
+// deeds remembers what was asked of it.
+type deeds struct {
+	console.Operations
+
+	done []string
+}
+
+func (d *deeds) ResumeQueue(_ context.Context, queue, by, ticket string) error {
+	d.done = append(d.done, "resume "+queue+" by "+by+" for "+ticket)
+	return nil
+}
+
+func (d *deeds) Fix(_ context.Context, by, ticket string) ([]doctor.Finding, error) {
+	d.done = append(d.done, "fix by "+by+" for "+ticket)
+	return []doctor.Finding{{Subject: "queue purge", Text: "It is odd.", Fix: "make it even", Fixed: true}}, nil
+}
+
+// visit sends a request of a visitor, with cookies, and returns the answer.
+func visit(t *testing.T, pages http.Handler, right login.Right, method, path string, form url.Values,
+	cookies ...*http.Cookie,
+) *http.Response {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(login.With(t.Context(), login.Visitor{Name: "alice", Right: right}), method, path,
+		strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	pages.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, answer *http.Response) string {
+	t.Helper()
+	var b strings.Builder
+	if err := answer.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+var tokenField = regexp.MustCompile(`name="token" value="([A-Z0-9]+)"`)
+
+// TestWhatIsChangedIsAskedFirst resumes a queue, and tries all that must not do that.
+func TestWhatIsChangedIsAskedFirst(t *testing.T) {
+	t.Parallel()
+	did := &deeds{}
+	w := busy()
+	w.may = did
+	pages := w.open(t, "/ops")
+	const path = "/queues/purge/resume"
+	question := visit(t, pages, login.Operate, http.MethodGet, path, nil)
+	text := body(t, question)
+	match := tokenField.FindStringSubmatch(text)
+	cookies := question.Cookies()
+	if match == nil || len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode ||
+		cookies[0].Path != "/ops/" || !strings.Contains(question.Header.Get("Content-Security-Policy"), "form-action 'self'") {
+		t.Fatalf("got %s", text)
+	}
+	form := url.Values{"token": {match[1]}, "ticket": {" OPS-7 "}}
+	other := visit(t, pages, login.Operate, http.MethodGet, path, nil)
+	for name, tc := range map[string]struct {
+		right   login.Right
+		path    string
+		form    url.Values
+		cookies []*http.Cookie
+		status  int
+	}{
+		"no token":             {login.Operate, path, nil, cookies, http.StatusForbidden},
+		"short token":          {login.Operate, path, url.Values{"token": {"A"}}, cookies, http.StatusForbidden},
+		"no cookie":            {login.Operate, path, form, nil, http.StatusForbidden},
+		"another form's":       {login.Operate, path, form, other.Cookies(), http.StatusForbidden},
+		"may only view":        {login.View, path, form, cookies, http.StatusForbidden},
+		"no such queue":        {login.Operate, "/queues/nowhere/resume", form, cookies, http.StatusBadRequest},
+		"a ticket too long":    {login.Operate, path, url.Values{"token": form["token"], "ticket": {strings.Repeat("x", 65)}}, cookies, http.StatusBadRequest},
+		"a body too odd":       {login.Operate, path + "?%zz", form, cookies, http.StatusBadRequest},
+		"no such operation":    {login.Operate, "/queues/purge/empty", form, cookies, http.StatusNotFound},
+		"a question only asks": {login.Operate, "/doctor/fix", nil, nil, http.StatusForbidden},
+	} {
+		if got := visit(t, pages, tc.right, http.MethodPost, tc.path, tc.form, tc.cookies...); got.StatusCode != tc.status {
+			t.Errorf("%s: got %d, want %d", name, got.StatusCode, tc.status)
+		}
+		if len(did.done) != 0 {
+			t.Fatalf("%s: it was done: %q", name, did.done)
+		}
+	}
+	done := visit(t, pages, login.Operate, http.MethodPost, path, form, cookies...)
+	if done.StatusCode != http.StatusOK || !slices.Equal(did.done, []string{"resume purge by console, alice for OPS-7"}) {
+		t.Errorf("got %d, done %q", done.StatusCode, did.done)
+	}
+	spent := done.Cookies() // what a browser keeps after that
+	if len(spent) != 1 || spent[0].MaxAge >= 0 || spent[0].Name != cookies[0].Name {
+		t.Errorf("got cookies %v", spent)
+	}
+	if again := visit(t, pages, login.Operate, http.MethodPost, path, form); again.StatusCode != http.StatusForbidden ||
+		len(did.done) != 1 {
+		t.Errorf("sent twice: got %d, done %q", again.StatusCode, did.done)
+	}
+}
+
+func TestDoctorIsAskedToFix(t *testing.T) {
+	t.Parallel()
+	did := &deeds{}
+	w := busy()
+	w.may, w.findings = did, []doctor.Finding{{Severity: doctor.Warn, Subject: "queue purge", Text: "It is odd.", Fix: "make it even"}}
+	pages := w.open(t, "")
+	get(t, pages, "/")
+	pages.Close() // what was being read is there
+	question := visit(t, pages, login.Operate, http.MethodGet, "/doctor/fix", nil)
+	text := body(t, question)
+	if !strings.Contains(text, "queue purge: make it even") {
+		t.Errorf("got\n%s", text)
+	}
+	form := url.Values{"token": {tokenField.FindStringSubmatch(text)[1]}}
+	done := body(t, visit(t, pages, login.Operate, http.MethodPost, "/doctor/fix", form, question.Cookies()...))
+	if !strings.Contains(done, "queue purge: It is odd. Fixed: make it even.") || len(did.done) != 1 {
+		t.Errorf("got\n%s\ndone %q", done, did.done)
+	}
+}
+
+// TestButtonsAreForThoseWhoMay looks for the way to a fix in the overview.
+func TestButtonsAreForThoseWhoMay(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		may   console.Operations
+		right login.Right
+		want  bool
+	}{
+		"an operator":             {&deeds{}, login.Operate, true},
+		"a viewer":                {&deeds{}, login.View, false},
+		"a worker's own listener": {nil, login.Operate, false},
+	} {
+		w := busy()
+		w.depths[1].Paused, w.may = true, tc.may
+		text := body(t, visit(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil))
+		if got := strings.Contains(text, `href="/queues/backfill/resume"`); got != tc.want {
+			t.Errorf("%s: got a button %v", name, got)
+		}
+		if !strings.Contains(text, `href="/docs/operations/queue-paused"`) {
+			t.Errorf("%s: no way to the runbook", name)
+		}
+	}
+}
