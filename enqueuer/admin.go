@@ -34,6 +34,9 @@ func serveAdmin(
 	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
 		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Pages: pages,
 		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
+		Note: func(ctx context.Context, by, what string) error {
+			return store.NoteOperation(ctx, mysql.Operation{Kind: mysql.OperationDashboard, Subject: what, By: by})
+		},
 	}, log)
 	if err != nil {
 		pages.Close()

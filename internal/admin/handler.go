@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
 	"strings"
 
 	"github.com/certpurge/certpurge/internal/login"
+	"github.com/certpurge/certpurge/internal/queue"
 )
 
 // Parts are what the listener shows. Those that are nil are not there.
@@ -18,6 +20,8 @@ type Parts struct {
 	// Look and Operate are the dashboard at DashboardPath, for those who may only look and for those who may change
 	// something. They see whole paths.
 	Look, Operate http.Handler
+	// Note writes down what an operator changes in the dashboard, before it is done; nil if it is only logged.
+	Note func(ctx context.Context, by, what string) error
 }
 
 // Access says who sees the parts.
@@ -53,7 +57,7 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 		closed.Handle("GET /metrics", parts.Metrics)
 	}
 	if parts.Look != nil && parts.Operate != nil {
-		dashboard := addBase(access.BasePath, choose(parts.Look, parts.Operate, log))
+		dashboard := addBase(access.BasePath, choose(parts, log))
 		closed.Handle(DashboardPath+"/", dashboard)
 		closed.Handle(DashboardPath, http.RedirectHandler(access.BasePath+DashboardPath+"/", http.StatusSeeOther))
 	}
@@ -90,18 +94,24 @@ func Probes(parts Parts, access Access) http.Handler {
 	return headers(strayed(mux))
 }
 
-// choose sends those who may change something to the one dashboard, all others to the other. Changes are logged,
-// without ids: those of tasks that are not ours may hold anything.
-func choose(look, operate http.Handler, log *slog.Logger) http.Handler {
+// choose sends those who may change something to the one dashboard, all others to the other. Changes are written down
+// and logged, without ids: those of tasks that are not ours may hold anything.
+func choose(parts Parts, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		visitor := login.VisitorOf(r.Context())
-		next := look
+		next := parts.Look
 		if visitor.Right >= login.Operate {
-			next = operate
+			next = parts.Operate
 		}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			next.ServeHTTP(w, r)
 			return
+		}
+		if parts.Note != nil && visitor.Right >= login.Operate {
+			// It goes on without: a queue must be paused also while MySQL is down.
+			if err := parts.Note(r.Context(), "dashboard, "+visitor.Name, target(r.URL.Path)); err != nil {
+				log.ErrorContext(r.Context(), "a change in the dashboard is in no ledger", slog.Any("error", err))
+			}
 		}
 		answer := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(answer, r)
@@ -117,6 +127,16 @@ func action(path string) string {
 		return path[i+1:]
 	}
 	return "other"
+}
+
+// target is what a path of the dashboard's API requests, and of which queue.
+func target(path string) string {
+	for _, name := range queue.Queues() {
+		if strings.Contains(path, "/queues/"+name+"/") || strings.Contains(path, "/queues/"+name+":") {
+			return name + ": " + action(path)
+		}
+	}
+	return action(path)
 }
 
 var verbs = map[string]bool{

@@ -2,6 +2,8 @@ package admin_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -304,5 +306,40 @@ func TestProbesAlone(t *testing.T) {
 				t.Errorf("%s: got %d, want %d", path, w.Code, want)
 			}
 		}
+	}
+}
+
+// TestChangesInTheDashboardAreWrittenDown also has the ledger away: then they are made and logged all the same.
+func TestChangesInTheDashboardAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	var noted []string
+	var away error
+	var log strings.Builder
+	handlers := parts()
+	handlers.Note = func(_ context.Context, by, what string) error {
+		noted = append(noted, by+" "+what)
+		return away
+	}
+	handler := admin.New(handlers, withLogin(t), slog.New(slog.NewTextHandler(&log, nil)))
+	const queues = "http://admin.example/monitoring/api/queues"
+	for _, tc := range []struct{ method, url, user, want string }{
+		{http.MethodPost, queues + "/purge:pause", operator, "dashboard, operator purge: pause"},
+		{http.MethodPost, queues + "/backfill/retry_tasks:run_all", operator, "dashboard, operator backfill: run_all"},
+		{http.MethodDelete, queues + "/purge/archived_tasks/purge:42", operator, "dashboard, operator purge: other"},
+		{http.MethodPost, queues + "/learner-name:pause", operator, "dashboard, operator pause"},
+		{http.MethodGet, queues + "/purge", operator, ""},
+		{http.MethodPost, queues + "/purge:pause", viewer, ""},
+		{http.MethodPost, queues + "/purge:pause", "", ""},
+	} {
+		noted = nil
+		ask(t, handler, tc.method, tc.url, tc.user)
+		if got := strings.Join(noted, ", "); got != tc.want {
+			t.Errorf("%s %s by %q: noted %q, want %q", tc.method, tc.url, tc.user, got, tc.want)
+		}
+	}
+	away = errors.New("MySQL is away")
+	if w := ask(t, handler, http.MethodPost, queues+"/purge:pause", operator); !strings.Contains(w.Body.String(), "operate") ||
+		!strings.Contains(log.String(), "in no ledger") {
+		t.Errorf("with the ledger away: got %d %s, log %s", w.Code, w.Body, log.String())
 	}
 }

@@ -149,8 +149,9 @@ type OperationKind string
 
 // The kinds of operations.
 const (
-	OperationResumed OperationKind = "queue_resumed"
-	OperationFixed   OperationKind = "doctor_fixed"
+	OperationResumed   OperationKind = "queue_resumed"
+	OperationFixed     OperationKind = "doctor_fixed"
+	OperationDashboard OperationKind = "dashboard" // a change in asynq's dashboard
 )
 
 // Operation is something that an operator did that is not about one request.
@@ -159,11 +160,25 @@ type Operation struct {
 	Subject string // what it was done to, such as the name of a queue; at most 64 characters
 	By      string
 	Ticket  string
+	At      time.Time // when it was written down
 }
 
-// NoteOperation writes down what an operator does.
+// NoteOperation writes down what an operator is about to do.
 func (s *Store) NoteOperation(ctx context.Context, o Operation) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT INTO events (request_id, at, kind, actor, ticket, subject) VALUES (0, ?, ?, ?, ?, ?)",
+	_, err := s.sql.ExecContext(ctx,
+		"INSERT INTO events (request_id, at, kind, actor, ticket, subject) VALUES (0, ?, ?, ?, ?, ?)",
 		s.now(), o.Kind, cut(o.By, 160), cutTicket(o.Ticket), cut(o.Subject, 64))
 	return classify("writing an event to the ledger", err)
+}
+
+// Operations returns the latest operations, the last one first.
+func (s *Store) Operations(ctx context.Context, limit int) ([]Operation, error) {
+	var all []Operation
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var o Operation
+		err := rows.Scan(&o.At, &o.Kind, &o.By, &o.Ticket, &o.Subject)
+		all = append(all, o)
+		return err
+	}, "SELECT at, kind, actor, ticket, subject FROM events WHERE request_id = 0 ORDER BY id DESC LIMIT ?", limit)
+	return all, classify("reading what operators did", err)
 }

@@ -432,3 +432,32 @@ func TestEvidenceSaysWhoAskedAndWhatProvesIt(t *testing.T) {
 		t.Errorf("got %d lines, %v", n, err)
 	}
 }
+
+// TestOperationsAreWrittenDown writes two under the rights of the enqueuer, one of them larger than the columns.
+func TestOperationsAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	first := mysql.Operation{Kind: mysql.OperationDashboard, Subject: "purge: pause", By: "dashboard, bob"}
+	second := mysql.Operation{
+		Kind: mysql.OperationResumed, Subject: strings.Repeat("x", 100), By: strings.Repeat("ü", 200), Ticket: "OPS-7",
+	}
+	for _, o := range []mysql.Operation{first, second} {
+		if err := f.enqueuer.NoteOperation(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := f.Operations(t.Context(), 10)
+	if err != nil || len(got) != 2 || time.Since(got[0].At).Abs() > time.Hour {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if o := got[0]; o.Kind != second.Kind || len(o.Subject) > 64 || o.Subject == "" || !strings.HasPrefix(o.By, "üüü") || o.Ticket != "OPS-7" {
+		t.Errorf("got %+v", o)
+	}
+	got[1].At = time.Time{}
+	if got[1] != first {
+		t.Errorf("got %+v, want %+v", got[1], first)
+	}
+	if last, err := f.Operations(t.Context(), 1); err != nil || len(last) != 1 || last[0].Kind != second.Kind {
+		t.Errorf("got %+v, %v", last, err)
+	}
+}

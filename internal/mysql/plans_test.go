@@ -189,8 +189,13 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"failed requests of a user":     page(mysql.Filter{User: 149_950, States: ended}, 0),
 		"requests with a key":           page(mysql.Filter{Key: "key:150000"}, 0),
 
-		"requests":           {ask: func(ctx context.Context) error { _, err := f.Requests(ctx, ids); return err }},
-		"progress":           {ask: func(ctx context.Context) error { _, err := f.Progress(ctx); return err }},
+		"requests": {ask: func(ctx context.Context) error { _, err := f.Requests(ctx, ids); return err }},
+		"progress": {ask: func(ctx context.Context) error { _, err := f.Progress(ctx); return err }},
+		"ended of an hour": {ask: func(ctx context.Context) error {
+			_, err := f.EndedSince(ctx, then.Add(-time.Hour), then, 5*time.Minute)
+			return err
+		}, reads: 2*3600 + 500}, // one a second, and the sums of them
+		"operations":         {ask: func(ctx context.Context) error { _, err := f.Operations(ctx, 20); return err }},
 		"oldest":             {ask: func(ctx context.Context) error { _, err := f.Oldest(ctx); return err }},
 		"retained":           {ask: func(ctx context.Context) error { _, err := f.Retained(ctx); return err }},
 		"recoverable":        {ask: func(ctx context.Context) error { _, err := f.Recoverable(ctx); return err }},

@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,29 @@ func (f *fixture) put(state purge.State, reason purge.Reason, opened, finished, 
 		"opened_at, finished_at, not_before, recoverable_until, updated_at, ended_as)"+
 		" VALUES (UUID(), ?, 'cli', ?, ?, ?, ?, ?, ?, ?, ?, CONCAT(state, ':', reason))", accounts.Add(1), state, reason,
 		at(opened), at(opened), at(finished), at(notBefore), at(recoverable), now)
+}
+
+// TestEndedSince counts at the borders of slots and of the time that is asked for.
+func TestEndedSince(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	from := time.Now().UTC().Truncate(time.Hour).Add(-time.Hour)
+	ended := func(state purge.State, after time.Duration) {
+		f.put(state, "", 3*time.Hour, time.Hour, 0, 0)
+		f.exec("UPDATE `"+f.db.Ledger+"`.requests SET finished_at = ? ORDER BY id DESC LIMIT 1", from.Add(after))
+	}
+	ended(purge.Done, -time.Microsecond)
+	ended(purge.Done, 0)
+	ended(purge.Done, 5*time.Minute-time.Microsecond)
+	ended(purge.Done, 5*time.Minute)
+	ended(purge.Failed, 5*time.Minute)
+	ended(purge.Refused, time.Hour-time.Microsecond)
+	ended(purge.Done, time.Hour)
+	got, err := f.EndedSince(t.Context(), from, from.Add(time.Hour), 5*time.Minute)
+	want := []mysql.Ended{{purge.Done, 0, 2}, {purge.Done, 1, 1}, {purge.Refused, 11, 1}, {purge.Failed, 1, 1}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
 }
 
 func TestProgressOfALedger(t *testing.T) {

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,15 +158,15 @@ func sampleChart(id, title, says string, all []sample, now time.Time, list ...se
 		c.Head = append(c.Head, l.head)
 	}
 	var hour time.Time
-	for i := len(all) - 1; i >= 0; i-- { // the last one of each hour
-		at := all[i].at.Truncate(time.Hour)
+	for _, s := range slices.Backward(all) { // the last one of each hour
+		at := s.at.Truncate(time.Hour)
 		if at.Equal(hour) {
 			continue
 		}
 		hour = at
-		row := []string{stamp(all[i].at)}
+		row := []string{stamp(s.at)}
 		for _, l := range list {
-			row = append(row, l.text(l.value(all[i])))
+			row = append(row, l.text(l.value(s)))
 		}
 		c.Rows = append(c.Rows, row)
 	}

@@ -18,7 +18,8 @@ func TestChartsShowTheDay(t *testing.T) {
 		w := busy()
 		w.paces = func() []telemetry.BucketFigures {
 			return []telemetry.BucketFigures{
-				{Kind: "delete", Rate: 1000, Ceiling: 4000}, {Kind: "delete", Rate: 500, Ceiling: 4000},
+				{Kind: "delete", Rate: 1000, Ceiling: 4000},
+				{Kind: "delete", Rate: 500, Ceiling: 4000},
 				{Kind: "read", Rate: 9, Ceiling: 9},
 			}
 		}

@@ -157,8 +157,12 @@ type frame struct {
 type place struct{ Name, Path string }
 
 var places = []place{
-	{"Overview", "/"}, {"Requests", "/requests"}, {"Coverage", "/coverage"}, {"Inventory", "/inventory"},
-	{"Queues", "/monitoring/"}, {"Runbooks", "/docs/operations/"},
+	{"Overview", "/"},
+	{"Requests", "/requests"},
+	{"Coverage", "/coverage"},
+	{"Inventory", "/inventory"},
+	{"Queues", "/monitoring/"},
+	{"Runbooks", "/docs/operations/"},
 }
 
 // framed begins the data of a page.
@@ -171,7 +175,7 @@ func (c *Console) framed(r *http.Request, place, title string) frame {
 	}
 }
 
-// policy is the Content-Security-Policy of the pages: nothing from elsewhere, nothing inline, forms to the console only.
+// policy is the Content-Security-Policy of the pages: nothing from elsewhere, nothing inline, forms to the console.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 

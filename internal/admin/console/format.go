@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/mysql"
 )
 
 var functions = template.FuncMap{
@@ -25,7 +27,7 @@ var functions = template.FuncMap{
 		}{all, v.About.Base}
 	},
 	"chartWidth": func() float64 { return chartWidth }, "chartHeight": func() float64 { return chartHeight },
-	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
+	"deed": deed, "words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 }
 
 // number writes 1234567 as 1,234,567.
@@ -82,4 +84,18 @@ func clockElement(t time.Time) template.HTML {
 func momentElement(t time.Time) template.HTML {
 	return template.HTML(fmt.Sprintf(`<time datetime="%s" data-clock="seconds">%s</time>`, //nolint:gosec // digits only
 		t.UTC().Format(time.RFC3339), t.UTC().Format(time.DateTime)))
+}
+
+// deed says what an operator did.
+func deed(o mysql.Operation) string {
+	switch o.Kind {
+	case mysql.OperationResumed:
+		return "resumed queue " + o.Subject
+	case mysql.OperationFixed:
+		return "had the doctor fix what is safe to fix"
+	case mysql.OperationDashboard:
+		return "in the dashboard: " + o.Subject
+	default:
+		return string(o.Kind) + " " + o.Subject
+	}
 }

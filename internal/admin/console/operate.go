@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -81,7 +82,10 @@ func (c *Console) operate(path string, o operation) {
 		if !c.mayOperate(w, r, o) || !c.spendToken(w, r, o) {
 			return
 		}
-		by := actor{By: "console, " + c.framed(r, o.place, "").Visitor.Name, Ticket: strings.TrimSpace(r.PostForm.Get("ticket"))}
+		by := actor{
+			By:     "console, " + login.VisitorOf(r.Context()).Name,
+			Ticket: strings.TrimSpace(r.PostForm.Get("ticket")),
+		}
 		if err := purge.CheckTicket(by.Ticket); err != nil {
 			c.refuse(w, r, o, badInput("ticket: %w: %.100q", err, by.Ticket))
 			return
@@ -124,7 +128,7 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, o operation, er
 // A token makes sure that a form is sent from a page of ours, and once. Half of it is in a cookie, so that any process
 // that serves the pages can check it: operators may come through a proxy that shares their requests out.
 const (
-	tokenCookie = "certpurge-form-"
+	tokenCookie = "certpurge-form-" //nolint:gosec // a name
 	tokenLife   = 30 * time.Minute
 	tokenName   = 8 // characters that name the cookie
 )
@@ -158,7 +162,7 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 }
 
 func (c *Console) cookie(name, value string, age int) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // a listener behind a proxy does not know whether browsers speak TLS
 		Name: tokenCookie + name, Value: value, Path: c.about.Base + "/", MaxAge: age,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}

@@ -34,27 +34,24 @@ func (d *deeds) Fix(_ context.Context, by, ticket string) ([]doctor.Finding, err
 
 // visit sends a request of a visitor, with cookies, and returns the answer.
 func visit(t *testing.T, pages http.Handler, right login.Right, method, path string, form url.Values,
-	cookies ...*http.Cookie,
-) *http.Response {
+	sent ...*http.Cookie,
+) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(login.With(t.Context(), login.Visitor{Name: "alice", Right: right}), method, path,
 		strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for _, c := range cookies {
+	for _, c := range sent {
 		r.AddCookie(c)
 	}
 	pages.ServeHTTP(w, r)
-	return w.Result()
+	return w
 }
 
-func body(t *testing.T, answer *http.Response) string {
-	t.Helper()
-	var b strings.Builder
-	if err := answer.Write(&b); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
+// cookies are those of an answer.
+func cookies(answer *httptest.ResponseRecorder) []*http.Cookie {
+	r := http.Response{Header: answer.Header()}
+	return r.Cookies()
 }
 
 var tokenField = regexp.MustCompile(`name="token" value="([A-Z0-9]+)"`)
@@ -68,11 +65,11 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 	pages := w.open(t, "/ops")
 	const path = "/queues/purge/resume"
 	question := visit(t, pages, login.Operate, http.MethodGet, path, nil)
-	text := body(t, question)
+	text := question.Body.String()
 	match := tokenField.FindStringSubmatch(text)
-	cookies := question.Cookies()
-	if match == nil || len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteStrictMode ||
-		cookies[0].Path != "/ops/" || !strings.Contains(question.Header.Get("Content-Security-Policy"), "form-action 'self'") {
+	kept := cookies(question)
+	if match == nil || len(kept) != 1 || !kept[0].HttpOnly || kept[0].SameSite != http.SameSiteStrictMode ||
+		kept[0].Path != "/ops/" || !strings.Contains(question.Header().Get("Content-Security-Policy"), "form-action 'self'") {
 		t.Fatalf("got %s", text)
 	}
 	form := url.Values{"token": {match[1]}, "ticket": {" OPS-7 "}}
@@ -84,35 +81,35 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 		cookies []*http.Cookie
 		status  int
 	}{
-		"no token":             {login.Operate, path, nil, cookies, http.StatusForbidden},
-		"short token":          {login.Operate, path, url.Values{"token": {"A"}}, cookies, http.StatusForbidden},
+		"no token":             {login.Operate, path, nil, kept, http.StatusForbidden},
+		"short token":          {login.Operate, path, url.Values{"token": {"A"}}, kept, http.StatusForbidden},
 		"no cookie":            {login.Operate, path, form, nil, http.StatusForbidden},
-		"another form's":       {login.Operate, path, form, other.Cookies(), http.StatusForbidden},
-		"may only view":        {login.View, path, form, cookies, http.StatusForbidden},
-		"no such queue":        {login.Operate, "/queues/nowhere/resume", form, cookies, http.StatusBadRequest},
-		"a ticket too long":    {login.Operate, path, url.Values{"token": form["token"], "ticket": {strings.Repeat("x", 65)}}, cookies, http.StatusBadRequest},
-		"a body too odd":       {login.Operate, path + "?%zz", form, cookies, http.StatusBadRequest},
-		"no such operation":    {login.Operate, "/queues/purge/empty", form, cookies, http.StatusNotFound},
+		"another form's":       {login.Operate, path, form, cookies(other), http.StatusForbidden},
+		"may only view":        {login.View, path, form, kept, http.StatusForbidden},
+		"no such queue":        {login.Operate, "/queues/nowhere/resume", form, kept, http.StatusBadRequest},
+		"a ticket too long":    {login.Operate, path, url.Values{"token": form["token"], "ticket": {strings.Repeat("x", 65)}}, kept, http.StatusBadRequest},
+		"a body too odd":       {login.Operate, path + "?%zz", form, kept, http.StatusBadRequest},
+		"no such operation":    {login.Operate, "/queues/purge/empty", form, kept, http.StatusNotFound},
 		"a question only asks": {login.Operate, "/doctor/fix", nil, nil, http.StatusForbidden},
 	} {
-		if got := visit(t, pages, tc.right, http.MethodPost, tc.path, tc.form, tc.cookies...); got.StatusCode != tc.status {
-			t.Errorf("%s: got %d, want %d", name, got.StatusCode, tc.status)
+		if got := visit(t, pages, tc.right, http.MethodPost, tc.path, tc.form, tc.cookies...); got.Code != tc.status {
+			t.Errorf("%s: got %d, want %d", name, got.Code, tc.status)
 		}
 		if len(did.done) != 0 {
 			t.Fatalf("%s: it was done: %q", name, did.done)
 		}
 	}
-	done := visit(t, pages, login.Operate, http.MethodPost, path, form, cookies...)
-	if done.StatusCode != http.StatusOK || !slices.Equal(did.done, []string{"resume purge by console, alice for OPS-7"}) {
-		t.Errorf("got %d, done %q", done.StatusCode, did.done)
+	done := visit(t, pages, login.Operate, http.MethodPost, path, form, kept...)
+	if done.Code != http.StatusOK || !slices.Equal(did.done, []string{"resume purge by console, alice for OPS-7"}) {
+		t.Errorf("got %d, done %q", done.Code, did.done)
 	}
-	spent := done.Cookies() // what a browser keeps after that
-	if len(spent) != 1 || spent[0].MaxAge >= 0 || spent[0].Name != cookies[0].Name {
+	spent := cookies(done) // what a browser keeps after that
+	if len(spent) != 1 || spent[0].MaxAge >= 0 || spent[0].Name != kept[0].Name {
 		t.Errorf("got cookies %v", spent)
 	}
-	if again := visit(t, pages, login.Operate, http.MethodPost, path, form); again.StatusCode != http.StatusForbidden ||
+	if again := visit(t, pages, login.Operate, http.MethodPost, path, form); again.Code != http.StatusForbidden ||
 		len(did.done) != 1 {
-		t.Errorf("sent twice: got %d, done %q", again.StatusCode, did.done)
+		t.Errorf("sent twice: got %d, done %q", again.Code, did.done)
 	}
 }
 
@@ -125,12 +122,12 @@ func TestDoctorIsAskedToFix(t *testing.T) {
 	get(t, pages, "/")
 	pages.Close() // what was being read is there
 	question := visit(t, pages, login.Operate, http.MethodGet, "/doctor/fix", nil)
-	text := body(t, question)
+	text := question.Body.String()
 	if !strings.Contains(text, "queue purge: make it even") {
 		t.Errorf("got\n%s", text)
 	}
 	form := url.Values{"token": {tokenField.FindStringSubmatch(text)[1]}}
-	done := body(t, visit(t, pages, login.Operate, http.MethodPost, "/doctor/fix", form, question.Cookies()...))
+	done := visit(t, pages, login.Operate, http.MethodPost, "/doctor/fix", form, cookies(question)...).Body.String()
 	if !strings.Contains(done, "queue purge: It is odd. Fixed: make it even.") || len(did.done) != 1 {
 		t.Errorf("got\n%s\ndone %q", done, did.done)
 	}
@@ -150,7 +147,7 @@ func TestButtonsAreForThoseWhoMay(t *testing.T) {
 	} {
 		w := busy()
 		w.depths[1].Paused, w.may = true, tc.may
-		text := body(t, visit(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil))
+		text := visit(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil).Body.String()
 		if got := strings.Contains(text, `href="/queues/backfill/resume"`); got != tc.want {
 			t.Errorf("%s: got a button %v", name, got)
 		}

@@ -19,7 +19,8 @@ type operations struct {
 }
 
 func (o operations) ResumeQueue(ctx context.Context, queue, by, ticket string) error {
-	err := o.store.NoteOperation(ctx, mysql.Operation{Kind: mysql.OperationResumed, Subject: queue, By: by, Ticket: ticket})
+	done := mysql.Operation{Kind: mysql.OperationResumed, Subject: queue, By: by, Ticket: ticket}
+	err := o.store.NoteOperation(ctx, done)
 	if err != nil {
 		return err
 	}

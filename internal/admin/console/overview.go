@@ -33,6 +33,7 @@ type view struct {
 	Failures    []line
 	Odd         []line
 	Ended       []mysql.Tally
+	Did         []mysql.Operation // by operators, the last one first
 
 	QueuesKnown bool
 	QueuesErr   string
@@ -117,7 +118,7 @@ func errorText(err error) string {
 
 // addLedger sorts the tallies by what they mean to an operator.
 func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
-	v.Progress = l.progress
+	v.Progress, v.Did = l.progress, l.did
 	since := map[purge.Reason]*time.Time{}
 	for _, o := range l.oldest {
 		if first := since[o.Reason]; first == nil || o.OpenedAt.Before(*first) {
@@ -176,6 +177,7 @@ type (
 	ledger struct {
 		progress mysql.Progress
 		oldest   []mysql.Oldest
+		did      []mysql.Operation // lately
 	}
 	queues struct {
 		depths  []inspect.Depth
@@ -190,7 +192,10 @@ func (c *Console) readLedger(ctx context.Context) (l ledger, err error) {
 	if l.progress, err = c.sources.Ledger.Progress(ctx); err != nil {
 		return l, err
 	}
-	l.oldest, err = c.sources.Ledger.Oldest(ctx)
+	if l.oldest, err = c.sources.Ledger.Oldest(ctx); err != nil {
+		return l, err
+	}
+	l.did, err = c.sources.Ledger.Operations(ctx, 20)
 	return l, err
 }
 

@@ -52,6 +52,7 @@ type world struct {
 	reads    atomic.Int64 // of the ledger
 	counted  atomic.Int64 // slots of what has ended
 	may      console.Operations
+	did      []mysql.Operation
 	paces    func() []telemetry.BucketFigures
 }
 
@@ -73,6 +74,8 @@ func (w *world) EndedSince(_ context.Context, from, before time.Time, slot time.
 	}
 	return all, w.ledger
 }
+
+func (w *world) Operations(context.Context, int) ([]mysql.Operation, error) { return w.did, w.ledger }
 
 func (w *world) Oldest(context.Context) ([]mysql.Oldest, error) { return w.oldest, w.ledger }
 
@@ -283,9 +286,15 @@ func TestPageShowsWhatIsKnown(t *testing.T) {
 		Severity: doctor.Warn, Subject: "queue purge", Text: "The queue is odd.",
 		Fix: "fix it",
 	}}
+	w.did = []mysql.Operation{
+		{At: now, Kind: mysql.OperationDashboard, Subject: "purge: pause", By: "dashboard, bob"},
+		{At: now, Kind: mysql.OperationResumed, Subject: "purge", By: "console, alice", Ticket: "OPS-7"},
+		{At: now, Kind: mysql.OperationFixed, By: "console, alice"},
+	}
 	text := w.read(t)
 	for _, want := range []string{
-		"Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",
+		"2026-11-01 03:00 dashboard, bob in the dashboard: purge: pause", "console, alice resumed queue purge OPS-7",
+		"console, alice had the doctor fix", "Done in the last minute 900", "Last one done 3 s ago", "Oldest that is due 2 h", "Workers 4", "purge runs 3 2 0 0 0",
 		"backfill runs 1,000 48",
 		"retained 7 , oldest 30 d", "Protected by a date 7 the first until 2026-11-03 03:00 , the last until " +
 			"2026-11-05 03:00", "restorable (soft delete) 5",

@@ -22,6 +22,8 @@ type Ledger interface {
 	Oldest(ctx context.Context) ([]mysql.Oldest, error)
 	// EndedSince counts what ended from a time on and before another, in slots.
 	EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]mysql.Ended, error)
+	// Operations are what operators did lately, the last one first.
+	Operations(ctx context.Context, limit int) ([]mysql.Operation, error)
 	// Retained and Recoverable say what waits for a date, and what can still be restored.
 	Retained(ctx context.Context) (mysql.Dates, error)
 	Recoverable(ctx context.Context) (mysql.Dates, error)
@@ -52,8 +54,8 @@ type Diagnosis struct {
 	Whole    bool
 }
 
-// Sources are where the content of pages comes from. Coverage, Doctor, Buckets and Paces may be nil: then pages say nothing of
-// them.
+// Sources are where the content of pages comes from. Coverage, Doctor, Buckets and Paces may be nil: then pages say
+// nothing of them.
 type Sources struct {
 	Ledger   Ledger
 	Queues   Queues

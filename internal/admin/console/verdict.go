@@ -75,7 +75,7 @@ func problems(v view) (bad []note) {
 	return bad
 }
 
-// warnings are what somebody should look at.
+// warnings are what an operator should look at.
 func warnings(v view) (warn []note) {
 	for _, w := range v.Workers {
 		if w.State == presence.Paused && presence.CountPulling(v.Workers) > 0 {
