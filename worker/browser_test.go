@@ -43,6 +43,14 @@ func clean(t *testing.T, v *browser.Visitor, base string, expected ...string) {
 	}
 }
 
+// accessible fails the test if axe-core finds a barrier in the page.
+func accessible(t *testing.T, v *browser.Visitor) {
+	t.Helper()
+	for _, barrier := range v.Violations() {
+		t.Errorf("axe-core: %s: %s: %q", barrier.ID, barrier.Help, barrier.Places)
+	}
+}
+
 // chartWarning is what asynqmon's charts complain of while there is no room for them.
 const chartWarning = "A negative value is not valid"
 
@@ -107,6 +115,7 @@ func TestBrowserOverview(t *testing.T) {
 		v.Look(look)
 		v.Do("opening the overview", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
 		v.Screenshot("overview-" + look.Name)
+		accessible(t, v)
 		if wide := browser.Ask(v, "measuring",
 			chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 			t.Errorf("%s: the page is %d wide, the screen %d", look.Name, wide, look.Width)
@@ -154,6 +163,7 @@ func TestBrowserOverviewInTrouble(t *testing.T) {
 				strings.Contains(text, `there is no such bucket`)
 		})
 		v.Screenshot("trouble-" + look.Name)
+		accessible(t, v)
 		if wide := browser.Ask(v, "measuring",
 			chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 			t.Errorf("%s: the page is %d wide, the screen %d", look.Name, wide, look.Width)

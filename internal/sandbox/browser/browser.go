@@ -204,3 +204,23 @@ func (v *Visitor) Screenshot(name string) {
 		v.t.Fatal(err)
 	}
 }
+
+// Violation is a rule of axe-core that a page breaks.
+type Violation struct {
+	ID     string   `json:"id"`
+	Help   string   `json:"help"`
+	Places []string `json:"places"` // the elements, as HTML
+}
+
+// Violations checks the page for barriers to people with disabilities, with the script of axe-core that
+// CERTPURGE_TEST_AXE names (make browser sets it).
+func (v *Visitor) Violations() []Violation {
+	v.t.Helper()
+	script, err := os.ReadFile(os.Getenv("CERTPURGE_TEST_AXE"))
+	if err != nil {
+		v.t.Fatalf("reading axe-core, which make browser gets: %v", err)
+	}
+	return Ask(v, "running axe-core", chromedp.Evaluate[[]Violation](string(script)+
+		`; axe.run().then(r => r.violations.map(v => ({id: v.id, help: v.help, places: v.nodes.map(n => n.html)})))`,
+		chromedp.EvalAwaitPromise))
+}
