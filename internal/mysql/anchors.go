@@ -63,6 +63,13 @@ func (s *Store) AddAnchor(ctx context.Context, upTo int64) (made Anchored, err e
 	return made, classify(what, err)
 }
 
+// UnanchoredSince is when the oldest document was written that is in no anchor; zero if there is none.
+func (s *Store) UnanchoredSince(ctx context.Context) (since time.Time, err error) {
+	err = each(ctx, s.sql, func(rows *sql.Rows) error { return rows.Scan(&since) }, "SELECT at FROM evidence_documents"+
+		" WHERE id > (SELECT COALESCE(MAX(last_id), 0) FROM anchors) ORDER BY id LIMIT 1")
+	return since, classify("reading the evidence", err)
+}
+
 // LastAnchored is when the latest anchor was made; zero if none was.
 func (s *Store) LastAnchored(ctx context.Context) (time.Time, error) {
 	var at time.Time

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -411,4 +412,19 @@ func (a *archive) checksum(table string) (sum string) {
 		a.t.Fatal(err)
 	}
 	return sum
+}
+
+// TestUnanchoredSinceIsTheOldest moves the times of the two last documents, which are in no anchor.
+func TestUnanchoredSinceIsTheOldest(t *testing.T) {
+	t.Parallel()
+	a := newArchive(t)
+	oldest := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	a.exec("UPDATE "+a.db.Ledger+".evidence_documents SET at = ? + INTERVAL id SECOND", oldest)
+	if since, err := a.UnanchoredSince(t.Context()); err != nil || !since.Equal(oldest.Add(7*time.Second)) {
+		t.Errorf("got %v, %v, want that of document 7", since, err)
+	}
+	a.anchor()
+	if since, err := a.UnanchoredSince(t.Context()); err != nil || !since.IsZero() {
+		t.Errorf("all is anchored: got %v, %v", since, err)
+	}
 }

@@ -18,6 +18,8 @@ type LedgerFigures struct {
 	Requests  map[purge.State]map[purge.Reason]int64
 	OldestDue time.Time // zero if none is due
 	LastDone  time.Time // zero if none ever was
+	// UnanchoredSince is when the oldest evidence was written that is in no anchor; zero if all is.
+	UnanchoredSince time.Time
 }
 
 // QueueFigures is what Redis says of one queue.
@@ -67,6 +69,8 @@ var (
 		"Age of the oldest open request that waits for no date; 0 if there is none.")
 	lastDone = desc("certpurge_ledger_last_done_timestamp_seconds",
 		"When any process last got a request done; 0 if none ever was.")
+	unanchored = desc("certpurge_evidence_unanchored_age_seconds",
+		"Age of the oldest evidence that is in no anchor; 0 if all is.")
 	queueUp    = desc("certpurge_queue_up", "Whether the queues in Redis could be read.")
 	queueTasks = desc("certpurge_queue_tasks", "Tasks in a queue, by asynq's state; right also while a task is broken.",
 		"queue", "state")
@@ -107,7 +111,7 @@ func (s Servers) Describe(out chan<- *prometheus.Desc) {
 		all = append(all, ready)
 	}
 	if s.Ledger != nil {
-		all = append(all, ledgerUp, requests, oldestDue, lastDone)
+		all = append(all, ledgerUp, requests, oldestDue, lastDone, unanchored)
 	}
 	if s.Queues != nil {
 		all = append(all, queueUp, queueTasks, queuePaused, workers, noeviction, statistics)
@@ -182,6 +186,11 @@ func (s Servers) collectLedger(out chan<- prometheus.Metric, f LedgerFigures) {
 	}
 	gauge(out, oldestDue, age)
 	gauge(out, lastDone, last)
+	age = 0
+	if !f.UnanchoredSince.IsZero() {
+		age = max(0, s.Now().Sub(f.UnanchoredSince).Seconds())
+	}
+	gauge(out, unanchored, age)
 }
 
 func collectQueues(out chan<- prometheus.Metric, f RedisFigures) {

@@ -151,7 +151,7 @@ func TestMetricsAreAtZeroFromTheStart(t *testing.T) {
 		`certpurge_ledger_requests{reason="gave_up",state="failed"} 0`,
 		`certpurge_ledger_requests{reason="none",state="running"} 0`,
 		`certpurge_wishes_accepted_total{found="new",source="driver"} 0`, "certpurge_last_done_timestamp_seconds 0",
-		"certpurge_ledger_oldest_due_age_seconds 0",
+		"certpurge_ledger_oldest_due_age_seconds 0", "certpurge_evidence_unanchored_age_seconds 0",
 		"certpurge_queue_workers 0", "certpurge_tasks_refused_total 0",
 	} {
 		if !strings.Contains(text, want+"\n") {
@@ -248,6 +248,7 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 				purge.Running: {purge.ReasonTransient: 3}, "odd": {"new": 1},
 			},
 			OldestDue: scraped.Add(-90 * time.Second), LastDone: scraped.Add(-time.Second),
+			UnanchoredSince: scraped.Add(-time.Hour),
 		}, true
 	}
 	s.Queues = func(context.Context) (telemetry.RedisFigures, bool) {
@@ -280,7 +281,7 @@ func TestServersAreReadAtEachScrape(t *testing.T) {
 		"certpurge_ledger_up 1", `certpurge_ledger_requests{reason="none",state="queued"} 12`,
 		`certpurge_ledger_requests{reason="transient",state="running"} 3`,
 		`certpurge_ledger_requests{reason="new",state="odd"} 1`, `certpurge_ledger_requests{reason="held",state="failed"} 0`,
-		"certpurge_ledger_oldest_due_age_seconds 90", "certpurge_ledger_last_done_timestamp_seconds 1.793501999e+09",
+		"certpurge_evidence_unanchored_age_seconds 3600", "certpurge_ledger_oldest_due_age_seconds 90", "certpurge_ledger_last_done_timestamp_seconds 1.793501999e+09",
 		"certpurge_queue_up 1", "certpurge_queue_workers 2", `certpurge_queue_paused{queue="backfill"} 1`,
 		`certpurge_queue_tasks{queue="backfill",state="pending"} 7`,
 		`certpurge_gcs_rate_requests_per_second{bucket="certs",kind="delete"} 50`,

@@ -37,6 +37,7 @@ func (c *Console) ledgerFigures(ctx context.Context) (f telemetry.LedgerFigures,
 	if last := l.Value.progress.LastDone; last != nil {
 		f.LastDone = *last
 	}
+	f.UnanchoredSince = l.Value.loose
 	return f, true
 }
 

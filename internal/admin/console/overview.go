@@ -34,6 +34,7 @@ type view struct {
 	Odd         []line
 	Ended       []mysql.Tally
 	Did         []mysql.Operation // by operators, the last one first
+	Loose       time.Time         // when the oldest evidence was written that is in no anchor; zero if all is
 
 	QueuesKnown bool
 	QueuesErr   string
@@ -118,7 +119,7 @@ func errorText(err error) string {
 
 // addLedger sorts the tallies by what they mean to an operator.
 func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
-	v.Progress, v.Did = l.progress, l.did
+	v.Progress, v.Did, v.Loose = l.progress, l.did, l.loose
 	since := map[purge.Reason]*time.Time{}
 	for _, o := range l.oldest {
 		if first := since[o.Reason]; first == nil || o.OpenedAt.Before(*first) {
@@ -178,6 +179,7 @@ type (
 		progress mysql.Progress
 		oldest   []mysql.Oldest
 		did      []mysql.Operation // lately
+		loose    time.Time         // when the oldest evidence was written that is in no anchor
 	}
 	queues struct {
 		depths  []inspect.Depth
@@ -195,7 +197,10 @@ func (c *Console) readLedger(ctx context.Context) (l ledger, err error) {
 	if l.oldest, err = c.sources.Ledger.Oldest(ctx); err != nil {
 		return l, err
 	}
-	l.did, err = c.sources.Ledger.Operations(ctx, 20)
+	if l.did, err = c.sources.Ledger.Operations(ctx, 20); err != nil {
+		return l, err
+	}
+	l.loose, err = c.sources.Ledger.UnanchoredSince(ctx)
 	return l, err
 }
 

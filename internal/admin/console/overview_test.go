@@ -53,6 +53,7 @@ type world struct {
 	counted  atomic.Int64 // slots of what has ended
 	may      console.Operations
 	did      []mysql.Operation
+	loose    time.Time
 	paces    func() []telemetry.BucketFigures
 }
 
@@ -76,6 +77,8 @@ func (w *world) EndedSince(_ context.Context, from, before time.Time, slot time.
 }
 
 func (w *world) Operations(context.Context, int) ([]mysql.Operation, error) { return w.did, w.ledger }
+
+func (w *world) UnanchoredSince(context.Context) (time.Time, error) { return w.loose, w.ledger }
 
 func (w *world) Oldest(context.Context) ([]mysql.Oldest, error) { return w.oldest, w.ledger }
 
@@ -225,6 +228,12 @@ func TestPageAnswersTheFirstQuestion(t *testing.T) {
 			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. Queue backfill is paused: " +
 				"1,000 tasks wait",
 		},
+		"anchors that have stopped": {
+			func(w *world) { w.loose = *ago(121 * time.Minute) },
+			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. Evidence of 2 h 1 min ago is in " +
+				"no anchor yet: what is in none can be removed unseen. Runbook",
+		},
+		"evidence that will be in the next anchor": {func(w *world) { w.loose = *ago(time.Hour) }, "Working"},
 		"failures of this hour": {
 			func(w *world) { w.progress.Failed = 3 },
 			"Warning 8,000 requests were done in the last ten minutes, 1,200,057 are open. 3 requests have failed in " +

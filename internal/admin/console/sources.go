@@ -24,6 +24,8 @@ type Ledger interface {
 	EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]mysql.Ended, error)
 	// Operations are what operators did lately, the last one first.
 	Operations(ctx context.Context, limit int) ([]mysql.Operation, error)
+	// UnanchoredSince is when the oldest evidence was written that is in no anchor; zero if all is.
+	UnanchoredSince(ctx context.Context) (time.Time, error)
 	// Retained and Recoverable say what waits for a date, and what can still be restored.
 	Retained(ctx context.Context) (mysql.Dates, error)
 	Recoverable(ctx context.Context) (mysql.Dates, error)

@@ -26,6 +26,10 @@ type note struct {
 // stallTime is how long requests may be due without one that ends, before that is called a standstill.
 const stallTime = 10 * time.Minute
 
+// looseTime is how old evidence may be that is in no anchor: far above the default of evidence.anchor_interval, and the
+// same as in the alert CertpurgeEvidenceUnanchored.
+const looseTime = 2 * time.Hour
+
 // judge says how it stands. What is wrong first goes first.
 func judge(v view) verdict {
 	bad, warn := problems(v), warnings(v)
@@ -97,6 +101,12 @@ func warnings(v view) (warn []note) {
 				Runbook: "queue-paused", Fix: "/queues/" + d.Queue + "/resume", FixText: "Resume it",
 			})
 		}
+	}
+	if !v.Loose.IsZero() && v.Now.Sub(v.Loose) > looseTime {
+		warn = append(warn, note{
+			Text:    "Evidence of " + age(v.Now, v.Loose) + " ago is in no anchor yet: what is in none can be removed unseen.",
+			Runbook: "evidence-unanchored",
+		})
 	}
 	if v.Progress.Failed > 0 {
 		warn = append(warn, note{
