@@ -27,7 +27,8 @@ one request, and a request that is done already is reported as done.`,
 	cli.AddCommands(root, s, &a.path, load, loadAdmin, map[string][]*cobra.Command{
 		cli.GroupSubmit: {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
 		cli.GroupMonitor: {
-			newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a), newVerifyCommand(a),
+			newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a),
+			newCertificateCommand(a), newVerifyCommand(a),
 		},
 		cli.GroupRepair: {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a), newPruneCommand(a)},
 		cli.GroupSetUp:  {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -206,3 +208,31 @@ func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
 }
 
 func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+// reportText prints the document of which the certificate is another form.
+func (a *app) reportText(ctx context.Context, store *mysql.Store, user purge.UserID) (found bool, err error) {
+	c, err := certificate.Read(ctx, store, user, cli.Version(), time.Now())
+	if err != nil || c == nil {
+		return false, err
+	}
+	c.WriteText(a.printf)
+	return c.Found(), nil
+}
+
+// reportDocuments prints the documents about a user, a line each: number in the ledger, request, number of the
+// request's documents, hash in hex, and the document, separated by tabs, which canonical JSON does not hold. It is
+// written as it is, byte for byte, because its hash is to be checked; only a terminal gets it escaped.
+func (a *app) reportDocuments(ctx context.Context, store *mysql.Store, user purge.UserID) (found bool, err error) {
+	out := a.streams.Out
+	if cli.IsTerminal(out) {
+		out = purge.EscapedJSON{W: out}
+	}
+	err = store.EachDocument(ctx, user, func(d mysql.LedgerDocument) error {
+		found = true
+		if _, err := fmt.Fprintf(out, "%d\t%d\t%d\t%x\t%s\n", d.ID, d.Request, d.Number, d.Hash, d.Text); err != nil {
+			return errors.Join(errors.New("writing the documents"), err)
+		}
+		return nil
+	})
+	return found, err
+}

@@ -16,10 +16,11 @@ import (
 
 func newVerifyCommand(a *app) *cobra.Command {
 	var anchor string
+	var file fileCheck
 	var out *cli.Format
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Check that the evidence is as it was written",
+		Use:   "verify [FILE]",
+		Short: "Check that the evidence, or a certificate, is as it was written",
 		Long: `verify reads all documents of evidence and compares each with its hash, with the
 document before it of the same request, and with the anchors that workers made
 over all documents. It names every document that was changed, removed, added
@@ -34,14 +35,31 @@ chain of their request.
 
 It reads while workers go on, and changes nothing.
 
+With a FILE (- for standard input), verify checks one certificate of erasure as
+enqueuer certificate -o json writes it: that it has the format, byte for byte;
+that its signature fits, with --key that this is of a key you trust; and that
+the ledger says the same. What has been added to the ledger since then is no
+difference. With --offline, or without a configuration, it needs no server.
+
 ` + cli.Exits{
-			cli.ExitOK:      "all evidence is as it was written",
+			cli.ExitOK:      "all evidence, or the certificate, is as it was written",
+			cli.ExitUsage:   "bad input, or FILE is no certificate",
 			cli.ExitNotDone: "some of it is not; each trouble is named", cli.ExitUnavailable: "", cli.ExitConfiguration: "",
 		}.String(),
 		Example: "  enqueuer verify\n  enqueuer verify -o json\n" +
-			"  enqueuer verify --anchor \\\n    9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+			"  enqueuer verify --anchor \\\n    9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n" +
+			"  enqueuer verify 42.json --key certificates.pub.pem",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if file.name = args[0]; anchor != "" {
+					return cli.Usage("--anchor is about the whole ledger: expected no FILE with it")
+				}
+				return a.verifyFile(cmd.Context(), file, *out)
+			}
+			if file.key != "" || file.offline {
+				return cli.Usage("--key and --offline are about a certificate: expected a FILE")
+			}
 			hash, err := parseAnchor(anchor)
 			if err != nil {
 				return err
@@ -55,6 +73,8 @@ It reads while workers go on, and changes nothing.
 		},
 	}
 	cmd.Flags().StringVar(&anchor, "anchor", "", "`HASH` of an anchor that must be there, in hex, as a worker logged it")
+	cmd.Flags().StringVar(&file.key, "key", "", "`FILE` with the public key (PEM) that must have signed the certificate")
+	cmd.Flags().BoolVar(&file.offline, "offline", false, "do not compare the certificate with the ledger")
 	out = cli.FormatFlag(cmd)
 	return cmd
 }

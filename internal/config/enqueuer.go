@@ -4,17 +4,18 @@ import "time"
 
 // Enqueuer is the configuration of the enqueuer: what it needs to record requests and put their tasks into the queue.
 type Enqueuer struct {
-	Log     Log     `yaml:"log"`
-	MySQL   MySQL   `yaml:"mysql"`
-	LMS     LMS     `yaml:"lms"`
-	Redis   Redis   `yaml:"redis"`
-	Tasks   Tasks   `yaml:"tasks"`
-	Serve   Serve   `yaml:"serve"`
-	JWT     JWT     `yaml:"jwt"`
-	Tokens  []Token `yaml:"tokens" validate:"dive"`
-	Watch   Watch   `yaml:"watch"`
-	Admin   Admin   `yaml:"admin"`
-	Tracing Tracing `yaml:"tracing"`
+	Log      Log          `yaml:"log"`
+	MySQL    MySQL        `yaml:"mysql"`
+	LMS      LMS          `yaml:"lms"`
+	Redis    Redis        `yaml:"redis"`
+	Tasks    Tasks        `yaml:"tasks"`
+	Evidence Certificates `yaml:"evidence"`
+	Serve    Serve        `yaml:"serve"`
+	JWT      JWT          `yaml:"jwt"`
+	Tokens   []Token      `yaml:"tokens" validate:"dive"`
+	Watch    Watch        `yaml:"watch"`
+	Admin    Admin        `yaml:"admin"`
+	Tracing  Tracing      `yaml:"tracing"`
 }
 
 // DefaultEnqueuer returns the configuration of an enqueuer whose file is empty. It is not yet valid: the

@@ -73,3 +73,9 @@ type Watch struct {
 	// lms.clear_history, useless requests are submitted at this interval.
 	AskAgainAfter time.Duration `yaml:"ask_again_after" validate:"between=1m 8760h"`
 }
+
+// Certificates is the section evidence of the enqueuer, which makes no anchors.
+type Certificates struct {
+	// SigningKeyFile is what it is for the worker.
+	SigningKeyFile string `yaml:"signing_key_file"`
+}

@@ -55,6 +55,11 @@ type Evidence struct {
 	// which one of the workers adds to the ledger and to its log. What is not anchored yet can be removed without a trace
 	// by an attacker who may write to the ledger's tables as an administrator.
 	AnchorInterval time.Duration `yaml:"anchor_interval" validate:"between=10s 24h"`
+
+	// SigningKeyFile is a file with the private key that signs certificates of erasure: Ed25519, PKCS#8 in PEM, as
+	// "openssl genpkey -algorithm ed25519" writes it. Certificates are not signed if it is empty. Who has this file can
+	// sign as you, so only the account that makes certificates should be able to read it; it is read each time.
+	SigningKeyFile string `yaml:"signing_key_file"`
 }
 
 // Weights are the shares of the two queues; only their ratio counts.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -113,6 +114,14 @@ func (a Anchor) marks() (marks []Mark, err error) {
 		marks, list = append(marks, m), list[n+prefixSize:]
 	}
 	return marks, nil
+}
+
+// Holds reports whether the list of an anchor has a document with this hash.
+func (a Anchor) Holds(m Mark) bool {
+	marks, err := a.marks()
+	return err == nil && slices.ContainsFunc(marks, func(held Mark) bool {
+		return held.ID == m.ID && bytes.Equal(held.Hash[:prefixSize], m.Hash[:prefixSize])
+	})
 }
 
 // CheckAnchor compares an anchor with the one before it and with the documents that are there now, in the order of

@@ -78,26 +78,6 @@ func (s *Store) LastAnchored(ctx context.Context) (time.Time, error) {
 	return at, classify("reading the anchors", err)
 }
 
-// AnchorOf is the anchor that a document is in.
-type AnchorOf struct {
-	Anchor int64
-	At     time.Time
-}
-
-// AnchorOfDocument returns the anchor that a document is in; the zero value if it is in none.
-func (s *Store) AnchorOfDocument(ctx context.Context, document int64) (a AnchorOf, err error) {
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var last int64
-		var found AnchorOf
-		if err := rows.Scan(&found.Anchor, &found.At, &last); err != nil || last < document {
-			return err
-		}
-		a = found
-		return nil
-	}, "SELECT id, at, last_id FROM anchors WHERE after_id < ? ORDER BY after_id DESC LIMIT 1", document)
-	return a, classify("reading the anchors", err)
-}
-
 const anchorColumns = "id, after_id, last_id, hash, documents"
 
 func scanAnchor(rows *sql.Rows) (a evidence.Anchor, err error) {
@@ -241,34 +221,43 @@ func (s *Store) verifyChains(ctx context.Context, ids []purge.RequestID, removed
 	}
 	chains := map[purge.RequestID][]evidence.Stored{}
 	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var d evidence.Stored
-		var hash []byte
-		err := rows.Scan(&d.ID, &d.Request, &d.Number, &d.User, &d.Attempt, &d.Part, &d.At, &hash, &d.Text)
-		copy(d.Hash[:], hash)
+		d, err := scanStored(rows)
 		chains[d.Request] = append(chains[d.Request], d)
 		n++
 		return err
-	}, "SELECT id, request_id, number, user_id, attempt, part, at, hash, document FROM evidence_documents"+
+	}, "SELECT "+storedColumns+" FROM evidence_documents"+
 		" WHERE request_id IN ("+tuples("?", len(ids))+") ORDER BY request_id, number", anys(ids)...)
 	if err != nil {
 		return n, classify("reading the evidence", err)
 	}
 	for _, id := range ids {
-		troubles := evidence.CheckChain(chains[id], removed.explains(chains[id]))
-		troubles = append(troubles, stored[id].compare(id, chains[id])...)
-		if state := stored[id].state; state.Ended() && !slices.ContainsFunc(chains[id], func(d evidence.Stored) bool {
-			return recordsEnd(d, state)
-		}) {
-			troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf(
-				"request %d is %s, but the record of that is missing", id, state)})
-		}
-		for _, t := range troubles {
+		for _, t := range checkRequest(id, stored[id], chains[id], removed) {
 			if err := trouble(t); err != nil {
 				return n, err
 			}
 		}
 	}
 	return n, nil
+}
+
+const storedColumns = "id, request_id, number, user_id, attempt, part, at, hash, document"
+
+func scanStored(rows *sql.Rows) (d evidence.Stored, err error) {
+	var hash []byte
+	err = rows.Scan(&d.ID, &d.Request, &d.Number, &d.User, &d.Attempt, &d.Part, &d.At, &hash, &d.Text)
+	copy(d.Hash[:], hash)
+	return d, err
+}
+
+// checkRequest compares the documents of a request with their chain and with the request's row.
+func checkRequest(id purge.RequestID, r storedRequest, chain []evidence.Stored, removed pruned) []evidence.Trouble {
+	troubles := evidence.CheckChain(chain, removed.explains(chain))
+	troubles = append(troubles, r.compare(id, chain)...)
+	if r.state.Ended() && !slices.ContainsFunc(chain, func(d evidence.Stored) bool { return recordsEnd(d, r.state) }) {
+		troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf(
+			"request %d is %s, but the record of that is missing", id, r.state)})
+	}
+	return troubles
 }
 
 // storedRequest is what the ledger's row says of a request, and its documents say, too.

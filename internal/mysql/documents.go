@@ -114,10 +114,28 @@ type collector interface {
 // addHistory adds the statements that read all evidence of users or of requests, by the values of the column user_id or
 // request_id, and returns what scans their rows into a collector. Rows of earlier versions come first.
 func addHistory(q *script, column string, which []any, into collector) []func(*sql.Rows) error {
-	list := " WHERE " + column + " IN (" + tuples("?", len(which)) + ") ORDER BY id"
-	q.add("SELECT "+legacyObjects+" FROM evidence_objects"+list, which...)
-	q.add("SELECT "+legacyLinks+" FROM evidence"+list, which...)
-	q.add("SELECT user_id, id, document FROM evidence_documents"+list, which...)
+	scans := addLegacy(q, column, which, into)
+	q.add("SELECT user_id, id, document FROM evidence_documents"+inOrder(column, which), which...)
+	return append(scans, func(rows *sql.Rows) error {
+		var user purge.UserID
+		var id int64
+		var text []byte
+		if err := rows.Scan(&user, &id, &text); err != nil {
+			return err
+		}
+		d, err := evidence.Decode(text)
+		if err != nil {
+			return fmt.Errorf("document %d: %w", id, err)
+		}
+		into.add(user, id, d)
+		return nil
+	})
+}
+
+// addLegacy adds the statements of addHistory that read the rows of earlier versions.
+func addLegacy(q *script, column string, which []any, into collector) []func(*sql.Rows) error {
+	q.add("SELECT "+legacyObjects+" FROM evidence_objects"+inOrder(column, which), which...)
+	q.add("SELECT "+legacyLinks+" FROM evidence"+inOrder(column, which), which...)
 	return []func(*sql.Rows) error{
 		func(rows *sql.Rows) error {
 			_, row, err := scanLegacyObject(rows)
@@ -129,19 +147,9 @@ func addHistory(q *script, column string, which []any, into collector) []func(*s
 			into.history(c.User).AddClearing(c)
 			return err
 		},
-		func(rows *sql.Rows) error {
-			var user purge.UserID
-			var id int64
-			var text []byte
-			if err := rows.Scan(&user, &id, &text); err != nil {
-				return err
-			}
-			d, err := evidence.Decode(text)
-			if err != nil {
-				return fmt.Errorf("document %d: %w", id, err)
-			}
-			into.add(user, id, d)
-			return nil
-		},
 	}
+}
+
+func inOrder(column string, which []any) string {
+	return " WHERE " + column + " IN (" + tuples("?", len(which)) + ") ORDER BY id"
 }

@@ -57,32 +57,17 @@ func (s *Store) Timeline(ctx context.Context, requests []Request) ([]TimelineEnt
 }
 
 func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineEntry, error) {
-	byRequest := map[purge.RequestID][]TimelineEntry{}
-	add := func(e TimelineEntry) { byRequest[e.Request] = append(byRequest[e.Request], e) }
 	var ids []any
 	for _, r := range requests {
 		ids = append(ids, r.ID)
-		add(TimelineEntry{
-			Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
-		})
 	}
-	attempts := map[purge.RequestID]*attempts{}
+	t := newTimeline()
 	var q script
 	list := " WHERE request_id IN (" + tuples("?", len(ids)) + ") ORDER BY "
 	q.add("SELECT request_id, created_at, requested_by FROM request_keys"+list+"created_at", ids...)
 	q.add("SELECT request_id, at, kind, actor, ticket FROM events"+list+"id", ids...)
 	q.add("SELECT request_id, id, document FROM evidence_documents"+list+"request_id, number", ids...)
-	err := s.run(ctx, &q, func(rows *sql.Rows) error {
-		e := TimelineEntry{Kind: TimelineKey}
-		err := rows.Scan(&e.Request, &e.At, &e.Actor)
-		add(e)
-		return err
-	}, func(rows *sql.Rows) error {
-		var e TimelineEntry
-		err := rows.Scan(&e.Request, &e.At, &e.Kind, &e.Actor, &e.Ticket)
-		add(e)
-		return err
-	}, func(rows *sql.Rows) error {
+	err := s.run(ctx, &q, t.scanKey, t.scanEvent, func(rows *sql.Rows) error {
 		var request purge.RequestID
 		var id int64
 		var text []byte
@@ -93,18 +78,56 @@ func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineE
 		if err != nil {
 			return fmt.Errorf("document %d: %w", id, err)
 		}
-		if attempts[request] == nil {
-			attempts[request] = newAttempts()
-		}
-		attempts[request].add(id, d)
+		t.document(request, id, d)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	var all []TimelineEntry
+	return t.entries(requests), nil
+}
+
+// timeline collects what happened to requests.
+type timeline struct {
+	told     map[purge.RequestID][]TimelineEntry
+	attempts map[purge.RequestID]*attempts
+}
+
+func newTimeline() *timeline {
+	return &timeline{told: map[purge.RequestID][]TimelineEntry{}, attempts: map[purge.RequestID]*attempts{}}
+}
+
+func (t *timeline) add(e TimelineEntry) { t.told[e.Request] = append(t.told[e.Request], e) }
+
+// scanKey scans request_id, created_at, requested_by of request_keys.
+func (t *timeline) scanKey(rows *sql.Rows) error {
+	e := TimelineEntry{Kind: TimelineKey}
+	err := rows.Scan(&e.Request, &e.At, &e.Actor)
+	t.add(e)
+	return err
+}
+
+// scanEvent scans request_id, at, kind, actor, ticket of events.
+func (t *timeline) scanEvent(rows *sql.Rows) error {
+	var e TimelineEntry
+	err := rows.Scan(&e.Request, &e.At, &e.Kind, &e.Actor, &e.Ticket)
+	t.add(e)
+	return err
+}
+
+func (t *timeline) document(request purge.RequestID, id int64, d *evidence.Document) {
+	if t.attempts[request] == nil {
+		t.attempts[request] = newAttempts()
+	}
+	t.attempts[request].add(id, d)
+}
+
+// entries are those of the requests, by request, then by time.
+func (t *timeline) entries(requests []Request) (all []TimelineEntry) {
 	for _, r := range requests {
-		entries := slices.Concat(byRequest[r.ID], attempts[r.ID].entries(r))
+		entries := slices.Concat([]TimelineEntry{{
+			Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
+		}}, t.told[r.ID], t.attempts[r.ID].entries(r))
 		if r.FinishedAt != nil && r.State.Ended() {
 			entries = append(entries, TimelineEntry{
 				Request: r.ID, At: *r.FinishedAt, Kind: TimelineEnded, State: r.State, Reason: r.Reason,
@@ -113,7 +136,7 @@ func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineE
 		slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return a.At.Compare(b.At) })
 		all = append(all, entries...)
 	}
-	return all, nil
+	return all
 }
 
 // attempts are those of one request, in the order of their documents.

@@ -1,0 +1,145 @@
+package certificate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/evidence"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// Compare returns what the ledger says otherwise than the document; nothing if it says the same. What was added since
+// the document was made is no difference: it is made again from the documents of evidence that were there then, which
+// the hashes in it name, and the two are compared.
+func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []string, err error) {
+	upTo := map[purge.RequestID]int{}
+	for _, r := range c.Requests {
+		if r.Chain != nil {
+			upTo[r.ID] = r.Chain.Last
+		}
+	}
+	audit, err := l.Audit(ctx, c.UserID, upTo)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it says what was read
+	}
+	say := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
+	for _, trouble := range audit.Troubles {
+		if !c.knew(troubleText(trouble)) {
+			say("in the ledger, %s", troubleText(trouble))
+		}
+	}
+	again, _ := tell(audit, c.UserID, c.MadeAt)
+	grown := slices.ContainsFunc(audit.Requests, func(r mysql.Request) bool { return r.OpenedAt.After(c.MadeAt) }) ||
+		slices.ContainsFunc(audit.Documents, func(d evidence.Stored) bool { return !audit.Tells(d) })
+	for _, r := range c.Requests {
+		i := slices.IndexFunc(again.Requests, func(other Request) bool { return other.ID == r.ID })
+		if i < 0 {
+			say("request %d is not in the ledger", r.ID)
+			continue
+		}
+		for _, text := range r.differences(again.Requests[i], audit, grown) {
+			say("%s", text)
+		}
+	}
+	for _, a := range c.Anchors {
+		for _, id := range a.Documents {
+			if is, found := audit.Anchors[id]; !found || is.Anchor != a.ID || hexOf(is.Hash) != a.Hash || !is.At.Equal(a.At) {
+				say("document %d is not in anchor %d with the hash %s", id, a.ID, a.Hash)
+			}
+		}
+	}
+	for _, part := range []struct {
+		name        string
+		here, there any
+	}{
+		{"what was erased and cleared", c.Certificates, again.Certificates}, {"the settings of buckets", c.Buckets, again.Buckets},
+		{"what can be recovered", c.Recoverable, again.Recoverable}, {"what is out of reach", c.OutOfReach, again.OutOfReach},
+	} {
+		if !same(part.here, part.there) {
+			say("the document and the ledger do not say the same about %s", part.name)
+		}
+	}
+	return differences, nil
+}
+
+// knew reports whether the document was made of evidence that was known to be changed: a statement says so.
+func (c *Certificate) knew(trouble string) bool {
+	return slices.ContainsFunc(c.Left, func(l Left) bool { return l.What == LeftChanged && l.Text == trouble })
+}
+
+// differences compares a request of the document with the ledger's. grown says that more has happened to requests of
+// the user since: figures and states may have moved with it.
+func (r Request) differences(is Request, audit *mysql.Audit, grown bool) (all []string) {
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if r.Chain != nil {
+		if there, found := hashOf(audit, r.ID, r.Chain.Last); !found {
+			say("document %d of request %d is not in the ledger%s", r.Chain.Last, r.ID, pruned(audit))
+		} else if there != r.Chain.Hash {
+			say("document %d of request %d has the hash %s in the ledger: expected %s", r.Chain.Last, r.ID, there, r.Chain.Hash)
+		}
+	}
+	if r.Chain != nil && is.Chain != nil && is.Chain.First > r.Chain.First {
+		say("the first %d documents of request %d are not in the ledger%s", is.Chain.First-r.Chain.First, r.ID, pruned(audit))
+	}
+	if r.origin() != is.origin() || !r.RequestedAt.Equal(is.RequestedAt) {
+		say("request %d has another origin in the ledger", r.ID)
+	}
+	for _, e := range r.Timeline {
+		if !slices.ContainsFunc(is.Timeline, sameEntry(e, grown)) {
+			say("the ledger does not know that request %d was %s at %s", r.ID, e.Kind, e.At.Format(time.RFC3339))
+		}
+	}
+	r.Timeline, is.Timeline, r.Chain, is.Chain = nil, nil, nil, nil
+	if !grown && r.State.Ended() && !same(r, is) {
+		say("request %d has another state, reason or other figures in the ledger", r.ID)
+	}
+	return all
+}
+
+type origin struct {
+	certificate purge.CertificateID
+	source      purge.Source
+	by, ticket  string
+}
+
+func (r Request) origin() origin { return origin{r.CertificateID, r.Source, r.RequestedBy, r.Ticket} }
+
+func hashOf(audit *mysql.Audit, request purge.RequestID, number int) (hash string, found bool) {
+	for _, d := range audit.Documents {
+		if d.Request == request && d.Number == number {
+			return hexOf(d.Hash), true
+		}
+	}
+	return "", false
+}
+
+// pruned says that evidence was removed on purpose, if it was.
+func pruned(audit *mysql.Audit) string {
+	if len(audit.Prunings) == 0 {
+		return ""
+	}
+	last := audit.Prunings[len(audit.Prunings)-1]
+	return fmt.Sprintf("; evidence from before %s was removed by %s", last.Before.UTC().Format(time.DateOnly), last.By)
+}
+
+// sameEntry compares entries of timelines. Whether an attempt without a record still runs changes with time, and so
+// does the end of a request to which more has happened.
+func sameEntry(e mysql.TimelineEntry, grown bool) func(mysql.TimelineEntry) bool {
+	e.Running, e.Died = false, false
+	return func(other mysql.TimelineEntry) bool {
+		other.Running, other.Died = false, false
+		return e.Kind == mysql.TimelineEnded && grown || same(e, other)
+	}
+}
+
+// same reports whether two values have the same JSON, which is what a document is.
+func same(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
