@@ -23,17 +23,33 @@ import (
 // without, by request of alice on behalf of the privacy office.
 func (c *shell) purged(name string, settings purge.BucketSettings) (user int) {
 	c.t.Helper()
-	user = c.db.AddRetiringUser(c.t, name, "COMPLETE")
-	c.db.AddCertificate(c.t, sandboxtest.Certificate{
-		UserID: user, DownloadUUID: purgetest.DownloadID, VerifyUUID: purgetest.VerifyID,
-	})
-	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user), "--ticket", "PRIV-7", "--requested-by", "privacy office")
+	user = c.requested(name)
 	cloud := purgetest.NewCloud()
 	cloud.AcceptSoftDelete = true
 	cloud.SoftDelete(settings.SoftDelete)
 	for _, file := range purgetest.FourFiles() {
 		cloud.Put(file)
 	}
+	if state := c.purge(user, cloud, settings); state != purge.Done {
+		c.t.Fatalf("got %s", state)
+	}
+	return user
+}
+
+// requested is a retiring user with one certificate, and a request that waits for a worker.
+func (c *shell) requested(name string) (user int) {
+	c.t.Helper()
+	user = c.db.AddRetiringUser(c.t, name, "COMPLETE")
+	c.db.AddCertificate(c.t, sandboxtest.Certificate{
+		UserID: user, DownloadUUID: purgetest.DownloadID, VerifyUUID: purgetest.VerifyID,
+	})
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(user), "--ticket", "PRIV-7", "--requested-by", "privacy office")
+	return user
+}
+
+// purge makes one attempt at the user's first request.
+func (c *shell) purge(user int, cloud *purgetest.Cloud, settings purge.BucketSettings) purge.State {
+	c.t.Helper()
 	c.store.Writer = evidence.Writer{Worker: "worker-1:7", Software: "certpurge 1.2.3"}
 	purger := &purge.Purger{
 		Users: c.store, Ledger: c.store, Objects: cloud, Locations: purgetest.OneLocation(c.t),
@@ -43,10 +59,10 @@ func (c *shell) purged(name string, settings purge.BucketSettings) (user int) {
 		},
 	}
 	result, err := purger.Purge(c.t.Context(), purge.Task{Request: c.requestsOf(user)[0].ID, User: purge.UserID(user)})
-	if err != nil || result.State != purge.Done {
+	if err != nil {
 		c.t.Fatalf("got %+v, %v", result, err)
 	}
-	return user
+	return result.State
 }
 
 func (c *shell) anchor() mysql.Anchored {

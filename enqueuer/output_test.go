@@ -63,6 +63,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"password":        {{"alice"}},
 		"prune":           {{"--older-than", "365d"}},
 		"reconcile":       {{}},
+		"certificate":     {{strconv.Itoa(done)}},
 		"report":          {{"--user", strconv.Itoa(done)}},
 		"requeue":         {{"--all"}, {"--user", failed, "--execute"}},
 		"status":          {{}, {failed}},

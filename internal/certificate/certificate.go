@@ -153,11 +153,11 @@ type Bucket struct {
 
 // Recoverable counts what could still be recovered when the document was made.
 type Recoverable struct {
-	SoftDeleted int        `json:"soft_deleted"`    // objects that soft delete can restore
-	Until       *time.Time `json:"until,omitempty"` // when the last of these cannot be restored any more
-	Kept        int        `json:"kept"`            // objects that a hold or a retention protects
-	Doubtful    int        `json:"doubtful"`        // objects and directories of which it is not known
-	Unsettled   bool       `json:"soft_delete_unknown,omitempty"`
+	SoftDeleted       int        `json:"soft_deleted"`    // objects that soft delete can restore
+	Until             *time.Time `json:"until,omitempty"` // when the last of these cannot be restored any more
+	Kept              int        `json:"kept"`            // objects that a hold or a retention protects
+	Doubtful          int        `json:"doubtful"`        // objects and directories of which it is not known
+	SoftDeleteUnknown bool       `json:"soft_delete_unknown,omitempty"`
 }
 
 // Anchor covers documents of the user.

@@ -235,7 +235,7 @@ func (c *Certificate) recoverable() (r Recoverable) {
 			r.Doubtful++
 		}
 	})
-	r.Unsettled = slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.SoftDeleteUnknown })
+	r.SoftDeleteUnknown = slices.ContainsFunc(c.Buckets, func(b Bucket) bool { return b.SoftDeleteUnknown })
 	return r
 }
 

@@ -260,7 +260,7 @@ func (c *Certificate) recoverableTexts() (all []string) {
 		all = append(all, "Nothing in the directories above: the bucket lists no generation there, and names none that soft "+
 			"delete could restore.")
 	}
-	if r.Unsettled {
+	if r.SoftDeleteUnknown {
 		all = append(all, "The service did not tell whether it keeps deleted objects for a while (soft delete).")
 	}
 	return all
