@@ -26,7 +26,7 @@ var page string
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // our own
 	"entry": EntryText,
-	"time":  timeText,
+	"time":  func(t time.Time) string { return clock(&t) },
 }).Parse(page))
 
 // ContentSecurityPolicy is what a server sends with the page: its own style and nothing else.
@@ -42,17 +42,6 @@ func (c *Certificate) WriteHTML(w io.Writer) error {
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil
-}
-
-// timeText takes a time or a pointer to one.
-func timeText(t any) string {
-	switch t := t.(type) {
-	case time.Time:
-		return t.UTC().Format("2006-01-02 15:04:05")
-	case *time.Time:
-		return t.UTC().Format("2006-01-02 15:04:05")
-	}
-	return ""
 }
 
 // printed is what the page shows of a document.
@@ -97,30 +86,13 @@ func (p printed) LMSText() string {
 // RecoverableTexts say what can still be recovered.
 func (p printed) RecoverableTexts() []string { return p.recoverableTexts() }
 
-// listed is a listing with its directory.
-type listed struct {
-	Listing
-
-	URL string
-}
-
-// Span is from when to when it went.
-func (l listed) Span() string {
-	const layout = "15:04:05.000"
-	return l.Began.UTC().Format("2006-01-02 "+layout) + " to " + l.Ended.UTC().Format(layout)
-}
-
-// AllListings are those of all directories, each once.
-func (p printed) AllListings() (all []listed) {
-	told := map[string]bool{}
+// Listed are the directories that have listings, each once, although several certificates may name one.
+func (p printed) Listed() (all []Directory) {
 	for _, of := range p.Certificates {
 		for _, dir := range of.Directories {
-			if told[dir.URL()] {
-				continue
-			}
-			told[dir.URL()] = true
-			for _, l := range dir.Listings {
-				all = append(all, listed{l, dir.URL()})
+			told := slices.ContainsFunc(all, func(d Directory) bool { return d.name() == dir.name() })
+			if len(dir.Listings) > 0 && !told {
+				all = append(all, dir)
 			}
 		}
 	}

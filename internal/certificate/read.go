@@ -2,10 +2,13 @@ package certificate
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize/english"
 
 	"github.com/certpurge/certpurge/internal/evidence"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -256,6 +259,18 @@ func (c *Certificate) outOfReach() []string {
 	if len(caches) == 0 {
 		all = append(all, "Copies in caches: the files had no Cache-Control of their own, so the service's default counts: "+
 			"one hour, if they were public.")
+	}
+	external := 0
+	for _, of := range c.Certificates {
+		for _, l := range of.Links {
+			if l.External {
+				external++
+			}
+		}
+	}
+	if external > 0 {
+		all = append(all, fmt.Sprintf("Files of other services: %s led to them, and nothing of them was touched.",
+			english.Plural(external, "link", "")))
 	}
 	return append(all, "Files that were put there after the last listing, and what administrators of the bucket or the "+
 		"ledger did outside of certpurge: the audit logs of the services say that.")

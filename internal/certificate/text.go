@@ -94,24 +94,17 @@ func (c *Certificate) whatWasDeleted(w printer) {
 }
 
 func (c *Certificate) proof(w printer) {
-	told, links := map[string]bool{}, 0
-	for _, of := range c.Certificates {
-		for _, dir := range of.Directories {
-			if len(dir.Listings) == 0 || told[dir.URL()] {
-				continue
-			}
-			told[dir.URL()] = true
-			w("  %s\n", dir.URL())
-			for _, l := range dir.Listings {
-				w("    listed %s\n", l.Text())
-			}
+	listed := printed{c}.Listed()
+	for _, dir := range listed {
+		w("  %s\n", dir.URL())
+		for _, l := range dir.Listings {
+			w("    listed %s\n", l.text())
 		}
-		links += len(of.Links)
 	}
-	switch {
-	case len(told) == 0 && c.Found():
+	switch links := slices.ContainsFunc(c.Certificates, func(e Erasure) bool { return len(e.Links) > 0 }); {
+	case len(listed) == 0 && c.Found():
 		w("  No listing is written down: this evidence is that of an earlier version.\n")
-	case links > 0:
+	case links:
 		w("  These listings are complete, noncurrent generations included. Links were cleared only after the\n" +
 			"  last one had shown nothing.\n")
 	}

@@ -29,10 +29,14 @@ func (c *Certificate) Summary() string {
 		return fmt.Sprintf("This is no certificate: of the legacy certificates of user %d, something is left, or may be.",
 			c.UserID)
 	}
-	erased, cleared := 0, 0
+	erased, accepted, cleared := 0, 0, 0
 	c.each(func(_ Erasure, _ Directory, o Object) {
-		if o.Outcome == purge.Erased || o.Outcome == purge.SoftDeleted {
+		switch o.Outcome {
+		case purge.Erased, purge.SoftDeleted:
 			erased++
+		case purge.MissingAccepted:
+			accepted++
+		default:
 		}
 	})
 	for _, of := range c.Certificates {
@@ -40,11 +44,16 @@ func (c *Certificate) Summary() string {
 			cleared += l.Cleared
 		}
 	}
-	if erased+cleared == 0 {
-		return fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
-	}
-	return fmt.Sprintf("The legacy certificates of user %d are erased: %s deleted, %s cleared, and nothing is left.", c.UserID,
+	text := fmt.Sprintf("The legacy certificates of user %d are erased: %s deleted, %s cleared, and nothing is left.", c.UserID,
 		english.Plural(erased, "object", ""), english.Plural(cleared, "link", ""))
+	if erased+cleared == 0 {
+		text = fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
+	}
+	if accepted > 0 {
+		text += fmt.Sprintf(" Files were expected in %s that held none; this was accepted, and they may be elsewhere.",
+			english.Plural(accepted, "directory", "directories"))
+	}
+	return text
 }
 
 // EntryText is the sentence of an entry of a timeline.
@@ -156,14 +165,18 @@ func (l Link) Text() string {
 		clock(l.At))
 }
 
-// Text says in words what a listing has shown.
-func (l Listing) Text() string {
-	text := "nothing"
-	if l.Generations > 0 {
-		text = english.Plural(l.Generations, "generation", "")
-	}
+// Span is from when to when a listing went.
+func (l Listing) Span() string {
 	const layout = "15:04:05.000"
-	return fmt.Sprintf("%s to %s: %s", l.Began.UTC().Format("2006-01-02 "+layout), l.Ended.UTC().Format(layout), text)
+	return l.Began.UTC().Format("2006-01-02 "+layout) + " to " + l.Ended.UTC().Format(layout)
+}
+
+// text says in words what a listing has shown.
+func (l Listing) text() string {
+	if l.Generations == 0 {
+		return l.Span() + ": nothing"
+	}
+	return l.Span() + ": " + english.Plural(l.Generations, "generation", "")
 }
 
 // VersioningText says whether the bucket kept noncurrent generations.
