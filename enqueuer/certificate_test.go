@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -381,9 +382,13 @@ func TestVerifyCertificate(t *testing.T) {
 		t.Errorf("standard input: got %q", out)
 	}
 	for _, change := range [][2]string{
-		{`"PRIV-7"`, `"PRIV-9"`}, {`"size":1`, `"size":2`}, {`"outcome":"erased"`, `"outcome":"absent"`},
-		{`"value":"`, `"value":"AAAA`}, {`"user_id":` + strconv.Itoa(user), `"user_id":9`},
-		{made.Requests[0].Chain.Hash, strings.Repeat("0", 64)}, {`"key_id":"`, `"key_id":"0`},
+		{`"PRIV-7"`, `"PRIV-9"`},
+		{`"size":1`, `"size":2`},
+		{`"outcome":"erased"`, `"outcome":"absent"`},
+		{`"value":"`, `"value":"AAAA`},
+		{`"user_id":` + strconv.Itoa(user), `"user_id":9`},
+		{made.Requests[0].Chain.Hash, strings.Repeat("0", 64)},
+		{`"key_id":"`, `"key_id":"0`},
 	} {
 		changed := strings.Replace(string(text), change[0], change[1], 1)
 		if changed == string(text) {
@@ -403,7 +408,11 @@ func TestVerifyCertificate(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"--offline"}, {"--key", public}, {file, "--anchor", strings.Repeat("0", 64)}, {"/nowhere"}, {file, "--key", key},
+		{"--offline"},
+		{"--key", public},
+		{file, "--anchor", strings.Repeat("0", 64)},
+		{"/nowhere"},
+		{file, "--key", key},
 		{file, "--key", file},
 	} {
 		c.run(cli.ExitUsage, append([]string{"verify"}, args...)...)
@@ -598,4 +607,33 @@ func TestTheCertificateSchemaIsStrict(t *testing.T) {
 	}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
+}
+
+func TestReportOfATicket(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	for _, name := range []string{"alice", "bob", "carol"} {
+		c.db.AddRetiringUser(t, name, "COMPLETE")
+	}
+	c.run(cli.ExitOK, "enqueue", "1", "--ticket", "PRIV-7")
+	c.run(cli.ExitOK, "enqueue", "2", "--ticket", "priv-7")
+	c.run(cli.ExitOK, "enqueue", "3", "--ticket", "PRIV-8")
+	c.run(cli.ExitOK, "enqueue", "3", "--ticket", "PRIV-7") // submitted again: an event
+	out, _ := c.run(cli.ExitOK, "report", "--ticket", "PRIV-7")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != 3 || rows[1][1] != "1" || rows[2][1] != "3" || rows[2][11] != "PRIV-8" {
+		t.Errorf("got %q, %v", rows, err)
+	}
+	if out, _ = c.run(cli.ExitOK, "report", "--ticket", "priv-7", "-o", "json"); strings.Count(out, "\n") != 1 ||
+		!strings.Contains(out, `"request_id":2,"user_id":2,`) {
+		t.Errorf("got %q", out)
+	}
+	if out, _ = c.run(cli.ExitOK, "report", "--ticket", "PRIV-8", "-o", "text"); !strings.HasPrefix(out, "user 3: request 3 queued") {
+		t.Errorf("got %q", out)
+	}
+	if _, said := c.run(cli.ExitNotKnown, "report", "--ticket", "PRIV-9"); !strings.Contains(said, `the ticket "PRIV-9"`) {
+		t.Errorf("got %q", said)
+	}
+	c.run(cli.ExitUsage, "report", "--ticket", "PRIV-7", "--user", "1")
+	c.run(cli.ExitUsage, "report", "--ticket", "PRIV-7", "-o", "documents")
 }

@@ -103,6 +103,10 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 	}
 	walk(newCommand(cli.Streams{}), nil)
 	c.onFullDisk([]string{"report", "--since", "2020-01-01"})
+	c.run(cli.ExitOK, "enqueue", failed, "--ticket", "PRIV-7")
+	for _, format := range []string{"csv", "json", "text"} {
+		c.onFullDisk([]string{"report", "--ticket", "PRIV-7", "-o", format})
+	}
 	c.onFullDisk([]string{"help"})
 	c.onFullDisk([]string{"completion", "bash"})
 }

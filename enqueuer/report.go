@@ -17,7 +17,7 @@ import (
 )
 
 func newReportCommand(a *app) *cobra.Command {
-	var user, since, until string
+	var user, since, until, ticket string
 	var out *cli.Format
 	cmd := &cobra.Command{
 		Use:   "report",
@@ -37,20 +37,28 @@ on each line: its number, its request, its number of that request's documents,
 its hash, and its canonical JSON, separated by tabs. The hash is the SHA-256 of
 the hash before it (32 zero bytes for the first) and of the JSON.
 
+With --ticket it prints requests, a line each: those that were made with that
+ticket, and those that were submitted, accepted or opened again with it.
+
 Times are RFC 3339 or dates (midnight UTC); --since is included, --until is
 not.
 
 ` + cli.Exits{
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
-			cli.ExitConfiguration: "", cli.ExitNotKnown: "with --user: no request was ever made for the user",
+			cli.ExitConfiguration: "",
+			cli.ExitNotKnown:      "with --user: no request was ever made for the user;\nwith --ticket: none has this ticket",
 			cli.ExitNothing: "with --user: requests were made, and left no evidence",
 		}.String(),
 		Example: "  enqueuer report --user 42\n" +
+			"  enqueuer report --ticket PRIV-7\n" +
 			"  enqueuer report --user 42 -o text\n" +
 			"  enqueuer report --user 42 -o documents > evidence-42.tsv\n" +
 			"  enqueuer report --since 2026-01-01 --until 2026-02-01 > january.csv",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ticket != "" {
+				return a.reportTicket(cmd.Context(), ticket, *out)
+			}
 			filter, err := evidenceFilter(user, since, until)
 			if err != nil {
 				return err
@@ -87,6 +95,11 @@ not.
 	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
 	cmd.Flags().StringVar(&since, "since", "", "evidence settled at this `TIME` or later")
 	cmd.Flags().StringVar(&until, "until", "", "evidence settled before this `TIME`")
+	cmd.Flags().StringVar(&ticket, "ticket", "", 
+		"print the requests with this `TICKET`, and those of whose events one has it")
+	for _, flag := range []string{"user", "since", "until"} {
+		cmd.MarkFlagsMutuallyExclusive("ticket", flag)
+	}
 	out = cli.FormatFlag(cmd, "csv", "json", "text", "documents")
 	return cmd
 }
@@ -104,11 +117,49 @@ func (a *app) reportWhole(ctx context.Context, store *mysql.Store, user purge.Us
 	return cli.Unavailable(err)
 }
 
+// reportTicket prints the requests with a ticket.
+func (a *app) reportTicket(ctx context.Context, ticket string, format cli.Format) error {
+	if format == "documents" {
+		return cli.Usage("-o documents is about one user, whole: expected --user, without --ticket")
+	}
+	_, store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	show := func(rows []mysql.Request) error { return a.printRequests(rows, nil, &format) }
+	var table requestsCSV
+	switch format {
+	case "csv":
+		table = a.requestsCSV()
+		show = table.rows
+	case "json":
+		encoder := json.NewEncoder(purge.EscapedJSON{W: a.streams.Out})
+		show = func(rows []mysql.Request) error {
+			for _, r := range rows {
+				if err := encoder.Encode(r); err != nil {
+					return fmt.Errorf("writing the report: %w", err)
+				}
+			}
+			return nil
+		}
+	}
+	found := false
+	err = store.EachOfTicket(ctx, ticket, func(rows []mysql.Request) error {
+		found = true
+		return show(rows)
+	})
+	if err == nil && !found {
+		err = &cli.Error{Code: cli.ExitNotKnown, Err: fmt.Errorf("no request has the ticket %.80q", ticket)}
+	}
+	return cli.Unavailable(err)
+}
+
 func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
 	var f mysql.EvidenceFilter
 	var err error
 	if user == "" && since == "" && until == "" {
-		return f, cli.Usage("expected --user, or --since and --until (see enqueuer report --help)")
+		return f, cli.Usage("expected --user, --ticket, or --since and --until (see enqueuer report --help)")
 	}
 	if user != "" {
 		if f.User, err = purge.ParseUserID(user); err != nil {

@@ -57,8 +57,10 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 		name        string
 		here, there any
 	}{
-		{"what was erased and cleared", c.Certificates, again.Certificates}, {"the settings of buckets", c.Buckets, again.Buckets},
-		{"what can be recovered", c.Recoverable, again.Recoverable}, {"what is out of reach", c.OutOfReach, again.OutOfReach},
+		{"what was erased and cleared", c.Certificates, again.Certificates},
+		{"the settings of buckets", c.Buckets, again.Buckets},
+		{"what can be recovered", c.Recoverable, again.Recoverable},
+		{"what is out of reach", c.OutOfReach, again.OutOfReach},
 	} {
 		if !same(part.here, part.there) {
 			say("the document and the ledger do not say the same about %s", part.name)

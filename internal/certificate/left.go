@@ -20,7 +20,7 @@ const (
 	LeftRemoved    What = "evidence_removed" // evidence of what was erased is not there any more
 	LeftRequest    What = "request"          // a request is open, or failed and no later one did its work
 	LeftUndone     What = "nothing_done"     // no request of the user is done
-	LeftReferences What = "references"       // the LMS holds references, whoever keeps them there
+	LeftReferences What = "references"       // the LMS holds references to files, for whatever reason
 	LeftKept       What = "kept"             // a hold or a retention protected an object
 	LeftDoubt      What = "doubt"            // it is not known what became of an object, or where it is
 	LeftRestorable What = "restorable"       // soft delete can restore an object
@@ -120,7 +120,8 @@ func (c *Certificate) leftObjects(t *told) (all []Left) {
 		if o.when().Before(last[generation{dir.name(), o.Name, o.Generation}]) {
 			return // a later request says what became of it
 		}
-		if l := o.left(c.MadeAt, t.empty[dir.name()], latest(t.accepted[dir.name()], t.cleared[of.CertificateID])); l.What != "" {
+		resolved := latest(t.accepted[dir.name()], t.cleared[of.CertificateID])
+		if l := o.left(c.MadeAt, t.empty[dir.name()], resolved); l.What != "" {
 			l.RequestID, l.Bucket, l.Object, l.Until = o.RequestID, dir.Bucket, dir.Prefix+o.Name, o.Until
 			all = append(all, l)
 		}

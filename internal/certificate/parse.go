@@ -53,7 +53,8 @@ func Parse(r io.Reader) (*Certificate, error) {
 		}
 		return nil, errors.New("this does not follow the format of certificates: members are missing, or of another form")
 	}
-	if !slices.Contains([]Kind{KindCertificate, KindStatement}, c.Kind) || (c.Kind == KindCertificate) != (len(c.Left) == 0) {
+	whole := c.Kind == KindCertificate && len(c.Left) == 0
+	if !whole && (c.Kind != KindStatement || len(c.Left) == 0) {
 		return nil, fmt.Errorf("this calls itself a %.40q with %d things left", c.Kind, len(c.Left))
 	}
 	if !c.UserID.Valid() || len(c.Requests) == 0 {

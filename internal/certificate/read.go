@@ -167,7 +167,7 @@ func (c *Certificate) addEvidence(r mysql.EvidenceRecord, t *told) {
 		return
 	}
 	name := r.Directory
-	j := slices.IndexFunc(of.Directories, func(d Directory) bool { return d.Bucket == name.Bucket && d.Prefix == name.Prefix })
+	j := slices.IndexFunc(of.Directories, func(d Directory) bool { return d.name() == name })
 	if j < 0 {
 		j = len(of.Directories)
 		of.Directories = append(of.Directories, Directory{
@@ -176,8 +176,8 @@ func (c *Certificate) addEvidence(r mysql.EvidenceRecord, t *told) {
 	}
 	o := Object{
 		Name: strings.TrimPrefix(r.Name, name.Prefix), Size: r.Size, CacheControl: r.CacheControl, Outcome: r.Outcome,
-		Until: utc(r.Until), AcceptedBy: r.AcceptedBy, ListedAt: utc(r.ListedAt), SettledAt: utc(r.At), RequestID: r.RequestID,
-		Attempt: r.Attempt, Table: r.SourceTable, Unproven: len(r.Listings) == 0,
+		Until: utc(r.Until), AcceptedBy: r.AcceptedBy, ListedAt: utc(r.ListedAt), SettledAt: utc(r.At),
+		RequestID: r.RequestID, Attempt: r.Attempt, Table: r.SourceTable, Unproven: len(r.Listings) == 0,
 	}
 	if r.Generation != 0 {
 		o.Generation = strconv.FormatInt(r.Generation, 10)

@@ -44,8 +44,8 @@ func (c *Certificate) Summary() string {
 			cleared += l.Cleared
 		}
 	}
-	text := fmt.Sprintf("The legacy certificates of user %d are erased: %s deleted, %s cleared, and nothing is left.", c.UserID,
-		english.Plural(erased, "object", ""), english.Plural(cleared, "link", ""))
+	text := fmt.Sprintf("The legacy certificates of user %d are erased: %s deleted, %s cleared, and nothing is left.",
+		c.UserID, english.Plural(erased, "object", ""), english.Plural(cleared, "link", ""))
 	if erased+cleared == 0 {
 		text = fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
 	}
@@ -161,8 +161,8 @@ func (l Link) Text() string {
 	if l.External {
 		return "link to another service; nothing of it was touched"
 	}
-	return fmt.Sprintf("link cleared in %s of the table of %s certificates, %s", english.Plural(l.Cleared, "row", ""), l.Table,
-		clock(l.At))
+	return fmt.Sprintf("link cleared in %s of the table of %s certificates, %s", english.Plural(l.Cleared, "row", ""),
+		l.Table, clock(l.At))
 }
 
 // Span is from when to when a listing went.
@@ -262,8 +262,8 @@ func (c *Certificate) recoverableTexts() (all []string) {
 			clock(r.Until)))
 	}
 	if r.Kept > 0 {
-		all = append(all, fmt.Sprintf("%s that a hold or a retention protects, and that was therefore not deleted.",
-			english.Plural(r.Kept, "object", "")))
+		all = append(all, english.Plural(r.Kept, "object", "")+
+			" that a hold or a retention protects, and that was therefore not deleted.")
 	}
 	if r.Doubtful > 0 {
 		all = append(all, fmt.Sprintf("In doubt: %s or directories, as their outcomes above say.",

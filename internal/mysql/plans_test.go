@@ -242,6 +242,19 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"documents as they are": {ask: func(ctx context.Context) error {
 			return f.enqueuer.EachDocument(ctx, 1_150_000, func(mysql.LedgerDocument) error { return nil })
 		}},
+		"audit": {ask: func(ctx context.Context) error {
+			a, err := f.enqueuer.Audit(ctx, 150_000, nil)
+			if err != nil || len(a.Requests) == 0 || len(a.Evidence) == 0 {
+				return fmt.Errorf("got %+v, %w, want a request and its rows", a, err)
+			}
+			if a, err = f.enqueuer.Audit(ctx, 1_150_000, nil); err == nil && len(a.Documents) == 0 {
+				err = fmt.Errorf("got %+v, want documents", a)
+			}
+			return err
+		}},
+		"requests of a ticket": {ask: func(ctx context.Context) error {
+			return f.enqueuer.EachOfTicket(ctx, "PRIV-7", func([]mysql.Request) error { return nil })
+		}, reads: 4*planRows + 5_000, walks: true}, // there is no index: each request and its events once
 		"old keys": {ask: func(ctx context.Context) error {
 			_, err := f.enqueuer.PruneKeys(ctx, then.AddDate(-1, 0, 0))
 			return err

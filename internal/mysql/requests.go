@@ -198,6 +198,36 @@ func (s *Store) EachRequest(ctx context.Context, f Filter, do func([]Request) er
 	}
 }
 
+// ticketRange is how many ids of requests are looked through for a ticket at a time: there is no index on tickets.
+const ticketRange = 10_000
+
+// EachOfTicket calls do for every request that was made with exactly this ticket, or of which an event has it, in the
+// order of ids.
+func (s *Store) EachOfTicket(ctx context.Context, ticket string, do func([]Request) error) error {
+	var last sql.NullInt64
+	if err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM requests").Scan(&last); err != nil {
+		return classify("reading requests", err)
+	}
+	for from := int64(0); from < last.Int64; from += ticketRange {
+		var found []Request
+		// Compared as bytes: the collation of the columns takes a for A.
+		err := s.gorm.WithContext(ctx).Raw("SELECT * FROM requests r WHERE r.id > ? AND r.id <= ? AND ("+
+			"CAST(r.ticket AS BINARY) = CAST(? AS BINARY) OR EXISTS (SELECT 1 FROM events e WHERE e.request_id = r.id AND"+
+			" CAST(e.ticket AS BINARY) = CAST(? AS BINARY))) ORDER BY r.id", from, from+ticketRange, ticket, ticket).
+			Find(&found).Error
+		if err != nil {
+			return classify("reading requests", err)
+		}
+		if len(found) == 0 {
+			continue
+		}
+		if err := do(found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // RequestsAfter returns the first requests that the filter chooses, in the order of ids after a given one.
 func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.RequestID, limit int) ([]Request, error) {
 	db := s.gorm.WithContext(ctx)
