@@ -637,3 +637,34 @@ func TestReportOfATicket(t *testing.T) {
 	c.run(cli.ExitUsage, "report", "--ticket", "PRIV-7", "--user", "1")
 	c.run(cli.ExitUsage, "report", "--ticket", "PRIV-7", "-o", "documents")
 }
+
+// TestAnchorsAsThePageTellsThem computes an anchor as docs/evidence.md shows it, from hexadecimal digits.
+func TestAnchorsAsThePageTellsThem(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	c.purged("alice", purge.BucketSettings{Bucket: "certs"})
+	before, after := [32]byte{}, int64(0)
+	for _, name := range []string{"bob", "carol"} {
+		c.purged(name, purge.BucketSettings{Bucket: "certs"})
+		made := c.anchor()
+		text := hex.EncodeToString(before[:])
+		rows, err := c.db.Root.QueryContext(t.Context(), "SELECT CONCAT(LPAD(HEX(id), 16, '0'), HEX(hash)) FROM "+c.db.Ledger+
+			".evidence_documents WHERE id > ? AND id <= ? ORDER BY id", after, made.Last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var line string
+			if err := rows.Scan(&line); err != nil {
+				t.Fatal(err)
+			}
+			text += line
+		}
+		data, err := hex.DecodeString(text)
+		if sum := sha256.Sum256(data); err != nil || rows.Err() != nil || sum != made.Hash || len(data) <= 32 {
+			t.Errorf("got %x of %s, %v, want %x", sum, text, err, made.Hash)
+		}
+		before, after = made.Hash, made.Last
+	}
+}
