@@ -47,7 +47,7 @@ not.
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
 			cli.ExitConfiguration: "",
 			cli.ExitNotKnown:      "with --user: no request was ever made for the user;\nwith --ticket: none has this ticket",
-			cli.ExitNothing: "with --user: requests were made, and left no evidence",
+			cli.ExitNothing:       "with --user: requests were made, and left no evidence",
 		}.String(),
 		Example: "  enqueuer report --user 42\n" +
 			"  enqueuer report --ticket PRIV-7\n" +
@@ -95,7 +95,7 @@ not.
 	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
 	cmd.Flags().StringVar(&since, "since", "", "evidence settled at this `TIME` or later")
 	cmd.Flags().StringVar(&until, "until", "", "evidence settled before this `TIME`")
-	cmd.Flags().StringVar(&ticket, "ticket", "", 
+	cmd.Flags().StringVar(&ticket, "ticket", "",
 		"print the requests with this `TICKET`, and those of whose events one has it")
 	for _, flag := range []string{"user", "since", "until"} {
 		cmd.MarkFlagsMutuallyExclusive("ticket", flag)

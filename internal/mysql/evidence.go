@@ -201,8 +201,9 @@ func objectRecord(r *evidence.Row) EvidenceRecord {
 	return EvidenceRecord{
 		Kind: "object", RequestID: r.Request, UserID: r.User, CertificateID: r.Certificate, SourceTable: r.Table,
 		Attempt: r.Attempt, Directory: r.Directory, Bucket: r.Directory.Bucket, Name: r.Name,
-		Generation: r.Generation, Size: r.Size, CacheControl: r.CacheControl, Outcome: r.Outcome, Until: known(r.Until), AcceptedBy: r.AcceptedBy,
-		ListedAt: known(r.ListedAt), At: known(r.SettledAt), Document: r.Document,
+		Generation: r.Generation, Size: r.Size, CacheControl: r.CacheControl, Outcome: r.Outcome, Until: known(r.Until),
+		AcceptedBy: r.AcceptedBy,
+		ListedAt:   known(r.ListedAt), At: known(r.SettledAt), Document: r.Document,
 	}
 }
 
