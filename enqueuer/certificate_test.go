@@ -461,6 +461,35 @@ func TestVerifyFindsEveryChangedRow(t *testing.T) {
 	}
 }
 
+// TestVerifyFindsWhatTheLedgerDoesNotSay changes a document that is not signed.
+func TestVerifyFindsWhatTheLedgerDoesNotSay(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	user := c.purged("alice", purge.BucketSettings{Bucket: "certs"})
+	c.anchor()
+	file, made := c.certificate(cli.ExitOK, user)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range [][2]string{
+		{`"outcome":"erased"`, `"outcome":"absent"`}, {`"size":1`, `"size":2`}, {`"generations":0`, `"generations":1`},
+		{`"cleared":1`, `"cleared":2`}, {`"versioning":false`, `"versioning":true`}, {`"kept":0`, `"kept":1`},
+		{`"Copies that were made`, `"No copies that were made`}, {`"ticket":"PRIV-7"`, `"ticket":"PRIV-8"`},
+		{`"objects_erased":4`, `"objects_erased":5`}, {`"worker":"worker-1:7"`, `"worker":"worker-2:7"`},
+		{made.Requests[0].Chain.Hash, strings.Repeat("0", 64)}, {made.Anchors[0].Hash, strings.Repeat("0", 64)},
+		{`"request_id":1,"requested_at"`, `"request_id":9,"requested_at"`},
+	} {
+		changed := strings.Replace(string(text), change[0], change[1], 1)
+		if changed == string(text) {
+			t.Fatalf("there is no %s in %s", change[0], text)
+		}
+		if out, said := c.run(cli.ExitNotDone, "verify", c.file("changed.json", changed)); !strings.Contains(said, "does not hold") {
+			t.Errorf("%s: got %q and %q", change, out, said)
+		}
+	}
+}
+
 // TestVerifyAfterMoreHasHappened: a statement stays true of its time when the request has run again.
 func TestVerifyAfterMoreHasHappened(t *testing.T) {
 	t.Parallel()
