@@ -37,6 +37,7 @@ type EvidenceRecord struct {
 	Ticket      string             `json:"ticket,omitempty"`
 	Listings    []evidence.Listing `json:"listings,omitempty"`        // of the directory, in the attempt that settled it
 	Settings    *evidence.Bucket   `json:"bucket_settings,omitempty"` // as they were read for that attempt
+	Directory   string             `json:"-"`                         // the prefix of its directory
 	Document    int64              `json:"-"`                         // the number of the document that settled it
 }
 
@@ -199,7 +200,7 @@ func (t *told) complete(r EvidenceRecord, dir purge.Directory) EvidenceRecord {
 func objectRecord(r *evidence.Row) EvidenceRecord {
 	return EvidenceRecord{
 		Kind: "object", RequestID: r.Request, UserID: r.User, CertificateID: r.Certificate, SourceTable: r.Table,
-		Attempt: r.Attempt, Bucket: r.Directory.Bucket, Name: r.Name, Generation: r.Generation, Size: r.Size,
+		Attempt: r.Attempt, Bucket: r.Directory.Bucket, Directory: r.Directory.Prefix, Name: r.Name, Generation: r.Generation, Size: r.Size,
 		CacheControl: r.CacheControl, Outcome: r.Outcome, Until: known(r.Until), AcceptedBy: r.AcceptedBy,
 		ListedAt: known(r.ListedAt), At: known(r.SettledAt), Document: r.Document,
 	}

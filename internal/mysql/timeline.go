@@ -62,9 +62,6 @@ func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineE
 	var ids []any
 	for _, r := range requests {
 		ids = append(ids, r.ID)
-		add(TimelineEntry{
-			Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
-		})
 	}
 	attempts := map[purge.RequestID]*attempts{}
 	var q script
@@ -104,16 +101,24 @@ func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineE
 	}
 	var all []TimelineEntry
 	for _, r := range requests {
-		entries := slices.Concat(byRequest[r.ID], attempts[r.ID].entries(r))
-		if r.FinishedAt != nil && r.State.Ended() {
-			entries = append(entries, TimelineEntry{
-				Request: r.ID, At: *r.FinishedAt, Kind: TimelineEnded, State: r.State, Reason: r.Reason,
-			})
-		}
-		slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return a.At.Compare(b.At) })
-		all = append(all, entries...)
+		all = append(all, timelineOfOne(r, byRequest[r.ID], attempts[r.ID])...)
 	}
 	return all, nil
+}
+
+// timelineOfOne orders what happened to a request: that it was made, what others did to it, its attempts, its end.
+func timelineOfOne(r Request, others []TimelineEntry, made *attempts) []TimelineEntry {
+	entries := []TimelineEntry{{
+		Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
+	}}
+	entries = append(append(entries, others...), made.entries(r)...)
+	if r.FinishedAt != nil && r.State.Ended() {
+		entries = append(entries, TimelineEntry{
+			Request: r.ID, At: *r.FinishedAt, Kind: TimelineEnded, State: r.State, Reason: r.Reason,
+		})
+	}
+	slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return a.At.Compare(b.At) })
+	return entries
 }
 
 // attempts are those of one request, in the order of their documents.
