@@ -206,3 +206,10 @@ func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
 }
 
 func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+func formatTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format(time.RFC3339)
+}

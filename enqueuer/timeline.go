@@ -21,26 +21,14 @@ func (a *app) printTimeline(request purge.RequestID, timeline []mysql.TimelineEn
 // timelineText is the sentence of an entry.
 func timelineText(e mysql.TimelineEntry) string {
 	switch e.Kind {
-	case mysql.TimelineRequested:
-		return "requested" + byWhom(e)
-	case mysql.TimelineKey:
-		return "another idempotency key leads here" + byWhom(e)
-	case "resubmitted":
-		return "submitted again" + byWhom(e) + "; nothing changed"
-	case "reopened":
-		return "opened again" + byWhom(e)
-	case "accepted_missing":
-		return "missing files accepted" + byWhom(e)
-	case "accepted_shared":
-		return "shared directory accepted" + byWhom(e)
-	case mysql.TimelineMigrated:
-		return "evidence of an earlier version became documents"
 	case mysql.TimelineAttempt:
 		return attemptText(e)
 	case mysql.TimelineEnded:
 		return "ended as " + outcomeText(e)
+	case mysql.TimelineResubmitted:
+		return e.Title() + byWhom(e) + "; nothing changed"
 	default:
-		return e.Kind + byWhom(e)
+		return e.Title() + byWhom(e)
 	}
 }
 

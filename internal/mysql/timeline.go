@@ -18,6 +18,8 @@ const (
 	TimelineAttempt   = "attempt"
 	TimelineMigrated  = "migrated" // evidence of an earlier version became a document
 	TimelineEnded     = "ended"
+
+	TimelineResubmitted = string(eventResubmitted)
 )
 
 // TimelineEntry is something that happened to a request.
@@ -40,6 +42,28 @@ type TimelineEntry struct {
 	Running   bool    `json:"running,omitempty"`
 	Died      bool    `json:"died,omitempty"`
 	Documents []int64 `json:"documents,omitempty"` // their numbers in the ledger
+}
+
+// Title says in a few words what happened.
+func (e TimelineEntry) Title() string {
+	switch e.Kind {
+	case TimelineKey:
+		return "another idempotency key leads here"
+	case TimelineResubmitted:
+		return "submitted again"
+	case string(eventReopened):
+		return "opened again"
+	case string(eventAcceptedMissing):
+		return "missing files accepted"
+	case string(eventAcceptedShared):
+		return "shared directory accepted"
+	case TimelineMigrated:
+		return "evidence of an earlier version became documents"
+	case TimelineAttempt:
+		return fmt.Sprintf("attempt %d", e.Attempt)
+	default: // requested, ended
+		return e.Kind
+	}
 }
 
 // Timeline tells what happened to requests: who made them, what callers and operators did to them afterwards, and each
