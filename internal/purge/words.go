@@ -59,7 +59,7 @@ const (
 	SourceDriver   Source = "driver"
 	SourceBackfill Source = "backfill"
 	SourceWatch    Source = "watch"
-	SourceCLI      Source = "cli" // an operator, by a command or in the console
+	SourceCLI      Source = "cli"     // an operator, by a command or in the console
 	SourceOrphans  Source = "orphans" // a list of directories that no link leads to
 )
 

@@ -6,12 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 var functions = template.FuncMap{
 	"number": number, "age": age, "stamp": stamp, "iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"places": func() []place { return places }, "clock": clockElement, "moment": momentElement,
 	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
+	"requeueable": requeueable, "below": below, "rows": newRows,
+	"seconds": func(n int64) string { return period(time.Duration(n) * time.Second) }, "bytes": bytesText, "between": between,
 }
 
 // number writes 1234567 as 1,234,567.
@@ -21,6 +25,20 @@ func number(n int64) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return digits
+}
+
+// id writes the number of a request or a user, as addresses have it.
+func id[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+// bytesText writes a size.
+func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) } //nolint:gosec // not negative
+
+// between is the time from one moment to another, to the millisecond if it is short.
+func between(from, to time.Time) string {
+	if d := to.Sub(from); d < 10*time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return period(to.Sub(from))
 }
 
 // several writes a number and what there are.
