@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"html/template"
 	"net/url"
 	"slices"
 	"strconv"
@@ -51,8 +52,8 @@ func parseFilter(values url.Values) (f filter, err error) {
 // Get is the value of a parameter, for the form.
 func (f filter) Get(key string) string { return f.Values.Get(key) }
 
-// Query is the filter as an address has it, with other parameters behind it.
-func (f filter) Query(more ...string) string {
+// Query is the filter as an address has it, with other parameters. It is escaped already.
+func (f filter) Query(more ...string) template.URL {
 	values := url.Values{}
 	for key, all := range f.Values {
 		values[key] = all
@@ -60,7 +61,7 @@ func (f filter) Query(more ...string) string {
 	for i := 0; i+1 < len(more); i += 2 {
 		values.Set(more[i], more[i+1])
 	}
-	return values.Encode()
+	return template.URL(values.Encode()) //nolint:gosec // Encode escapes what comes from the address
 }
 
 // Plain reports whether only state and reason choose, so that the cached figures answer.

@@ -15,6 +15,7 @@ var functions = template.FuncMap{
 	"places": func() []place { return places }, "clock": clockElement, "moment": momentElement,
 	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 	"requeueable": requeueable, "below": below, "rows": newRows,
+	"several": func(n int, one, more string) string { return several(int64(n), one, more) },
 	"seconds": func(n int64) string { return period(time.Duration(n) * time.Second) }, "bytes": bytesText, "between": between,
 }
 

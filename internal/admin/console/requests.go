@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -33,11 +34,11 @@ type list struct {
 	Exact   bool // the figures are of all that the filter chooses
 	Counted bool // there are figures
 	Looked  int
-	Next    string // the query of the next page; empty if there is none
-	Further bool   // this is not the first page
-	Cut     bool   // fewer rows than a page holds, and there may be more
-	CanAll  bool   // requests of this filter can be queued again
-	Command string // that does the same
+	Next    template.URL // the query of the next page; empty if there is none
+	Further bool         // this is not the first page
+	Cut     bool         // fewer rows than a page holds, and there may be more
+	CanAll  bool         // requests of this filter can be queued again
+	Command string       // that does the same
 
 	States  []purge.State
 	Reasons []purge.Reason
@@ -49,7 +50,7 @@ type list struct {
 type figure struct {
 	mysql.Tally
 
-	Query string
+	Query template.URL
 }
 
 func (c *Console) serveRequests(w http.ResponseWriter, r *http.Request) {

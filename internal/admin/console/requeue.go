@@ -169,7 +169,7 @@ func (c *Console) askRequeue(r *http.Request) (question, error) {
 		}
 		q.Values.Set("all", "1")
 		q.Values.Set("ended", ch.ended.Format(time.RFC3339Nano))
-		q.Back = "/requests?" + ch.filter.Query()
+		q.Back = "/requests?" + string(ch.filter.Query())
 	}
 	q.Choices = acceptances(of)
 	return q, nil
@@ -215,7 +215,7 @@ func (c *Console) doRequeue(r *http.Request, by actor) (answer, error) {
 		Back: "/requests",
 	}
 	if len(ch.ids) == 0 {
-		a.Back += "?" + ch.filter.Query()
+		a.Back += "?" + string(ch.filter.Query())
 	}
 	if n := len(rows) - opened; n > 0 {
 		a.List, a.Level = append(a.List, several(int64(n), "request was", "requests were")+
