@@ -36,10 +36,16 @@ func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) } //n
 
 // between is the time from one moment to another, to the millisecond if it is short.
 func between(from, to time.Time) string {
-	if d := to.Sub(from); d < 10*time.Second {
-		return d.Round(time.Millisecond).String()
+	switch d := to.Sub(from); {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return period(d)
 	}
-	return period(to.Sub(from))
 }
 
 // several writes a number and what there are.
