@@ -169,8 +169,12 @@ type frame struct {
 type place struct{ Name, Path string }
 
 var places = []place{
-	{"Overview", "/"}, {"Requests", "/requests"}, {"Coverage", "/coverage"}, {"Inventory", "/inventory"},
-	{"Queues", "/monitoring/"}, {"Runbooks", "/runbooks/"},
+	{"Overview", "/"},
+	{"Requests", "/requests"},
+	{"Coverage", "/coverage"},
+	{"Inventory", "/inventory"},
+	{"Queues", "/monitoring/"},
+	{"Runbooks", "/runbooks/"},
 }
 
 // framed begins the data of a page.
