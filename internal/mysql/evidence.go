@@ -200,7 +200,8 @@ func (t *told) complete(r EvidenceRecord, dir purge.Directory) EvidenceRecord {
 func objectRecord(r *evidence.Row) EvidenceRecord {
 	return EvidenceRecord{
 		Kind: "object", RequestID: r.Request, UserID: r.User, CertificateID: r.Certificate, SourceTable: r.Table,
-		Attempt: r.Attempt, Bucket: r.Directory.Bucket, Directory: r.Directory.Prefix, Name: r.Name, Generation: r.Generation, Size: r.Size,
+		Attempt: r.Attempt, Bucket: r.Directory.Bucket, Directory: r.Directory.Prefix, Name: r.Name,
+		Generation: r.Generation, Size: r.Size,
 		CacheControl: r.CacheControl, Outcome: r.Outcome, Until: known(r.Until), AcceptedBy: r.AcceptedBy,
 		ListedAt: known(r.ListedAt), At: known(r.SettledAt), Document: r.Document,
 	}

@@ -170,8 +170,8 @@ type candidate struct {
 	hit      bool
 }
 
-// searcher merges arms: one for each state, because only then each of them reads no more than a chunk of an index. Of an
-// IN, the server would sort all that match for each chunk.
+// searcher merges arms: one for each state, because only then each of them reads no more than a chunk of an index. Of
+// an IN, the server would sort all that match for each chunk.
 type searcher struct {
 	store *Store
 	arms  []*arm

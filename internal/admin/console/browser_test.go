@@ -125,7 +125,7 @@ func TestBrowserPages(t *testing.T) {
 	if text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main"))); !strings.Contains(text, "12 requests queued again") {
 		t.Errorf("got %s", text)
 	}
-	if got := o.pending("purge"); got != 12 {
+	if got := o.pending(); got != 12 {
 		t.Errorf("got %d tasks", got)
 	}
 	if problems := v.Problems(); len(problems) > 0 {

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"html/template"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -55,9 +56,7 @@ func (f filter) Get(key string) string { return f.Values.Get(key) }
 // Query is the filter as an address has it, with other parameters. It is escaped already.
 func (f filter) Query(more ...string) template.URL {
 	values := url.Values{}
-	for key, all := range f.Values {
-		values[key] = all
-	}
+	maps.Copy(values, f.Values)
 	for i := 0; i+1 < len(more); i += 2 {
 		values.Set(more[i], more[i+1])
 	}
@@ -198,7 +197,8 @@ func parseTime(key, text string, day time.Duration) (time.Time, error) {
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil || at.Year() < 1 || at.Year() > 9999 {
-		return at, badAddress("%s: %.60q is no day and no time: expected 2026-01-31 or 2026-01-31T08:00:00Z, in UTC", key, text)
+		return at, badAddress("%s: %.60q is no day and no time: expected 2026-01-31 or 2026-01-31T08:00:00Z, in UTC",
+			key, text)
 	}
 	return at.UTC(), nil
 }

@@ -16,7 +16,8 @@ var functions = template.FuncMap{
 	"words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
 	"requeueable": requeueable, "below": below, "rows": newRows,
 	"several": func(n int, one, more string) string { return several(int64(n), one, more) },
-	"seconds": func(n int64) string { return period(time.Duration(n) * time.Second) }, "bytes": bytesText, "between": between,
+	"seconds": func(n int64) string { return period(time.Duration(n) * time.Second) },
+	"bytes":   bytesText, "between": between,
 }
 
 // number writes 1234567 as 1,234,567.
@@ -32,7 +33,7 @@ func number(n int64) string {
 func id[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
 
 // bytesText writes a size.
-func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) } //nolint:gosec // not negative
+func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // between is the time from one moment to another, to the millisecond if it is short.
 func between(from, to time.Time) string {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -39,21 +40,11 @@ func (c *Console) serveInventory(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.Runs = runs
-	read := func(run mysql.Inventory) (kept inventory.Kept, err error) {
-		text, err := c.sources.Records.InventoryReport(r.Context(), run.ID)
-		if err == nil {
-			err = json.Unmarshal(text, &kept)
-		}
-		if err != nil {
-			err = fmt.Errorf("reading inventory %d: %w", run.ID, err)
-		}
-		return kept, err
-	}
 	for i, run := range runs {
 		if i > 0 && !run.Complete {
 			continue
 		}
-		kept, err := read(run)
+		kept, err := c.readInventory(r.Context(), run.ID)
 		if err != nil {
 			c.fail(w, r, "Inventory", err)
 			return
@@ -67,6 +58,17 @@ func (c *Console) serveInventory(w http.ResponseWriter, r *http.Request) {
 	}
 	v.arrange()
 	c.show(w, r, http.StatusOK, "inventory", v)
+}
+
+func (c *Console) readInventory(ctx context.Context, id int64) (kept inventory.Kept, err error) {
+	text, err := c.sources.Records.InventoryReport(ctx, id)
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading inventory %d: %w", id, err)
+	}
+	return kept, err
 }
 
 // arrange makes the lists of the classes that are to be brought to zero.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"html"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -153,19 +154,17 @@ func (o *office) purged(name string) (user purge.UserID, request purge.RequestID
 	return user, request
 }
 
-// pending is how many tasks wait in a queue.
-func (o *office) pending(name string) int {
+// pending is how many tasks wait.
+func (o *office) pending() (n int) {
 	o.t.Helper()
 	depths, err := inspect.Depths(o.t.Context(), o.redis)
 	if err != nil {
 		o.t.Fatal(err)
 	}
 	for _, d := range depths {
-		if d.Queue == name {
-			return d.Pending
-		}
+		n += d.Pending
 	}
-	return 0
+	return n
 }
 
 // states are those of requests, in the order of the ids.
@@ -217,7 +216,7 @@ func (v *visit) send(method, path string, form url.Values) (status int, body str
 	}
 	w := httptest.NewRecorder()
 	v.o.page.ServeHTTP(w, r)
-	for _, c := range w.Result().Cookies() { //nolint:bodyclose // that of a recorder
+	for _, c := range w.Result().Cookies() {
 		if v.cookies[c.Name] = c; c.MaxAge < 0 {
 			delete(v.cookies, c.Name)
 		}
@@ -250,9 +249,7 @@ func (v *visit) confirm(want int, path string, more url.Values) (asked, done str
 	for _, m := range hidden.FindAllStringSubmatch(body, -1) {
 		form.Add(m[1], html.UnescapeString(m[2]))
 	}
-	for key, values := range more {
-		form[key] = values
-	}
+	maps.Copy(form, more)
 	status, body, _ := v.send(http.MethodPost, path, form)
 	if status != want {
 		v.o.t.Errorf("%s: got %d, want %d\n%s", path, status, want, text(body))

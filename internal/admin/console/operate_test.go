@@ -40,7 +40,7 @@ func TestChosenRequestsAreQueuedAgain(t *testing.T) {
 	if got := o.states(one, two, done, other); got != "queued queued done failed" {
 		t.Errorf("got %s", got)
 	}
-	if got := o.pending("purge"); got != 2 {
+	if got := o.pending(); got != 2 {
 		t.Errorf("got %d tasks, want 2", got)
 	}
 	// What is accepted counts only for the request that failed because of it.
@@ -104,7 +104,7 @@ func TestAFilterIsQueuedAgain(t *testing.T) {
 	if got := o.events(shared); got != "reopened console, alice; accepted_shared console, alice" {
 		t.Errorf("got events %q", got)
 	}
-	if got := o.pending("purge"); got != 10 {
+	if got := o.pending(); got != 10 {
 		t.Errorf("got %d tasks, want 10", got)
 	}
 }
@@ -147,7 +147,7 @@ func TestNoRightNoChange(t *testing.T) {
 	if listener.ServeHTTP(w, r); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Nothing was done") {
 		t.Errorf("another site: got %d %s", w.Code, w.Body)
 	}
-	if got := o.states(request); got != "failed" || o.events(request) != "" || o.pending("purge") != 0 {
+	if got := o.states(request); got != "failed" || o.events(request) != "" || o.pending() != 0 {
 		t.Errorf("it is %s, with events %q", got, o.events(request))
 	}
 	_, read := viewer.get(http.StatusOK, "/requests?state=failed&reason=held")
@@ -183,8 +183,8 @@ func TestAPurgeIsRequestedFromTheUsersPage(t *testing.T) {
 	wants(t, "the answer", told, "Request 1 is queued")
 	rows, err := o.root.Requests(t.Context(), []purge.RequestID{1})
 	if err != nil || len(rows) != 1 || rows[0].RequestedBy != "console, alice" || rows[0].Ticket != "PRIV-9" ||
-		rows[0].UserID != user || o.pending("purge") != 1 {
-		t.Errorf("got %+v, %v, %d tasks", rows, err, o.pending("purge"))
+		rows[0].UserID != user || o.pending() != 1 {
+		t.Errorf("got %+v, %v, %d tasks", rows, err, o.pending())
 	}
 	_, told, _ = v.confirm(http.StatusOK, path, nil)
 	wants(t, "the answer", told, "Request 1 is queued already")

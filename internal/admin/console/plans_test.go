@@ -15,7 +15,7 @@ import (
 // TestPagesReadFewRows opens every page on a ledger with very many requests, and counts the rows that the server reads
 // for it. Two cores read a million rows in a second, so 35,000 are far below 100 ms. The cached figures, which count all
 // requests, are read before.
-func TestPagesReadFewRows(t *testing.T) { //nolint:tparallel // the server counts what all read
+func TestPagesReadFewRows(t *testing.T) {
 	t.Parallel()
 	requests := 200_000
 	if os.Getenv("BENCH_FULL") != "" {

@@ -50,7 +50,7 @@ type directoryView struct {
 func (c *Console) serveRequest(w http.ResponseWriter, r *http.Request) {
 	n, err := parseRequestID(r.PathValue("id"))
 	if err != nil {
-		c.reject(w, r, "Requests", err)
+		c.reject(w, r, err)
 		return
 	}
 	rows, err := c.sources.Records.Requests(r.Context(), []purge.RequestID{n})
@@ -59,7 +59,7 @@ func (c *Console) serveRequest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(rows) == 0 {
-		c.notFound(w, r, "Requests", "The ledger has no request "+id(n)+".")
+		c.notFound(w, r, "The ledger has no request "+id(n)+".")
 		return
 	}
 	detail, err := c.sources.Records.Detail(r.Context(), rows[0])

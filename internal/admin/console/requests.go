@@ -60,7 +60,7 @@ func (c *Console) serveRequests(w http.ResponseWriter, r *http.Request) {
 	}
 	f, err := parseFilter(r.URL.Query())
 	if err != nil {
-		c.reject(w, r, "Requests", err)
+		c.reject(w, r, err)
 		return
 	}
 	page := list{
@@ -203,29 +203,30 @@ func (c *Console) serveNumber(w http.ResponseWriter, r *http.Request, q string) 
 	case user:
 		c.redirect(w, r, "/users/"+q)
 	default:
-		c.notFound(w, r, "Requests", "There is no request and no user "+q+".")
+		c.notFound(w, r, "There is no request and no user "+q+".")
 	}
 }
 
 // redirect sends a browser to another page; to is without the base.
 func (c *Console) redirect(w http.ResponseWriter, r *http.Request, to string) {
-	http.Redirect(w, r, c.about.Base+to, http.StatusSeeOther)
+	http.Redirect(w, r, c.about.Base+to, //nolint:gosec // to is a path of ours, with what was typed in its query
+		http.StatusSeeOther)
 }
 
-func (c *Console) notFound(w http.ResponseWriter, r *http.Request, place, text string) {
+func (c *Console) notFound(w http.ResponseWriter, r *http.Request, text string) {
 	c.tell(w, r, http.StatusNotFound, message{
-		frame: c.framed(r, place, "Not found"), Level: "warn", Text: text, Back: "/requests",
+		frame: c.framed(r, "Requests", "Not found"), Level: "warn", Text: text, Back: "/requests",
 	})
 }
 
 // reject shows an error: one of what the visitor has sent, or another.
-func (c *Console) reject(w http.ResponseWriter, r *http.Request, place string, err error) {
+func (c *Console) reject(w http.ResponseWriter, r *http.Request, err error) {
 	if !isInput(err) {
-		c.fail(w, r, place, err)
+		c.fail(w, r, "Requests", err)
 		return
 	}
 	c.tell(w, r, http.StatusBadRequest, message{
-		frame: c.framed(r, place, "This cannot be read"), Level: "warn", Text: err.Error(), Back: "/requests",
+		frame: c.framed(r, "Requests", "This cannot be read"), Level: "warn", Text: err.Error(), Back: "/requests",
 	})
 }
 
@@ -236,7 +237,7 @@ const exportPause = time.Minute
 func (c *Console) serveExport(w http.ResponseWriter, r *http.Request) {
 	f, err := parseFilter(r.URL.Query())
 	if err != nil {
-		c.reject(w, r, "Requests", err)
+		c.reject(w, r, err)
 		return
 	}
 	format, kind := cli.Format(r.URL.Query().Get("format")), "text/csv"
@@ -245,7 +246,7 @@ func (c *Console) serveExport(w http.ResponseWriter, r *http.Request) {
 	case "json":
 		kind = "application/json"
 	default:
-		c.reject(w, r, "Requests", badAddress("format: expected csv or json"))
+		c.reject(w, r, badAddress("format: expected csv or json"))
 		return
 	}
 	w.Header().Set("Content-Type", kind+"; charset=utf-8")

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,9 +61,9 @@ func (ch chosen) searches() (all []mysql.Search) {
 	return all
 }
 
-// find returns the chosen requests that can be queued again, most at once; left is how many were found beyond them or
-// cannot be queued again, and whole whether that is all.
-func (c *Console) find(ctx context.Context, ch chosen, most int) (rows []mysql.Request, left int, whole bool, err error) {
+// find returns the chosen requests that can be queued again, requeueMost at most; left is how many of those that were
+// chosen by id cannot, and whole whether that is all.
+func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, left int, whole bool, err error) {
 	if len(ch.ids) > 0 {
 		all, err := c.sources.Records.Requests(ctx, ch.ids)
 		if err == nil && len(all) < len(ch.ids) {
@@ -74,12 +75,12 @@ func (c *Console) find(ctx context.Context, ch chosen, most int) (rows []mysql.R
 	whole = true
 	for _, search := range ch.searches() {
 		for after, looked := (mysql.Position{}), 0; ; {
-			if len(rows) >= most || looked >= requeueLook {
+			if len(rows) >= requeueMost || looked >= requeueLook {
 				whole = false
 				break
 			}
 			hits, err := c.sources.Records.Search(ctx, search, after,
-				mysql.Bounds{Page: min(requeuePart, most-len(rows)), Look: lookMost})
+				mysql.Bounds{Page: min(requeuePart, requeueMost-len(rows)), Look: lookMost})
 			if err != nil {
 				return nil, 0, false, err
 			}
@@ -130,7 +131,7 @@ func (c *Console) askRequeue(r *http.Request) (question, error) {
 	if err != nil {
 		return question{}, err
 	}
-	rows, left, whole, err := c.find(r.Context(), ch, requeueMost)
+	rows, left, whole, err := c.find(r.Context(), ch)
 	if err != nil {
 		return question{}, err
 	}
@@ -164,9 +165,7 @@ func (c *Console) askRequeue(r *http.Request) (question, error) {
 			q.Values.Add("id", id(n))
 		}
 	} else {
-		for key, values := range ch.filter.Values {
-			q.Values[key] = values
-		}
+		maps.Copy(q.Values, ch.filter.Values)
 		q.Values.Set("all", "1")
 		q.Values.Set("ended", ch.ended.Format(time.RFC3339Nano))
 		q.Back = "/requests?" + string(ch.filter.Query())
@@ -195,7 +194,7 @@ func (c *Console) doRequeue(r *http.Request, by actor) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	rows, left, whole, err := c.find(r.Context(), ch, requeueMost)
+	rows, left, whole, err := c.find(r.Context(), ch)
 	if err != nil {
 		return answer{}, err
 	}

@@ -30,7 +30,7 @@ type userView struct {
 func (c *Console) serveUser(w http.ResponseWriter, r *http.Request) {
 	user, err := purge.ParseUserID(r.PathValue("id"))
 	if err != nil {
-		c.reject(w, r, "Requests", badAddress("user: %w", err))
+		c.reject(w, r, badAddress("user: %w", err))
 		return
 	}
 	hits, err := c.sources.Records.Search(r.Context(), mysql.Search{User: user}, mysql.Position{},
@@ -45,7 +45,7 @@ func (c *Console) serveUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !glance.Retirement.UserExists && len(hits.Requests) == 0 {
-		c.notFound(w, r, "Requests", "The LMS has no user "+id(user)+", and no request was ever made for that number.")
+		c.notFound(w, r, "The LMS has no user "+id(user)+", and no request was ever made for that number.")
 		return
 	}
 	v := userView{
@@ -98,7 +98,7 @@ func (c *Console) knownUser(ctx context.Context, user purge.UserID) (bool, error
 func (c *Console) serveCertificate(w http.ResponseWriter, r *http.Request) {
 	user, err := purge.ParseUserID(r.PathValue("id"))
 	if err != nil {
-		c.reject(w, r, "Requests", badAddress("user: %w", err))
+		c.reject(w, r, badAddress("user: %w", err))
 		return
 	}
 	c.sources.Certificate(w, r, user)
