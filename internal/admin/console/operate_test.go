@@ -197,3 +197,28 @@ func TestAPurgeIsRequestedFromTheUsersPage(t *testing.T) {
 	_, told, _ = v.confirm(http.StatusBadRequest, path, url.Values{"ticket": {strings.Repeat("x", 65)}})
 	wants(t, "a long ticket", told, "ticket: expected at most 64")
 }
+
+// TestOneClickQueuesABoundedNumber has a filter choose more than may be queued again at once.
+func TestOneClickQueuesABoundedNumber(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, mysql.RoleEnqueuer, "")
+	o.db.Exec(t, "INSERT INTO "+o.db.Ledger+".requests (idempotency_key, user_id, source, state, reason, ended_as, "+
+		"requested_at, opened_at, updated_at, finished_at) SELECT CONCAT('user:', seq), seq, 'backfill', 'failed', 'held', "+
+		"'failed:held', '2026-01-01', '2026-01-01', '2026-01-01', '2026-01-01' FROM "+sandboxtest.Numbers(10_120)+" ORDER BY seq")
+	v := o.as("alice", login.Operate)
+	asked, told, _ := v.confirm(http.StatusOK, "/requests/requeue?all=1&state=failed&source=backfill", nil)
+	wants(t, "the question", asked, "Queue 10,000 requests again", "the filter chooses more than that")
+	wants(t, "the answer", told, "10,000 requests queued again", "120 of the filter are left")
+	if got := o.pending(); got != 10_000 {
+		t.Errorf("got %d tasks", got)
+	}
+	_, told, _ = v.confirm(http.StatusOK, "/requests/requeue?all=1&state=failed&source=backfill", nil)
+	wants(t, "the answer", told, "120 requests queued again")
+	lacks(t, "the answer", told, "are left")
+	var events int
+	err := o.db.Root.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM "+o.db.Ledger+
+		".events WHERE kind = 'reopened' AND actor = 'console, alice'").Scan(&events)
+	if err != nil || events != 10_120 {
+		t.Errorf("got %d events, %v", events, err)
+	}
+}

@@ -3,6 +3,7 @@ package console_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -239,5 +240,31 @@ func TestEveryLinkHasTheBase(t *testing.T) {
 	}
 	if !seen["/users/"+number(user)+"/certificate"] || !seen["/requests/requeue?id="+number(failed)] {
 		t.Errorf("got %v", seen)
+	}
+}
+
+// TestAPageHoldsALargeRequest has a user with very many certificates, and a directory with very many generations.
+func TestAPageHoldsALargeRequest(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, mysql.RoleEnqueuer, "")
+	report := purge.Report{State: purge.Failed, Reason: purge.ReasonHeld}
+	add := func(certificate, number int) {
+		dir := purge.Directory{Bucket: "certs", Prefix: fmt.Sprintf("downloads/%032x/", certificate)}
+		report.Evidence = append(report.Evidence, purge.Evidence{
+			CertificateID: purge.CertificateID(certificate), Table: purge.Live, Outcome: purge.HeldBack,
+			Generation: purge.Generation{Directory: dir, Name: dir.Prefix + "Certificate.pdf", Number: int64(number), Size: 1},
+		})
+	}
+	for n := range 10_000 {
+		add(n+1, 1)
+	}
+	for n := range 200 {
+		add(1, n+2)
+	}
+	_, request := o.user("a", report)
+	body, read := o.as("alice", login.View).get(http.StatusOK, "/requests/"+number(request))
+	wants(t, "the page", read, "And 9,950 more certificates: enqueuer report --user", "and 151 more", "Certificate 50")
+	if lacks(t, "the page", read, "Certificate 51 "); len(body) > 200_000 {
+		t.Errorf("the page has %d bytes", len(body))
 	}
 }

@@ -98,6 +98,25 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 	return rows, 0, whole, nil
 }
 
+// remaining says how many of a filter can be queued again, as far as a page may count.
+func (c *Console) remaining(ctx context.Context, ch chosen) (string, error) {
+	sum, exact := int64(0), true
+	for _, search := range ch.searches() {
+		hits, err := c.sources.Records.Search(ctx, search, mysql.Position{}, mysql.Bounds{Count: countMost, Look: lookMost})
+		if err != nil {
+			return "", err
+		}
+		for _, t := range hits.Counts {
+			sum += t.Count
+		}
+		exact = exact && hits.Whole
+	}
+	if exact {
+		return number(sum), nil
+	}
+	return "At least " + number(sum), nil
+}
+
 // requeuePart is how many requests are read, and opened again, at a time.
 const requeuePart = 500
 
@@ -158,7 +177,7 @@ func (c *Console) askRequeue(r *http.Request) (question, error) {
 			" did not fail, and will be left alone")
 	}
 	if !whole {
-		q.List = append(q.List, "there are more: repeat this for the rest")
+		q.List = append(q.List, "the filter chooses more than that: repeat this for the rest")
 	}
 	if len(ch.ids) > 0 {
 		for _, n := range ch.ids {
@@ -225,7 +244,11 @@ func (c *Console) doRequeue(r *http.Request, by actor) (answer, error) {
 			" did not fail, and were left alone"), "warn"
 	}
 	if !whole {
-		a.List, a.Level = append(a.List, "There are more in the filter: repeat this for the rest."), "warn"
+		left, err := c.remaining(r.Context(), ch)
+		if err != nil {
+			return answer{}, err
+		}
+		a.List, a.Level = append(a.List, left+" of the filter are left: repeat this for them."), "warn"
 	}
 	return a, nil
 }
