@@ -194,6 +194,11 @@ func TestAPurgeIsRequestedFromTheUsersPage(t *testing.T) {
 	wants(t, "the question", read, "the request will be refused")
 	_, read = v.get(http.StatusBadRequest, "/users/4711/purge")
 	wants(t, "an unknown user", read, "the LMS has no user 4711")
+	body, _ := v.get(http.StatusOK, path)
+	status, body, _ := v.send(http.MethodPost, "/users/4711/purge", url.Values{"token": {hidden.FindStringSubmatch(body)[2]}})
+	if wants(t, "an unknown user's form", text(body), "the LMS has no user 4711"); status != http.StatusBadRequest {
+		t.Errorf("got %d", status)
+	}
 	_, told, _ = v.confirm(http.StatusBadRequest, path, url.Values{"ticket": {strings.Repeat("x", 65)}})
 	wants(t, "a long ticket", told, "ticket: expected at most 64")
 }
