@@ -10,6 +10,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/admin"
 	"github.com/certpurge/certpurge/internal/admin/console"
+	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -24,8 +25,11 @@ func serveAdmin(
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
 ) (stop func(), err error) {
 	base := cfg.Admin.BasePath
-	pages := console.New(console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base},
-		console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks), log)
+	sources := console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks)
+	if sources.Certificate, err = certificate.Maker(store, cfg.Evidence.SigningKeyFile, cli.Version()); err != nil {
+		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	pages := console.New(console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base}, sources, log)
 	if err := registry.Register(pages.Servers()); err != nil {
 		pages.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -88,21 +87,18 @@ func (a *app) makeCertificate(ctx context.Context, id string) (*certificate.Cert
 		return nil, err
 	}
 	defer store.Close()
-	c, err := certificate.Read(ctx, store, user, cli.Version(), time.Now())
+	makeOne, err := certificate.Maker(store, cfg.Evidence.SigningKeyFile, cli.Version())
+	if err != nil {
+		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
+	c, err := makeOne(ctx, user)
 	if err != nil {
 		return nil, cli.Unavailable(err)
 	}
 	if c == nil {
 		return nil, nothingOf(ctx, store, user, "no request")
 	}
-	if cfg.Evidence.SigningKeyFile == "" {
-		return c, nil
-	}
-	key, err := certificate.ReadKey(cfg.Evidence.SigningKeyFile)
-	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: fmt.Errorf("evidence.signing_key_file: %w", err)}
-	}
-	return c, c.Sign(key)
+	return c, nil
 }
 
 // readCertificate reads the JSON form of a certificate.

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -160,65 +158,11 @@ func (a *app) listFailures(
 		err = each(func(rows []mysql.Request) error { return a.printRequests(rows, nil, out) })
 		return found, err
 	}
-	if *out == "json" {
-		a.printf(`{"requests":[`)
-		separator := ""
-		err = each(func(rows []mysql.Request) error {
-			for _, r := range rows {
-				data, err := json.Marshal(r)
-				if err != nil {
-					return fmt.Errorf("writing the answer: %w", err)
-				}
-				a.printf("%s", separator)
-				_, _ = purge.EscapedJSON{W: a.streams.Out}.Write(data) // a lost write is Execute's to report
-				separator = ","
-			}
-			return nil
-		})
-		if err == nil { // a list that was cut must look like one
-			a.printf("]}\n")
-		}
+	list := cli.NewRequestList(a.streams.Out, *out)
+	if err = each(list.Add); err != nil {
 		return found, err
 	}
-	w := a.requestsCSV()
-	err = each(w.rows)
-	w.Flush()
-	if err == nil {
-		err = w.Error()
-	}
-	return found, err
-}
-
-func formatTime(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.Format(time.RFC3339)
-}
-
-// requestsCSV writes requests as lines of CSV, with a header.
-type requestsCSV struct{ cli.CSV }
-
-func (a *app) requestsCSV() requestsCSV {
-	w := requestsCSV{cli.NewCSV(a.streams.Out)}
-	// Error reports what is lost.
-	_ = w.Write([]string{
-		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
-		"certificate_id", "state", "requested_by", "ticket",
-	})
-	return w
-}
-
-func (w requestsCSV) rows(rows []mysql.Request) error {
-	for _, r := range rows {
-		_ = w.Write([]string{
-			number(r.ID), number(r.UserID), string(r.Source), string(r.Reason),
-			strconv.Itoa(r.Attempts), r.RequestedAt.Format(time.RFC3339), formatTime(r.FinishedAt), r.Detail,
-			number(r.CertificateID), string(r.State), r.RequestedBy, r.Ticket,
-		}) // Error reports what is lost
-	}
-	w.Flush()
-	return w.Error()
+	return found, list.Close()
 }
 
 // printRows prints a table: as CSV, or in columns with the header in capitals and states in their colour.

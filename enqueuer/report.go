@@ -128,11 +128,9 @@ func (a *app) reportTicket(ctx context.Context, ticket string, format cli.Format
 	}
 	defer store.Close()
 	show := func(rows []mysql.Request) error { return a.printRequests(rows, nil, &format) }
-	var table requestsCSV
 	switch format {
 	case "csv":
-		table = a.requestsCSV()
-		show = table.rows
+		show = cli.NewRequestList(a.streams.Out, format).Add
 	case "json":
 		encoder := json.NewEncoder(purge.EscapedJSON{W: a.streams.Out})
 		show = func(rows []mysql.Request) error {
@@ -286,4 +284,11 @@ func (a *app) reportDocuments(ctx context.Context, store *mysql.Store, user purg
 		return nil
 	})
 	return found, err
+}
+
+func formatTime(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.Format(time.RFC3339)
 }

@@ -133,16 +133,13 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening
 		if !execute {
 			return nil
 		}
-		ids, open := make([]purge.RequestID, len(rows)), make([]purge.OpenRequest, len(rows))
+		open := make([]purge.OpenRequest, len(rows))
 		for i, row := range rows {
-			ids[i], open[i] = row.ID, row.Open()
+			open[i] = row.Open()
 		}
-		n, err := s.store.Reopen(cmd.Context(), ids, r)
+		n, err := purge.Requeue(cmd.Context(), s.store, s.keeper, open, r)
 		sum.Requeued += n
-		if err != nil {
-			return err
-		}
-		return s.keeper.Restore(cmd.Context(), open) // if this fails, the reconciler does it
+		return err
 	})
 	if err != nil {
 		return cli.Unavailable(fmt.Errorf("%w (%d requests were opened again; repeating the command is safe)", err,

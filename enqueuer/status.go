@@ -181,7 +181,8 @@ func (a *app) printRequests(rows []mysql.Request, timeline []mysql.TimelineEntry
 		return a.printJSON(all)
 	}
 	if *out == "csv" {
-		return a.requestsCSV().rows(rows)
+		list := cli.NewRequestList(a.streams.Out, *out)
+		return errors.Join(list.Add(rows), list.Close())
 	}
 	for _, r := range rows {
 		a.printf("user %d", r.UserID)

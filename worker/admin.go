@@ -6,6 +6,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/admin"
 	"github.com/certpurge/certpurge/internal/admin/console"
+	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -17,6 +18,9 @@ import (
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
 	sources := console.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
+	if sources.Certificate, err = certificate.Maker(w.store, w.cfg.Evidence.SigningKeyFile, cli.Version()); err != nil {
+		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+	}
 	sources.Buckets, sources.Paces = w.objects.Settings, w.rates
 	pages := console.New(console.About{Title: cfg.Title, Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
 	servers := pages.Servers()

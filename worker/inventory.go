@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/inventory"
+	"github.com/certpurge/certpurge/internal/mysql"
 )
 
 func newInventoryCommand(s cli.Streams, path *string) *cobra.Command {
@@ -24,7 +27,8 @@ func newInventoryCommand(s cli.Streams, path *string) *cobra.Command {
 		Short: "List all objects in the locations; find files without a link",
 		Long: `inventory lists every object generation below the directories of all locations
 once, and joins the list with the references of the LMS and the evidence of the
-ledger. It changes nothing. Each directory is of one class:
+ledger. It changes nothing; its result is kept in the ledger, where the console
+shows it. Each directory is of one class:
 
   live        a row of a user who is not retiring holds its id: it must stay
   due         a row of a retiring user holds its id: a purge erases it
@@ -141,8 +145,10 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 		v.List, flush = listDirectories(s.Out, *o.format)
 		defer func() { err = errors.Join(err, flush()) }()
 	}
+	begun := time.Now()
 	report, err := v.Run(ctx)
 	progress.Clear()
+	r.keepInventory(ctx, s, begun, report, err)
 	switch {
 	case errors.Is(err, inventory.ErrCheckpoint):
 		return &cli.Error{Code: cli.ExitUsage, Err: err}
@@ -162,6 +168,41 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	}
 	return nil
 }
+
+// keepInventory writes the result into the ledger, where the console shows it. Where that does not work, the inventory
+// is as good: an account with the rights of an earlier version may not.
+func (r *reading) keepInventory(ctx context.Context, s cli.Streams, begun time.Time, report inventory.Report,
+	failure error,
+) {
+	if errors.Is(failure, inventory.ErrCheckpoint) { // nothing was listed
+		return
+	}
+	kept, started := inventory.Kept{Report: report, Names: report.Names}, report.Started
+	if started.IsZero() {
+		started = begun
+	}
+	run := mysql.Inventory{
+		Started: started, Ended: time.Now(), Software: cli.Version(), Complete: failure == nil,
+	}
+	if failure != nil {
+		kept.Failed = failure.Error()
+	} else {
+		kept.Doubts = doubts(report, r.softDeleting())
+	}
+	text, err := json.Marshal(kept)
+	if err == nil {
+		run.Report = text
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepLimit) // also of one that was interrupted
+		defer cancel()
+		err = r.store.AddInventory(ctx, run)
+	}
+	if err != nil {
+		cli.Printf(s.Err, "the result is not kept in the ledger, so the console does not show it: %v\n", err)
+	}
+}
+
+// keepLimit is how long writing the result may take.
+const keepLimit = 10 * time.Second
 
 func join[T ~string](texts []T) string {
 	var all []string

@@ -211,3 +211,53 @@ func TestAListingThatBreaksSaysNothing(t *testing.T) {
 		t.Errorf("another site's checkpoint: got exit code %d and %q", code, said)
 	}
 }
+
+// TestInventoryIsKeptInTheLedger takes one that is complete, one that fails, and one without the right to write it.
+func TestInventoryIsKeptInTheLedger(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.age.Store(90 * 24 * 3600)
+	s.addUser()
+	orphan := "downloads/" + s.id(77) + "/"
+	s.put(orphan + "Certificate.pdf")
+	s.inventory()
+	kept := func(id int64) (k inventory.Kept) {
+		text, err := s.store.InventoryReport(t.Context(), id)
+		if err == nil {
+			err = json.Unmarshal(text, &k)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	runs, err := s.store.Inventories(t.Context(), 5)
+	if err != nil || len(runs) != 1 || !runs[0].Complete || runs[0].Software == "" || runs[0].Ended.Before(runs[0].Started) {
+		t.Fatalf("got %+v, %v", runs, err)
+	}
+	k := kept(runs[0].ID)
+	names := map[inventory.Class][]string{}
+	for _, d := range k.Names {
+		names[d.Class] = append(names[d.Class], d.Bucket+"/"+d.Name)
+	}
+	if len(k.Doubts) == 0 || len(k.Buckets) != 1 || k.Buckets[0].Bucket != "certs" || k.Sum(inventory.Orphan).Objects != 1 ||
+		cmp.Diff(k.Buckets[0].Sums, k.Sums) != "" || len(names[inventory.Due]) != 4 ||
+		cmp.Diff(names[inventory.Orphan], []string{"certs/" + orphan}) != "" {
+		t.Errorf("got %+v, names %v", k, names)
+	}
+	s.bucket.SetFaults(1, gcstest.Fault{Op: gcstest.OpList, Prefix: "downloads/", Status: 403})
+	if code, _, said := s.command("inventory"); code == cli.ExitOK {
+		t.Errorf("a listing that failed: %q", said)
+	}
+	if runs, err = s.store.Inventories(t.Context(), 5); err != nil || len(runs) != 2 || runs[0].Complete ||
+		kept(runs[0].ID).Failed == "" {
+		t.Errorf("got %+v, %v", runs, err)
+	}
+	s.bucket.SetFaults(1)
+	s.db.Exec(t, "REVOKE INSERT ON "+s.db.Ledger+".inventories FROM '"+s.accounts.Worker.Name+"'@'%'")
+	code, out, said := s.command("inventory")
+	if code != cli.ExitNotDone || !strings.Contains(out, "CLASS") ||
+		!strings.Contains(said, "the result is not kept in the ledger") {
+		t.Errorf("without the right: got exit code %d, %q, %q", code, out, said)
+	}
+}

@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,6 +23,25 @@ type Ledger interface {
 	Audit(ctx context.Context, user purge.UserID, upTo map[purge.RequestID]int) (*mysql.Audit, error)
 	// Users reads retirement and references of users in the LMS; those that it does not have are missing.
 	Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error)
+}
+
+// Maker returns what makes the document of a user, signed if a file with a private key is named; nil if no request was
+// ever made for them. The key is read at once.
+func Maker(l Ledger, keyFile, software string) (func(context.Context, purge.UserID) (*Certificate, error), error) {
+	var key ed25519.PrivateKey
+	if keyFile != "" {
+		var err error
+		if key, err = ReadKey(keyFile); err != nil {
+			return nil, fmt.Errorf("evidence.signing_key_file: %w", err)
+		}
+	}
+	return func(ctx context.Context, user purge.UserID) (*Certificate, error) {
+		c, err := Read(ctx, l, user, software, time.Now())
+		if err != nil || c == nil || key == nil {
+			return c, err
+		}
+		return c, c.Sign(key)
+	}, nil
 }
 
 // Read makes the document of a user; nil if no request was ever made for them. software is the program that makes it.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,9 @@ const (
 
 // Classes returns all classes, in the order in which a report shows them.
 func Classes() []Class { return []Class{Live, Due, BackAgain, Orphan, Young, Odd, Purged} }
+
+// Problem reports whether directories of the class are in the way of stating that no file of a retired user is left.
+func (c Class) Problem() bool { return c != Live && c != Purged }
 
 // Bucket lists what is stored.
 type Bucket interface {
@@ -93,10 +97,17 @@ type Sum struct {
 	Newest      *time.Time `json:"newest,omitempty"`
 }
 
+// BucketSums are the figures of one bucket.
+type BucketSums struct {
+	Bucket string `json:"bucket"`
+	Sums   []Sum  `json:"classes"` // all classes, in the order of Classes
+}
+
 // Report is the whole.
 type Report struct {
-	Started time.Time `json:"started"`
-	Sums    []Sum     `json:"classes"` // all classes, in the order of Classes
+	Started time.Time    `json:"started"`
+	Sums    []Sum        `json:"classes"` // all classes, in the order of Classes
+	Buckets []BucketSums `json:"buckets"` // the same, of each bucket
 	// References are rows with a link; NotUnderstood those from which no directory can be named, External those whose link
 	// leads to no file of ours.
 	References    int64 `json:"references"`
@@ -109,6 +120,21 @@ type Report struct {
 	// RetiringNotUnderstood are those of NotUnderstood that are of retiring users.
 	RetiringNotUnderstood int64 `json:"retiring_not_understood"`
 	Retiring              int   `json:"retiring_users"` // users who may be purged
+
+	// Names are the first directories of each class that is a problem, MaxNames at most.
+	Names []Directory `json:"-"`
+}
+
+// MaxNames is how many directories of a class are in a Report.
+const MaxNames = 1_000
+
+// Kept is what the ledger keeps of an inventory, as JSON.
+type Kept struct {
+	Report
+
+	Doubts []string    `json:"doubts,omitempty"`
+	Names  []Directory `json:"directories,omitempty"`
+	Failed string      `json:"failed,omitempty"` // why nothing can be said
 }
 
 // Sum returns the figures of a class.
@@ -238,6 +264,7 @@ type reading struct {
 	unheld   ids            // of directories that no reference of a user who is not retiring holds
 	report   Report
 	sums     map[Class]*Sum
+	buckets  map[string]map[Class]*Sum
 }
 
 func (r *reading) phase(what string, rows int64) {
@@ -401,41 +428,61 @@ func (r *reading) class(d listed) Class {
 // count adds a directory to its class.
 func (r *reading) count(d listed) error {
 	if r.sums == nil {
-		r.sums = map[Class]*Sum{}
+		r.sums, r.buckets = map[Class]*Sum{}, map[string]map[Class]*Sum{}
 	}
-	class := r.class(d)
-	sum := r.sums[class]
-	if sum == nil {
-		sum = &Sum{Class: class}
-		r.sums[class] = sum
+	class, root := r.class(d), r.roots[d.root]
+	if r.buckets[root.Bucket] == nil {
+		r.buckets[root.Bucket] = map[Class]*Sum{}
 	}
-	oldest, newest := time.Unix(d.oldest, 0).UTC(), time.Unix(d.newest, 0).UTC()
-	sum.Directories++
-	sum.Objects += d.objects
-	sum.Bytes += d.bytes
-	if sum.Oldest == nil || oldest.Before(*sum.Oldest) {
-		sum.Oldest = &oldest
+	directory := Directory{
+		Class: class, Bucket: root.Bucket, Name: root.Prefix + d.name, Objects: d.objects, Bytes: d.bytes,
+		Oldest: time.Unix(d.oldest, 0).UTC(), Newest: time.Unix(d.newest, 0).UTC(),
 	}
-	if sum.Newest == nil || newest.After(*sum.Newest) {
-		sum.Newest = &newest
+	add(r.sums, directory)
+	add(r.buckets[root.Bucket], directory)
+	if class.Problem() && r.sums[class].Directories <= MaxNames {
+		r.report.Names = append(r.report.Names, directory)
 	}
 	if r.List == nil || r.Want == nil || !r.Want(class) {
 		return nil
 	}
-	root := r.roots[d.root]
-	return r.List(Directory{
-		Class: class, Bucket: root.Bucket, Name: root.Prefix + d.name, Objects: d.objects, Bytes: d.bytes, Oldest: oldest,
-		Newest: newest,
-	})
+	return r.List(directory)
+}
+
+// add adds a directory to the figures of its class.
+func add(sums map[Class]*Sum, d Directory) {
+	sum := sums[d.Class]
+	if sum == nil {
+		sum = &Sum{Class: d.Class}
+		sums[d.Class] = sum
+	}
+	sum.Directories++
+	sum.Objects += d.Objects
+	sum.Bytes += d.Bytes
+	if sum.Oldest == nil || d.Oldest.Before(*sum.Oldest) {
+		sum.Oldest = &d.Oldest
+	}
+	if sum.Newest == nil || d.Newest.After(*sum.Newest) {
+		sum.Newest = &d.Newest
+	}
+}
+
+// inClasses are the figures of all classes, in their order.
+func inClasses(sums map[Class]*Sum) (all []Sum) {
+	for _, class := range Classes() {
+		sum := Sum{Class: class}
+		if s := sums[class]; s != nil {
+			sum = *s
+		}
+		all = append(all, sum)
+	}
+	return all
 }
 
 func (r *reading) finish() Report {
-	for _, class := range Classes() {
-		sum := Sum{Class: class}
-		if s := r.sums[class]; s != nil {
-			sum = *s
-		}
-		r.report.Sums = append(r.report.Sums, sum)
+	r.report.Sums = inClasses(r.sums)
+	for _, name := range slices.Sorted(maps.Keys(r.buckets)) {
+		r.report.Buckets = append(r.report.Buckets, BucketSums{name, inClasses(r.buckets[name])})
 	}
 	for _, e := range r.held {
 		if e.flags&wantDownload != 0 && e.flags&seenDownload == 0 {

@@ -67,6 +67,7 @@ var ledgerRights = map[Role][]right{
 		{"directory_owners", "INSERT", nil}, // and no UPDATE: whose a directory was is not forgotten
 		{"owner_walks", "INSERT", nil},
 		{"owner_walks", "UPDATE", nil},
+		{"inventories", "INSERT", nil}, // and no UPDATE or DELETE: what an inventory found stays written
 	},
 }
 

@@ -168,6 +168,16 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 			return err
 		}
 	}
+	// What a page of the console reads at most: 20,000 rows that are looked at, and a chunk of each state.
+	search := func(filter mysql.Search, reads int) poll {
+		return poll{reads: reads, ask: func(ctx context.Context) error {
+			hits, err := f.enqueuer.Search(ctx, filter, mysql.Position{}, mysql.Bounds{Page: 50, Count: 10_000, Look: 20_000})
+			if err == nil && len(hits.Requests) == 0 && hits.Next == nil {
+				err = errors.New("it finds nothing and goes on nowhere, so it proves nothing")
+			}
+			return err
+		}}
+	}
 	now2025 := then.AddDate(1, 0, 0)
 	failed, ended := []purge.State{purge.Failed}, []purge.State{purge.Failed, purge.Refused}
 	return map[string]poll{
@@ -188,6 +198,27 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"requests of a user":            page(mysql.Filter{User: 149_950}, 0),
 		"failed requests of a user":     page(mysql.Filter{User: 149_950, States: ended}, 0),
 		"requests with a key":           page(mysql.Filter{Key: "key:150000"}, 0),
+
+		"search: all":              search(mysql.Search{}, 13_000),
+		"search: failed":           search(mysql.Search{State: purge.Failed}, 13_000),
+		"search: failed, held":     search(mysql.Search{State: purge.Failed, Reason: purge.ReasonHeld}, 13_000),
+		"search: held":             search(mysql.Search{Reason: purge.ReasonHeld}, 17_000),
+		"search: a user":           search(mysql.Search{User: 149_950}, 2_000),
+		"search: a key":            search(mysql.Search{Key: "key:150000"}, 2_000),
+		"search: a period":         search(mysql.Search{EndedFrom: then, EndedTo: then.Add(time.Hour)}, 17_000),
+		"search: failed of a day":  search(mysql.Search{State: purge.Failed, EndedFrom: then}, 13_000),
+		"search: who asked":        search(mysql.Search{By: "alice"}, 23_000),
+		"search: done by ticket":   search(mysql.Search{State: purge.Done, Ticket: "PRIV-7", Sources: []purge.Source{purge.SourceAPI}}, 23_000),
+		"search: held of a period": search(mysql.Search{Reason: purge.ReasonHeld, EndedTo: then.Add(5 * time.Hour)}, 26_000),
+		"detail": {ask: func(ctx context.Context) error {
+			d, err := f.enqueuer.Detail(ctx, mysql.Request{ID: 1_150_000, UserID: 1_150_000})
+			if err == nil && len(d.Evidence) != 2 {
+				err = fmt.Errorf("got %+v, want an object and links", d.Evidence)
+			}
+			return err
+		}},
+		"glance at a user": {ask: func(ctx context.Context) error { _, err := f.GlanceUser(ctx, 150_000); return err }},
+		"inventories":      {ask: func(ctx context.Context) error { _, err := f.Inventories(ctx, 20); return err }},
 
 		"requests": {ask: func(ctx context.Context) error { _, err := f.Requests(ctx, ids); return err }},
 		"progress": {ask: func(ctx context.Context) error { _, err := f.Progress(ctx); return err }},

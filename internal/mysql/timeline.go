@@ -18,6 +18,8 @@ const (
 	TimelineAttempt   = "attempt"
 	TimelineMigrated  = "migrated" // evidence of an earlier version became a document
 	TimelineEnded     = "ended"
+
+	TimelineResubmitted = string(eventResubmitted)
 )
 
 // TimelineEntry is something that happened to a request.
@@ -40,6 +42,28 @@ type TimelineEntry struct {
 	Running   bool    `json:"running,omitempty"`
 	Died      bool    `json:"died,omitempty"`
 	Documents []int64 `json:"documents,omitempty"` // their numbers in the ledger
+}
+
+// Title says in a few words what happened.
+func (e TimelineEntry) Title() string {
+	switch e.Kind {
+	case TimelineKey:
+		return "another idempotency key leads here"
+	case TimelineResubmitted:
+		return "submitted again"
+	case string(eventReopened):
+		return "opened again"
+	case string(eventAcceptedMissing):
+		return "missing files accepted"
+	case string(eventAcceptedShared):
+		return "shared directory accepted"
+	case TimelineMigrated:
+		return "evidence of an earlier version became documents"
+	case TimelineAttempt:
+		return fmt.Sprintf("attempt %d", e.Attempt)
+	default: // requested, ended
+		return e.Kind
+	}
 }
 
 // Timeline tells what happened to requests: who made them, what callers and operators did to them afterwards, and each
@@ -125,18 +149,24 @@ func (t *timeline) document(request purge.RequestID, id int64, d *evidence.Docum
 // entries are those of the requests, by request, then by time.
 func (t *timeline) entries(requests []Request) (all []TimelineEntry) {
 	for _, r := range requests {
-		entries := slices.Concat([]TimelineEntry{{
-			Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
-		}}, t.told[r.ID], t.attempts[r.ID].entries(r))
-		if r.FinishedAt != nil && r.State.Ended() {
-			entries = append(entries, TimelineEntry{
-				Request: r.ID, At: *r.FinishedAt, Kind: TimelineEnded, State: r.State, Reason: r.Reason,
-			})
-		}
-		slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return a.At.Compare(b.At) })
-		all = append(all, entries...)
+		all = append(all, timelineOfOne(r, t.told[r.ID], t.attempts[r.ID])...)
 	}
 	return all
+}
+
+// timelineOfOne orders what happened to a request: that it was made, what others did to it, its attempts, its end.
+func timelineOfOne(r Request, others []TimelineEntry, made *attempts) []TimelineEntry {
+	entries := []TimelineEntry{{
+		Request: r.ID, At: r.RequestedAt, Kind: TimelineRequested, Actor: r.RequestedBy, Ticket: r.Ticket,
+	}}
+	entries = append(append(entries, others...), made.entries(r)...)
+	if r.FinishedAt != nil && r.State.Ended() {
+		entries = append(entries, TimelineEntry{
+			Request: r.ID, At: *r.FinishedAt, Kind: TimelineEnded, State: r.State, Reason: r.Reason,
+		})
+	}
+	slices.SortStableFunc(entries, func(a, b TimelineEntry) int { return a.At.Compare(b.At) })
+	return entries
 }
 
 // attempts are those of one request, in the order of their documents.

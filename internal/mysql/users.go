@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 
@@ -68,4 +69,31 @@ func (s *Store) OriginalName(ctx context.Context, user purge.UserID) (string, er
 		return "", classify("looking up the name of a user", err)
 	}
 	return names[0], nil
+}
+
+// Glance is what the LMS says about a user, without any link.
+type Glance struct {
+	Retirement purge.Retirement
+	Live       int // rows that hold a reference
+	History    int
+	Counts     bool // whether those of the history count as left
+}
+
+// GlanceUser reads eligibility and counts references.
+func (s *Store) GlanceUser(ctx context.Context, user purge.UserID) (g Glance, err error) {
+	users := map[purge.UserID]purge.User{}
+	err = each(ctx, s.sql, func(rows *sql.Rows) error { return scanUser(rows, users) }, s.tables.retirement("= ?"), user)
+	if err != nil {
+		return g, classify("reading the LMS database", err)
+	}
+	g.Retirement = users[user].Retirement
+	g.Counts = len(s.counting()) > 1
+	for table, n := range map[string]*int{s.tables.certificates: &g.Live, s.tables.history: &g.History} {
+		found, err := s.referring(ctx, table, []purge.UserID{user})
+		if err != nil {
+			return g, classify("reading the LMS database", err)
+		}
+		*n = found[user]
+	}
+	return g, nil
 }

@@ -59,9 +59,14 @@ const (
 	SourceDriver   Source = "driver"
 	SourceBackfill Source = "backfill"
 	SourceWatch    Source = "watch"
-	SourceCLI      Source = "cli"
+	SourceCLI      Source = "cli"     // an operator, by a command or in the console
 	SourceOrphans  Source = "orphans" // a list of directories that no link leads to
 )
+
+// Sources returns all sources.
+func Sources() []Source {
+	return []Source{SourceAPI, SourceDriver, SourceBackfill, SourceWatch, SourceCLI, SourceOrphans}
+}
 
 // State is the state of a request in the ledger.
 type State string

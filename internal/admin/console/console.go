@@ -70,11 +70,11 @@ func New(about About, sources Sources, log *slog.Logger) *Console {
 		pages: map[string]*template.Template{}, assets: map[string]asset{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html"))
+	layout := template.Must(template.New("layout.html").Funcs(functions).ParseFS(files, "layout.html", "parts.html"))
 	found, _ := files.ReadDir(".") // it is embedded, like what it names
 	for _, f := range found {
 		name := f.Name()
-		if page, ok := strings.CutSuffix(name, ".html"); ok && page != "layout" {
+		if page, ok := strings.CutSuffix(name, ".html"); ok && page != "layout" && page != "parts" {
 			c.pages[page] = template.Must(template.Must(layout.Clone()).ParseFS(files, name))
 		}
 	}
@@ -104,6 +104,24 @@ func (c *Console) route() {
 	c.mux.HandleFunc("GET /docs/{page...}", c.serveManual)
 	c.operate("/queues/{queue}/resume", operation{"Overview", c.askResume, c.doResume})
 	c.operate("/doctor/fix", operation{"Overview", c.askFix, c.doFix})
+	if c.sources.Records != nil {
+		c.routeRecords()
+	}
+}
+
+// routeRecords says where the pages about single requests and users, and the lists of them, are.
+func (c *Console) routeRecords() {
+	c.mux.HandleFunc("GET /requests", c.serveRequests)
+	c.mux.HandleFunc("GET /requests/export", c.serveExport)
+	c.mux.HandleFunc("GET /requests/{id}", c.serveRequest)
+	c.operate("/requests/requeue", operation{"Requests", c.askRequeue, c.doRequeue})
+	c.mux.HandleFunc("GET /users/{id}", c.serveUser)
+	c.operate("/users/{id}/purge", operation{"Requests", c.askPurge, c.doPurge})
+	c.mux.HandleFunc("GET /coverage", c.serveCoverage)
+	c.mux.HandleFunc("GET /inventory", c.serveInventory)
+	if c.sources.Certificate != nil {
+		c.mux.HandleFunc("GET /users/{id}/certificate", c.serveCertificate)
+	}
 }
 
 // Close ends what is being read, and waits for it.

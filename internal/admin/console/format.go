@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/certpurge/certpurge/internal/mysql"
 )
 
@@ -28,6 +30,10 @@ var functions = template.FuncMap{
 	},
 	"chartWidth": func() float64 { return chartWidth }, "chartHeight": func() float64 { return chartHeight },
 	"deed": deed, "words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },
+	"requeueable": requeueable, "below": below, "rows": newRows,
+	"several": func(n int, one, more string) string { return several(int64(n), one, more) },
+	"seconds": func(n int64) string { return period(time.Duration(n) * time.Second) },
+	"bytes":   bytesText, "between": between,
 }
 
 // number writes 1234567 as 1,234,567.
@@ -37,6 +43,26 @@ func number(n int64) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return digits
+}
+
+// id writes the number of a request or a user, as addresses have it.
+func id[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+// bytesText writes a size.
+func bytesText(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
+// between is the time from one moment to another, to the millisecond if it is short.
+func between(from, to time.Time) string {
+	switch d := to.Sub(from); {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return period(d)
+	}
 }
 
 // several writes a number and what there are.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"unicode"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -49,7 +50,8 @@ func (c *Console) serveManual(w http.ResponseWriter, r *http.Request) {
 	var html bytes.Buffer
 	markdown := goldmark.New(goldmark.WithExtensions(extension.Table), goldmark.WithParserOptions(
 		parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(&links, 0))))
-	if err := markdown.Convert(source, &html); err != nil {
+	ids := parser.WithContext(parser.NewContext(parser.WithIDs(headingIDs{})))
+	if err := markdown.Convert(source, &html, ids); err != nil {
 		c.fail(w, r, "Runbooks", err)
 		return
 	}
@@ -112,3 +114,29 @@ func (m *manualLinks) rewrite(link string) string {
 	}
 	return repository + at + fragment
 }
+
+// headingIDs gives headings the ids that GitHub gives them, because links of the manual are written for both.
+type headingIDs map[string]bool
+
+// Generate implements [parser.IDs].
+func (h headingIDs) Generate(heading []byte, _ ast.NodeKind) []byte {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ' || r == '-':
+			return '-'
+		case r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			return unicode.ToLower(r)
+		default:
+			return -1
+		}
+	}, string(heading))
+	id := name
+	for n := 1; h[id]; n++ {
+		id = fmt.Sprintf("%s-%d", name, n)
+	}
+	h[id] = true
+	return []byte(id)
+}
+
+// Put implements [parser.IDs].
+func (h headingIDs) Put(id []byte) { h[string(id)] = true }

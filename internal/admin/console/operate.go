@@ -53,6 +53,16 @@ type actor struct {
 // errInput is wrapped by errors of what a visitor has sent.
 var errInput = errors.New("nothing was done")
 
+// errAddress is wrapped by errors of what the address of a page says.
+var errAddress = errors.New("the address of this page cannot be read")
+
+func badAddress(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errAddress, fmt.Errorf(format, args...))
+}
+
+// isInput reports whether the visitor can put an error right.
+func isInput(err error) bool { return errors.Is(err, errInput) || errors.Is(err, errAddress) }
+
 func badInput(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", errInput, fmt.Errorf(format, args...))
 }
@@ -116,7 +126,7 @@ func (c *Console) mayOperate(w http.ResponseWriter, r *http.Request, o operation
 }
 
 func (c *Console) refuse(w http.ResponseWriter, r *http.Request, o operation, err error) {
-	if !errors.Is(err, errInput) {
+	if !isInput(err) {
 		c.fail(w, r, o.place, err)
 		return
 	}

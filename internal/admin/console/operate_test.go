@@ -32,8 +32,8 @@ func (d *deeds) Fix(_ context.Context, by, ticket string) ([]doctor.Finding, err
 	return []doctor.Finding{{Subject: "queue purge", Text: "It is odd.", Fix: "make it even", Fixed: true}}, nil
 }
 
-// visit sends a request of a visitor, with cookies, and returns the answer.
-func visit(t *testing.T, pages http.Handler, right login.Right, method, path string, form url.Values,
+// send sends a request of a visitor, with cookies, and returns the answer.
+func send(t *testing.T, pages http.Handler, right login.Right, method, path string, form url.Values,
 	sent ...*http.Cookie,
 ) *httptest.ResponseRecorder {
 	t.Helper()
@@ -64,7 +64,7 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 	w.may = did
 	pages := w.open(t, "/ops")
 	const path = "/queues/purge/resume"
-	question := visit(t, pages, login.Operate, http.MethodGet, path, nil)
+	question := send(t, pages, login.Operate, http.MethodGet, path, nil)
 	text := question.Body.String()
 	match := tokenField.FindStringSubmatch(text)
 	kept := cookies(question)
@@ -73,7 +73,7 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 		t.Fatalf("got %s", text)
 	}
 	form := url.Values{"token": {match[1]}, "ticket": {" OPS-7 "}}
-	other := visit(t, pages, login.Operate, http.MethodGet, path, nil)
+	other := send(t, pages, login.Operate, http.MethodGet, path, nil)
 	for name, tc := range map[string]struct {
 		right   login.Right
 		path    string
@@ -92,14 +92,14 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 		"no such operation":    {login.Operate, "/queues/purge/empty", form, kept, http.StatusNotFound},
 		"a question only asks": {login.Operate, "/doctor/fix", nil, nil, http.StatusForbidden},
 	} {
-		if got := visit(t, pages, tc.right, http.MethodPost, tc.path, tc.form, tc.cookies...); got.Code != tc.status {
+		if got := send(t, pages, tc.right, http.MethodPost, tc.path, tc.form, tc.cookies...); got.Code != tc.status {
 			t.Errorf("%s: got %d, want %d", name, got.Code, tc.status)
 		}
 		if len(did.done) != 0 {
 			t.Fatalf("%s: it was done: %q", name, did.done)
 		}
 	}
-	done := visit(t, pages, login.Operate, http.MethodPost, path, form, kept...)
+	done := send(t, pages, login.Operate, http.MethodPost, path, form, kept...)
 	if done.Code != http.StatusOK || !slices.Equal(did.done, []string{"resume purge by console, alice for OPS-7"}) {
 		t.Errorf("got %d, done %q", done.Code, did.done)
 	}
@@ -107,7 +107,7 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 	if len(spent) != 1 || spent[0].MaxAge >= 0 || spent[0].Name != kept[0].Name {
 		t.Errorf("got cookies %v", spent)
 	}
-	if again := visit(t, pages, login.Operate, http.MethodPost, path, form); again.Code != http.StatusForbidden ||
+	if again := send(t, pages, login.Operate, http.MethodPost, path, form); again.Code != http.StatusForbidden ||
 		len(did.done) != 1 {
 		t.Errorf("sent twice: got %d, done %q", again.Code, did.done)
 	}
@@ -121,13 +121,13 @@ func TestDoctorIsAskedToFix(t *testing.T) {
 	pages := w.open(t, "")
 	get(t, pages, "/")
 	pages.Close() // what was being read is there
-	question := visit(t, pages, login.Operate, http.MethodGet, "/doctor/fix", nil)
+	question := send(t, pages, login.Operate, http.MethodGet, "/doctor/fix", nil)
 	text := question.Body.String()
 	if !strings.Contains(text, "queue purge: make it even") {
 		t.Errorf("got\n%s", text)
 	}
 	form := url.Values{"token": {tokenField.FindStringSubmatch(text)[1]}}
-	done := visit(t, pages, login.Operate, http.MethodPost, "/doctor/fix", form, cookies(question)...).Body.String()
+	done := send(t, pages, login.Operate, http.MethodPost, "/doctor/fix", form, cookies(question)...).Body.String()
 	if !strings.Contains(done, "queue purge: It is odd. Fixed: make it even.") || len(did.done) != 1 {
 		t.Errorf("got\n%s\ndone %q", done, did.done)
 	}
@@ -147,7 +147,7 @@ func TestButtonsAreForThoseWhoMay(t *testing.T) {
 	} {
 		w := busy()
 		w.depths[1].Paused, w.may = true, tc.may
-		text := visit(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil).Body.String()
+		text := send(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil).Body.String()
 		if got := strings.Contains(text, `href="/queues/backfill/resume"`); got != tc.want {
 			t.Errorf("%s: got a button %v", name, got)
 		}

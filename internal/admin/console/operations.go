@@ -2,11 +2,14 @@ package console
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
@@ -16,6 +19,8 @@ type operations struct {
 	store  *mysql.Store
 	redis  redis.UniversalClient
 	doctor doctor.Doctor
+	keeper *inspect.Keeper
+	intake purge.Intake
 }
 
 func (o operations) ResumeQueue(ctx context.Context, queue, by, ticket string) error {
@@ -33,4 +38,28 @@ func (o operations) Fix(ctx context.Context, by, ticket string) ([]doctor.Findin
 		return nil, err
 	}
 	return o.doctor.Run(ctx, true)
+}
+
+func (o operations) Requeue(ctx context.Context, requests []purge.OpenRequest, r purge.Reopening) (int, error) {
+	return purge.Requeue(ctx, o.store, o.keeper, requests, r)
+}
+
+func (o operations) Submit(ctx context.Context, user purge.UserID, by, ticket string) (purge.Accepted, error) {
+	unknown, err := o.store.UnknownUsers(ctx, []purge.UserID{user})
+	if err != nil {
+		return purge.Accepted{}, err
+	}
+	if len(unknown) > 0 { // most likely a slip of the fingers
+		return purge.Accepted{}, errNoSuchUser
+	}
+	accepted, err := o.intake.Accept(ctx, []purge.Submission{{
+		User: user, Key: purge.DefaultKey(user), Source: purge.SourceCLI, By: by, Ticket: ticket,
+	}})
+	if errors.Is(err, purge.ErrNotQueued) {
+		err = nil // it is in the ledger, and the reconciler queues it
+	}
+	if err != nil || len(accepted) == 0 {
+		return purge.Accepted{}, fmt.Errorf("requesting the purge of user %d: %w", user, err)
+	}
+	return accepted[0], nil
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
 )
@@ -26,7 +26,7 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 		Store: store, Role: role, Redis: rdb, Keeper: inspect.NewKeeper(rdb, tasks), Grace: 2 * time.Minute, Now: time.Now,
 	}
 	s := Sources{
-		Ledger: store, Queues: asynqs{rdb}, Problems: problems,
+		Ledger: store, Queues: asynqs{rdb}, Problems: problems, Records: store, Refusal: policy.Refusal,
 		Coverage: func(ctx context.Context) ([]Uncovered, error) { return uncovered(ctx, store, policy.Eligible) },
 		Doctor: func(ctx context.Context) (Diagnosis, error) {
 			findings, whole, err := d.Glance(ctx)
@@ -34,7 +34,10 @@ func Real(store *mysql.Store, role mysql.Role, rdb redis.UniversalClient, proble
 		},
 	}
 	if role == mysql.RoleEnqueuer { // the worker's account may not
-		s.Operations = operations{store: store, redis: rdb, doctor: d}
+		s.Operations = operations{
+			store: store, redis: rdb, doctor: d, keeper: inspect.NewKeeper(rdb, tasks),
+			intake: purge.Intake{Requests: store, Tasks: queue.NewClient(rdb, queue.Live, tasks)},
+		}
 	}
 	return s
 }
@@ -58,21 +61,35 @@ func (a asynqs) Workers(ctx context.Context) ([]presence.Worker, error) {
 	return presence.Workers(ctx, a.redis)
 }
 
+// maxUncovered is how many users of a class are kept for the page that lists them.
+const maxUncovered = 1_000
+
 // uncovered counts retiring users who still have links.
 func uncovered(ctx context.Context, store *mysql.Store, eligible func(purge.Retirement) bool) ([]Uncovered, error) {
-	counts := map[Uncovered]int{}
+	type class struct {
+		state  purge.State
+		reason purge.Reason
+	}
+	of := map[class]*Uncovered{}
 	err := store.EachUncovered(ctx, eligible, func(u mysql.Uncovered) error {
-		counts[Uncovered{State: u.State, Reason: u.Reason}]++
+		key := class{u.State, u.Reason}
+		if of[key] == nil {
+			of[key] = &Uncovered{State: u.State, Reason: u.Reason}
+		}
+		if of[key].Users++; of[key].Users <= maxUncovered {
+			of[key].IDs = append(of[key].IDs, u.User)
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	all := slices.SortedFunc(maps.Keys(counts), func(a, b Uncovered) int {
+	var all []Uncovered
+	for _, u := range of {
+		all = append(all, *u)
+	}
+	slices.SortFunc(all, func(a, b Uncovered) int {
 		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Reason, b.Reason))
 	})
-	for i := range all {
-		all[i].Users = counts[all[i]]
-	}
 	return all, nil
 }

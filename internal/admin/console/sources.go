@@ -2,8 +2,10 @@ package console
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -48,12 +50,26 @@ type Uncovered struct {
 	State  purge.State // empty: never requested
 	Reason purge.Reason
 	Users  int
+	IDs    []purge.UserID // the first of them, maxUncovered at most
 }
 
 // Diagnosis is what the doctor has found. Whole is false if it left out what reads every task.
 type Diagnosis struct {
 	Findings []doctor.Finding
 	Whole    bool
+}
+
+// Records is what the pages of requests, users and inventories read. Each call has a bound; EachFound, for exports, has
+// none but reads page by page.
+type Records interface {
+	Search(ctx context.Context, s mysql.Search, after mysql.Position, b mysql.Bounds) (mysql.Hits, error)
+	EachFound(ctx context.Context, s mysql.Search, do func([]mysql.Request) error) error
+	// Requests returns those of the requests that the ledger has.
+	Requests(ctx context.Context, ids []purge.RequestID) ([]mysql.Request, error)
+	Detail(ctx context.Context, r mysql.Request) (mysql.Detail, error)
+	GlanceUser(ctx context.Context, user purge.UserID) (mysql.Glance, error)
+	Inventories(ctx context.Context, limit int) ([]mysql.Inventory, error)
+	InventoryReport(ctx context.Context, id int64) ([]byte, error)
 }
 
 // Sources are where the content of pages comes from. Coverage, Doctor, Buckets and Paces may be nil: then pages say
@@ -66,6 +82,12 @@ type Sources struct {
 	Doctor   func(ctx context.Context) (Diagnosis, error)
 	Buckets  func() []purge.BucketSettings
 	Paces    func() []telemetry.BucketFigures // how fast a worker may go
+	// Records are the pages of requests, users and inventories; nil for none of them.
+	Records Records
+	// Refusal says why a user may not be purged.
+	Refusal func(purge.Retirement) purge.Reason
+	// Certificate makes the certificate of erasure of a user, signed if there is a key; nil if no request was ever made.
+	Certificate func(ctx context.Context, user purge.UserID) (*certificate.Certificate, error)
 	// Operations are what visitors may change; nil in a process whose account may not.
 	Operations Operations
 }
@@ -76,4 +98,12 @@ type Operations interface {
 	ResumeQueue(ctx context.Context, queue, by, ticket string) error
 	// Fix is what enqueuer doctor --fix does. It returns what was found, and what of it was fixed.
 	Fix(ctx context.Context, by, ticket string) ([]doctor.Finding, error)
+	// Requeue opens requests again that have ended, and queues their tasks. It returns how many were opened: those of
+	// whose user, or certificate, another request is open stay as they are.
+	Requeue(ctx context.Context, requests []purge.OpenRequest, r purge.Reopening) (int, error)
+	// Submit requests the purge of a user. The error is errNoSuchUser if the LMS does not have the user.
+	Submit(ctx context.Context, user purge.UserID, by, ticket string) (purge.Accepted, error)
 }
+
+// errNoSuchUser means that the LMS does not have a user.
+var errNoSuchUser = errors.New("the LMS has no such user")

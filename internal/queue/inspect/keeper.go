@@ -39,6 +39,11 @@ func queueOf(source purge.Source) string {
 	return queue.Live
 }
 
+// Sources are those of the requests that go into a queue.
+func Sources(queue string) []purge.Source {
+	return slices.DeleteFunc(purge.Sources(), func(s purge.Source) bool { return queueOf(s) != queue })
+}
+
 // Missing returns the requests that have no task that will run, in any queue. It reads asynq's own keys, in one
 // pipeline: the Inspector would take a round trip and a script for each.
 func (k *Keeper) Missing(ctx context.Context, open []purge.OpenRequest) ([]purge.OpenRequest, error) {
