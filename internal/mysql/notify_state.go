@@ -20,10 +20,10 @@ type Receiver struct {
 type NotifyState struct {
 	Receiver
 
-	BeganAt  time.Time `json:"began_at"`  // ends before it are not told
-	Position time.Time `json:"position"`  // ends up to here are told, except for transactions that were committed late
-	LookedAt time.Time `json:"looked_at"` // when a process last looked, give or take lookedEvery
-	Verdict  string    `json:"verdict"`   // that was told last
+	BeganAt  time.Time `json:"began_at,omitzero"`  // ends before it are not told
+	Position time.Time `json:"position,omitzero"`  // ends up to here are told, except for transactions that were committed late
+	LookedAt time.Time `json:"looked_at,omitzero"` // when a process last looked, give or take lookedEvery
+	Verdict  string    `json:"verdict,omitempty"`   // that was told last
 }
 
 const notifyColumns = "began_at, position, looked_at, failures, failing_since, next_at, answer, delivered_at, verdict"
@@ -45,6 +45,12 @@ func (s *Store) NotifyState(ctx context.Context, now time.Time) (NotifyState, er
 		_, err = s.sql.ExecContext(ctx, "UPDATE notify_state SET looked_at = ? WHERE id = 1", now.UTC())
 	}
 	return state, classify("reading how far telling has come", err)
+}
+
+// BeginNotify begins telling again: what ended before a moment is not told.
+func (s *Store) BeginNotify(ctx context.Context, now time.Time) error {
+	_, err := s.sql.ExecContext(ctx, "UPDATE notify_state SET began_at = ?, position = ? WHERE id = 1", now.UTC(), now.UTC())
+	return classify("writing down from where to tell", err)
 }
 
 func (s *Store) readNotifyState(ctx context.Context) (state NotifyState, err error) {
