@@ -56,6 +56,7 @@ func checkNotify(notify Notify, report func(path, sentence string)) {
 	}
 	checkPair("notify.tls.", notify.TLS.CertificateFile, notify.TLS.KeyFile, report)
 	if u, ok := plainURL(notify.URL); ok && u.Scheme == "http" && notify.TLS != (TLS{}) {
-		report("notify.url", "must start with https while keys of notify.tls are set, or the connection would not be encrypted")
+		report("notify.url", "must start with https while keys of notify.tls are set, or the connection would not be "+
+			"encrypted")
 	}
 }

@@ -101,8 +101,8 @@ var rules = map[string]rule{
 	},
 	"webhook_url": {
 		holds: onText(isWebhookURL),
-		must: fixed("be an https:// URL, or an http:// URL of this machine such as http://127.0.0.1:9000/hook, without user, " +
-			"query and fragment"),
+		must: fixed("be an https:// URL, or an http:// URL of this machine such as http://127.0.0.1:9000/hook, without " +
+			"user, query and fragment"),
 	},
 	"webhook_secrets": {
 		holds: onText(func(s string) bool { _, err := parseWebhookKeys(s); return err == nil }),

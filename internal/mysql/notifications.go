@@ -47,8 +47,8 @@ type End struct {
 // the latest ends are read again and again.
 func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, error) {
 	// A range of an index for each state. Of an IN, the server would sort all that have ended.
-	const one = "(SELECT id, finished_at FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND finished_at >= ?" +
-		" AND (finished_at > ? OR id > ?) ORDER BY finished_at, id LIMIT ?)"
+	const one = "(SELECT id, finished_at FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND" +
+		" finished_at >= ? AND (finished_at > ? OR id > ?) ORDER BY finished_at, id LIMIT ?)"
 	var args []any
 	for _, state := range []purge.State{purge.Done, purge.Refused, purge.Failed} {
 		args = append(args, state, after.FinishedAt.UTC(), after.FinishedAt.UTC(), after.Request, limit)
@@ -108,7 +108,8 @@ func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) 
 		due = append(due, n)
 		return err
 	}, "SELECT id, event_id, kind, request_id, happened_at, created_at, tries, body FROM notifications"+
-		" FORCE INDEX (notifications_due) WHERE outcome = '' AND due_at <= ? ORDER BY tries, due_at LIMIT ?", now.UTC(), limit)
+		" FORCE INDEX (notifications_due) WHERE outcome = '' AND due_at <= ? ORDER BY tries, due_at LIMIT ?",
+		now.UTC(), limit)
 	return due, classify("looking for notifications to send", err)
 }
 
@@ -125,7 +126,8 @@ func (s *Store) SaveDeliveries(ctx context.Context, all []Delivery, receiver Rec
 		q.add("UPDATE notifications SET tries = tries + 1, due_at = ?, answer = ? WHERE id = ? AND outcome = ''",
 			d.DueAt.UTC(), cut(d.Answer, 160), d.Notification)
 	}
-	q.add("UPDATE notify_state SET failures = ?, failing_since = ?, next_at = ?, answer = ?, delivered_at = ? WHERE id = 1",
+	q.add("UPDATE notify_state SET failures = ?, failing_since = ?, next_at = ?, answer = ?, delivered_at = ?"+
+		" WHERE id = 1",
 		receiver.Failures, nullable(receiver.FailingSince), nullable(receiver.NextAt), cut(receiver.Answer, 160),
 		nullable(receiver.DeliveredAt))
 	q.add("COMMIT")

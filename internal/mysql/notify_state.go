@@ -21,9 +21,9 @@ type NotifyState struct {
 	Receiver
 
 	BeganAt  time.Time `json:"began_at,omitzero"`  // ends before it are not told
-	Position time.Time `json:"position,omitzero"`  // ends up to here are told, except for transactions that were committed late
+	Position time.Time `json:"position,omitzero"`  // ends up to here are told, except for late commits
 	LookedAt time.Time `json:"looked_at,omitzero"` // when a process last looked, give or take lookedEvery
-	Verdict  string    `json:"verdict,omitempty"`   // that was told last
+	Verdict  string    `json:"verdict,omitempty"`  // that was told last
 }
 
 const notifyColumns = "began_at, position, looked_at, failures, failing_since, next_at, answer, delivered_at, verdict"
@@ -49,7 +49,8 @@ func (s *Store) NotifyState(ctx context.Context, now time.Time) (NotifyState, er
 
 // BeginNotify begins telling again: what ended before a moment is not told.
 func (s *Store) BeginNotify(ctx context.Context, now time.Time) error {
-	_, err := s.sql.ExecContext(ctx, "UPDATE notify_state SET began_at = ?, position = ? WHERE id = 1", now.UTC(), now.UTC())
+	_, err := s.sql.ExecContext(ctx, "UPDATE notify_state SET began_at = ?, position = ? WHERE id = 1",
+		now.UTC(), now.UTC())
 	return classify("writing down from where to tell", err)
 }
 

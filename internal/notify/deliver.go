@@ -122,7 +122,8 @@ func learn(receiver mysql.Receiver, tried []Answer, now time.Time) mysql.Receive
 func (n *Notifier) report(ctx context.Context, before, after mysql.Receiver) {
 	switch {
 	case before.Failures == 0 && after.Failures > 0:
-		n.Log.WarnContext(ctx, "the receiver of notifications fails; they are sent again", slog.String("answer", after.Answer))
+		n.Log.WarnContext(ctx, "the receiver of notifications fails; they are sent again",
+			slog.String("answer", after.Answer))
 	case before.Failures > 0 && after.Failures == 0:
 		n.Log.InfoContext(ctx, "the receiver of notifications accepts them again",
 			slog.Time("failing_since", before.FailingSince), slog.Int("failures", before.Failures))

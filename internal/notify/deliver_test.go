@@ -84,8 +84,7 @@ func TestAnswersThatAreNoSuccess(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("a redirect was followed")
 	}))
-	defer elsewhere.Close()
-	never := make(chan struct{})
+	t.Cleanup(elsewhere.Close)
 	header := func(code int, name, value string) func(http.ResponseWriter, *http.Request, received) bool {
 		return func(w http.ResponseWriter, _ *http.Request, _ received) bool {
 			w.Header().Set(name, value)
@@ -112,10 +111,7 @@ func TestAnswersThatAreNoSuccess(t *testing.T) {
 			header(http.StatusServiceUnavailable, "Retry-After", "4000000000"), "503 Service Unavailable", time.Hour,
 		},
 		"no answer": {func(_ http.ResponseWriter, r *http.Request, _ received) bool {
-			select {
-			case <-r.Context().Done():
-			case <-never:
-			}
+			<-r.Context().Done()
 			return false
 		}, "no answer within 1s", 0},
 		"broken off": {func(http.ResponseWriter, *http.Request, received) bool { panic(http.ErrAbortHandler) }, "EOF", 0},
@@ -270,7 +266,9 @@ func TestStoppingDoesNotWaitForTheReceiver(t *testing.T) {
 	go func() { _, err := n.Once(ctx); ended <- err }()
 	sandboxtest.Receive(t, "the call", called)
 	stop()
-	<-ended
+	if err := sandboxtest.Receive(t, "the end", ended); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
 	f, _, err := w.enqueuer.NotifyFigures(t.Context())
 	if err != nil || f.Failures != 0 || f.Waiting != 1 {
 		t.Errorf("got %+v, %v; want it to wait, and nothing said of the receiver", f, err)

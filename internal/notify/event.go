@@ -63,16 +63,16 @@ func (n *Notifier) requestEnded(r mysql.Request, now time.Time) (mysql.Notificat
 		ReferencesCleared: r.ReferencesCleared, ReferencesKept: r.ReferencesKept, RecoverableUntil: r.RecoverableUntil,
 		RequestedAt: r.RequestedAt, FinishedAt: *r.FinishedAt,
 	}
-	return newNotification(mysql.KindRequestEnded, r.ID, n.Source, fmt.Sprintf("requests/%d", r.ID), *r.FinishedAt, now, data)
+	return n.notification(mysql.KindRequestEnded, r.ID, fmt.Sprintf("requests/%d", r.ID), *r.FinishedAt, now, data)
 }
 
-// newNotification makes a notification with an id of its own. The body is made once, so each try sends the same.
-func newNotification(kind string, request purge.RequestID, source, subject string, happened, now time.Time, data any) (
-	mysql.Notification, error,
-) {
+// notification makes one with an id of its own. The body is made once, so each try sends the same.
+func (n *Notifier) notification(kind string, request purge.RequestID, subject string, happened, now time.Time,
+	data any,
+) (mysql.Notification, error) {
 	id := rand.Text()
 	body, err := json.Marshal(event{
-		SpecVersion: "1.0", ID: id, Source: source, Type: typePrefix + kind, Subject: subject, Time: happened.UTC(),
+		SpecVersion: "1.0", ID: id, Source: n.Source, Type: typePrefix + kind, Subject: subject, Time: happened.UTC(),
 		DataContentType: "application/json", Data: data,
 	})
 	return mysql.Notification{

@@ -148,7 +148,9 @@ func (n *Notifier) collect(ctx context.Context, state mysql.NotifyState, sum *Su
 }
 
 // tell remembers the notifications of a page of ends, and that telling has come to its last one.
-func (n *Notifier) tell(ctx context.Context, ends []mysql.End, state mysql.NotifyState, now time.Time, sum *Summary) error {
+func (n *Notifier) tell(ctx context.Context, ends []mysql.End, state mysql.NotifyState, now time.Time,
+	sum *Summary,
+) error {
 	var ids []purge.RequestID
 	position := state.Position
 	for _, e := range ends {
@@ -207,7 +209,7 @@ func (n *Notifier) judge(ctx context.Context, state mysql.NotifyState, sum *Summ
 		return nil
 	}
 	data := verdict{Level: level, Was: state.Verdict, Title: title}
-	notification, err := newNotification(mysql.KindVerdictChanged, 0, n.Source, "", now.Truncate(time.Microsecond), now, data)
+	notification, err := n.notification(mysql.KindVerdictChanged, 0, "", now, now, data)
 	if err != nil {
 		return err
 	}
