@@ -46,7 +46,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, db: sandboxtest.MySQL(t, lms.Mixed), receiver: newReceiver(t), clock: &clock{now: time.Now()}}
+	w := &world{t: t, db: sandboxtest.MySQL(t, lms.Mixed), receiver: newReceiver(t), clock: &clock{now: time.Now().Truncate(time.Microsecond)}}
 	accounts := w.db.Grant(t)
 	migrator := w.open(accounts.Migrate)
 	if _, err := migrator.Migrate(t.Context()); err != nil {
@@ -190,7 +190,7 @@ func (w *world) end(report purge.Report, requests ...purge.RequestID) {
 		}
 		ending.Wait()
 	}
-	if now := time.Now(); w.Now().Before(now) { // the worker's clock is the machine's
+	if now := time.Now().Truncate(time.Microsecond); w.Now().Before(now) { // the worker's clock is the machine's
 		w.advance(now.Sub(w.Now()))
 	}
 }
