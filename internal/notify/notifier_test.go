@@ -120,6 +120,20 @@ func TestAReopenedRequestIsToldAgain(t *testing.T) {
 	}
 }
 
+// TestTwoLeadersTellAnEndOnce: the connection with the lock of one broke, and both look at the same time.
+func TestTwoLeadersTellAnEndOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n, other := w.begun(), w.notifier()
+	other.Ledger = stale{other.Ledger}
+	w.ended(3)
+	w.once(n)
+	w.once(other)
+	if got := w.receiver.subjects(); len(got) != 3 || len(w.receiver.all()) != 3 {
+		t.Errorf("got %v, want each of three once", got)
+	}
+}
+
 // TestAnEndThatIsCommittedLateIsTold moves ends to before what has been told.
 func TestAnEndThatIsCommittedLateIsTold(t *testing.T) {
 	t.Parallel()

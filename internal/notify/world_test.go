@@ -356,3 +356,14 @@ func serverTLS(t *testing.T, authority *sandboxtest.Authority) *tls.Config {
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }
+
+// stale is a ledger as a process reads it that looked right before another one told the same ends.
+type stale struct{ notify.Ledger }
+
+func (s stale) EndsAfter(ctx context.Context, after mysql.End, limit int) ([]mysql.End, error) {
+	ends, err := s.Ledger.EndsAfter(ctx, after, limit)
+	for i := range ends {
+		ends[i].Told = false
+	}
+	return ends, err
+}
