@@ -19,20 +19,22 @@ import (
 )
 
 // serveAdmin shows, beside a command that runs for long, how it is, until stop is called. failed is told why it cannot.
+// The pages are usable until then.
 func serveAdmin(
 	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store,
 	rdb redis.UniversalClient,
 	registry *prometheus.Registry, log *slog.Logger, failed func(error),
-) (stop func(), err error) {
+) (pages *console.Console, stop func(), err error) {
 	base := cfg.Admin.BasePath
 	sources := console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks)
 	if sources.Certificate, err = certificate.Maker(store, cfg.Evidence.SigningKeyFile, cli.Version()); err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
-	pages := console.New(console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base}, sources, log)
+	about := console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base}
+	pages = console.New(about, sources, log)
 	if err := registry.Register(pages.Servers()); err != nil {
 		pages.Close()
-		return nil, fmt.Errorf("registering metrics: %w", err)
+		return nil, nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	dashboard := dashboard.New(rdb, base+admin.DashboardPath)
 	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
@@ -44,8 +46,8 @@ func serveAdmin(
 	}, log)
 	if err != nil {
 		pages.Close()
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	stopServing := admin.ServeBeside(ctx, listeners, log, failed)
-	return func() { stopServing(); pages.Close() }, nil
+	return pages, func() { stopServing(); pages.Close() }, nil
 }

@@ -28,7 +28,7 @@ one request, and a request that is done already is reported as done.`,
 		cli.GroupSubmit: {newEnqueueCommand(a), newBackfillCommand(a), newServeCommand(a), newWatchCommand(a)},
 		cli.GroupMonitor: {
 			newStatusCommand(a), newFailuresCommand(a), newCoverageCommand(a), newReportCommand(a),
-			newCertificateCommand(a), newVerifyCommand(a),
+			newCertificateCommand(a), newVerifyCommand(a), newNotifyCommand(a),
 		},
 		cli.GroupRepair: {newRequeueCommand(a), newReconcileCommand(a), newDoctorCommand(a), newPruneCommand(a)},
 		cli.GroupSetUp:  {newMigrateCommand(a), newTokenCommand(a), newPasswordCommand(a)},

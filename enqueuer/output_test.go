@@ -60,6 +60,7 @@ func TestNoCommandSucceedsOnAFullDisk(t *testing.T) {
 		"failures":        {{}, {"--by-reason"}, {"--user", failed}},
 		"healthcheck":     {{"--url", server.URL}},
 		"migrate":         {{}},
+		"notify":          {{}, {"--retry"}},
 		"password":        {{"alice"}},
 		"prune":           {{"--older-than", "365d"}},
 		"reconcile":       {{}},

@@ -96,7 +96,11 @@ func (s *service) run(ctx context.Context) (err error) {
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
+	notifier, err := newNotifier(s.cfg.Notify, s.store, s.registry, s.log)
+	if err != nil {
+		return err
+	}
+	pages, stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
 	if err != nil {
 		return err
 	}
@@ -105,6 +109,7 @@ func (s *service) run(ctx context.Context) (err error) {
 	beside.Go(func() { authenticator.Run(ctx) })
 	beside.Go(func() { s.check(ctx, giveUp) })
 	beside.Go(func() { s.forgetKeys(ctx) })
+	beside.Go(func() { tellOthers(ctx, notifier, pages) })
 	defer beside.Wait()
 	defer giveUp(nil)
 	api := s.newAPI(authenticator, auth.NewLimiter(letIn))

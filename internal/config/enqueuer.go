@@ -14,6 +14,7 @@ type Enqueuer struct {
 	JWT      JWT          `yaml:"jwt"`
 	Tokens   []Token      `yaml:"tokens" validate:"dive"`
 	Watch    Watch        `yaml:"watch"`
+	Notify   Notify       `yaml:"notify"`
 	Admin    Admin        `yaml:"admin"`
 	Tracing  Tracing      `yaml:"tracing"`
 }
@@ -43,6 +44,10 @@ func DefaultEnqueuer() Enqueuer {
 		},
 		Watch: Watch{
 			Interval: 5 * time.Minute, CoolOffDays: 7, MaxUsersPerRound: 1000, HighWater: 10_000, AskAgainAfter: time.Hour,
+		},
+		Notify: Notify{
+			Events: []string{"request.ended", "verdict.changed"}, Source: "certpurge", Timeout: 15 * time.Second,
+			MaxAge: 7 * 24 * time.Hour,
 		},
 		JWT: JWT{
 			JWKSRefresh: 10 * time.Minute, Audiences: []string{}, Issuers: []string{}, ServiceUser: "retirement_service_worker",

@@ -196,7 +196,7 @@ func TestEnqueuerRefusesTheWorkersKeys(t *testing.T) {
 	assertProblems(
 		t,
 		problems(t, err, path),
-		`enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, evidence, serve, jwt, tokens, watch, admin, tracing`,
+		`enqueuer.yaml:1: unknown key "queue"; known keys: log, mysql, lms, redis, tasks, evidence, serve, jwt, tokens, watch, notify, admin, tracing`,
 	)
 }
 

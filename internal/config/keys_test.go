@@ -36,10 +36,24 @@ func TestVariablesAreNamedAfterTheirKeys(t *testing.T) {
 
 func TestSectionsOfBothAreTheSame(t *testing.T) {
 	t.Parallel()
-	worker, enqueuer := reflect.TypeFor[config.Worker](), reflect.TypeFor[config.Enqueuer]()
+	sameFields(t, "", reflect.TypeFor[config.Worker](), reflect.TypeFor[config.Enqueuer]())
+}
+
+// sameFields fails the test if a key of both is another in each. One may have keys that the other has not.
+func sameFields(t *testing.T, section string, worker, enqueuer reflect.Type) {
+	t.Helper()
 	for field := range enqueuer.Fields() {
-		if same, ok := worker.FieldByName(field.Name); ok && (same.Tag != field.Tag || same.Type != field.Type) {
-			t.Errorf("section %s differs between the two; Keys and the shared environment rely on that", field.Name)
+		same, ok := worker.FieldByName(field.Name)
+		name := section + "." + field.Name
+		switch {
+		case !ok:
+		case same.Tag != field.Tag || same.Type.Kind() != field.Type.Kind():
+			t.Errorf("%s differs between the two; Keys and the shared environment rely on that", name)
+		case same.Type == field.Type:
+		case field.Type.Kind() == reflect.Struct:
+			sameFields(t, name, same.Type, field.Type)
+		default:
+			t.Errorf("%s has another type in each of the two", name)
 		}
 	}
 }

@@ -99,6 +99,21 @@ var rules = map[string]rule{
 		holds: onText(isEndpointURL),
 		must:  fixed("be an http:// or https:// URL without user, query and fragment"),
 	},
+	"webhook_url": {
+		holds: onText(isWebhookURL),
+		must: fixed("be an https:// URL, or an http:// URL of this machine such as http://127.0.0.1:9000/hook, without " +
+			"user, query and fragment"),
+	},
+	"webhook_secrets": {
+		holds: onText(func(s string) bool { _, err := parseWebhookKeys(s); return err == nil }),
+		must: fixed(fmt.Sprintf("be whsec_ and %d to %d bytes in Base64, or several of these with blanks between them",
+			minWebhookKey, maxWebhookKey)),
+		silent: true,
+	},
+	"uri_reference": {
+		holds: onText(isURIReference),
+		must:  fixed("be a URI or the path of one, such as https://certpurge.example.org or certpurge, without blanks"),
+	},
 	"token_sha256": {
 		holds: onText(isTokenSHA256),
 		must:  fixed("be the SHA-256 of a token that is not empty: 64 of 0-9 and a-f"),

@@ -29,7 +29,11 @@ const (
 	endpointRule   = "must be empty or be an http:// or https:// URL without user, query and fragment"
 	usersRule      = "must be entries NAME:view:HASH or NAME:operate:HASH with bcrypt hashes of one cost, 10 to 15, and " +
 		"a name only once"
-	hash10 = "$2y$10$QGq4/Y4vLxIZcXQ9eZwI1eGRuXNzu4yq6JUtVsTDdEYP5Rmmb4hq2"
+	webhookSecretRule = "must be whsec_ and 24 to 64 bytes in Base64, or several of these with blanks " +
+		"between them"
+	someWebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	uriRule           = "must be a URI or the path of one, such as https://certpurge.example.org or certpurge, without blanks"
+	hash10            = "$2y$10$QGq4/Y4vLxIZcXQ9eZwI1eGRuXNzu4yq6JUtVsTDdEYP5Rmmb4hq2"
 )
 
 // ruleTests holds, for each key with a rule, values that keep it and values that break it, as YAML. Keys of one value
@@ -400,8 +404,39 @@ var ruleTests = map[string]struct {
 	"watch.max_users_per_round": betweenTest("1", "1000000", "0", "1000001"),
 	"watch.high_water":          betweenTest("100", "1000000", "99", "1000001"),
 	"watch.ask_again_after":     betweenTest("1m", "8760h", "59s", "8761h"),
-	"admin.listen":              listenTest(),
-	"admin.probes_listen":       listenTest(),
+	"notify.url": {
+		good: []string{`""`, "https://hooks.example.org/certpurge", "http://127.0.0.1:9000/hook", "http://[::1]/", "http://localhost:1"},
+		bad: map[string]string{
+			"http://hooks.example.org/":    webhookProblem("http://hooks.example.org/"),
+			"https://u:p@hooks.example":    webhookProblem("https://REDACTED@hooks.example"),
+			"https://hooks.example/?a=b":   webhookProblem("https://hooks.example/?a=b"),
+			"http://127.0.0.1.example.org": webhookProblem("http://127.0.0.1.example.org"),
+			"hooks.example.org/certpurge":  webhookProblem("hooks.example.org/certpurge"),
+		},
+	},
+	"notify.secret": {
+		good: []string{someWebhookSecret, someWebhookSecret + " whsec_" + strings.Repeat("AAAA", 8)},
+		bad: map[string]string{
+			"hunter2": webhookSecretRule, "whsec_hunter2": webhookSecretRule, "whsec_" + strings.Repeat("A", 28): webhookSecretRule,
+			"whsec_" + strings.Repeat("AAAA", 22): webhookSecretRule, someWebhookSecret + " hunter2": webhookSecretRule,
+			someWebhookSecret[6:]: webhookSecretRule, `" "`: webhookSecretRule,
+		},
+	},
+	"notify.events": {good: []string{"[verdict.changed]"}, bad: map[string]string{"[]": "must have at least 1 entry"}},
+	"notify.events[0]": {
+		good: []string{"request.ended"},
+		bad:  map[string]string{"ended": `must be one of request.ended, verdict.changed, is "ended"`},
+	},
+	"notify.source": {
+		good: []string{"certpurge", "https://certpurge.example.org/eu", "/certpurge"},
+		bad: map[string]string{
+			`""`: uriRule + ", is empty", "our site": uriRule + `, is "our site"`, `"::"`: uriRule + `, is "::"`,
+		},
+	},
+	"notify.timeout":      betweenTest("1s", "1m", "999ms", "1m1s"),
+	"notify.max_age":      betweenTest("24h", "8760h", "23h", "8761h"),
+	"admin.listen":        listenTest(),
+	"admin.probes_listen": listenTest(),
 	"admin.base_path": {
 		good: []string{`""`, "/certpurge", "/a/b-c_d.e~1"},
 		bad: map[string]string{
@@ -494,6 +529,11 @@ func endpointProblem(value string) string {
 	return fmt.Sprintf("%s, is %q", strings.Replace(endpointRule, "be empty or ", "", 1), value)
 }
 
+func webhookProblem(value string) string {
+	return fmt.Sprintf("must be an https:// URL, or an http:// URL of this machine such as http://127.0.0.1:9000/hook, "+
+		"without user, query and fragment, is %q", value)
+}
+
 func privateProblem(value string) string {
 	return fmt.Sprintf("must not be a loopback or plain http address while gcs.allow_emulator is false, is %q", value)
 }
@@ -526,6 +566,12 @@ func loadWith(t *testing.T, path, value string) []string {
 		file["admin"] = map[string]any{"proxy": map[string]any{
 			"addresses": []any{"192.0.2.1"}, "view_groups": []any{"staff"}, "operate_groups": []any{"operators"},
 		}}
+	}
+	if path == "notify.events[0]" {
+		file["notify"] = map[string]any{"events": []any{"verdict.changed"}}
+	}
+	if path == "notify.url" {
+		file["notify"] = map[string]any{"secret": someWebhookSecret}
 	}
 	if path == "admin.listen" { // any address is right for one who has a login
 		file["admin"] = map[string]any{"users": "alice:view:" + hash10}
@@ -718,4 +764,25 @@ func TestEncryptionIsSetInOnePlaceAndWhole(t *testing.T) {
 			"key_file: b},"+
 			" sentinel_password_file: "+write(t, "password", "hunter2")+"}\n"+locations, dsnVariable)
 	assertProblems(t, got)
+}
+
+func TestAWebhookIsSignedAndEncrypted(t *testing.T) {
+	t.Parallel()
+	got := loadEnqueuer(t, "notify: {url: 'https://hooks.example.org', tls: {key_file: a.key}}\n", dsnVariable)
+	assertProblems(t, got,
+		"enqueuer.yaml:1: notify.secret: must be set with notify.url: the receiver could not tell who sends",
+		"enqueuer.yaml:1: notify.tls.key_file: must be set together with notify.tls.certificate_file, or neither")
+	got = loadEnqueuer(t, "notify: {url: 'http://localhost:9000', tls: {ca_file: a.pem}, secret_file: "+
+		write(t, "secret", someWebhookSecret+"\n")+"}\n", dsnVariable)
+	assertProblems(t, got, "enqueuer.yaml:1: notify.url: must start with https while keys of notify.tls are set, or the "+
+		"connection would not be encrypted")
+}
+
+func TestTheNewestKeyOfAWebhookComesFirst(t *testing.T) {
+	t.Parallel()
+	notify := config.Notify{Secret: config.NewSecret("whsec_" + strings.Repeat("AAAA", 8) + " " + someWebhookSecret)}
+	keys, err := notify.Keys()
+	if err != nil || len(keys) != 2 || len(keys[0]) != 24 || keys[0][0] != 0 || keys[1][0] != 0x31 {
+		t.Errorf("got %x, %v", keys, err)
+	}
 }

@@ -16,6 +16,7 @@ func (e *Enqueuer) checkTogether(report func(path, sentence string)) {
 	checkJWT(&e.JWT, report)
 	checkTokens(e.Tokens, report)
 	checkPair("serve.tls_", e.Serve.TLSCertificateFile, e.Serve.TLSKeyFile, report)
+	checkNotify(e.Notify, report)
 	checkAdmin(e.Admin, report)
 }
 

@@ -32,6 +32,7 @@ func (d *Doctor) checks() []check {
 	mysql, redis, both := []string{serverMySQL}, []string{serverRedis}, []string{serverMySQL, serverRedis}
 	return []check{
 		{run: d.database, needs: mysql},
+		{run: d.notifications, needs: mysql},
 		{run: func(ctx context.Context) ([]Finding, error) { return d.Clocks(ctx, serverMySQL) }, needs: mysql},
 		{run: d.keys, needs: redis},
 		{run: d.refusal, needs: redis},

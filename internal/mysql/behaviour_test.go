@@ -228,6 +228,7 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 			"UPDATE requests SET accept_shared_by = 'x'", "UPDATE requests SET reopened_by = 'x'",
 			"INSERT INTO request_keys VALUES ('x', 1, '', NOW())",
 			"SELECT original_username FROM LMS.user_api_userretirementstatus", "DELETE FROM request_bodies",
+			"UPDATE notifications SET outcome = 'delivered'", "DELETE FROM notifications", "UPDATE notify_state SET position = NOW()",
 		}},
 		"enqueuer": {f.accounts.Enqueuer, []string{
 			"UPDATE LMS.certificates_generatedcertificate SET download_uuid = ''",
@@ -236,7 +237,7 @@ func TestGrantsAllowNothingElse(t *testing.T) {
 			"INSERT INTO evidence (request_id) VALUES (1)", "UPDATE evidence SET references_cleared = 0",
 			"INSERT INTO evidence_objects (request_id) VALUES (1)", "UPDATE evidence_objects SET outcome = 'erased'",
 			"UPDATE requests SET objects_erased = 1", "UPDATE requests SET references_cleared = 1",
-			"UPDATE requests SET directories_missing = 0",
+			"UPDATE requests SET directories_missing = 0", "UPDATE notifications SET event_id = 'x'",
 			"UPDATE requests SET ended_as = 'done:'", "UPDATE requests SET recoverable_until = NULL",
 		}},
 	} {

@@ -53,6 +53,13 @@ var ledgerRights = map[Role][]right{
 		{"orphan_directories", "INSERT", nil},
 		{"watch_position", "INSERT", nil},
 		{"watch_position", "UPDATE", nil},
+		{"notifications", "INSERT", nil},
+		{"notifications", "UPDATE", []string{
+			"created_at", "outcome", "tries", "due_at", "settled_at", "answer", "body",
+		}},
+		{"notifications", "DELETE", nil},
+		{"notify_state", "INSERT", nil},
+		{"notify_state", "UPDATE", nil},
 	},
 	RoleWorker: {
 		{"requests", "UPDATE", []string{

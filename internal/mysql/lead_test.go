@@ -24,6 +24,7 @@ func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 	for name, lead := range map[string]func(context.Context) (func(), bool, error){
 		"reconciler": leader.Lead,
 		"watcher":    leader.LeadWatch,
+		"notifier":   leader.LeadNotify,
 	} {
 		limit(1000)
 		release, leading, err := lead(t.Context())
@@ -35,7 +36,9 @@ func TestALeaderWhoseReleaseFailsStopsLeading(t *testing.T) {
 			t.Fatalf("%s: the server refuses nothing", name)
 		}
 		release()
-		lock := map[string]string{"reconciler": "certpurge_reconcile", "watcher": "certpurge_watch"}[name]
+		lock := map[string]string{
+			"reconciler": "certpurge_reconcile", "watcher": "certpurge_watch", "notifier": "certpurge_notify",
+		}[name]
 		sandboxtest.Eventually(t, "the lock of the "+name+" is free", func() bool {
 			var free sql.NullInt64
 			err := f.db.Root.QueryRowContext(t.Context(), "SELECT IS_FREE_LOCK(?)", lock+":"+f.db.Ledger).Scan(&free)

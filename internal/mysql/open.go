@@ -32,6 +32,7 @@ func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouch
 const (
 	reconcileLock = "certpurge_reconcile:%.40s"
 	watchLock     = "certpurge_watch:%.40s"
+	notifyLock    = "certpurge_notify:%.40s"
 )
 
 // Lead makes the caller the leading reconciler, unless another process is; release ends that. The lock goes with its
@@ -43,6 +44,11 @@ func (s *Store) Lead(ctx context.Context) (release func(), leading bool, err err
 // LeadWatch is Lead for watchers.
 func (s *Store) LeadWatch(ctx context.Context) (release func(), leading bool, err error) {
 	return s.lead(ctx, watchLock)
+}
+
+// LeadNotify is Lead for processes that tell others.
+func (s *Store) LeadNotify(ctx context.Context) (release func(), leading bool, err error) {
+	return s.lead(ctx, notifyLock)
 }
 
 func (s *Store) lead(ctx context.Context, lock string) (release func(), leading bool, err error) {

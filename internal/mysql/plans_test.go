@@ -59,8 +59,14 @@ func fillLedger(tb testing.TB, db *sandboxtest.Database) {
 			`"name":"x","outcome":"erased","size":1}],"prefix":"downloads/","table":"live"}],"links":[{"certificate_id":7,`+
 			`"cleared":1,"table":"live"}],"part":"record","request":{"id":', 1000000 + seq, ',"user_id":', 1000000 + seq,`+
 			` '},"version":1}')`)
+	into("notifications", "event_id, kind, request_id, happened_at, created_at, due_at, outcome, tries, body",
+		"LEFT(SHA2(seq, 256), 26), 'request.ended', seq, '2024-01-01' + INTERVAL seq SECOND, '2024-01-01' + INTERVAL seq "+
+			"SECOND, '2024-01-01' + INTERVAL seq SECOND, CASE WHEN seq > 150000 THEN '' WHEN seq % 100 = 50 THEN 'given_up' "+
+			"ELSE 'delivered' END, seq % 3, '{}'")
 	into("events", "request_id, at, kind", "seq, '2024-01-01' + INTERVAL seq SECOND, 'reopened'")
 	into("directory_owners", "id, user_id", "UNHEX(LEFT(SHA2(seq, 256), 32)), seq")
+	db.Exec(tb, "INSERT INTO "+db.Ledger+".notify_state (id, began_at, position, looked_at) VALUES (1, '2024-01-01', "+
+		"'2024-01-01', '2024-01-01')")
 	db.Exec(tb, "INSERT INTO "+db.Ledger+".owner_walks (source_table, position, again, walked_at) VALUES ('live', "+
 		"200000, 0, UTC_TIMESTAMP(6)), ('history', 200000, 0, UTC_TIMESTAMP(6))")
 }
@@ -103,7 +109,7 @@ func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
 	populate(t, f.db, planRows)
 	fillLedger(t, f.db)
-	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "evidence_documents", "directory_owners"}
+	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "evidence_documents", "directory_owners", "notifications"}
 	f.exec("ANALYZE TABLE " + f.db.Ledger + "." + strings.Join(tables, ", "+f.db.Ledger+"."))
 	for name, c := range f.pagesAndPolls() { //nolint:paralleltest // one after the other: the server counts what all read
 		t.Run(name, func(t *testing.T) {
@@ -289,6 +295,34 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"old keys": {ask: func(ctx context.Context) error {
 			_, err := f.enqueuer.PruneKeys(ctx, then.AddDate(-1, 0, 0))
 			return err
+		}},
+
+		"ends": {ask: func(ctx context.Context) error {
+			ends, err := f.enqueuer.EndsAfter(ctx, mysql.End{FinishedAt: then}, 100)
+			if err == nil && (len(ends) != 100 || !ends[0].Told || ends[0].FinishedAt.Before(then)) {
+				err = fmt.Errorf("got %+v, want a hundred that are told", ends)
+			}
+			return err
+		}},
+		"due notifications": {ask: func(ctx context.Context) error {
+			due, err := f.enqueuer.DueNotifications(ctx, now, 8)
+			if err == nil && len(due) != 8 {
+				err = fmt.Errorf("got %d", len(due))
+			}
+			return err
+		}},
+		"figures of the notifications": {
+			ask: func(ctx context.Context) error {
+				_, _, err := f.enqueuer.NotifyFigures(ctx)
+				return err
+			},
+			reads: planRows/4 + 5_000, walks: true, // it counts those that wait
+		},
+		"old notifications": {ask: func(ctx context.Context) error {
+			early := then.AddDate(-1, 0, 0)
+			_, err := f.enqueuer.GiveUpNotifications(ctx, early, now)
+			_, errPrune := f.enqueuer.PruneNotifications(ctx, early, early)
+			return errors.Join(err, errPrune)
 		}},
 
 		"retirees": {ask: func(ctx context.Context) error {

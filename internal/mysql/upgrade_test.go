@@ -29,7 +29,8 @@ var shipped = map[string]string{
 	"00005_directory_owners.sql": "43fe9cca6f8a22850595bb22c1373fde5d7b9369843ebcc9b87ce325c5da8272",
 	"00006_orphans.sql":          "f6dab22cb95343024584aefa25f1a279714d0a7ec9f7a91bc7ba7b0905d0077e",
 	"00007_documents.sql":        "a64135a4956da5c995f2f76762ac2d7af25f219b103ca83548caeb670d8c9156",
-	"00010_console.sql":          "3c1f604c432c8c8ae1fcc8f2852caa94fea0a4561adc9552069861d2086689b4",
+	"00008_notifications.sql":    "6edfbee79cfe8a2d0f62a8223774a4ede73600515e97f336ba5411d580025125",
+	"00009_console.sql":          "3c1f604c432c8c8ae1fcc8f2852caa94fea0a4561adc9552069861d2086689b4",
 }
 
 func TestMigrationsAreNeverChanged(t *testing.T) {

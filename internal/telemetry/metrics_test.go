@@ -60,6 +60,9 @@ func newMetrics(t *testing.T, s telemetry.Servers) (*prometheus.Registry, *telem
 	if _, err := telemetry.NewWatch(registry); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := telemetry.NewNotify(registry); err != nil {
+		t.Fatal(err)
+	}
 	if err := registry.Register(s); err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +238,31 @@ func TestWatchCounts(t *testing.T) {
 	}
 	if strings.Contains(text, "certpurge_watch_last_round_timestamp_seconds 0\n") {
 		t.Error("the round has no time")
+	}
+}
+
+func TestNotificationsAreCounted(t *testing.T) {
+	t.Parallel()
+	registry, err := telemetry.NewRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := telemetry.NewNotify(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Sent(5, 2, 1)
+	n.Sent(1, 0, 0)
+	n.Waits(7, 90*time.Second)
+	text := scrape(t, registry)
+	for _, want := range []string{
+		`certpurge_notifications_total{result="delivered"} 6`, `certpurge_notifications_total{result="failed"} 2`,
+		`certpurge_notifications_total{result="given_up"} 1`, "certpurge_notifications_waiting 7",
+		"certpurge_notifications_oldest_age_seconds 90",
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("%s is missing:\n%s", want, text)
+		}
 	}
 }
 

@@ -1,0 +1,184 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
+)
+
+// The kinds of notifications.
+const (
+	KindRequestEnded   = "request.ended"
+	KindVerdictChanged = "verdict.changed"
+)
+
+// Notification is an event that is told to the receiver of notify.url.
+type Notification struct {
+	ID         int64 // in the ledger
+	EventID    string
+	Kind       string
+	Request    purge.RequestID // 0: about no request
+	HappenedAt time.Time       // of a request its finished_at
+	CreatedAt  time.Time
+	Tries      int
+	Body       []byte
+}
+
+// Delivery is one try to deliver a notification.
+type Delivery struct {
+	Notification int64
+	Delivered    bool
+	Answer       string    // what was wrong
+	DueAt        time.Time // when it may be tried again
+}
+
+// End is the end of a request.
+type End struct {
+	Request    purge.RequestID
+	FinishedAt time.Time
+	Told       bool // it has a notification
+}
+
+// EndsAfter returns requests that ended at a moment or later, in the order of their ends: those behind a given one, or
+// all if its Request is 0. It returns fewer than limit only if there are no more. It reads nothing but indexes, because
+// the latest ends are read again and again.
+func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, error) {
+	// A range of an index for each state. Of an IN, the server would sort all that have ended.
+	const one = "(SELECT id, finished_at FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND" +
+		" finished_at >= ? AND (finished_at > ? OR id > ?) ORDER BY finished_at, id LIMIT ?)"
+	var args []any
+	for _, state := range []purge.State{purge.Done, purge.Refused, purge.Failed} {
+		args = append(args, state, after.FinishedAt.UTC(), after.FinishedAt.UTC(), after.Request, limit)
+	}
+	args = append(args, KindRequestEnded, limit)
+	var ends []End
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var e End
+		err := rows.Scan(&e.Request, &e.FinishedAt, &e.Told)
+		ends = append(ends, e)
+		return err
+	}, "SELECT e.id, e.finished_at, n.id IS NOT NULL FROM ("+one+" UNION ALL "+one+" UNION ALL "+one+") e"+
+		" LEFT JOIN notifications n ON n.kind = ? AND n.request_id = e.id AND n.happened_at = e.finished_at"+
+		" ORDER BY e.finished_at, e.id LIMIT ?", args...)
+	return ends, classify("looking for requests that have ended", err)
+}
+
+// Tell remembers notifications, each of which is due at once, and that everything up to a moment is told. A
+// notification about an end that has one already is left out.
+func (s *Store) Tell(ctx context.Context, all []Notification, position time.Time) error {
+	var q script
+	q.add("START TRANSACTION")
+	addNotifications(&q, all)
+	q.add("UPDATE notify_state SET position = GREATEST(position, ?) WHERE id = 1", position.UTC())
+	q.add("COMMIT")
+	return classify("remembering what to tell", s.run(ctx, &q))
+}
+
+// TellVerdict remembers a notification about the verdict, and that this level was told.
+func (s *Store) TellVerdict(ctx context.Context, n Notification, level string) error {
+	var q script
+	q.add("START TRANSACTION")
+	addNotifications(&q, []Notification{n})
+	q.add("UPDATE notify_state SET verdict = ? WHERE id = 1", level)
+	q.add("COMMIT")
+	return classify("remembering a verdict to tell", s.run(ctx, &q))
+}
+
+func addNotifications(q *script, all []Notification) {
+	for some := range slices.Chunk(all, rowsPerStatement) {
+		var args []any
+		for _, n := range some {
+			args = append(args, n.EventID, n.Kind, n.Request, n.HappenedAt.UTC(), n.CreatedAt.UTC(), n.CreatedAt.UTC(), n.Body)
+		}
+		q.add("INSERT IGNORE INTO notifications (event_id, kind, request_id, happened_at, created_at, due_at, body) VALUES "+
+			tuples("(?, ?, ?, ?, ?, ?, ?)", len(some)), args...)
+	}
+}
+
+// DueNotifications returns notifications that may be sent now, those with the fewest tries first: one that the receiver
+// refuses again and again does not hold up the others, and a new one shows soonest whether the receiver is well again.
+func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]Notification, error) {
+	var due []Notification
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var n Notification
+		err := rows.Scan(&n.ID, &n.EventID, &n.Kind, &n.Request, &n.HappenedAt, &n.CreatedAt, &n.Tries, &n.Body)
+		due = append(due, n)
+		return err
+	}, "SELECT id, event_id, kind, request_id, happened_at, created_at, tries, body FROM notifications"+
+		" FORCE INDEX (notifications_due) WHERE outcome = '' AND due_at <= ? ORDER BY tries, due_at LIMIT ?",
+		now.UTC(), limit)
+	return due, classify("looking for notifications to send", err)
+}
+
+// SaveDeliveries writes down what became of notifications, and how the receiver is.
+func (s *Store) SaveDeliveries(ctx context.Context, all []Delivery, receiver Receiver, now time.Time) error {
+	var q script
+	q.add("START TRANSACTION")
+	for _, d := range all {
+		if d.Delivered {
+			q.add("UPDATE notifications SET tries = tries + 1, outcome = 'delivered', settled_at = ?, answer = '', body = ''"+
+				" WHERE id = ? AND outcome = ''", now.UTC(), d.Notification)
+			continue
+		}
+		q.add("UPDATE notifications SET tries = tries + 1, due_at = ?, answer = ? WHERE id = ? AND outcome = ''",
+			d.DueAt.UTC(), cut(d.Answer, 160), d.Notification)
+	}
+	q.add("UPDATE notify_state SET failures = ?, failing_since = ?, next_at = ?, answer = ?, delivered_at = ?"+
+		" WHERE id = 1",
+		receiver.Failures, nullable(receiver.FailingSince), nullable(receiver.NextAt), cut(receiver.Answer, 160),
+		nullable(receiver.DeliveredAt))
+	q.add("COMMIT")
+	return classify("writing down what was delivered", s.run(ctx, &q))
+}
+
+// GiveUpNotifications ends notifications that have waited since before a moment, and returns how many.
+func (s *Store) GiveUpNotifications(ctx context.Context, before, now time.Time) (int64, error) {
+	n, err := s.inBatches(ctx, "UPDATE notifications SET outcome = 'given_up', settled_at = ? WHERE outcome = '' AND "+
+		"created_at < ? LIMIT ?", now.UTC(), before.UTC())
+	return n, classify("giving up old notifications", err)
+}
+
+// RetryNotifications makes all notifications due that wait or were given up, and the receiver as if it had never
+// failed. It returns how many were given up.
+func (s *Store) RetryNotifications(ctx context.Context, now time.Time) (int64, error) {
+	n, err := s.inBatches(ctx, "UPDATE notifications SET outcome = '', tries = 0, due_at = ?, created_at = ?,"+
+		" settled_at = NULL WHERE outcome = 'given_up' LIMIT ?", now.UTC(), now.UTC())
+	if err == nil {
+		_, err = s.inBatches(ctx, "UPDATE notifications SET due_at = ? WHERE outcome = '' AND due_at > ? LIMIT ?",
+			now.UTC(), now.UTC())
+	}
+	if err == nil {
+		_, err = s.sql.ExecContext(ctx, "UPDATE notify_state SET next_at = NULL WHERE id = 1")
+	}
+	return n, classify("making notifications due again", err)
+}
+
+// PruneNotifications removes notifications that were delivered, or given up, and are older than a moment.
+func (s *Store) PruneNotifications(ctx context.Context, delivered, givenUp time.Time) (removed int64, err error) {
+	for outcome, before := range map[string]time.Time{"delivered": delivered, "given_up": givenUp} {
+		n, err := s.inBatches(ctx, "DELETE FROM notifications WHERE outcome = ? AND created_at < ? LIMIT ?", outcome,
+			before.UTC())
+		removed += n
+		if err != nil {
+			return removed, classify("forgetting old notifications", err)
+		}
+	}
+	return removed, nil
+}
+
+// inBatches repeats a statement whose last argument is a LIMIT until it finds nothing more, and counts the rows.
+func (s *Store) inBatches(ctx context.Context, statement string, args ...any) (all int64, err error) {
+	for n := int64(pruneBatch); n == pruneBatch; all += n {
+		result, err := s.sql.ExecContext(ctx, statement, append(slices.Clone(args), pruneBatch)...)
+		if err != nil {
+			return all, err
+		}
+		if n, err = result.RowsAffected(); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
