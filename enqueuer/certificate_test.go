@@ -473,11 +473,18 @@ func TestVerifyFindsWhatTheLedgerDoesNotSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
-		{`"outcome":"erased"`, `"outcome":"absent"`}, {`"size":1`, `"size":2`}, {`"generations":0`, `"generations":1`},
-		{`"cleared":1`, `"cleared":2`}, {`"versioning":false`, `"versioning":true`}, {`"kept":0`, `"kept":1`},
-		{`"Copies that were made`, `"No copies that were made`}, {`"ticket":"PRIV-7"`, `"ticket":"PRIV-8"`},
-		{`"objects_erased":4`, `"objects_erased":5`}, {`"worker":"worker-1:7"`, `"worker":"worker-2:7"`},
-		{made.Requests[0].Chain.Hash, strings.Repeat("0", 64)}, {made.Anchors[0].Hash, strings.Repeat("0", 64)},
+		{`"outcome":"erased"`, `"outcome":"absent"`},
+		{`"size":1`, `"size":2`},
+		{`"generations":0`, `"generations":1`},
+		{`"cleared":1`, `"cleared":2`},
+		{`"versioning":false`, `"versioning":true`},
+		{`"kept":0`, `"kept":1`},
+		{`"Copies that were made`, `"No copies that were made`},
+		{`"ticket":"PRIV-7"`, `"ticket":"PRIV-8"`},
+		{`"objects_erased":4`, `"objects_erased":5`},
+		{`"worker":"worker-1:7"`, `"worker":"worker-2:7"`},
+		{made.Requests[0].Chain.Hash, strings.Repeat("0", 64)},
+		{made.Anchors[0].Hash, strings.Repeat("0", 64)},
 		{`"request_id":1,"requested_at"`, `"request_id":9,"requested_at"`},
 	} {
 		changed := strings.Replace(string(text), change[0], change[1], 1)

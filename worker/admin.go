@@ -22,7 +22,8 @@ func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc)
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	sources.Buckets, sources.Paces = w.objects.Settings, w.rates
-	pages := console.New(console.About{Title: cfg.Title, Process: "worker", Version: cli.Version(), Base: cfg.BasePath}, sources, w.log)
+	about := console.About{Title: cfg.Title, Process: "worker", Version: cli.Version(), Base: cfg.BasePath}
+	pages := console.New(about, sources, w.log)
 	servers := pages.Servers()
 	servers.Buckets, servers.Settings = w.rates, w.objects.Settings
 	if err := w.registry.Register(servers); err != nil {

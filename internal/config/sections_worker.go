@@ -58,7 +58,8 @@ type Evidence struct {
 
 	// SigningKeyFile is a file with the private key that signs certificates of erasure: Ed25519, PKCS#8 in PEM, as
 	// "openssl genpkey -algorithm ed25519" writes it. Certificates are not signed if it is empty. Who has this file can
-	// sign as you, so only the account that makes certificates should be able to read it; processes read it when they start.
+	// sign as you, so only the account that makes certificates should be able to read it. A process reads it when
+	// it starts.
 	SigningKeyFile string `yaml:"signing_key_file"`
 }
 

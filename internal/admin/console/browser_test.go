@@ -51,84 +51,209 @@ func (o *office) addInventory() {
 	}
 }
 
-// TestBrowserPages looks at every page in all looks, and queues requests again as an operator does, with the script and
-// the keyboard.
-func TestBrowserPages(t *testing.T) {
-	t.Parallel()
-	o := newOffice(t, mysql.RoleEnqueuer, "")
-	user, request := o.purged("purged")
+// full is a console with requests in many states, behind a login.
+type full struct {
+	*office
+
+	server       *httptest.Server
+	purged, left purge.UserID
+	done, failed purge.RequestID
+}
+
+func newFull(t *testing.T) *full {
+	t.Helper()
+	f := &full{office: newOffice(t, mysql.RoleEnqueuer, "")}
+	f.purged, f.done = f.office.purged("purged")
 	reports := []purge.Report{held, {
 		State: purge.Failed, Reason: purge.ReasonFilesMissing,
 		Detail: "location certs: the directories of certificates 17, 18 and 19 are empty, although files were expected there",
 	}, {State: purge.Refused, Reason: purge.ReasonNotRetiring}, {State: purge.Done}, {}}
-	var failed purge.RequestID
 	for n := range 60 {
-		learner := purge.UserID(o.db.AddRetiringUser(t, fmt.Sprint("learner", n), "RETIRING_LMS"))
+		learner := purge.UserID(f.db.AddRetiringUser(t, fmt.Sprint("learner", n), "RETIRING_LMS"))
 		if n < 12 {
-			o.db.AddCertificate(t, certificateOf(int(learner)))
+			f.db.AddCertificate(t, certificateOf(int(learner)))
 		}
-		id := o.request(purge.Submission{
+		id := f.request(purge.Submission{
 			User: learner, By: "token portal, v1, 192.0.2.1 for the privacy office", Ticket: fmt.Sprint("PRIV-", n),
 		}, reports[n%len(reports)])
 		if n%len(reports) == 0 {
-			failed = id
+			f.failed, f.left = id, learner
 		}
 	}
-	o.addInventory()
-	users, err := login.ParseUsers("operator:operate:$2a$10$sCOb7X4ry9FmieXXvL2Xn.isQ6OinKyl.ATeMA/UizVEfbKwyLGIO")
+	f.addInventory()
+	users, err := login.ParseUsers("operator:operate:$2a$10$sCOb7X4ry9FmieXXvL2Xn.isQ6OinKyl.ATeMA/UizVEfbKwyLGIO\n" +
+		"viewer:view:$2a$10$v86lFexHRiCo3oe53uuzmeIWLqlwPQ6FAeLSjhP3uCqMT.JZbzmii")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(admin.New(admin.Parts{Pages: o.page}, admin.Access{Users: users}, slog.New(slog.DiscardHandler)))
-	t.Cleanup(server.Close)
-	v := browser.New(t, "operator", "operator")
-	open := func(path string) {
-		v.Do("opening "+path, chromedp.Navigate(server.URL+path), chromedp.WaitVisible(chromedp.CSS("main h1")))
+	f.server = httptest.NewServer(admin.New(admin.Parts{Pages: f.page}, admin.Access{Users: users},
+		slog.New(slog.DiscardHandler)))
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+// open is a visit of a page.
+func (f *full) open(v *browser.Visitor, path string) {
+	f.t.Helper()
+	v.Do("opening "+path, chromedp.Navigate(f.server.URL+path), chromedp.WaitVisible(chromedp.CSS("h1")))
+}
+
+func read(v *browser.Visitor) string {
+	return browser.Ask(v, "reading", chromedp.Evaluate[string]("document.body.innerText"))
+}
+
+// clean fails the test if the browser has complained, or has asked another host.
+func (f *full) clean(v *browser.Visitor) {
+	f.t.Helper()
+	if problems := v.Problems(); len(problems) > 0 {
+		f.t.Errorf("the browser complains: %v", problems)
 	}
+	for _, host := range v.Hosts() {
+		if "http://"+host != f.server.URL {
+			f.t.Errorf("%s was asked", host)
+		}
+	}
+}
+
+// TestBrowserPages looks at every page in all looks, and has axe-core look for barriers.
+func TestBrowserPages(t *testing.T) {
+	t.Parallel()
+	f := newFull(t)
+	v := browser.New(t, "operator", "operator")
 	sandboxtest.Eventually(t, "the coverage is counted", func() bool {
-		open("/coverage")
-		return strings.Contains(browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main"))), "never") ||
-			strings.Contains(browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main"))), "failed: held")
+		f.open(v, "/coverage")
+		return strings.Contains(read(v), "failed: held")
 	})
+	user := "/users/" + number(f.purged)
 	for name, path := range map[string]string{
-		"requests": "/requests", "filter": "/requests?state=failed&by=portal", "request": "/requests/" + number(request),
-		"failed": "/requests/" + number(failed), "user": "/users/" + number(user), "coverage": "/coverage",
-		"inventory": "/inventory", "requeue": "/requests/requeue?all=1&state=failed", "purge": "/users/" + number(user) + "/purge",
+		"overview": "/?refresh=off", "requests": "/requests", "filter": "/requests?state=failed&by=portal",
+		"request": "/requests/" + number(f.done), "failed": "/requests/" + number(f.failed), "user": user,
+		"coverage": "/coverage", "inventory": "/inventory", "requeue": "/requests/requeue?all=1&state=failed",
+		"purge": user + "/purge", "certificate": user + "/certificate", "runbooks": "/docs/operations/",
+		"runbook": "/docs/operations/files-missing", "unknown": "/requests/999999", "wrong": "/requests?from=soon",
+		"fix": "/doctor/fix", "resume": "/queues/purge/resume",
 	} {
 		for _, look := range browser.Looks() {
 			v.Look(look)
-			open(path)
+			f.open(v, path)
 			v.Screenshot("console-" + name + "-" + look.Name)
 			if wide := browser.Ask(v, "measuring",
 				chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > look.Width {
 				t.Errorf("%s, %s: the page is %d wide, the screen %d", path, look.Name, wide, look.Width)
 			}
-			for what, script := range map[string]string{
-				"headings of the first order": "String(document.querySelectorAll('h1').length - 1)",
-				"inputs without a label": "String([...document.querySelectorAll('main input:not([type=hidden]), main select')]" +
-					".filter(e => e.labels.length == 0).length)",
-				"tables without a caption": "String([...document.querySelectorAll('main table')].filter(e => !e.caption).length)",
-				"headings that skip an order": "String([...document.querySelectorAll('h1,h2,h3')].filter((e, i, all) => " +
-					"i > 0 && e.tagName[1] - all[i-1].tagName[1] > 1).length)",
-			} {
-				if got := browser.Ask(v, "counting", chromedp.Evaluate[string](script)); got != "0" {
-					t.Errorf("%s: %s too many %s", path, got, what)
-				}
+			for _, barrier := range v.Violations() {
+				t.Errorf("%s, %s: axe-core: %s: %s: %q", path, look.Name, barrier.ID, barrier.Help, barrier.Places)
 			}
 		}
 	}
-	v.Look(browser.Looks()[0])
-	open("/requests?reason=held")
+	// What a page that is not there answers is an error in the browser's console, too.
+	for _, problem := range v.Problems() {
+		if !strings.Contains(problem, "status of 404") && !strings.Contains(problem, "status of 400") {
+			t.Errorf("the browser complains: %s", problem)
+		}
+	}
+	f.clean(v)
+}
+
+// TestBrowserProvesThatFilesAreGone goes from the overview to the certificate: a search, and one click.
+func TestBrowserProvesThatFilesAreGone(t *testing.T) {
+	t.Parallel()
+	f := newFull(t)
+	v := browser.New(t, "viewer", "viewer")
+	f.open(v, "/")
+	v.Do("searching", chromedp.SendKeys(chromedp.CSS("#q"), number(f.left)+"\r"),
+		chromedp.WaitVisible(chromedp.CSS(`a[href="/users/`+number(f.left)+`"]`)))
+	v.Do("opening the user", chromedp.Click(chromedp.CSS(`a[href="/users/`+number(f.left)+`"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`a[href$="/certificate"]`)))
+	v.Do("opening the certificate", chromedp.Click(chromedp.CSS(`a[href$="/certificate"]`)),
+		chromedp.WaitVisible(chromedp.CSS("h1")))
+	if text := read(v); !strings.Contains(text, "Statement of what is left") ||
+		!strings.Contains(text, "User of the LMS "+number(f.left)) && !strings.Contains(text, number(f.left)) {
+		t.Errorf("got %s", text)
+	}
+	f.clean(v)
+}
+
+// TestBrowserRequeuesByMouseAndByKeyboard chooses all of one reason with the script, and one of another by keyboard alone.
+func TestBrowserRequeuesByMouseAndByKeyboard(t *testing.T) {
+	t.Parallel()
+	f := newFull(t)
+	v := browser.New(t, "operator", "operator")
+	f.open(v, "/requests?reason=held")
 	v.Do("choosing all", chromedp.Click(chromedp.CSS("input[data-all]")),
 		chromedp.Click(chromedp.CSS("form[action$=requeue] button")), chromedp.WaitVisible(chromedp.CSS("form.question button")))
 	v.Do("confirming", chromedp.Click(chromedp.CSS("form.question button")), chromedp.WaitVisible(chromedp.CSS(".verdict.ok")))
-	if text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main"))); !strings.Contains(text, "12 requests queued again") {
+	if text := read(v); !strings.Contains(text, "12 requests queued again") {
 		t.Errorf("got %s", text)
 	}
-	if got := o.pending(); got != 12 {
+	if got := f.pending(); got != 12 {
 		t.Errorf("got %d tasks", got)
 	}
-	if problems := v.Problems(); len(problems) > 0 {
-		t.Errorf("the browser complains: %v", problems)
+	f.open(v, "/requests?reason=files_missing")
+	f.tab(v, "first box", "document.activeElement.matches('tbody input[name=id]')")
+	v.Do("ticking it", chromedp.KeyEvent(" "))
+	f.tab(v, "the button", "document.activeElement.textContent == 'Queue the chosen ones again'")
+	v.Do("pressing it", chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS("form.question button")))
+	f.tab(v, "the ticket", "document.activeElement.id == 'ticket'")
+	v.Do("giving one", chromedp.KeyEvent("OPS-9"))
+	f.tab(v, "the confirmation", "document.activeElement.matches('form.question button')")
+	v.Do("pressing it", chromedp.KeyEvent("\r"), chromedp.WaitVisible(chromedp.CSS(".verdict.ok")))
+	if text := read(v); !strings.Contains(text, "1 request queued again") || f.pending() != 13 {
+		t.Errorf("by keyboard: got %d tasks, %s", f.pending(), text)
+	}
+	f.clean(v)
+}
+
+// tab presses Tab until a condition holds, as one does who has no mouse.
+func (f *full) tab(v *browser.Visitor, what, condition string) {
+	f.t.Helper()
+	for range 100 {
+		v.Do("pressing tab", chromedp.KeyEvent("\t"))
+		if browser.Ask(v, "looking at the focus", chromedp.Evaluate[bool](condition)) {
+			return
+		}
+	}
+	f.t.Fatalf("Tab does not come to %s", what)
+}
+
+// TestBrowserWorksWithoutItsScript requeues one request, with scripts switched off.
+func TestBrowserWorksWithoutItsScript(t *testing.T) {
+	t.Parallel()
+	f := newFull(t)
+	v := browser.New(t, "operator", "operator")
+	v.NoScripts()
+	f.open(v, "/requests?id="+number(f.failed))
+	v.Do("choosing it", chromedp.Click(chromedp.CSS("tbody input[name=id]")),
+		chromedp.Click(chromedp.CSS("form[action$=requeue] button")), chromedp.WaitVisible(chromedp.CSS("form.question button")))
+	v.Do("confirming", chromedp.Click(chromedp.CSS("form.question button")), chromedp.WaitVisible(chromedp.CSS(".verdict.ok")))
+	if got := f.pending(); got != 1 {
+		t.Errorf("got %d tasks", got)
+	}
+	f.open(v, "/requests/"+number(f.done))
+	text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("body")))
+	if !strings.Contains(text, "All times are UTC.") || !strings.Contains(text, "Certificate.pdf") {
+		t.Errorf("got %s", text)
+	}
+	f.clean(v)
+}
+
+// TestBrowserShowsAViewerNoButtons looks for one.
+func TestBrowserShowsAViewerNoButtons(t *testing.T) {
+	t.Parallel()
+	f := newFull(t)
+	v := browser.New(t, "viewer", "viewer")
+	for _, path := range []string{
+		"/?refresh=off", "/requests?state=failed", "/requests/" + number(f.failed), "/users/" + number(f.left), "/coverage",
+	} {
+		f.open(v, path)
+		if found := browser.Ask(v, "looking for forms", chromedp.Evaluate[int64](
+			"document.querySelectorAll('main form[method=post], main form[action$=requeue], main a[href$=purge], main a[href$=fix]').length",
+		)); found > 0 {
+			t.Errorf("%s: a viewer has %d ways to change something", path, found)
+		}
+	}
+	f.open(v, "/requests/requeue?all=1&state=failed")
+	if text := read(v); !strings.Contains(text, "this needs the right operate") {
+		t.Errorf("got %s", text)
 	}
 }

@@ -168,6 +168,7 @@ type frame struct {
 	Now           time.Time
 	Visitor       login.Visitor
 	Operates      bool // the visitor may change something, and this process can
+	Finds         bool // there are pages of requests
 	Refresh       bool // the page loads itself again
 }
 
@@ -189,7 +190,7 @@ func (c *Console) framed(r *http.Request, place, title string) frame {
 	return frame{
 		About: c.about, Place: place, Title: title, Style: c.assets["console.css"].address,
 		Script: c.assets["console.js"].address, Now: c.Now().UTC(), Visitor: visitor,
-		Operates: c.sources.Operations != nil && visitor.Right >= login.Operate,
+		Operates: c.sources.Operations != nil && visitor.Right >= login.Operate, Finds: c.sources.Records != nil,
 	}
 }
 

@@ -57,9 +57,12 @@ func (c *Console) serveManual(w http.ResponseWriter, r *http.Request) {
 	}
 	c.show(w, r, http.StatusOK, "manual", manualPage{
 		frame: c.framed(r, "Runbooks", links.title),
-		Text:  template.HTML(html.String()), //nolint:gosec // of pages that are a part of the program
+		Text:  template.HTML(focusable.Replace(html.String())), //nolint:gosec // of pages that are a part of the program
 	})
 }
+
+// focusable lets the keyboard scroll what is wider than the page.
+var focusable = strings.NewReplacer("<pre>", `<pre tabindex="0">`)
 
 // manualLinks rewrites the links of a page: to another page of the manual, or to the repository.
 type manualLinks struct {

@@ -41,14 +41,12 @@ type office struct {
 	base    string
 }
 
-func newOffice(t *testing.T, role mysql.Role, base string, change ...func(*console.Sources)) *office {
+func newOffice(t *testing.T, role mysql.Role, base string) *office {
 	t.Helper()
-	return newOfficeOn(t, sandboxtest.MySQL(t, lms.Mixed), role, base, change...)
+	return newOfficeOn(t, sandboxtest.MySQL(t, lms.Mixed), role, base)
 }
 
-func newOfficeOn(
-	t *testing.T, db *sandboxtest.Database, role mysql.Role, base string, change ...func(*console.Sources),
-) *office {
+func newOfficeOn(t *testing.T, db *sandboxtest.Database, role mysql.Role, base string) *office {
 	t.Helper()
 	o := &office{t: t, db: db, base: base}
 	accounts := o.db.Grant(t)
@@ -88,9 +86,6 @@ func newOfficeOn(
 		purge.Policy{ExcludedStates: []string{"PENDING"}}, config.DefaultEnqueuer().Tasks)
 	if o.sources.Certificate, err = certificate.Maker(store, signingKey(t), "certpurge v1"); err != nil {
 		t.Fatal(err)
-	}
-	for _, c := range change {
-		c(&o.sources)
 	}
 	o.page = console.New(console.About{Process: "serve", Version: "certpurge v1", Base: base}, o.sources,
 		slog.New(slog.NewTextHandler(t.Output(), nil)))

@@ -191,6 +191,13 @@ func (v *Visitor) Look(l Look) {
 		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
 }
 
+// NoScripts switches the scripts of pages off. What a test evaluates runs all the same.
+func (v *Visitor) NoScripts() {
+	v.t.Helper()
+	v.Do("switching scripts off", call(emulation.SetScriptExecutionDisabled,
+		emulation.SetScriptExecutionDisabledParams{Value: true}))
+}
+
 // Screenshot writes a picture of the whole page into the directory that CERTPURGE_TEST_SCREENSHOTS names, if it is set.
 func (v *Visitor) Screenshot(name string) {
 	v.t.Helper()
@@ -216,7 +223,7 @@ type Violation struct {
 // CERTPURGE_TEST_AXE names (make browser sets it).
 func (v *Visitor) Violations() []Violation {
 	v.t.Helper()
-	script, err := os.ReadFile(os.Getenv("CERTPURGE_TEST_AXE"))
+	script, err := os.ReadFile(os.Getenv("CERTPURGE_TEST_AXE")) //nolint:gosec // the file that make browser names
 	if err != nil {
 		v.t.Fatalf("reading axe-core, which make browser gets: %v", err)
 	}
