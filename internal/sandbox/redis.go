@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -172,7 +173,8 @@ func (r *Redis) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if answer != "+PONG\r\n" {
+	// A server with passwords asks for one: it answers.
+	if answer != "+PONG\r\n" && !strings.HasPrefix(answer, "-NOAUTH ") {
 		return fmt.Errorf("unexpected answer %q", answer)
 	}
 	return nil

@@ -1,0 +1,106 @@
+//go:build shapes
+
+package shapes_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/certpurge/certpurge/internal/sandbox"
+	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
+)
+
+// ofSentinels is the password of the Sentinels.
+const ofSentinels = "of-the-sentinels"
+
+// watch starts a Sentinel that watches over a primary.
+func (n *nodes) watch(primary *sandbox.Redis) *sandbox.Redis {
+	n.t.Helper()
+	host, port := hostPort(primary)
+	file := filepath.Join(n.t.TempDir(), "sentinel.conf")
+	settings := fmt.Sprintf(`sentinel monitor theirs %s %s 2
+sentinel auth-user theirs sentinel
+sentinel auth-pass theirs change-me-sentinel
+sentinel down-after-milliseconds theirs 1000
+sentinel failover-timeout theirs 10000
+requirepass %s
+`, host, port, ofSentinels)
+	must(n.t, os.WriteFile(file, []byte(settings), 0o600))
+	return n.start(sandbox.Options{}, file, "--sentinel")
+}
+
+// role waits until a server has a role and, as a replica, follows its primary.
+func (n *nodes) role(server *sandbox.Redis, want string) {
+	n.t.Helper()
+	n.eventually(server.Addr+" is a "+want, server, func(ctx context.Context, c *redis.Client) bool {
+		info := c.Info(ctx, "replication").Val()
+		return strings.Contains(info, "role:"+want) && (want == "master" || strings.Contains(info, "master_link_status:up"))
+	})
+}
+
+// TestSentinel: the primary is killed in the middle, then its follower hands over gracefully.
+func TestSentinel(t *testing.T) {
+	for name, cache := range caches {
+		t.Run(name, func(t *testing.T) {
+			w, n := newWorld(t, ofTheDemo), newNodes(t, cache)
+			first := n.store(sandbox.Options{})
+			host, port := hostPort(first)
+			second := n.store(sandbox.Options{}, "--replicaof", host+" "+port)
+			n.role(second, "slave")
+			var addresses []string
+			var sentinels []*sandbox.Redis
+			for range 3 {
+				sentinel := n.watch(first)
+				sentinels, addresses = append(sentinels, sentinel), append(addresses, sentinel.Addr)
+			}
+			for _, sentinel := range sentinels {
+				n.agreed(sentinel)
+			}
+			n.connect(w, "rediss+sentinel", addresses[0]+"/0?master_name=theirs&addr="+strings.Join(addresses[1:], "&addr="))
+			w.migrate()
+			backfill := w.backfill("--high-water", "300")
+			w.work("worker-1")
+			w.work("worker-2")
+			w.until(w.all() / 3)
+			must(t, first.Signal(os.Kill))
+			n.role(second, "master")
+			must(t, first.Start(t.Context()))
+			n.role(first, "slave")
+			w.until(2 * w.all() / 3)
+			sentinelDo(n, sentinels[0], "SENTINEL", "FAILOVER", "theirs")
+			n.role(first, "master")
+			must(t, backfill.Wait(t.Context()))
+			w.finish()
+			n.refused(first, second)
+			t.Logf("%s, three Sentinels, TLS with a certificate per node, accounts; primary killed, then a graceful fail-over",
+				n.version(first))
+		})
+	}
+}
+
+// sentinelDo sends a command to a Sentinel, whose only account is the default one.
+func sentinelDo(n *nodes, sentinel *sandbox.Redis, command ...any) any {
+	n.t.Helper()
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: sentinel.Socket, Password: ofSentinels})
+	defer client.Close()
+	answer, err := client.Do(n.t.Context(), command...).Result()
+	if err != nil {
+		n.t.Fatalf("%v: %v", command, err)
+	}
+	return answer
+}
+
+// agreed waits until a Sentinel knows the two others and the replica.
+func (n *nodes) agreed(sentinel *sandbox.Redis) {
+	n.t.Helper()
+	sandboxtest.Eventually(n.t, sentinel.Addr+" knows the others", func() bool {
+		info, ok := sentinelDo(n, sentinel, "INFO", "sentinel").(string)
+		return ok && strings.Contains(info, "status=ok") && strings.Contains(info, "slaves=1,sentinels=3")
+	})
+}
