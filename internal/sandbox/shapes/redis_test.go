@@ -47,11 +47,14 @@ func newNodes(t *testing.T, cache sandbox.Cache) *nodes {
 	return n
 }
 
+// host is the address of the next server. It must announce it: connections within the machine come from 127.0.0.1.
+func (n *nodes) host() string { return fmt.Sprintf("127.0.0.%d", n.started+1) }
+
 // start starts the next server, on an address of the loopback network that no other has.
 func (n *nodes) start(opts sandbox.Options, arguments ...string) *sandbox.Redis {
 	n.t.Helper()
+	host := n.host()
 	n.started++
-	host := fmt.Sprintf("127.0.0.%d", n.started)
 	certificate, key := n.authority.Issue(n.t, host, host)
 	opts.Cache, opts.RedisTLS, opts.RedisHost = n.cache, true, host
 	opts.RedisArguments = append(arguments, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file",
@@ -63,7 +66,8 @@ func (n *nodes) start(opts sandbox.Options, arguments ...string) *sandbox.Redis 
 func (n *nodes) store(opts sandbox.Options, arguments ...string) *sandbox.Redis {
 	n.t.Helper()
 	return n.start(opts, append(arguments, "--aclfile", n.accounts, "--masteruser", "replica", "--masterauth",
-		"change-me-replica", "--repl-diskless-sync-delay", "0")...)
+		"change-me-replica", "--repl-diskless-sync-delay", "0", "--replica-announce-ip", n.host(),
+		"--cluster-announce-ip", n.host())...)
 }
 
 // client is for the tests' own commands, through the socket of the server.

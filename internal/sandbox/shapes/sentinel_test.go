@@ -29,8 +29,9 @@ sentinel auth-user theirs sentinel
 sentinel auth-pass theirs change-me-sentinel
 sentinel down-after-milliseconds theirs 1000
 sentinel failover-timeout theirs 10000
+sentinel announce-ip %s
 requirepass %s
-`, host, port, ofSentinels)
+`, host, port, n.host(), ofSentinels)
 	must(n.t, os.WriteFile(file, []byte(settings), 0o600))
 	return n.start(sandbox.Options{}, file, "--sentinel")
 }
