@@ -102,7 +102,7 @@ func (c *cluster) move(slot int64, from, to *sandbox.Redis, meanwhile func()) {
 func TestCluster(t *testing.T) {
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
-			w, n := newWorld(t, ofTheDemo), newNodes(t, cache)
+			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			c := n.cluster()
 			n.connect(w, "rediss+cluster", c.primaries[0].Addr+"?addr="+c.primaries[1].Addr+"&addr="+c.primaries[2].Addr)
 			w.migrate()

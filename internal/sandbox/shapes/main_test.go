@@ -1,5 +1,3 @@
-//go:build shapes
-
 package shapes_test
 
 import (

@@ -137,7 +137,7 @@ func (n *nodes) version(server *sandbox.Redis) string {
 func TestOneRedis(t *testing.T) {
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
-			w, n := newWorld(t, ofTheDemo), newNodes(t, cache)
+			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			server := n.store(sandbox.Options{})
 			n.connect(w, "rediss", server.Addr+"/0")
 			w.migrate()

@@ -49,7 +49,7 @@ func (n *nodes) role(server *sandbox.Redis, want string) {
 func TestSentinel(t *testing.T) {
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
-			w, n := newWorld(t, ofTheDemo), newNodes(t, cache)
+			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			first := n.store(sandbox.Options{})
 			host, port := hostPort(first)
 			second := n.store(sandbox.Options{}, "--replicaof", host+" "+port)

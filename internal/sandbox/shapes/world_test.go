@@ -1,5 +1,3 @@
-//go:build shapes
-
 package shapes_test
 
 import (
@@ -17,8 +15,11 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// users is how many ordinary retiring users a site has; awkward ones come on top.
-const users = 1500
+// How many ordinary retiring users a site has; awkward ones come on top.
+const (
+	few  = 20
+	many = 1500
+)
 
 // quick are the settings under which what waits for minutes in production waits for seconds here.
 var quick = []string{
@@ -50,7 +51,7 @@ type world struct {
 	children []*sandbox.Child
 }
 
-func newWorld(t *testing.T, variant demo.Variant) *world {
+func newWorld(t *testing.T, variant demo.Variant, users int) *world {
 	t.Helper()
 	w := &world{t: t, data: dataset.New(1, users)}
 	w.enqueuer, w.worker = sandboxtest.Binaries(t)
@@ -163,6 +164,14 @@ func (w *world) finish() {
 	}
 	w.t.Logf("%d requests, 0 lost: %d files erased, %d references cleared", w.all(), findings.ObjectsErased,
 		findings.ReferencesCleared)
+}
+
+// healthy has the programs look for anything that is wrong with the servers.
+func (w *world) healthy() {
+	w.t.Helper()
+	must(w.t, w.start("check", w.worker, w.env.WorkerDSN, w.workerRedis, quick, "--config", w.env.Path(demo.WorkerFile),
+		"check").Wait(w.t.Context()))
+	must(w.t, w.command("doctor", w.env.EnqueuerDSN, "doctor").Wait(w.t.Context()))
 }
 
 func must(t *testing.T, err error) {
