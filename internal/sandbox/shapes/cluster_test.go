@@ -118,7 +118,9 @@ func TestCluster(t *testing.T) {
 			c.move(slot, from, to, func() {
 				w.work("worker-1")
 				w.work("worker-2")
-				w.until(1)
+				for _, worker := range w.children { // asynq's scripts need keys of both nodes, and must wait
+					w.logs(worker, "Dequeue error", "TRYAGAIN")
+				}
 			})
 			w.until(w.all() / 3)
 			must(t, to.Signal(os.Kill))

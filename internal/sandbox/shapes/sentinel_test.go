@@ -74,7 +74,10 @@ func TestSentinel(t *testing.T) {
 			must(t, first.Start(t.Context()))
 			n.role(first, "slave")
 			w.until(2 * w.all() / 3)
-			sentinelDo(n, sentinels[0], "SENTINEL", "FAILOVER", "theirs")
+			sandboxtest.Eventually(t, "the Sentinels know the old primary as a replica", func() bool {
+				_, err := n.ask(sentinels[0], "SENTINEL", "FAILOVER", "theirs")
+				return err == nil
+			})
 			n.role(first, "master")
 			must(t, backfill.Wait(t.Context()))
 			w.finish()
@@ -85,23 +88,20 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-// sentinelDo sends a command to a Sentinel, whose only account is the default one.
-func sentinelDo(n *nodes, sentinel *sandbox.Redis, command ...any) any {
-	n.t.Helper()
+// ask sends a command to a Sentinel, whose only account is the default one.
+func (n *nodes) ask(sentinel *sandbox.Redis, command ...any) (any, error) {
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: sentinel.Socket, Password: ofSentinels})
 	defer client.Close()
-	answer, err := client.Do(n.t.Context(), command...).Result()
-	if err != nil {
-		n.t.Fatalf("%v: %v", command, err)
-	}
-	return answer
+	return client.Do(n.t.Context(), command...).Result()
 }
 
 // agreed waits until a Sentinel knows the two others and the replica.
 func (n *nodes) agreed(sentinel *sandbox.Redis) {
 	n.t.Helper()
 	sandboxtest.Eventually(n.t, sentinel.Addr+" knows the others", func() bool {
-		info, ok := sentinelDo(n, sentinel, "INFO", "sentinel").(string)
+		answer, err := n.ask(sentinel, "INFO", "sentinel")
+		must(n.t, err)
+		info, ok := answer.(string)
 		return ok && strings.Contains(info, "status=ok") && strings.Contains(info, "slaves=1,sentinels=3")
 	})
 }

@@ -3,8 +3,10 @@ package shapes_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/certpurge/certpurge/internal/sandbox"
@@ -141,6 +143,21 @@ func (w *world) until(n int) {
 			}
 		}
 		return w.settled() >= n
+	})
+}
+
+// logs waits until a program has logged a line with all of the texts.
+func (w *world) logs(child *sandbox.Child, texts ...string) {
+	w.t.Helper()
+	sandboxtest.Eventually(w.t, fmt.Sprintf("%s logs %q", child.Name, texts), func() bool {
+		log, err := os.ReadFile(child.Log)
+		must(w.t, err)
+		for line := range strings.Lines(string(log)) {
+			if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+				return true
+			}
+		}
+		return false
 	})
 }
 
