@@ -14,23 +14,20 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// rights are those of docs/security.md: all that an account of certpurge needs.
+// rights are those of the worker's account in configs/redis/users.acl.
 func rights(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(page), "ACL SETUSER certpurge on '>PASSWORD' ")
+	_, rest, found := strings.Cut(configs.RedisUsers, " on >change-me-worker ")
 	line, _, _ := strings.Cut(rest, "\n")
 	if !found {
-		t.Fatal("docs/security.md names no rights in Redis")
+		t.Fatal("configs/redis/users.acl has no account of the worker")
 	}
 	return strings.Fields(line)
 }
@@ -74,7 +71,7 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 			do("CONFIG", "SET", "save", "3600 1")
 			do("BGSAVE")
 		}, says: "cannot save to disk", class: purge.Unavailable},
-		"the documented rights": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw"},
+		"the rights of users.acl": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw"},
 		"no scripts": {
 			spoil: func(do admin, _ string) { account(do, append(full, "-@scripting")...) }, url: "certpurge:pw",
 			says: "'eval' command", class: purge.Misconfigured,
@@ -148,49 +145,6 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestTheDocumentedRightsSuffice enqueues and runs a task, and examines the queues, under exactly the rights of
-// docs/security.md.
-func TestTheDocumentedRightsSuffice(t *testing.T) {
-	t.Parallel()
-	server := sandboxtest.OwnServers(t).Redis
-	root := open(t, server.URL(0))
-	args := []any{"ACL", "SETUSER", "certpurge", "on", ">pw"}
-	for _, r := range rights(t) {
-		args = append(args, r)
-	}
-	if err := root.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	rdb := open(t, "redis://certpurge:pw@"+server.Addr+"/0")
-	done := make(chan purge.Task, 1)
-	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
-		done <- task
-		return purge.Result{State: purge.Done}, nil
-	}))
-	enqueue(t, rdb, task42)
-	sandboxtest.Receive(t, "the task runs", done)
-	stop()
-	keeper := inspect.NewKeeper(rdb, taskSettings)
-	if _, err := keeper.Clean(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: 1, User: 1}}); err != nil {
-		t.Error(err)
-	}
-	faults(t, rdb)
-	drop(t, rdb, inspect.Fault{Queue: queue.Live, IDs: []string{queue.TaskID(task42)}})
-	if _, err := inspect.Depths(t.Context(), rdb); err != nil || inspect.Version(t.Context(), rdb) == "" {
-		t.Errorf("depths: %v; version %q", err, inspect.Version(t.Context(), rdb))
-	}
-	if err := inspect.Statistics(rdb); err != nil {
-		t.Error(err)
-	}
-	denied := root.Do(t.Context(), "ACL", "LOG").Val()
-	if entries, ok := denied.([]any); !ok || len(entries) > 0 {
-		t.Errorf("Redis has refused %v", denied)
 	}
 }
 

@@ -131,6 +131,7 @@ func TestCluster(t *testing.T) {
 			n.do(to, "CLUSTER", "FAILOVER")
 			n.role(to, "master")
 			w.finish()
+			n.look(w)
 			n.refused(append(c.primaries, c.replica)...)
 			t.Logf("%s, Cluster of three and a replica, TLS with a certificate per node, accounts; %v tasks waited while "+
 				"their slot moved; their primary killed, then a graceful fail-over", n.version(to), waiting)

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +18,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/configs"
+	"github.com/certpurge/certpurge/internal/config"
+	"github.com/certpurge/certpurge/internal/queue"
+	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -35,6 +40,7 @@ type nodes struct {
 	authority *sandboxtest.Authority
 	accounts  string // path of the file
 	started   int
+	trusted   config.TLS // of the programs
 }
 
 func newNodes(t *testing.T, cache sandbox.Cache) *nodes {
@@ -94,6 +100,7 @@ func (n *nodes) do(server *sandbox.Redis, command ...any) any {
 func (n *nodes) connect(w *world, scheme, rest string) {
 	n.t.Helper()
 	certificate, key := n.authority.Issue(n.t, "client")
+	n.trusted = config.TLS{CAFile: n.authority.File, CertificateFile: certificate, KeyFile: key}
 	w.both = append(w.both, "CERTPURGE_REDIS_TLS_CA_FILE="+n.authority.File,
 		"CERTPURGE_REDIS_TLS_CERTIFICATE_FILE="+certificate, "CERTPURGE_REDIS_TLS_KEY_FILE="+key)
 	url := func(role string) string {
@@ -149,9 +156,27 @@ func TestOneRedis(t *testing.T) {
 			must(t, server.Start(t.Context()))
 			must(t, backfill.Wait(t.Context()))
 			w.finish()
+			n.look(w)
 			n.refused(server)
 			t.Logf("%s, alone, TLS, accounts; killed, back without data", n.version(server))
 		})
+	}
+}
+
+// look opens the pages of the dashboard that tell of the servers and of the queues, with the worker's account.
+func (n *nodes) look(w *world) {
+	n.t.Helper()
+	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(w.workerRedis), TLS: n.trusted})
+	must(n.t, err)
+	defer rdb.Close()
+	handler := dashboard.New(rdb, "/monitoring").Handler(false)
+	for _, page := range []string{"redis_info", "queues", "servers"} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequestWithContext(n.t.Context(), http.MethodGet, "/monitoring/api/"+page,
+			http.NoBody))
+		if answer.Code != http.StatusOK {
+			n.t.Errorf("the dashboard's %s: got %d %s", page, answer.Code, answer.Body)
+		}
 	}
 }
 

@@ -81,6 +81,7 @@ func TestSentinel(t *testing.T) {
 			n.role(first, "master")
 			must(t, backfill.Wait(t.Context()))
 			w.finish()
+			n.look(w)
 			n.refused(first, second)
 			t.Logf("%s, three Sentinels, TLS with a certificate per node, accounts; primary killed, then a graceful fail-over",
 				n.version(first))
