@@ -105,9 +105,10 @@ manifests: ## check compose, Kubernetes and Tutor with the libraries that read t
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
 
+# One at a time: each runs up to a dozen servers.
 .PHONY: shapes
 shapes: ## purge on Redis (Sentinel, Cluster; 7, 8, Valkey) and MySQL as they are run, with fail-overs (SHAPES=TestCluster)
-	go test -tags=disable_grpc_modules,shapes -run='$(SHAPES)' -count=1 -v -timeout=60m ./internal/sandbox ./internal/sandbox/shapes
+	go test -tags=disable_grpc_modules,shapes -run='$(SHAPES)' -count=1 -parallel=1 -v -timeout=60m ./internal/sandbox ./internal/sandbox/shapes
 
 .PHONY: lint
 lint: ## run the linters and check the formatting

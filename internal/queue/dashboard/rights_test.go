@@ -147,7 +147,8 @@ func (g *guarded) submit(rdb redis.UniversalClient) {
 		fine("counting pending tasks", err)
 		_, err = keeper.Clean(ctx)
 		fine("cleaning", err)
-		for range inspect.WaitingUsers(ctx, rdb) {
+		for _, err := range inspect.WaitingUsers(ctx, rdb) {
+			fine("reading whose tasks wait", err)
 		}
 		fine("registering a queue", inspect.Register(ctx, rdb, queue.Live))
 		_, err = inspect.Unregistered(ctx, rdb)
@@ -310,12 +311,30 @@ func TestTheAccountsOfRedisMayDoNoMore(t *testing.T) {
 	t.Parallel()
 	g := newGuarded(t)
 	commands := [][]any{
-		{"FLUSHALL"}, {"FLUSHDB"}, {"CONFIG", "SET", "maxmemory", "1"}, {"CONFIG", "REWRITE"}, {"KEYS", "*"},
-		{"GET", "other:key"}, {"SET", "other:key", "1"}, {"DEL", "other:key"}, {"EVAL", "return 1", 1, "other:key"},
-		{"EVAL", "return redis.call('GET', 'other:key')", 0}, {"ACL", "LIST"}, {"ACL", "SETUSER", "x"}, {"SHUTDOWN"},
-		{"REPLICAOF", "NO", "ONE"}, {"MONITOR"}, {"CLIENT", "KILL", "ID", "1"}, {"SAVE"},
-		{"SCRIPT", "FLUSH"}, {"FUNCTION", "LIST"}, {"MIGRATE", "h", "1", "k", "0", "1"}, {"SWAPDB", "0", "1"},
-		{"SUBSCRIBE", "other"}, {"PUBLISH", "other", "x"}, {"RENAME", "asynq:a", "asynq:b"},
+		{"FLUSHALL"},
+		{"FLUSHDB"},
+		{"CONFIG", "SET", "maxmemory", "1"},
+		{"CONFIG", "REWRITE"},
+		{"KEYS", "*"},
+		{"GET", "other:key"},
+		{"SET", "other:key", "1"},
+		{"DEL", "other:key"},
+		{"EVAL", "return 1", 1, "other:key"},
+		{"EVAL", "return redis.call('GET', 'other:key')", 0},
+		{"ACL", "LIST"},
+		{"ACL", "SETUSER", "x"},
+		{"SHUTDOWN"},
+		{"REPLICAOF", "NO", "ONE"},
+		{"MONITOR"},
+		{"CLIENT", "KILL", "ID", "1"},
+		{"SAVE"},
+		{"SCRIPT", "FLUSH"},
+		{"FUNCTION", "LIST"},
+		{"MIGRATE", "h", "1", "k", "0", "1"},
+		{"SWAPDB", "0", "1"},
+		{"SUBSCRIBE", "other"},
+		{"PUBLISH", "other", "x"},
+		{"RENAME", "asynq:a", "asynq:b"},
 	}
 	for _, role := range []string{"worker", "enqueuer", "reader"} {
 		rdb := g.as(role)
@@ -335,7 +354,12 @@ func TestTheAccountsOfRedisMayDoNoMore(t *testing.T) {
 var more = map[string][][]any{
 	"enqueuer": {{"SUBSCRIBE", "asynq:cancel"}},
 	"reader": {
-		{"SET", "asynq:x", "1"}, {"DEL", "asynq:{purge}:pending"}, {"LPUSH", "asynq:{purge}:pending", "x"},
-		{"EVAL", "return 1", 0}, {"SCAN", "0"}, {"PUBLISH", "asynq:cancel", "x"}, {"CONFIG", "GET", "*"},
+		{"SET", "asynq:x", "1"},
+		{"DEL", "asynq:{purge}:pending"},
+		{"LPUSH", "asynq:{purge}:pending", "x"},
+		{"EVAL", "return 1", 0},
+		{"SCAN", "0"},
+		{"PUBLISH", "asynq:cancel", "x"},
+		{"CONFIG", "GET", "*"},
 	},
 }

@@ -100,8 +100,10 @@ func (c *cluster) move(slot int64, from, to *sandbox.Redis, meanwhile func()) {
 // TestCluster: the slot of a queue moves while its tasks wait and workers begin, its new primary is killed, and comes
 // back by a graceful fail-over.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			c := n.cluster()
 			n.connect(w, "rediss+cluster", c.primaries[0].Addr+"?addr="+c.primaries[1].Addr+"&addr="+c.primaries[2].Addr)
@@ -133,6 +135,7 @@ func TestCluster(t *testing.T) {
 			w.finish()
 			n.look(w)
 			n.refused(append(c.primaries, c.replica)...)
+			w.read()
 			t.Logf("%s, Cluster of three and a replica, TLS with a certificate per node, accounts; %v tasks waited while "+
 				"their slot moved; their primary killed, then a graceful fail-over", n.version(to), waiting)
 		})

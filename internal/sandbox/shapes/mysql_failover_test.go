@@ -13,6 +13,7 @@ import (
 
 // TestReadOnly: the server takes no writes for a while in the middle, as a primary that is about to hand over.
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ofTheDemo, many)
 	w.migrate()
 	backfill := w.backfill("--high-water", "300")
@@ -36,8 +37,9 @@ func TestReadOnly(t *testing.T) {
 	t.Logf("%s, %s in the middle", w.mysqlVersion(), name)
 }
 
-// TestGalera purges on a node of a Galera cluster of one, which leaves its cluster in the middle.
+// TestGalera purges on a node of a Galera cluster of one, which leaves it for a while in the middle.
 func TestGalera(t *testing.T) {
+	t.Parallel()
 	engine, err := sandbox.ChosenEngine()
 	must(t, err)
 	if engine != sandbox.MariaDB {
@@ -62,18 +64,17 @@ func TestGalera(t *testing.T) {
 	w.work("worker-1")
 	w.work("worker-2")
 	w.until(w.all() / 3)
-	w.exec("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'") // no longer in the primary component
+	w.exec("SET GLOBAL wsrep_cluster_address = ''") // out of the cluster: it answers nothing but error 1047
 	for _, worker := range w.children {
 		w.logs(worker, "worker paused", "Galera")
 	}
-	w.exec("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=0'")
-	w.exec("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=1'")
+	w.exec("SET GLOBAL wsrep_cluster_address = 'gcomm://'")
 	must(t, backfill.Wait(t.Context()))
 	w.finish()
 	var provider string
 	must(t, w.env.Root.QueryRowContext(t.Context(), "SELECT variable_value FROM information_schema.global_status"+
 		" WHERE variable_name = 'wsrep_provider_version'").Scan(&provider))
-	t.Logf("%s, Galera %s, one node; out of the primary component in the middle", w.mysqlVersion(), provider)
+	t.Logf("%s, Galera %s, one node; out of its cluster in the middle", w.mysqlVersion(), provider)
 }
 
 func (w *world) exec(statement string) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,8 +64,10 @@ func (n *nodes) start(opts sandbox.Options, arguments ...string) *sandbox.Redis 
 	n.started++
 	certificate, key := n.authority.Issue(n.t, host, host)
 	opts.Cache, opts.RedisTLS, opts.RedisHost = n.cache, true, host
-	opts.RedisArguments = append(arguments, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file",
-		n.authority.File, "--tls-replication", "yes", "--tls-cluster", "yes")
+	opts.RedisArguments = slices.Concat(arguments, []string{
+		"--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file",
+		n.authority.File, "--tls-replication", "yes", "--tls-cluster", "yes",
+	})
 	return sandboxtest.OwnRedis(n.t, opts)
 }
 
@@ -110,7 +113,7 @@ func (n *nodes) connect(w *world, scheme, rest string) {
 		}
 		return scheme + "://" + account + "@" + rest
 	}
-	w.enqueuerRedis, w.workerRedis = url("enqueuer"), url("worker")
+	w.enqueuerRedis, w.workerRedis, w.readerRedis = url("enqueuer"), url("worker"), url("reader")
 }
 
 // refused fails the test if a server has refused a command to one of our accounts.
@@ -142,8 +145,10 @@ func (n *nodes) version(server *sandbox.Redis) string {
 
 // TestOneRedis is killed in the middle, and comes back empty.
 func TestOneRedis(t *testing.T) {
+	t.Parallel()
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			server := n.store(sandbox.Options{})
 			n.connect(w, "rediss", server.Addr+"/0")
@@ -158,6 +163,7 @@ func TestOneRedis(t *testing.T) {
 			w.finish()
 			n.look(w)
 			n.refused(server)
+			w.read()
 			t.Logf("%s, alone, TLS, accounts; killed, back without data", n.version(server))
 		})
 	}

@@ -47,8 +47,10 @@ func (n *nodes) role(server *sandbox.Redis, want string) {
 
 // TestSentinel: the primary is killed in the middle, then its follower hands over gracefully.
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	for name, cache := range caches {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w, n := newWorld(t, ofTheDemo, many), newNodes(t, cache)
 			first := n.store(sandbox.Options{})
 			host, port := hostPort(first)
@@ -83,6 +85,7 @@ func TestSentinel(t *testing.T) {
 			w.finish()
 			n.look(w)
 			n.refused(first, second)
+			w.read()
 			t.Logf("%s, three Sentinels, TLS with a certificate per node, accounts; primary killed, then a graceful fail-over",
 				n.version(first))
 		})

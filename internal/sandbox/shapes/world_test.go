@@ -45,7 +45,7 @@ type world struct {
 	enqueuer, worker string   // paths of the programs
 	both             []string // settings of both, beside the files
 	// URLs of Redis, with the accounts of the programs.
-	enqueuerRedis, workerRedis string
+	enqueuerRedis, workerRedis, readerRedis string
 
 	site     audit.Site
 	want     dataset.Expected
@@ -181,6 +181,15 @@ func (w *world) finish() {
 	}
 	w.t.Logf("%d requests, 0 lost: %d files erased, %d references cleared", w.all(), findings.ObjectsErased,
 		findings.ReferencesCleared)
+}
+
+// read runs the command that only reads with the account that may do no more.
+func (w *world) read() {
+	w.t.Helper()
+	w.enqueuerRedis = w.readerRedis
+	status := w.command("status", w.env.EnqueuerDSN, "status")
+	must(w.t, status.Wait(w.t.Context()))
+	w.logs(status, "workers that pull tasks: 0")
 }
 
 // healthy has the programs look for anything that is wrong with the servers.
