@@ -84,7 +84,7 @@ func granted(role string) []string {
 
 // elsewhere are commands that only other servers than this one are sent: those of a Cluster. The tests of make shapes
 // send them.
-var elsewhere = []string{"cluster|slots", "cluster|info", "cluster|nodes", "cluster|keyslot", "command"}
+var elsewhere = []string{"cluster|slots", "cluster|info", "cluster|nodes", "cluster|keyslot"}
 
 // check compares what was used with what is granted, in both directions.
 func (g *guarded) check(role string) {
