@@ -18,6 +18,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -177,6 +178,51 @@ func TestChecksReadWordsAfterERR(t *testing.T) {
 		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "does not let us in") {
 			t.Errorf("got %v, want a wrong database number", err)
 		}
+	}
+}
+
+// TestChecksFindAQueueThatMoves begins to move the slot of a queue in which a task waits from one node to another.
+func TestChecksFindAQueueThatMoves(t *testing.T) {
+	t.Parallel()
+	var nodes []redis.UniversalClient
+	var ids []string
+	var addresses []string
+	for range 2 {
+		server := sandboxtest.OwnRedis(t, sandbox.Options{RedisCluster: true})
+		client := open(t, server.URL(0))
+		nodes, addresses = append(nodes, client), append(addresses, server.Addr)
+		ids = append(ids, client.Do(t.Context(), "CLUSTER", "MYID").Val().(string)) //nolint:errcheck // panics then
+	}
+	do := func(node int, args ...any) {
+		t.Helper()
+		if err := nodes[node].Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	do(0, "CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+	host, port, _ := strings.Cut(addresses[1], ":")
+	do(0, "CLUSTER", "MEET", host, port)
+	for _, node := range nodes {
+		sandboxtest.Eventually(t, "the nodes have met", func() bool {
+			info := node.ClusterInfo(t.Context()).Val()
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
+		})
+	}
+	rdb := open(t, "redis+cluster://"+addresses[0])
+	enqueue(t, rdb, task42)
+	if err := inspect.Check(t.Context(), rdb); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	slot := nodes[0].ClusterKeySlot(t.Context(), inspect.SetKey(queue.Live, "pending")).Val()
+	do(1, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+	do(0, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+	err := inspect.Check(t.Context(), rdb)
+	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "is moving the queue") {
+		t.Errorf("got %v, want a queue that moves", err)
+	}
+	do(0, "CLUSTER", "SETSLOT", slot, "STABLE")
+	if err := inspect.Check(t.Context(), rdb); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

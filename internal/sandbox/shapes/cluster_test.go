@@ -121,7 +121,7 @@ func TestCluster(t *testing.T) {
 				w.work("worker-1")
 				w.work("worker-2")
 				for _, worker := range w.children { // asynq's scripts need keys of both nodes, and must wait
-					w.logs(worker, "Dequeue error", "TRYAGAIN")
+					w.logs(worker, "worker paused", "is moving the queue")
 				}
 			})
 			w.until(w.all() / 3)
