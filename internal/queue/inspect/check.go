@@ -52,7 +52,7 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 		key := SetKey(name, "certpurge:check") // an account that may use asynq's keys of the queue may use this one
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, key, 1, checkLife)
-			// The second key is left alone: while a Cluster moves the queue, no script may name keys of both nodes, and asynq's do.
+			// The second key is left alone. While a Cluster moves the queue, no script may name keys of two nodes; asynq's do.
 			keys := []string{key, SetKey(name, "pending")}
 			// asynq sends EVALSHA, and EVAL to a server that does not know the script.
 			checkScript.Eval(ctx, p, keys, time.Now().Add(checkLife).Unix())
