@@ -80,8 +80,10 @@ func TestSentinel(t *testing.T) {
 				_, err := n.ask(sentinels[0], "SENTINEL", "FAILOVER", "theirs")
 				return err == nil
 			})
+			late := w.late()
 			n.role(first, "master")
 			must(t, backfill.Wait(t.Context()))
+			must(t, late.Wait(t.Context()))
 			w.finish()
 			n.look(w)
 			n.refused(first, second)

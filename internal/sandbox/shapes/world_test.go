@@ -20,7 +20,7 @@ import (
 // How many ordinary retiring users a site has; awkward ones come on top.
 const (
 	few  = 20
-	many = 1500
+	many = 1650
 )
 
 // quick are the settings under which what waits for minutes in production waits for seconds here.
@@ -51,6 +51,7 @@ type world struct {
 	want     dataset.Expected
 	before   *audit.Snapshot
 	children []*sandbox.Child
+	rest     []int // users who are not submitted yet
 }
 
 func newWorld(t *testing.T, variant demo.Variant, users int) *world {
@@ -87,16 +88,33 @@ func (w *world) command(name, dsn string, args ...string) *sandbox.Child {
 		append([]string{"--config", w.env.Path(demo.EnqueuerFile)}, args...)...)
 }
 
-// backfill starts to submit all users.
+// backfill starts to submit all users but a tenth.
 func (w *world) backfill(args ...string) *sandbox.Child {
 	w.t.Helper()
+	all := w.data.Enqueued()
+	first := len(all) * 9 / 10
+	w.rest = all[first:]
+	return w.submit("backfill", all[:first], args...)
+}
+
+// late starts to submit the rest, so that there is work for certain while a server hands over.
+func (w *world) late() *sandbox.Child {
+	w.t.Helper()
+	rest := w.rest
+	w.rest = nil
+	return w.submit("late", rest)
+}
+
+// submit starts a backfill of some users.
+func (w *world) submit(name string, users []int, args ...string) *sandbox.Child {
+	w.t.Helper()
 	var list bytes.Buffer
-	for _, user := range w.data.Enqueued() {
+	for _, user := range users {
 		_, _ = fmt.Fprintln(&list, user)
 	}
-	must(w.t, w.env.Write("users.txt", list.Bytes()))
-	return w.command("backfill", w.env.EnqueuerDSN,
-		append([]string{"backfill", "--execute", "--users", w.env.Path("users.txt")}, args...)...)
+	must(w.t, w.env.Write(name+".txt", list.Bytes()))
+	return w.command(name, w.env.EnqueuerDSN,
+		append([]string{"backfill", "--execute", "--users", w.env.Path(name + ".txt")}, args...)...)
 }
 
 // work starts a worker, which runs to the end.
@@ -167,6 +185,9 @@ func (w *world) all() int { return len(w.want.Ends) }
 // finish waits for the last request, stops the workers, and has the auditor look for anything that is lost.
 func (w *world) finish() {
 	w.t.Helper()
+	if len(w.rest) > 0 {
+		must(w.t, w.late().Wait(w.t.Context()))
+	}
 	w.until(w.all())
 	for _, child := range w.children {
 		must(w.t, child.Stop())
