@@ -30,6 +30,8 @@ RELEASE ?= dist
 KEY ?=
 # Arguments of the fault-injection suite, see docs/chaos.md. CI's form: make chaos CHAOS="--users 300 --bound 3m".
 CHAOS ?=
+# Which shapes make shapes runs: a pattern of tests, such as TestSentinel/valkey.
+SHAPES ?= TestCachesOfUnstable|TestOneRedis|TestSentinel|TestCluster|TestMySQL$$|TestReadOnly|TestGalera
 # How long make fuzz spends on each target.
 FUZZTIME ?= 1m
 # Which benchmarks make bench runs, and how often. For benchstat, use COUNT=10 and keep the output of each side.
@@ -102,6 +104,11 @@ manifests: ## check compose, Kubernetes and Tutor with the libraries that read t
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
+
+# One at a time: each runs up to a dozen servers.
+.PHONY: shapes
+shapes: ## purge on Redis (Sentinel, Cluster; 7, 8, Valkey) and MySQL as they are run, with fail-overs (SHAPES=TestCluster)
+	go test -tags=disable_grpc_modules,shapes -run='$(SHAPES)' -count=1 -parallel=1 -v -timeout=60m ./internal/sandbox ./internal/sandbox/shapes
 
 .PHONY: lint
 lint: ## run the linters and check the formatting

@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed mysql/grants.sql
 var Grants string
+
+// RedisUsers is redis/users.acl: the accounts of worker and enqueuer in Redis, and their rights.
+//
+//go:embed redis/users.acl
+var RedisUsers string

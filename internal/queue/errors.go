@@ -46,6 +46,7 @@ var answers = []struct {
 		"min-replicas-to-write)"},
 	{"LOADING", purge.Unavailable, "Redis is still loading its data (it continues by itself)"},
 	{"CLUSTERDOWN", purge.Unavailable, "the Redis Cluster is down, or serves not all slots (see CLUSTER INFO)"},
+	{"TRYAGAIN", purge.Unavailable, "the Redis Cluster is moving the queue to another node (it continues by itself)"},
 	{"BUSY", purge.Unavailable, "Redis is busy with a script that does not end (see SCRIPT KILL)"},
 }
 

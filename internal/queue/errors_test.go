@@ -20,7 +20,8 @@ func TestExplainReadsWhatRedisAnswers(t *testing.T) {
 	}
 	defer rdb.Close()
 	for answer, want := range map[string]string{
-		"LOADING Redis is loading the dataset in memory": "still loading its data",
+		"LOADING Redis is loading the dataset in memory":          "still loading its data",
+		"TRYAGAIN Multiple keys request during rehashing of slot": "is moving the queue",
 		"ODD something new": "refuses to work: ODD something new",
 		"ERR ACL failure in script: No permissions to run the command":    "lacks a right",
 		"ERR The user executing the script can't run this command or sub": "lacks a right",

@@ -431,6 +431,21 @@ func TestUnpackUnpacksOnce(t *testing.T) {
 	}
 }
 
+// TestTheNewestPackagesAreThoseOfUnstable although the release has one of the name.
+func TestTheNewestPackagesAreThoseOfUnstable(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, debian...)
+	in := m.installer(MariaDB, filepath.Join(t.TempDir(), "certpurge"))
+	in.newest = true
+	if _, err := in.unpackTree(t.Context(), "redis-unstable", []string{"redis-server"}); err != nil {
+		t.Fatal(err)
+	}
+	got := m.all("install")
+	if len(got) != 1 || !strings.Contains(got[0], "unstable/lists") || !strings.HasSuffix(got[0], " install redis-server") {
+		t.Errorf("got %q, want one download from unstable", got)
+	}
+}
+
 func TestRunCommandTellsTheLastLine(t *testing.T) {
 	t.Parallel()
 	_, err := runCommand(t.Context(), "/bin/sh", "-c", "echo first; echo E: the reason; exit 100")

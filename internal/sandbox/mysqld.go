@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // mysqldCommonArguments are those that only Oracle's MySQL knows.
@@ -36,7 +37,9 @@ func (m *MySQL) mysqldArguments() []string {
 // /tmp but not there.
 func (m *MySQL) initialize(ctx context.Context) error {
 	prepared := filepath.Join(m.cache, "mysql-data-"+filepath.Base(m.program.version))
-	if m.cache != "" {
+	forGood := m.optionsForGood()
+	keeps := m.cache != "" && len(forGood) == 0
+	if keeps {
 		if _, err := os.Stat(prepared); err == nil {
 			return os.CopyFS(m.dataDirectory(), os.DirFS(prepared))
 		}
@@ -45,11 +48,21 @@ func (m *MySQL) initialize(ctx context.Context) error {
 		return err
 	}
 	args := append(m.commonArguments(), "--initialize-insecure", "--skip-log-bin", "--loose-innodb-redo-log-capacity=16M")
-	cmd := m.program.command(args...)
-	if err := m.run(ctx, cmd); err != nil || m.cache == "" {
+	cmd := m.program.command(append(args, forGood...)...)
+	if err := m.run(ctx, cmd); err != nil || !keeps {
 		return err
 	}
 	return m.keep(prepared)
+}
+
+// optionsForGood are those of the server that a data directory has from its beginning.
+func (m *MySQL) optionsForGood() (all []string) {
+	for _, argument := range m.opts.MySQLArguments {
+		if strings.HasPrefix(argument, "--lower-case-table-names=") {
+			all = append(all, argument)
+		}
+	}
+	return all
 }
 
 // keep copies the data directory to prepared, unless another process has just done so.

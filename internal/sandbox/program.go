@@ -177,7 +177,7 @@ type programs struct{ mysql, redis program }
 
 func (l locator) programs() (programs, error) {
 	m, mysqlErr := l.database()
-	r, redisErr := l.find(redisServer, treeServers, treeRedis)
+	r, redisErr := l.redis(InstalledRedis)
 	return programs{mysql: m, redis: r}, errors.Join(mysqlErr, redisErr)
 }
 

@@ -5,11 +5,79 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 )
+
+// Cache is a program that serves Redis's protocol.
+type Cache string
+
+// The caches.
+const (
+	InstalledRedis Cache = ""       // the machine's redis-server, or the copy that Install has unpacked
+	UnstableRedis  Cache = "redis"  // redis-server of Debian's unstable
+	UnstableValkey Cache = "valkey" // valkey-server of Debian's unstable
+)
+
+// InstallCache makes sure that StartRedis finds the program. Those of Debian's unstable are unpacked into the user's
+// cache directory, like the MySQL that Install unpacks.
+func InstallCache(ctx context.Context, out io.Writer, cache Cache) error {
+	if cache == InstalledRedis {
+		return Install(ctx, out)
+	}
+	locator, err := defaultLocator()
+	if err != nil {
+		return err
+	}
+	in := installer{locator: locator, run: runCommand, out: out, newest: true}
+	_, err = in.unpackTree(ctx, cache.tree(), []string{cache.server()})
+	return err
+}
+
+func (c Cache) tree() string   { return string(c) + "-unstable" }
+func (c Cache) server() string { return string(c) + "-server" }
+
+// redis finds the program of a cache.
+func (l locator) redis(cache Cache) (program, error) {
+	if cache == InstalledRedis {
+		return l.find(redisServer, treeServers, treeRedis)
+	}
+	tree := Tree{filepath.Join(l.cache, cache.tree())}
+	path, err := l.lookPath(filepath.Join(tree.Root, "usr", "bin", cache.server()))
+	if err != nil {
+		return program{}, fmt.Errorf("finding %s: %w", cache.server(), err)
+	}
+	return tree.program(path), nil
+}
+
+// StartRedis starts a Redis alone, as StartServers does beside a MySQL server. Stop ends the server and removes its
+// directory.
+func StartRedis(ctx context.Context, opts Options) (_ *Redis, stop func(), err error) {
+	locator, err := defaultLocator()
+	if err != nil {
+		return nil, nil, err
+	}
+	program, err := locator.redis(opts.Cache)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, remove, err := Directory()
+	if err != nil {
+		return nil, nil, fmt.Errorf("starting a Redis: %w", err)
+	}
+	r := newRedis(program, dir, opts)
+	stop = sync.OnceFunc(func() { r.Stop(); remove() })
+	if err := r.startOnFreePort(ctx, r.lastPort(), r.listenOn); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return r, stop, nil
+}
 
 // redisDatabases is how many logical databases the Redis has: enough for one a test in any run, at about a kilobyte
 // each.
@@ -105,7 +173,8 @@ func (r *Redis) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if answer != "+PONG\r\n" {
+	// A server with passwords asks for one: it answers.
+	if answer != "+PONG\r\n" && !strings.HasPrefix(answer, "-NOAUTH ") {
 		return fmt.Errorf("unexpected answer %q", answer)
 	}
 	return nil

@@ -28,6 +28,8 @@ type Options struct {
 	// MySQLArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
 	// first.
 	MySQLArguments, RedisArguments []string
+	// Cache is the program of StartRedis; StartServers starts the installed one.
+	Cache Cache
 	// RedisTLS lets the Redis take encrypted connections only; RedisArguments name its certificate.
 	RedisTLS bool
 	// RedisHost is the address of the loopback network on which the Redis listens; empty for 127.0.0.1.

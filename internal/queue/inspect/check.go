@@ -52,9 +52,11 @@ func Check(ctx context.Context, rdb redis.UniversalClient) error {
 		key := SetKey(name, "certpurge:check") // an account that may use asynq's keys of the queue may use this one
 		_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 			p.Set(ctx, key, 1, checkLife)
+			// The second key is left alone. While a Cluster moves the queue, no script may name keys of two nodes; asynq's do.
+			keys := []string{key, SetKey(name, "pending")}
 			// asynq sends EVALSHA, and EVAL to a server that does not know the script.
-			checkScript.Eval(ctx, p, []string{key}, time.Now().Add(checkLife).Unix())
-			checkScript.EvalSha(ctx, p, []string{key}, time.Now().Add(checkLife).Unix())
+			checkScript.Eval(ctx, p, keys, time.Now().Add(checkLife).Unix())
+			checkScript.EvalSha(ctx, p, keys, time.Now().Add(checkLife).Unix())
 			return nil
 		})
 		if err != nil { // of the connection, or of the first command that has one

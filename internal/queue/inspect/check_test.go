@@ -14,23 +14,21 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// rights are those of docs/security.md: all that an account of certpurge needs.
+// rights are those of the worker's account in configs/redis/users.acl.
 func rights(t *testing.T) []string {
 	t.Helper()
-	page, err := os.ReadFile("../../../docs/security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, found := strings.Cut(string(page), "ACL SETUSER certpurge on '>PASSWORD' ")
+	_, rest, found := strings.Cut(configs.RedisUsers, " on >change-me-worker ")
 	line, _, _ := strings.Cut(rest, "\n")
 	if !found {
-		t.Fatal("docs/security.md names no rights in Redis")
+		t.Fatal("configs/redis/users.acl has no account of the worker")
 	}
 	return strings.Fields(line)
 }
@@ -74,7 +72,7 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 			do("CONFIG", "SET", "save", "3600 1")
 			do("BGSAVE")
 		}, says: "cannot save to disk", class: purge.Unavailable},
-		"the documented rights": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw"},
+		"the rights of users.acl": {spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:pw"},
 		"no scripts": {
 			spoil: func(do admin, _ string) { account(do, append(full, "-@scripting")...) }, url: "certpurge:pw",
 			says: "'eval' command", class: purge.Misconfigured,
@@ -151,49 +149,6 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 	}
 }
 
-// TestTheDocumentedRightsSuffice enqueues and runs a task, and examines the queues, under exactly the rights of
-// docs/security.md.
-func TestTheDocumentedRightsSuffice(t *testing.T) {
-	t.Parallel()
-	server := sandboxtest.OwnServers(t).Redis
-	root := open(t, server.URL(0))
-	args := []any{"ACL", "SETUSER", "certpurge", "on", ">pw"}
-	for _, r := range rights(t) {
-		args = append(args, r)
-	}
-	if err := root.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	rdb := open(t, "redis://certpurge:pw@"+server.Addr+"/0")
-	done := make(chan purge.Task, 1)
-	stop := serve(t, rdb, fastServer, quiet, purgerFunc(func(_ context.Context, task purge.Task) (purge.Result, error) {
-		done <- task
-		return purge.Result{State: purge.Done}, nil
-	}))
-	enqueue(t, rdb, task42)
-	sandboxtest.Receive(t, "the task runs", done)
-	stop()
-	keeper := inspect.NewKeeper(rdb, taskSettings)
-	if _, err := keeper.Clean(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := keeper.Missing(t.Context(), []purge.OpenRequest{{Request: 1, User: 1}}); err != nil {
-		t.Error(err)
-	}
-	faults(t, rdb)
-	drop(t, rdb, inspect.Fault{Queue: queue.Live, IDs: []string{queue.TaskID(task42)}})
-	if _, err := inspect.Depths(t.Context(), rdb); err != nil || inspect.Version(t.Context(), rdb) == "" {
-		t.Errorf("depths: %v; version %q", err, inspect.Version(t.Context(), rdb))
-	}
-	if err := inspect.Statistics(rdb); err != nil {
-		t.Error(err)
-	}
-	denied := root.Do(t.Context(), "ACL", "LOG").Val()
-	if entries, ok := denied.([]any); !ok || len(entries) > 0 {
-		t.Errorf("Redis has refused %v", denied)
-	}
-}
-
 // TestChecksFindARedisThatIsBusy keeps it busy with a script until the script is killed.
 func TestChecksFindARedisThatIsBusy(t *testing.T) {
 	t.Parallel()
@@ -223,6 +178,51 @@ func TestChecksReadWordsAfterERR(t *testing.T) {
 		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "does not let us in") {
 			t.Errorf("got %v, want a wrong database number", err)
 		}
+	}
+}
+
+// TestChecksFindAQueueThatMoves begins to move the slot of a queue in which a task waits from one node to another.
+func TestChecksFindAQueueThatMoves(t *testing.T) {
+	t.Parallel()
+	var nodes []redis.UniversalClient
+	var ids []string
+	var addresses []string
+	for range 2 {
+		server := sandboxtest.OwnRedis(t, sandbox.Options{RedisCluster: true})
+		client := open(t, server.URL(0))
+		nodes, addresses = append(nodes, client), append(addresses, server.Addr)
+		ids = append(ids, client.Do(t.Context(), "CLUSTER", "MYID").Val().(string)) //nolint:errcheck // panics then
+	}
+	do := func(node int, args ...any) {
+		t.Helper()
+		if err := nodes[node].Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	do(0, "CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+	host, port, _ := strings.Cut(addresses[1], ":")
+	do(0, "CLUSTER", "MEET", host, port)
+	for _, node := range nodes {
+		sandboxtest.Eventually(t, "the nodes have met", func() bool {
+			info := node.ClusterInfo(t.Context()).Val()
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
+		})
+	}
+	rdb := open(t, "redis+cluster://"+addresses[0])
+	enqueue(t, rdb, task42)
+	if err := inspect.Check(t.Context(), rdb); err != nil {
+		t.Errorf("before: %v", err)
+	}
+	slot := nodes[0].ClusterKeySlot(t.Context(), inspect.SetKey(queue.Live, "pending")).Val()
+	do(1, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+	do(0, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+	err := inspect.Check(t.Context(), rdb)
+	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "is moving the queue") {
+		t.Errorf("got %v, want a queue that moves", err)
+	}
+	do(0, "CLUSTER", "SETSLOT", slot, "STABLE")
+	if err := inspect.Check(t.Context(), rdb); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

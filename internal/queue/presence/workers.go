@@ -42,8 +42,8 @@ func Workers(ctx context.Context, rdb redis.UniversalClient) ([]Worker, error) {
 	if counts[0].Val() <= maxWorkers && counts[1].Val() <= maxWorkers {
 		servers, err = asynq.NewInspectorFromRedisClient(rdb).Servers()
 	}
-	// asynq tidies its list while reading it, which a replica refuses
-	if err != nil && !redis.HasErrorPrefix(err, "READONLY") {
+	// asynq tidies its list while reading it, by a script: a replica refuses that, and so does an account that only reads.
+	if err != nil && !redis.HasErrorPrefix(err, "READONLY") && !redis.HasErrorPrefix(err, "NOPERM") {
 		return nil, fmt.Errorf("listing workers: %w", err)
 	}
 	for _, s := range servers {

@@ -23,9 +23,18 @@ const (
 	LedgerDatabase = "certpurge"
 )
 
+// Variant is what environments differ in.
+type Variant struct {
+	Servers sandbox.Options
+	LMS     string // name of the LMS's database
+	Charset lms.Charset
+}
+
 // Environment is where the real binaries run: the servers, the accounts and a directory. The chaos suite lives in one,
 // too.
 type Environment struct {
+	Variant
+
 	Servers     *sandbox.Servers
 	Storage     *gcstest.Server
 	StorageURL  string
@@ -49,16 +58,20 @@ func (h *Environment) MigrateArguments() []string {
 	}
 }
 
-// OpenEnvironment starts everything that the binaries need, and writes their configuration files. Close ends it.
-func OpenEnvironment(ctx context.Context) (_ *Environment, err error) {
-	h := &Environment{Callers: newCallers()}
+// OpenEnvironment opens the demo's environment. Its data need not survive a power cut.
+func OpenEnvironment(ctx context.Context) (*Environment, error) {
+	return OpenVariant(ctx, Variant{Servers: sandbox.Options{NoSync: true}, LMS: LMSDatabase, Charset: lms.Mixed})
+}
+
+// OpenVariant starts everything that the binaries need, and writes their configuration files. Close ends it.
+func OpenVariant(ctx context.Context, v Variant) (_ *Environment, err error) {
+	h := &Environment{Variant: v, Callers: newCallers()}
 	defer func() {
 		if err != nil {
 			h.Close()
 		}
 	}()
-	// The demo's data need not survive a power cut.
-	if h.Servers, err = sandbox.StartServers(ctx, sandbox.Options{NoSync: true}); err != nil {
+	if h.Servers, err = sandbox.StartServers(ctx, v.Servers); err != nil {
 		return nil, err
 	}
 	h.Dir = filepath.Dir(h.Servers.MySQL.Socket)
@@ -71,7 +84,7 @@ func OpenEnvironment(ctx context.Context) (_ *Environment, err error) {
 	if h.Root, err = openRoot(h.Servers.MySQL.SocketDSN("root", "", "")); err != nil {
 		return nil, err
 	}
-	if err := lms.CreateLMS(ctx, h.Root, LMSDatabase, lms.Mixed); err != nil {
+	if err := lms.CreateLMS(ctx, h.Root, v.LMS, v.Charset); err != nil {
 		return nil, err
 	}
 	if err := h.grant(ctx); err != nil {
@@ -101,7 +114,7 @@ func (h *Environment) grant(ctx context.Context) error {
 		return lms.Account{Name: "certpurge_" + role, Host: "127.0.0.1", Password: rand.Text()}
 	}
 	accounts := lms.Accounts{Enqueuer: account("enqueuer"), Worker: account("worker"), Migrate: account("migrate")}
-	if err := lms.Grant(ctx, h.Root, LMSDatabase, LedgerDatabase, accounts); err != nil {
+	if err := lms.Grant(ctx, h.Root, h.LMS, LedgerDatabase, accounts); err != nil {
 		return err
 	}
 	dsn := func(a lms.Account) string { return h.Servers.MySQL.DSN(a.Name, a.Password, LedgerDatabase) }

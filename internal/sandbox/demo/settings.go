@@ -91,7 +91,7 @@ func (h *Environment) writeSettings() error {
 		Locations                                            []purge.Location
 		ExternalPrefixes                                     []string
 	}{
-		LMSDatabase, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer,
+		h.LMS, h.StorageURL, net.JoinHostPort("127.0.0.1", "0"), h.Callers.lms.Audience, h.Callers.lms.Issuer,
 		h.Callers.tokenHash(),
 		dataset.Locations(), dataset.ExternalPrefixes(),
 	}

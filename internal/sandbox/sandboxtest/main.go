@@ -79,6 +79,22 @@ func OwnServersWith(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
 	return ownServers(tb, opts)
 }
 
+// OwnRedis starts a Redis for this test alone.
+func OwnRedis(tb testing.TB, opts sandbox.Options) *sandbox.Redis {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), setUpTimeout)
+	defer cancel()
+	if err := sandbox.InstallCache(ctx, os.Stderr, opts.Cache); err != nil {
+		tb.Fatal(err)
+	}
+	server, stop, err := sandbox.StartRedis(ctx, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(stop)
+	return server
+}
+
 func ownServers(tb testing.TB, opts sandbox.Options) *sandbox.Servers {
 	tb.Helper()
 	servers, err := startServers(opts)
