@@ -3,6 +3,7 @@
 package console_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/login"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue/presence"
 	"github.com/certpurge/certpurge/internal/sandbox/browser"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
@@ -80,7 +82,11 @@ func newFull(t *testing.T) *full {
 			f.failed, f.left = id, learner
 		}
 	}
+	f.addDay()
 	f.addInventory()
+	worker := presence.NewAnnouncer(f.redis, "certpurge 1.2.3", func() {})
+	worker.Set(presence.Pulling, "")
+	t.Cleanup(worker.Start(context.WithoutCancel(t.Context())))
 	users, err := login.ParseUsers("operator:operate:$2a$10$sCOb7X4ry9FmieXXvL2Xn.isQ6OinKyl.ATeMA/UizVEfbKwyLGIO\n" +
 		"viewer:view:$2a$10$v86lFexHRiCo3oe53uuzmeIWLqlwPQ6FAeLSjhP3uCqMT.JZbzmii")
 	if err != nil {
@@ -90,6 +96,19 @@ func newFull(t *testing.T) *full {
 		slog.New(slog.DiscardHandler)))
 	t.Cleanup(f.server.Close)
 	return f
+}
+
+// addDay adds requests that ended within the last day, more and more of them.
+func (f *full) addDay() {
+	f.t.Helper()
+	_, err := f.db.Root.ExecContext(f.t.Context(), "INSERT INTO `"+f.db.Ledger+"`.requests (idempotency_key, user_id, source,"+
+		" state, requested_by, requested_at, opened_at, finished_at, updated_at, ended_as, objects_erased, references_cleared)"+
+		" WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 900),"+
+		" d AS (SELECT i, UTC_TIMESTAMP(6) - INTERVAL FLOOR(POW(i / 900, 1.4) * 1430 + i % 7) MINUTE AS at FROM n)"+
+		" SELECT UUID(), 100000 + i, 'driver', 'done', 'jwt retirement_service_worker', at, at, at, at, 'done:', 4, 1 FROM d")
+	if err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // open is a visit of a page.
