@@ -27,7 +27,9 @@ func newCoverageCommand(a *app) *cobra.Command {
 		Long: `coverage finds in the LMS every user who may be purged and still has a
 reference, live or in the history, and the state of the request for each: never
 requested, queued, running, failed, refused, or done before the reference came
-back. It reads indexed pages and changes nothing. The number to bring to zero.
+back. Links to other services that a purge has kept (external_links: keep) do
+not count. It reads indexed pages and changes nothing. The number to bring to
+zero.
 
 ` + cli.Exits{
 			cli.ExitOK: "no such user is left", cli.ExitNotDone: "such users are left", cli.ExitUnavailable: "",

@@ -195,23 +195,34 @@ func TestCoverage(t *testing.T) {
 	c.run(cli.ExitOK, "enqueue", strconv.Itoa(failed), strconv.Itoa(done))
 	c.end(failed, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})
 	c.end(done, purge.Report{State: purge.Done})
+	// A link to another service that its purge has kept, and one of which more is there than was kept.
+	kept, back := add("kept", "COMPLETE", id), add("back", "COMPLETE", id)
+	c.db.AddHistory(t, sandboxtest.HistoryRow{Certificate: sandboxtest.Certificate{UserID: back, DownloadUUID: id}, CertificateID: 98})
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(kept), strconv.Itoa(back))
+	for _, user := range []int{kept, back} {
+		if _, err := c.db.Root.ExecContext(t.Context(), "UPDATE "+c.db.Ledger+".requests SET state = 'done',"+
+			" ended_as = 'done:', finished_at = opened_at, references_kept = 1 WHERE user_id = ?", user); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	out, said := c.run(cli.ExitNotDone, "coverage", "-o", "json")
-	want := `{"by_state":[{"state":"failed","reason":"held","users":1},{"state":"never_requested","users":2}],"users_left":3}` + "\n"
-	if out != want || !strings.Contains(said, "3 retiring users still have links") {
+	want := `{"by_state":[{"state":"done","users":1},{"state":"failed","reason":"held","users":1},{"state":"never_requested","users":2}],"users_left":4}` + "\n"
+	if out != want || !strings.Contains(said, "4 retiring users still have links") {
 		t.Errorf("got %s and %q, want %s", out, said, want)
 	}
 	out, _ = c.run(cli.ExitNotDone, "coverage", "--list")
 	for _, line := range []string{
 		fmt.Sprintf("%d\tnever_requested", never),
 		fmt.Sprintf("%d\tnever_requested", historyOnly), fmt.Sprintf("%d\tfailed\theld", failed),
+		fmt.Sprintf("%d\tdone", back),
 	} {
 		if !strings.Contains(out, line) {
 			t.Errorf("list: got %q, want a line %q", out, line)
 		}
 	}
-	if strings.Count(out, "\n") != 4 {
-		t.Errorf("list: got %q, want a header and three lines", out)
+	if strings.Count(out, "\n") != 5 {
+		t.Errorf("list: got %q, want a header and four lines", out)
 	}
 }
 

@@ -15,7 +15,8 @@ type Uncovered struct {
 }
 
 // EachUncovered calls do for every user of whom eligible says that they may be purged, and who has references left, in
-// the order of user ids. It reads the LMS by indexed pages, never a whole table.
+// the order of user ids. Links to other services that a request has kept do not count, like in Standings. It reads the
+// LMS by indexed pages, never a whole table.
 func (s *Store) EachUncovered(ctx context.Context, eligible func(purge.Retirement) bool,
 	do func(Uncovered) error,
 ) error {
@@ -47,7 +48,7 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		return classify("asking the LMS database", err)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason").Where("user_id IN ? AND certificate_id = 0",
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason, references_kept").Where("user_id IN ? AND certificate_id = 0",
 		users).Order("id").Find(&rows).Error; err != nil {
 		return classify("looking up requests", err)
 	}
@@ -58,10 +59,10 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		}
 	}
 	for _, user := range users {
-		if left[user] == 0 {
+		r := latest[user]
+		if left[user] == 0 || r.State == purge.Done && left[user] <= r.ReferencesKept {
 			continue
 		}
-		r := latest[user]
 		if err := do(Uncovered{User: user, Request: r.ID, State: r.State, Reason: r.Reason}); err != nil {
 			return err
 		}
