@@ -113,7 +113,7 @@ func TestConsoleResumesAQueue(t *testing.T) {
 	if !paused() {
 		t.Fatal("a look has resumed the queue")
 	}
-	status, body := v.do(path, url.Values{"ticket": {"OPS-7"}})
+	status, body := v.do(path, url.Values{"own_ticket": {"OPS-7"}})
 	if status != http.StatusOK || paused() {
 		t.Errorf("got %d, paused %v:\n%s", status, paused(), body)
 	}

@@ -214,7 +214,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"search: a period":         search(mysql.Search{EndedFrom: then, EndedTo: then.Add(time.Hour)}, 17_000),
 		"search: failed of a day":  search(mysql.Search{State: purge.Failed, EndedFrom: then}, 13_000),
 		"search: who asked":        search(mysql.Search{By: "alice"}, 23_000),
-		"search: done by ticket":   search(mysql.Search{State: purge.Done, Ticket: "PRIV-7", Sources: []purge.Source{purge.SourceAPI}}, 23_000),
+		"search: done by ticket":   search(mysql.Search{State: purge.Done, Ticket: "PRIV-7", Sources: []purge.Source{purge.SourceAPI}}, 65_000),
 		"search: held of a period": search(mysql.Search{Reason: purge.ReasonHeld, EndedTo: then.Add(5 * time.Hour)}, 26_000),
 		"detail": {ask: func(ctx context.Context) error {
 			d, err := f.enqueuer.Detail(ctx, mysql.Request{ID: 1_150_000, UserID: 1_150_000})

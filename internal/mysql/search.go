@@ -21,7 +21,7 @@ type Search struct {
 	Reason    purge.Reason
 	Sources   []purge.Source // one of these
 	By        string         // a part of requested_by
-	Ticket    string
+	Ticket    string         // of the request, or of somebody who opened it again or submitted it again
 	EndedFrom time.Time
 	EndedTo   time.Time // before this time
 }
@@ -235,7 +235,8 @@ func (s *Store) newSearcher(f Search, after Position, b Bounds) *searcher {
 	w.require(len(f.IDs) > 0 && f.User != 0, "user_id = ?", f.User)
 	w.require(f.Reason != "" && !reasons, "reason = ?", f.Reason)
 	w.require(f.By != "", "LOCATE(?, requested_by) > 0", f.By)
-	w.require(f.Ticket != "", "ticket = ?", f.Ticket)
+	w.require(f.Ticket != "", "(ticket = ? OR EXISTS (SELECT 1 FROM events WHERE events.request_id = requests.id AND"+
+		" events.ticket = ?))", f.Ticket, f.Ticket)
 	w.require(len(f.Sources) > 0, "source IN ("+tuples("?", len(f.Sources))+")", anys(f.Sources)...)
 	if w.hit == "" {
 		w.hit = "1"

@@ -47,6 +47,7 @@ type Console struct {
 
 	lastHistory history // of the latest reading; readings of one value follow one another
 	samples     samples
+	tokens      spentTokens
 }
 
 // About is what the pages say of the process.

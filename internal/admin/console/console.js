@@ -12,7 +12,8 @@ function localTimes(root) {
       two(at.getHours()) + ":" + two(at.getMinutes()) + (t.dataset.clock === "seconds" ? ":" + two(at.getSeconds()) : "");
   }
   for (const z of root.querySelectorAll("[data-zone]")) {
-    z.textContent = "Times are those of " + Intl.DateTimeFormat().resolvedOptions().timeZone + "; hover shows UTC.";
+    const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (zone !== "UTC") z.textContent = "Times are those of " + zone + "; hover shows UTC.";
   }
 }
 

@@ -24,9 +24,10 @@ var functions = template.FuncMap{
 	},
 	"lines": func(v view, all []line) any {
 		return struct {
-			Lines []line
-			Base  string
-		}{all, v.About.Base}
+			Lines    []line
+			Base     string
+			Operates bool
+		}{all, v.About.Base, v.Operates}
 	},
 	"chartWidth": func() float64 { return chartWidth }, "chartHeight": func() float64 { return chartHeight },
 	"deed": deed, "words": strings.Fields, "period": period, "count": func(n int) string { return number(int64(n)) },

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/login"
@@ -94,10 +95,10 @@ func (c *Console) operate(path string, o operation) {
 		}
 		by := actor{
 			By:     "console, " + login.VisitorOf(r.Context()).Name,
-			Ticket: strings.TrimSpace(r.PostForm.Get("ticket")),
+			Ticket: strings.TrimSpace(r.PostForm.Get("own_ticket")),
 		}
 		if err := purge.CheckTicket(by.Ticket); err != nil {
-			c.refuse(w, r, o, badInput("ticket: %w: %.100q", err, by.Ticket))
+			c.refuse(w, r, o, badInput("own_ticket: %w: %.100q", err, by.Ticket))
 			return
 		}
 		a, err := o.do(r, by)
@@ -158,7 +159,7 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 	token := r.PostForm.Get("token")
 	if len(token) > tokenName {
 		kept, err := r.Cookie(tokenCookie + token[:tokenName])
-		if err == nil && subtle.ConstantTimeCompare([]byte(kept.Value), []byte(token)) == 1 {
+		if err == nil && subtle.ConstantTimeCompare([]byte(kept.Value), []byte(token)) == 1 && c.tokens.spend(token, c.Now()) {
 			http.SetCookie(w, c.cookie(token[:tokenName], "", -1))
 			return true
 		}
@@ -169,6 +170,32 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 			"and fill it in again if it is still needed.",
 	})
 	return false
+}
+
+// spentTokens are those of the last tokenLife that this process has seen. In another process only the browser knows that
+// a token is spent.
+type spentTokens struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// spend reports whether a token is new.
+func (s *spentTokens) spend(token string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for old, at := range s.at {
+		if now.Sub(at) > tokenLife {
+			delete(s.at, old)
+		}
+	}
+	if _, spent := s.at[token]; spent {
+		return false
+	}
+	if s.at == nil {
+		s.at = map[string]time.Time{}
+	}
+	s.at[token] = now
+	return true
 }
 
 func (c *Console) cookie(name, value string, age int) *http.Cookie {

@@ -13,6 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/admin/console"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/login"
+	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // deeds remembers what was asked of it.
@@ -72,7 +74,15 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 		kept[0].Path != "/ops/" || !strings.Contains(question.Header().Get("Content-Security-Policy"), "form-action 'self'") {
 		t.Fatalf("got %s", text)
 	}
-	form := url.Values{"token": {match[1]}, "ticket": {" OPS-7 "}}
+	form := url.Values{"token": {match[1]}, "own_ticket": {" OPS-7 "}}
+	fresh := func(ticket string) (url.Values, []*http.Cookie) { // of a page that was just opened
+		page := send(t, pages, login.Operate, http.MethodGet, path, nil)
+		return url.Values{
+			"token": {tokenField.FindStringSubmatch(page.Body.String())[1]}, "own_ticket": {ticket},
+		}, cookies(page)
+	}
+	long, longKept := fresh(strings.Repeat("x", 65))
+	nowhere, nowhereKept := fresh("")
 	other := send(t, pages, login.Operate, http.MethodGet, path, nil)
 	for name, tc := range map[string]struct {
 		right   login.Right
@@ -86,8 +96,8 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 		"no cookie":            {login.Operate, path, form, nil, http.StatusForbidden},
 		"another form's":       {login.Operate, path, form, cookies(other), http.StatusForbidden},
 		"may only view":        {login.View, path, form, kept, http.StatusForbidden},
-		"no such queue":        {login.Operate, "/queues/nowhere/resume", form, kept, http.StatusBadRequest},
-		"a ticket too long":    {login.Operate, path, url.Values{"token": form["token"], "ticket": {strings.Repeat("x", 65)}}, kept, http.StatusBadRequest},
+		"no such queue":        {login.Operate, "/queues/nowhere/resume", nowhere, nowhereKept, http.StatusBadRequest},
+		"a ticket too long":    {login.Operate, path, long, longKept, http.StatusBadRequest},
 		"a body too odd":       {login.Operate, path + "?%zz", form, kept, http.StatusBadRequest},
 		"no such operation":    {login.Operate, "/queues/purge/empty", form, kept, http.StatusNotFound},
 		"a question only asks": {login.Operate, "/doctor/fix", nil, nil, http.StatusForbidden},
@@ -107,9 +117,11 @@ func TestWhatIsChangedIsAskedFirst(t *testing.T) {
 	if len(spent) != 1 || spent[0].MaxAge >= 0 || spent[0].Name != kept[0].Name {
 		t.Errorf("got cookies %v", spent)
 	}
-	if again := send(t, pages, login.Operate, http.MethodPost, path, form); again.Code != http.StatusForbidden ||
-		len(did.done) != 1 {
-		t.Errorf("sent twice: got %d, done %q", again.Code, did.done)
+	for name, keeps := range map[string][]*http.Cookie{"a browser": nil, "a client that keeps all cookies": kept} {
+		if again := send(t, pages, login.Operate, http.MethodPost, path, form, keeps...); again.Code != http.StatusForbidden ||
+			len(did.done) != 1 {
+			t.Errorf("%s sends it twice: got %d, done %q", name, again.Code, did.done)
+		}
 	}
 }
 
@@ -147,9 +159,16 @@ func TestButtonsAreForThoseWhoMay(t *testing.T) {
 	} {
 		w := busy()
 		w.depths[1].Paused, w.may = true, tc.may
+		w.tallies = append(w.tallies, mysql.Tally{State: purge.Failed, Reason: purge.ReasonHeld, Count: 3})
 		text := send(t, w.open(t, ""), tc.right, http.MethodGet, "/", nil).Body.String()
 		if got := strings.Contains(text, `href="/queues/backfill/resume"`); got != tc.want {
 			t.Errorf("%s: got a button %v", name, got)
+		}
+		if got := strings.Contains(text, `href="/requests/requeue?all=1&amp;reason=held&amp;state=failed"`); got != tc.want {
+			t.Errorf("%s: got a button to run failed requests again %v", name, got)
+		}
+		if got := strings.Contains(text, "requeue</span> <span>--reason"); got == tc.want {
+			t.Errorf("%s: got the command %v", name, got)
 		}
 		if !strings.Contains(text, `href="/docs/operations/queue-paused"`) {
 			t.Errorf("%s: no way to the runbook", name)

@@ -60,6 +60,7 @@ type line struct {
 	Count  int64
 	Since  *time.Time // when the oldest was opened
 	Path   string     // the list of these requests, without the base
+	Again  string     // the page that asks whether to run them again; empty if that makes no sense
 	advice
 }
 
@@ -138,6 +139,9 @@ func (v *view) addLedger(l ledger, tallies []mysql.Tally) {
 		case t.State == purge.Failed:
 			v.Failures = append(v.Failures, line{
 				Reason: string(t.Reason), Count: t.Count, Path: listOf(t.State, t.Reason), advice: failures[t.Reason],
+				Again: "/requests/requeue?" + url.Values{
+					"all": {"1"}, "state": {string(t.State)}, "reason": {string(t.Reason)},
+				}.Encode(),
 			})
 		default:
 			v.Ended = append(v.Ended, t)

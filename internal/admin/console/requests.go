@@ -68,6 +68,9 @@ func (c *Console) serveRequests(w http.ResponseWriter, r *http.Request) {
 		States: purge.States(), Reasons: purge.Reasons(), Sources: purge.Sources(), Queues: queue.Queues(),
 	}
 	bounds := mysql.Bounds{Page: pageSize, Count: countMost, Look: lookMost}
+	if f.search.Ticket != "" {
+		bounds.Look /= 2 // each row is looked up in the events, too
+	}
 	if f.Plain() || page.Further {
 		bounds.Count = 0
 	}

@@ -229,8 +229,11 @@ func (c *Console) doRequeue(r *http.Request, by actor) (answer, error) {
 		return answer{}, fmt.Errorf("%w (%d requests were opened again; repeating it is safe)", err, opened)
 	}
 	a := answer{
-		Title: several(int64(opened), "request", "requests") + " queued again", Text: "Workers go on with them.",
+		Title: several(int64(opened), "request", "requests") + " queued again", Text: "Workers do the rest.",
 		Back: "/requests",
+	}
+	if opened == 0 {
+		a.Level, a.Text = "warn", "Nothing that was chosen could be queued again any more."
 	}
 	if len(ch.ids) == 0 {
 		a.Back += "?" + string(ch.filter.Query())

@@ -32,7 +32,7 @@ func TestChosenRequestsAreQueuedAgain(t *testing.T) {
 	_, other := o.user("d", held)
 	v := o.as("alice", login.Operate)
 	path := "/requests/requeue?id=" + number(one) + "&id=" + number(two) + "&id=" + number(done)
-	asked, told, form := v.confirm(http.StatusOK, path, url.Values{"ticket": {"OPS-1"}, "accept_missing": {"1"}})
+	asked, told, form := v.confirm(http.StatusOK, path, url.Values{"own_ticket": {"OPS-1"}, "accept_missing": {"1"}})
 	wants(t, "the question", asked, "Queue 2 requests again", "1 request failed: held", "1 request failed: files_missing",
 		"1 other chosen request did not fail, and will be left alone", "Clear the links of the 1 request")
 	lacks(t, "the question", asked, "Erase the directories")
@@ -178,7 +178,7 @@ func TestAPurgeIsRequestedFromTheUsersPage(t *testing.T) {
 		"No request was ever made", "Request a purge")
 	lacks(t, "the page", read, fmt.Sprintf("%032x", user), "a@example.com")
 	path := "/users/" + number(user) + "/purge"
-	asked, told, _ := v.confirm(http.StatusOK, path, url.Values{"ticket": {"PRIV-9"}})
+	asked, told, _ := v.confirm(http.StatusOK, path, url.Values{"own_ticket": {"PRIV-9"}})
 	wants(t, "the question", asked, "1 certificate has a link")
 	wants(t, "the answer", told, "Request 1 is queued")
 	rows, err := o.root.Requests(t.Context(), []purge.RequestID{1})
@@ -199,7 +199,7 @@ func TestAPurgeIsRequestedFromTheUsersPage(t *testing.T) {
 	if wants(t, "an unknown user's form", text(body), "the LMS has no user 4711"); status != http.StatusBadRequest {
 		t.Errorf("got %d", status)
 	}
-	_, told, _ = v.confirm(http.StatusBadRequest, path, url.Values{"ticket": {strings.Repeat("x", 65)}})
+	_, told, _ = v.confirm(http.StatusBadRequest, path, url.Values{"own_ticket": {strings.Repeat("x", 65)}})
 	wants(t, "a long ticket", told, "ticket: expected at most 64")
 }
 
@@ -225,5 +225,27 @@ func TestOneClickQueuesABoundedNumber(t *testing.T) {
 		".events WHERE kind = 'reopened' AND actor = 'console, alice'").Scan(&events)
 	if err != nil || events != 10_120 {
 		t.Errorf("got %d events, %v", events, err)
+	}
+}
+
+// TestATicketOfOnesOwnIsNoFilter gives one for all of a filter, and for all of a filter by another ticket; then it looks
+// for what has the ticket.
+func TestATicketOfOnesOwnIsNoFilter(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, mysql.RoleEnqueuer, "")
+	_, one := o.user("a", held)
+	user := purge.UserID(o.db.AddRetiringUser(t, "b", "RETIRING_LMS"))
+	two := o.request(purge.Submission{User: user, Ticket: "PRIV-7"}, held)
+	v := o.as("alice", login.Operate)
+	_, told, _ := v.confirm(http.StatusOK, "/requests/requeue?all=1&state=failed&ticket=PRIV-7", url.Values{"own_ticket": {"OPS-1"}})
+	wants(t, "the answer", told, "1 request queued again")
+	_, told, _ = v.confirm(http.StatusOK, "/requests/requeue?all=1&reason=held", url.Values{"own_ticket": {"OPS-1"}})
+	wants(t, "the answer", told, "1 request queued again")
+	if got := o.states(one, two); got != "queued queued" {
+		t.Errorf("got %s", got)
+	}
+	for ticket, want := range map[string]string{"OPS-1": "2 requests.", "PRIV-7": "1 request.", "OPS-2": "0 requests."} {
+		_, read := v.get(http.StatusOK, "/requests?ticket="+ticket)
+		wants(t, ticket, read, want)
 	}
 }
