@@ -48,8 +48,8 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 		return classify("asking the LMS database", err)
 	}
 	var rows []Request
-	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason, references_kept").Where("user_id IN ? AND certificate_id = 0",
-		users).Order("id").Find(&rows).Error; err != nil {
+	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason, references_kept").
+		Where("user_id IN ? AND certificate_id = 0", users).Order("id").Find(&rows).Error; err != nil {
 		return classify("looking up requests", err)
 	}
 	latest := map[purge.UserID]Request{}

@@ -21,7 +21,7 @@ type Search struct {
 	Reason    purge.Reason
 	Sources   []purge.Source // one of these
 	By        string         // a part of requested_by
-	Ticket    string         // of the request, or of somebody who opened it again or submitted it again
+	Ticket    string         // of the request, or of one who opened it again or submitted it again
 	EndedFrom time.Time
 	EndedTo   time.Time // before this time
 }

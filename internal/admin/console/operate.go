@@ -159,7 +159,8 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 	token := r.PostForm.Get("token")
 	if len(token) > tokenName {
 		kept, err := r.Cookie(tokenCookie + token[:tokenName])
-		if err == nil && subtle.ConstantTimeCompare([]byte(kept.Value), []byte(token)) == 1 && c.tokens.spend(token, c.Now()) {
+		same := err == nil && subtle.ConstantTimeCompare([]byte(kept.Value), []byte(token)) == 1
+		if same && c.tokens.spend(token, c.Now()) {
 			http.SetCookie(w, c.cookie(token[:tokenName], "", -1))
 			return true
 		}
@@ -172,8 +173,8 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 	return false
 }
 
-// spentTokens are those of the last tokenLife that this process has seen. In another process only the browser knows that
-// a token is spent.
+// spentTokens are those of the last tokenLife that this process has seen. In another process only the browser knows
+// that a token is spent.
 type spentTokens struct {
 	mu sync.Mutex
 	at map[string]time.Time

@@ -1,6 +1,9 @@
 package console
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Verdict returns what the overview says first: its level (ok, warn or bad) and its sentences. known is false while
 // something is being read for the first time.
@@ -8,9 +11,9 @@ func (c *Console) Verdict(ctx context.Context) (level, title string, known bool)
 	v := c.look(ctx)
 	known = (v.LedgerKnown || v.LedgerErr != "") && (v.QueuesKnown || v.QueuesErr != "") &&
 		(!v.Doctors || v.Doctor.Known() || v.Doctor.Err != nil)
-	title = v.Verdict.Title.Text
+	sentences := []string{v.Verdict.Title.Text}
 	for _, n := range v.Verdict.Notes {
-		title += " " + n.Text
+		sentences = append(sentences, n.Text)
 	}
-	return v.Verdict.Level, title, known
+	return v.Verdict.Level, strings.Join(sentences, " "), known
 }
