@@ -69,7 +69,7 @@ func TestCronJobs(t *testing.T) {
 		"refresh_token": "x"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	jobs := of[*batch.CronJob](build(t, overlay(t, components(t)...)))
+	jobs := of[*batch.CronJob](build(t, overlay(t, "", components(t)...)))
 	if len(jobs) != 2 {
 		t.Errorf("got %d jobs, want two", len(jobs))
 	}
