@@ -2,6 +2,7 @@ package manifests_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -49,8 +50,8 @@ func template(t *testing.T, given values) (objects, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := util.ToRenderValues(loaded, given, common.ReleaseOptions{Name: "certpurge", Namespace: "openedx",
-		IsInstall: true, Revision: 1}, common.DefaultCapabilities)
+	release := common.ReleaseOptions{Name: "certpurge", Namespace: "openedx", IsInstall: true, Revision: 1}
+	all, err := util.ToRenderValues(loaded, given, release, common.DefaultCapabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,9 @@ func (all objects) comparable(t *testing.T) map[string]any {
 		if err := json.Unmarshal(text, &content); err != nil {
 			t.Fatal(err)
 		}
-		delete(content["metadata"].(map[string]any), "namespace")
+		if metadata, ok := content["metadata"].(map[string]any); ok {
+			delete(metadata, "namespace")
+		}
 		if annotations, ok := field(content, "spec", "template", "metadata", "annotations").(map[string]any); ok {
 			delete(annotations, "checksum/settings")
 		}
@@ -266,7 +269,7 @@ func TestHelmRestartsPodsAndJob(t *testing.T) {
 	settings := settingsOf(t, "base")
 	before := names(values{"settings": settings})
 	changed := maps.Clone(settings)
-	changed["worker"] = changed["worker"].(string) + "# changed\n"
+	changed["worker"] = fmt.Sprintf("%s# changed\n", changed["worker"])
 	lines, after := strings.Split(before, "\n"), strings.Split(names(values{"settings": changed}), "\n")
 	if len(lines) != 3 || lines[0] != after[0] || lines[1] != after[1] || lines[2] == after[2] {
 		t.Errorf("other settings of the worker: got %q, before %q", after, lines)

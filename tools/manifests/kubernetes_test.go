@@ -229,6 +229,9 @@ func checkPods(t *testing.T, all objects) {
 			if p.selector == nil || len(c.Command) == 0 {
 				continue
 			}
+			if !slices.ContainsFunc(c.Env, func(e core.EnvVar) bool { return e.Name == "CERTPURGE_CONFIG" }) {
+				t.Errorf("%s: a command of kubectl exec does not find the settings", p.name)
+			}
 			if c.ReadinessProbe == nil || c.LivenessProbe == nil {
 				t.Errorf("%s has not both probes", p.name)
 			}
@@ -355,17 +358,14 @@ func components(t *testing.T) []string {
 // overlay makes one of the base and some components, for this test. More is appended to its kustomization.
 func overlay(t *testing.T, more string, components ...string) (directory string) {
 	t.Helper()
-	directory, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"),
-		".test-") //nolint:usetesting // kustomize wants it beside the others
+	beside := filepath.Join(root, "configs/kubernetes") // where kustomize wants it
+	directory, err := os.MkdirTemp(beside, ".test-")    //nolint:usetesting // as above
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(directory) })
 	text := more + "resources: [../base]\nimages: [{name: certpurge, newName: registry.example.org/certpurge, newTag: v0.1.0}]\n" +
-		"components:\n"
-	for _, component := range components {
-		text += "  - ../components/" + component + "\n"
-	}
+		"components: [../components/" + strings.Join(components, ", ../components/") + "]\n"
 	if err := os.WriteFile(filepath.Join(directory, "kustomization.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,8 @@ var secrets = map[string]string{
 func buildPrograms(t *testing.T) (directory string) {
 	t.Helper()
 	directory = t.TempDir()
-	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", "-o", directory+"/",
-		"./worker", "./enqueuer") //nolint:gosec // our own
+	command := exec.CommandContext(t.Context(), "go", "build", "-tags=disable_grpc_modules", //nolint:gosec // our own
+		"-o", directory+"/", "./worker", "./enqueuer")
 	command.Dir = root
 	if output, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
@@ -100,8 +100,8 @@ func validate(t *testing.T, binaries, file string) {
 		t.Fatal(err)
 	}
 	binary := strings.TrimSuffix(filepath.Base(file), ".yaml")
-	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), "--config", settings, "config",
-		"validate") //nolint:gosec // our own
+	command := exec.CommandContext(t.Context(), filepath.Join(binaries, binary), //nolint:gosec // our own
+		"--config", settings, "config", "validate")
 	if !strings.Contains(string(here), "dsn_file") { // compose gives it by the environment
 		command.Env = []string{"CERTPURGE_MYSQL_DSN=" + secrets["dsn"], "CERTPURGE_REDIS_URL=" + secrets["redis-url"]}
 	} else {

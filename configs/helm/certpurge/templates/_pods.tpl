@@ -70,7 +70,8 @@ livenessProbe:
   {{- toYaml .Values.probes.liveness | nindent 2 }}
 {{- end }}
 
-{{/* A program that runs all the time: dict "root" "name" "container" "program" "command" "env" "http" "values" "fixed". */}}
+{{/* A program that runs all the time: dict "root" "name" "container" "program" "command" "env" "http" "values" "scaled" (an autoscaler
+decides how many). */}}
 {{- define "certpurge.deployment" -}}
 apiVersion: apps/v1
 kind: Deployment
