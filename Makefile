@@ -93,13 +93,21 @@ browser: chromium ## look at the admin pages through a headless Chromium, with a
 
 .PHONY: rules
 rules: ## check alert rules, dashboard and real metrics with Prometheus's promtool, and test the rules
-	promtool=$$(.ci/promtool) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' -timeout=30m ./configs ./worker ./enqueuer
+	promtool=$$(.ci/unpacked 'make rules' promtool prometheus) && CERTPURGE_TEST_PROMTOOL=$$promtool $(TESTENV) go test -tags=disable_grpc_modules,promtool -run='^TestPromtool' -timeout=30m ./configs ./worker ./enqueuer
 
 .PHONY: manifests
 manifests: ## check compose, Kubernetes and Tutor with the libraries that read them
 	python=$$(.ci/python) && rendered=$$(mktemp -d) && trap 'rm -rf "$$rendered"' EXIT && \
 	"$$python" configs/tutor/tests/test_plugin.py && "$$python" configs/tutor/tests/test_plugin.py "$$rendered" && \
 	cd tools/manifests && go vet ./... && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
+
+.PHONY: kubernetes-test
+kubernetes-test: ## apply Kubernetes, Helm and Tutor to a real kube-apiserver, built the first time (15 minutes)
+	python=$$(.ci/python) && rendered=$$(mktemp -d) && trap 'rm -rf "$$rendered"' EXIT && \
+	"$$python" configs/tutor/tests/test_plugin.py "$$rendered" && helm=$$(.ci/helm) && apiserver=$$(.ci/kube-apiserver) && \
+	etcd=$$(.ci/unpacked 'make kubernetes-test' etcd etcd-server) && cd tools/kubernetes && go vet . && \
+	CERTPURGE_TEST_TUTOR=$$rendered CERTPURGE_TEST_HELM=$$helm CERTPURGE_TEST_ETCD=$$etcd \
+		CERTPURGE_TEST_KUBE_APISERVER=$$apiserver go test -count=1 .
 
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)

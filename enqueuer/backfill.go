@@ -24,6 +24,7 @@ type backfillOptions struct {
 	execute      bool
 	rate         float64
 	maxUsers     int
+	moreIsOK     bool
 	checkpoint   string
 	queue        string
 	highWater    int
@@ -80,6 +81,8 @@ Resuming: with --checkpoint a run records after each batch how far it came.
 After Ctrl-C or a crash, the same command continues after the last batch.
 --max-users ends a run after a number of users, with an exit code of its own;
 so "--max-users 10000 --checkpoint FILE" every night is a backfill in slices.
+Add --more-is-ok where a scheduler takes every code but 0 for a failure, as a
+CronJob of Kubernetes does; then the run that finds nothing left says so.
 Repeating without a checkpoint is safe, too: one user is one request.
 
 With --wait, backfill follows the requests until all have ended. On a terminal
@@ -117,6 +120,7 @@ seconds, and one whenever it receives SIGUSR1.
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
 	f.Float64Var(&o.rate, "rate", 0, "at most so many `USERS` a second; 0: no limit")
 	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users")
+	f.BoolVar(&o.moreIsOK, "more-is-ok", false, "with --max-users and --checkpoint: end with 0 although there are more")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that records how far the runs came")
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.IntVar(&o.highWater, "high-water", 50_000, "submit nothing while this many `TASKS` wait in the queue")
@@ -158,6 +162,9 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 		return cli.Usage("--rate: expected users a second, at least 0.001, or 0 for no limit")
 	case o.maxUsers < 0 || changed("max-users") && o.maxUsers == 0:
 		return cli.Usage("--max-users: expected at least 1")
+	case o.moreIsOK && (o.maxUsers == 0 || o.checkpoint == ""):
+		// Without a checkpoint, every run would request the same users and call that a success.
+		return cli.Usage("--more-is-ok belongs to --max-users and --checkpoint")
 	case o.highWater < 1:
 		return cli.Usage("--high-water: expected at least 1")
 	case changed("checkpoint") && o.checkpoint == "":

@@ -126,6 +126,8 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		}
 		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s",
 			notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
+	case capped && o.moreIsOK:
+		show.Notice(fmt.Sprintf("%v; to go on, %s", err, o.again()))
 	case capped:
 		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to go on, %s", err, o.again())}
 	}

@@ -227,11 +227,16 @@ func TestBackfillBadInputIsOneSentenceAndAsksForNobody(t *testing.T) {
 			[]string{"--retired", "--since", "2024-01-02", "--until", "2024-01-02"},
 			[]string{"--since must be before --until"},
 		},
-		"negative rate":   {[]string{"--retired", "--rate", "-1"}, []string{"--rate"}},
-		"no rate":         {[]string{"--retired", "--rate", "fast"}, []string{"--rate"}},
-		"cap of 0":        {[]string{"--retired", "--max-users", "0"}, []string{"--max-users"}},
-		"high water of 0": {[]string{"--retired", "--high-water", "0"}, []string{"--high-water"}},
-		"unknown queue":   {[]string{"--retired", "--queue", "fast"}, []string{`"fast"`, "purge or backfill"}},
+		"negative rate": {[]string{"--retired", "--rate", "-1"}, []string{"--rate"}},
+		"no rate":       {[]string{"--retired", "--rate", "fast"}, []string{"--rate"}},
+		"cap of 0":      {[]string{"--retired", "--max-users", "0"}, []string{"--max-users"}},
+		"more without a checkpoint": {
+			[]string{"--retired", "--max-users", "1", "--more-is-ok"},
+			[]string{"--more-is-ok belongs to"},
+		},
+		"more without a cap": {[]string{"--retired", "--checkpoint", c.file("none", ""), "--more-is-ok"}, []string{"belongs to --max-users"}},
+		"high water of 0":    {[]string{"--retired", "--high-water", "0"}, []string{"--high-water"}},
+		"unknown queue":      {[]string{"--retired", "--queue", "fast"}, []string{`"fast"`, "purge or backfill"}},
 		"other file as checkpoint": {
 			[]string{"--retired", "--checkpoint", other},
 			[]string{"is no checkpoint of this program"},
@@ -347,6 +352,23 @@ func TestBackfillInSlices(t *testing.T) {
 	if out, _ := c.run(cli.ExitOK, args...); out != "1,300 users were requested by earlier runs; nothing is left\n" ||
 		c.perUser() != 1300 {
 		t.Errorf("the night after: got %q", out)
+	}
+}
+
+// TestBackfillInSlicesOfACronJob: for Kubernetes, an end at --max-users is a success, and it says that there are more.
+func TestBackfillInSlicesOfACronJob(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	c.addMany(5)
+	args := []string{
+		"backfill", "--retired", "--execute", "--max-users", "3", "--more-is-ok", "--checkpoint",
+		filepath.Join(t.TempDir(), "checkpoint.json"),
+	}
+	if _, said := c.run(cli.ExitOK, args...); c.perUser() != 3 || !strings.Contains(said, "there are more") {
+		t.Errorf("got %d requests, it says %q", c.perUser(), said)
+	}
+	if _, said := c.run(cli.ExitOK, args...); c.perUser() != 5 || strings.Contains(said, "there are more") {
+		t.Errorf("the second night: got %d requests, it says %q", c.perUser(), said)
 	}
 }
 

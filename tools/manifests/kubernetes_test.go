@@ -16,12 +16,14 @@ import (
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
+	"sigs.k8s.io/yaml"
 )
 
 // drain is queue.drain_timeout and serve.drain_timeout, in all settings.
@@ -41,6 +43,17 @@ func decode(t *testing.T, text []byte) runtime.Object {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
+	}
+	var kind meta.TypeMeta
+	if err := yaml.Unmarshal(text, &kind); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if kind.APIVersion == "keda.sh/v1alpha1" { // `make kubernetes-test` gives it to KEDA's own definition
+		object := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict(text, &object.Object); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		return object
 	}
 	object, _, err := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer().Decode(text, nil,
 		nil)
@@ -82,7 +95,7 @@ func of[T runtime.Object](all objects) []T {
 type pod struct {
 	name     string
 	template core.PodTemplateSpec
-	selector *meta.LabelSelector
+	selector *meta.LabelSelector // nil for a pod that ends by itself
 }
 
 func (all objects) pods() []pod {
@@ -96,6 +109,9 @@ func (all objects) pods() []pod {
 	for _, j := range of[*batch.Job](all) {
 		pods = append(pods, pod{j.Name, j.Spec.Template, nil})
 	}
+	for _, c := range of[*batch.CronJob](all) {
+		pods = append(pods, pod{c.Name, c.Spec.JobTemplate.Spec.Template, nil})
+	}
 	return pods
 }
 
@@ -106,6 +122,9 @@ func checkSecrets(t *testing.T, p pod) {
 		"certpurge-worker":   {"mysql-dsn-worker", "redis-url"},
 		"certpurge-enqueuer": {"jwt-secret", "mysql-dsn-enqueuer", "redis-url"},
 		"certpurge-watch":    {"mysql-dsn-enqueuer", "redis-url"},
+
+		"certpurge-backfill":  {"mysql-dsn-enqueuer", "redis-url"},
+		"certpurge-inventory": {"mysql-dsn-worker", "redis-url"},
 	}[p.name]
 	var got []string
 	for _, volume := range p.template.Spec.Volumes {
@@ -130,7 +149,8 @@ func TestKubernetes(t *testing.T) {
 	for directory, want := range map[string][]string{
 		"base": {"certpurge-enqueuer", "certpurge-migrate", "certpurge-worker"},
 		"overlays/production": {
-			"certpurge-enqueuer", "certpurge-migrate", "certpurge-redis", "certpurge-watch", "certpurge-worker",
+			"certpurge-enqueuer", "certpurge-inventory", "certpurge-migrate", "certpurge-redis", "certpurge-watch",
+			"certpurge-worker",
 		},
 	} {
 		t.Run(directory, func(t *testing.T) {
@@ -162,6 +182,10 @@ func TestKubernetes(t *testing.T) {
 // checkPods looks at what pods name: probes, ports, settings, secrets, and how long they may take to stop.
 func checkPods(t *testing.T, all objects) {
 	t.Helper()
+	claims := map[string]bool{}
+	for _, c := range of[*core.PersistentVolumeClaim](all) {
+		claims[c.Name] = true
+	}
 	settings := map[string]*core.ConfigMap{}
 	for _, c := range of[*core.ConfigMap](all) {
 		settings[c.Name] = c
@@ -183,6 +207,9 @@ func checkPods(t *testing.T, all objects) {
 				settings[volume.ConfigMap.Name] == nil {
 				t.Errorf("%s mounts %s, which is not there", p.name, volume.ConfigMap.Name)
 			}
+			if claim := volume.PersistentVolumeClaim; claim != nil && !claims[claim.ClaimName] {
+				t.Errorf("%s mounts the claim %s, which is not there", p.name, claim.ClaimName)
+			}
 			if volume.Secret != nil && *volume.Secret.DefaultMode != 0o440 {
 				t.Errorf("%s mounts %s with mode %o", p.name, volume.Secret.SecretName, *volume.Secret.DefaultMode)
 			}
@@ -199,8 +226,11 @@ func checkPods(t *testing.T, all objects) {
 					t.Errorf("%s is probed at port %s, which it has not", p.name, probe.HTTPGet.Port.StrVal)
 				}
 			}
-			if slices.Contains(c.Command, "migrate") || len(c.Command) == 0 {
+			if p.selector == nil || len(c.Command) == 0 {
 				continue
+			}
+			if !slices.ContainsFunc(c.Env, func(e core.EnvVar) bool { return e.Name == "CERTPURGE_CONFIG" }) {
+				t.Errorf("%s: a command of kubectl exec does not find the settings", p.name)
 			}
 			if c.ReadinessProbe == nil || c.LivenessProbe == nil {
 				t.Errorf("%s has not both probes", p.name)
@@ -291,26 +321,53 @@ func checkSelectors(t *testing.T, all objects) {
 // TestEveryComponentStandsAlone: each may be used without the others.
 func TestEveryComponentStandsAlone(t *testing.T) {
 	t.Parallel()
-	components, err := os.ReadDir(filepath.Join(root, "configs/kubernetes/components"))
-	if err != nil || len(components) < 4 {
-		t.Fatalf("got %d components, %v", len(components), err)
-	}
 	base := len(build(t, filepath.Join(root, "configs/kubernetes/base")))
-	for _, component := range components {
-		disk := filesys.MakeFsOnDisk()
-		overlay, err := os.MkdirTemp(filepath.Join(root, "configs/kubernetes"),
-			".test-") //nolint:usetesting // kustomize wants it beside the others
-		if err != nil {
-			t.Fatal(err)
+	for _, component := range components(t) {
+		all := build(t, overlay(t, "", component))
+		if len(all) <= base {
+			t.Errorf("%s adds nothing", component)
 		}
-		t.Cleanup(func() { _ = os.RemoveAll(overlay) })
-		text := "resources: [../base]\ncomponents: [../components/" + component.Name() + "]\n"
-		if err := os.WriteFile(filepath.Join(overlay, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+		for _, p := range all.pods() {
+			checkSecurity(t, p)
+			checkSecrets(t, p)
 		}
-		result, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, overlay)
-		if err != nil || result.Size() <= base {
-			t.Errorf("%s: %v", component.Name(), err)
+		checkPods(t, all)
+		if component == "monitoring" { // it chooses the watcher, too, which may be missing
+			all = slices.DeleteFunc(all, func(o runtime.Object) bool {
+				m, ok := o.(*monitoring.PodMonitor)
+				return ok && m.Name == "certpurge-watch"
+			})
 		}
+		checkSelectors(t, all)
 	}
+}
+
+func components(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(root, "configs/kubernetes/components"))
+	if err != nil || len(entries) < 6 {
+		t.Fatalf("got %d components, %v", len(entries), err)
+	}
+	var names []string
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+// overlay makes one of the base and some components, for this test. More is appended to its kustomization.
+func overlay(t *testing.T, more string, components ...string) (directory string) {
+	t.Helper()
+	beside := filepath.Join(root, "configs/kubernetes") // where kustomize wants it
+	directory, err := os.MkdirTemp(beside, ".test-")    //nolint:usetesting // as above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(directory) })
+	text := more + "resources: [../base]\nimages: [{name: certpurge, newName: registry.example.org/certpurge, newTag: v0.1.0}]\n" +
+		"components: [../components/" + strings.Join(components, ", ../components/") + "]\n"
+	if err := os.WriteFile(filepath.Join(directory, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return directory
 }
