@@ -54,7 +54,7 @@ func put(unpacked, tree string) error {
 
 // download returns the paths of the packages. The machine's own package lists are tried first; where there are none (a
 // fresh container) or they have grown stale, lists of our own are fetched, which needs no root either. What no list
-// names, Debian's unstable may have.
+// names, Debian's unstable may have; where the newest are wanted, it alone is asked.
 func (in installer) download(ctx context.Context, staging string, packages []string) ([]string, error) {
 	archives := filepath.Join(staging, "archives")
 	lists := filepath.Join(staging, "lists")
@@ -70,10 +70,12 @@ func (in installer) download(ctx context.Context, staging string, packages []str
 		"-o", "Debug::NoLocking=1", // the locks guard what we do not touch, and only root may take them
 		"-o", "APT::Sandbox::User=root", // as root, apt would download as a user who may not enter our directory
 	}}
-	err := apt.download(ctx, packages)
-	if err != nil {
-		apt.options = append(apt.options, "-o", "Dir::State::lists="+lists)
-		err = apt.updateAndDownload(ctx, err, packages)
+	err := errNoPackage
+	if !in.newest {
+		if err = apt.download(ctx, packages); err != nil {
+			apt.options = append(apt.options, "-o", "Dir::State::lists="+lists)
+			err = apt.updateAndDownload(ctx, err, packages)
+		}
 	}
 	if errors.Is(err, errNoPackage) {
 		unstable, sourceErr := apt.unstable(ctx, staging)
