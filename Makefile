@@ -99,6 +99,10 @@ manifests: ## check compose, Kubernetes and Tutor with the libraries that read t
 	"$$python" configs/tutor/tests/test_plugin.py && "$$python" configs/tutor/tests/test_plugin.py "$$rendered" && \
 	cd tools/manifests && go vet ./... && CERTPURGE_TEST_TUTOR=$$rendered go test -count=1 ./...
 
+.PHONY: compose-test
+compose-test: ## run docker-compose.yml on a private Docker engine: build, kill, restart, upgrade (needs root)
+	@.ci/engine .ci/compose-test
+
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)
