@@ -29,7 +29,7 @@ func main() {
 	}
 }
 
-var errUsage = errors.New("usage: unpack [-newest] NAME PACKAGE...")
+var errUsage = errors.New("usage: unpack [-newest] NAME PACKAGES")
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("unpack", flag.ContinueOnError)
