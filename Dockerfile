@@ -17,7 +17,8 @@ FROM sources AS build
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     make binaries OUT=/out GOOS=${TARGETOS} GOARCH=${TARGETARCH} && mkdir /state
 
-FROM sources AS build-demo
+# After build, so that what both need is compiled once.
+FROM build AS build-demo
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     make binaries OUT=/out PROGRAMS=./internal/sandbox/cmd/demo GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
