@@ -15,9 +15,10 @@ ARG TARGETOS TARGETARCH
 
 FROM sources AS build
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    make binaries OUT=/out GOOS=${TARGETOS} GOARCH=${TARGETARCH}
+    make binaries OUT=/out GOOS=${TARGETOS} GOARCH=${TARGETARCH} && mkdir /state
 
-FROM sources AS build-demo
+# After build, so that what both need is compiled once.
+FROM build AS build-demo
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     make binaries OUT=/out PROGRAMS=./internal/sandbox/cmd/demo GOOS=${TARGETOS} GOARCH=${TARGETARCH}
 
@@ -32,6 +33,8 @@ FROM scratch
 # The certificate authorities that the Cloud Storage client and a rediss:// or TLS MySQL connection trust.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/worker /out/enqueuer /usr/local/bin/
+# The place for checkpoints: a new volume there belongs to whom this directory belongs.
+COPY --from=build --chown=65532:65532 /state /var/lib/certpurge
 COPY configs/worker.yaml configs/enqueuer.yaml /etc/certpurge/examples/
 # go version -m lists every module of the programs with its version and hash; docs/releases.md tells of bills of materials.
 ENV PATH=/usr/local/bin

@@ -109,6 +109,10 @@ kubernetes-test: ## apply Kubernetes, Helm and Tutor to a real kube-apiserver, b
 	CERTPURGE_TEST_TUTOR=$$rendered CERTPURGE_TEST_HELM=$$helm CERTPURGE_TEST_ETCD=$$etcd \
 		CERTPURGE_TEST_KUBE_APISERVER=$$apiserver go test -count=1 .
 
+.PHONY: compose-test
+compose-test: ## run docker-compose.yml on a private Docker engine: build, kill, restart, upgrade (needs root)
+	@.ci/compose-test
+
 .PHONY: chaos
 chaos: build ## purge 10,000 users while everything breaks (CHAOS="--seed 7", "--scenario dead-letters"; SERVER=mysql)
 	@go run ./internal/sandbox/cmd/chaos $(CHAOS)

@@ -65,13 +65,15 @@ func (s stack) path(file string) string {
 
 func TestStackHasEverything(t *testing.T) {
 	t.Parallel()
-	want := []string{"enqueuer", "grafana", "migrate", "mysql", "prometheus", "redis", "site", "worker"}
+	want := []string{
+		"backfill", "enqueuer", "grafana", "migrate", "mysql", "prometheus", "redis", "site", "watch", "worker",
+	}
 	s := readStack(t)
 	if got := slices.Sorted(maps.Keys(s.Services)); !slices.Equal(got, want) {
 		t.Errorf("got services %v, want %v", got, want)
 	}
 	for name, service := range s.Services {
-		if len(service.Healthcheck.Test) == 0 && name != "migrate" { // which ends
+		if ends := name == "migrate" || name == "backfill"; len(service.Healthcheck.Test) == 0 && !ends {
 			t.Errorf("%s has no health check", name)
 		}
 		for _, port := range service.Ports {
@@ -87,6 +89,23 @@ func TestStackHasEverything(t *testing.T) {
 	}
 	if got := s.Services["worker"].Deploy.Replicas; got != 2 {
 		t.Errorf("got %d workers", got)
+	}
+}
+
+// TestStackGivesSecretsToThoseWhoNeedThem: the LMS's secret is for the server only, and no account of MySQL is shared.
+func TestStackGivesSecretsToThoseWhoNeedThem(t *testing.T) {
+	t.Parallel()
+	s := readStack(t)
+	for name, want := range map[string][]string{
+		"migrate":  {"mysql_migrate_dsn"},
+		"worker":   {"mysql_worker_dsn", "admin_users"},
+		"enqueuer": {"mysql_enqueuer_dsn", "admin_users", "jwt_secret"},
+		"watch":    {"mysql_enqueuer_dsn", "admin_users"},
+		"backfill": {"mysql_enqueuer_dsn"},
+	} {
+		if got := s.Services[name].Secrets; !slices.Equal(got, want) {
+			t.Errorf("%s: got secrets %v, want %v", name, got, want)
+		}
 	}
 }
 

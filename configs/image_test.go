@@ -20,6 +20,7 @@ func TestImages(t *testing.T) {
 		"scratch": {
 			"/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt",
 			"/out/worker", "/out/enqueuer", "/usr/local/bin/",
+			"/state", "/var/lib/certpurge",
 			"configs/worker.yaml", "configs/enqueuer.yaml", "/etc/certpurge/examples/",
 		},
 		"scratch AS demo": {"/out/demo", "/usr/local/bin/"},
