@@ -19,7 +19,8 @@ type Admin struct {
 	// fail.
 	BasePath string `yaml:"base_path" validate:"path_prefix"`
 
-	// Title names this site and environment on the pages, such as "example.org production"; empty for no name.
+	// Title names this site and environment, such as "example.org production": on the pages, and in certificates of
+	// erasure as the installation; empty for no name.
 	Title string `yaml:"title"`
 
 	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them.
