@@ -33,10 +33,16 @@ func (c *Certificate) Summary() string {
 	if c.Kind != KindCertificate {
 		return fmt.Sprintf("This is no certificate for user %d: %s.", c.UserID, c.Reason())
 	}
-	if len(c.Reservations) > 0 {
-		return c.done() + "; what is under reservation was not found."
+	erased, cleared := c.figures()
+	figures := english.Plural(erased, "object", "") + " deleted, " + english.Plural(cleared, "link", "") + " cleared"
+	switch {
+	case len(c.Reservations) > 0:
+		return fmt.Sprintf("Of the legacy certificates of user %d, what was found is erased: %s; what is under reservation "+
+			"was not found.", c.UserID, figures)
+	case erased+cleared == 0:
+		return fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
 	}
-	return c.done() + ", and nothing is left."
+	return fmt.Sprintf("The legacy certificates of user %d are erased: %s, and nothing is left.", c.UserID, figures)
 }
 
 // Reason says why a statement is no certificate.
@@ -56,9 +62,8 @@ func (c *Certificate) leaves(what What) bool {
 	return slices.ContainsFunc(c.Left, func(l Left) bool { return l.What == what })
 }
 
-// done is what was erased and cleared, as a sentence without its end.
-func (c *Certificate) done() string {
-	erased, cleared := 0, 0
+// figures count the objects that were erased, and the links that were cleared.
+func (c *Certificate) figures() (erased, cleared int) {
 	c.each(func(_ Erasure, _ Directory, o Object) {
 		if o.Outcome == purge.Erased || o.Outcome == purge.SoftDeleted {
 			erased++
@@ -69,14 +74,7 @@ func (c *Certificate) done() string {
 			cleared += l.Cleared
 		}
 	}
-	figures := english.Plural(erased, "object", "") + " deleted, " + english.Plural(cleared, "link", "") + " cleared"
-	switch {
-	case len(c.Reservations) > 0:
-		return fmt.Sprintf("Of the legacy certificates of user %d, what was found is erased: %s", c.UserID, figures)
-	case erased+cleared == 0:
-		return fmt.Sprintf("Nothing was found to erase for user %d: the LMS holds no link to a file of theirs", c.UserID)
-	}
-	return fmt.Sprintf("The legacy certificates of user %d are erased: %s", c.UserID, figures)
+	return erased, cleared
 }
 
 // EntryText is the sentence of an entry of a timeline.
