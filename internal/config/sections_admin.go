@@ -62,7 +62,7 @@ type AdminProxy struct {
 	// ViewGroups are the groups with the right view. If there are none, every visitor that the proxy names has it.
 	ViewGroups []string `yaml:"view_groups" validate:"dive,required"`
 
-	// OperateGroups are the groups that may also pause queues, delete and run tasks. If there are none, no visitor of the
-	// proxy may.
+	// OperateGroups are the groups that may also pause queues, delete and run tasks, and on the pages of an enqueuer run
+	// requests again. If there are none, no visitor of the proxy may.
 	OperateGroups []string `yaml:"operate_groups" validate:"dive,required"`
 }
