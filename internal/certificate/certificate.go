@@ -21,7 +21,7 @@ type Kind string
 
 // The kinds.
 const (
-	KindCertificate Kind = "certificate" // nothing is left, as far as Reservations do not say otherwise
+	KindCertificate Kind = "certificate" // nothing is left, apart from what Reservations name
 	KindStatement   Kind = "statement"   // something is, or may be: Left says what
 )
 
