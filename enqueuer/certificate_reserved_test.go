@@ -46,7 +46,7 @@ func TestCertificateWithAReservation(t *testing.T) {
 	text, _ := c.run(cli.ExitOK, "certificate", strconv.Itoa(user))
 	page, _ := c.run(cli.ExitOK, "certificate", "--from", file, "-o", "html")
 	for _, want := range []string{
-		"Certificate of erasure, with a reservation", "What is under reservation", "what was found is erased",
+		"Certificate of erasure, with a reservation", "What is under reservation", "what was found is erased", "that held none, and may be elsewhere",
 		"accepted by cli, ",
 	} {
 		if !strings.Contains(text, want) || !strings.Contains(page, want) {

@@ -138,7 +138,7 @@ func TestWhatChangesWithTimeIsNoDifference(t *testing.T) {
 	}
 }
 
-// TestReferencesOfOtherServices: what a purge has left there is named, so that nobody looks for files of ours.
+// TestReferencesOfOtherServices: what a purge has left there is named, so that no operator looks for files of ours.
 func TestReferencesOfOtherServices(t *testing.T) {
 	t.Parallel()
 	done := func(id purge.RequestID, kept int) Request {

@@ -68,6 +68,6 @@ const acceptedMissing = "accepted_missing"
 
 // Sentence is what is reserved, with where it is.
 func (r Reservation) Sentence() string {
-	return fmt.Sprintf("gs://%s/%s: files were expected here and none was found, so they may be elsewhere; accepted by %s, %s",
-		r.Bucket, r.Prefix, r.AcceptedBy, clock(&r.AcceptedAt))
+	return fmt.Sprintf("gs://%s/%s: files were expected here and none was found, so they may be elsewhere; accepted by "+
+		"%s, %s", r.Bucket, r.Prefix, r.AcceptedBy, clock(&r.AcceptedAt))
 }

@@ -37,8 +37,9 @@ func (c *Certificate) Summary() string {
 	figures := english.Plural(erased, "object", "") + " deleted, " + english.Plural(cleared, "link", "") + " cleared"
 	switch {
 	case len(c.Reservations) > 0:
-		return fmt.Sprintf("Of the legacy certificates of user %d, what was found is erased: %s; what is under reservation "+
-			"was not found.", c.UserID, figures)
+		return fmt.Sprintf("Of the legacy certificates of user %d, what was found is erased: %s. Files were expected in %s "+
+			"that held none, and may be elsewhere.", c.UserID, figures,
+			english.Plural(len(c.Reservations), "directory", "directories"))
 	case erased+cleared == 0:
 		return fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
 	}
