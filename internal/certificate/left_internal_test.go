@@ -182,3 +182,16 @@ func TestKeptLinksInTheText(t *testing.T) {
 		}
 	}
 }
+
+// TestClearedLinksNameTheirTable in words of the LMS.
+func TestClearedLinksNameTheirTable(t *testing.T) {
+	t.Parallel()
+	for table, want := range map[purge.Table]string{
+		purge.Live:    "link cleared in 2 rows of the table of certificates, 2026-01-01T00:00:00Z",
+		purge.History: "link cleared in 2 rows of the history table, 2026-01-01T00:00:00Z",
+	} {
+		if got := (Link{Table: table, Cleared: 2, At: day(1)}).Text(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
