@@ -89,7 +89,7 @@ test: compiler curl ## run all tests with the race detector, on private servers 
 
 .PHONY: browser
 browser: chromium ## look at the admin pages through a headless Chromium, with axe-core (SCREENSHOTS=dir keeps pictures)
-	axe=$$(.ci/axe) && CERTPURGE_TEST_AXE=$$axe CERTPURGE_TEST_SCREENSHOTS=$(SCREENSHOTS) $(TESTENV) go test -tags=disable_grpc_modules,browser -run='^TestBrowser' -timeout=20m ./worker ./internal/admin/console
+	axe=$$(.ci/axe) && CERTPURGE_TEST_AXE=$$axe CERTPURGE_TEST_SCREENSHOTS=$(SCREENSHOTS) $(TESTENV) go test -tags=disable_grpc_modules,browser -run='^TestBrowser' -timeout=20m ./worker ./internal/admin/console ./internal/certificate
 
 .PHONY: rules
 rules: ## check alert rules, dashboard and real metrics with Prometheus's promtool, and test the rules

@@ -27,7 +27,7 @@ func serveAdmin(
 ) (pages *console.Console, stop func(), err error) {
 	base := cfg.Admin.BasePath
 	sources := console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks)
-	if sources.Certificate, err = certificate.Maker(store, cfg.Evidence.SigningKeyFile, cli.Version()); err != nil {
+	if sources.Certificate, err = certificate.Maker(store, cfg.Evidence.SigningKeyFile, originOf(cfg)); err != nil {
 		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	about := console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base}

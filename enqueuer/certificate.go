@@ -10,6 +10,7 @@ import (
 
 	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -66,7 +67,7 @@ checks it at any time, and --from makes the other forms of it again.
 			}
 			if c.Kind != certificate.KindCertificate {
 				return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf(
-					"user %d: this is no certificate, because something is left, or may be", c.UserID)}
+					"user %d: this is no certificate: %s", c.UserID, c.Reason())}
 			}
 			return nil
 		},
@@ -87,7 +88,7 @@ func (a *app) makeCertificate(ctx context.Context, id string) (*certificate.Cert
 		return nil, err
 	}
 	defer store.Close()
-	makeOne, err := certificate.Maker(store, cfg.Evidence.SigningKeyFile, cli.Version())
+	makeOne, err := certificate.Maker(store, cfg.Evidence.SigningKeyFile, originOf(cfg))
 	if err != nil {
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
@@ -99,6 +100,11 @@ func (a *app) makeCertificate(ctx context.Context, id string) (*certificate.Cert
 		return nil, nothingOf(ctx, store, user, "no request")
 	}
 	return c, nil
+}
+
+// originOf is what a certificate says of where it was made.
+func originOf(cfg config.Enqueuer) certificate.Origin {
+	return certificate.Origin{Installation: cfg.Admin.Title, Software: cli.Version()}
 }
 
 // readCertificate reads the JSON form of a certificate.
@@ -134,7 +140,8 @@ func (a *app) printCertificate(c *certificate.Certificate, format cli.Format) er
 	}
 }
 
-// printCanonical prints the document byte for byte, because it may be signed; only a terminal gets it escaped.
+// printCanonical prints the document byte for byte, because it may be signed, and its hash is that of the file. Only a
+// terminal gets it escaped, and with a line end.
 func (a *app) printCanonical(c *certificate.Certificate) error {
 	text, err := c.Encode()
 	if err != nil {
@@ -142,9 +149,9 @@ func (a *app) printCanonical(c *certificate.Certificate) error {
 	}
 	out := a.streams.Out
 	if cli.IsTerminal(out) {
-		out = purge.EscapedJSON{W: out}
+		out, text = purge.EscapedJSON{W: out}, append(text, '\n')
 	}
-	if _, err := out.Write(append(text, '\n')); err != nil {
+	if _, err := out.Write(text); err != nil {
 		return errors.Join(errors.New("writing the certificate"), err)
 	}
 	return nil

@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
@@ -130,5 +132,17 @@ func TestConsoleResumesAQueue(t *testing.T) {
 	}
 	if !strings.Contains(s.log.String(), "changed in the console") {
 		t.Errorf("the log lacks it: %s", s.log.String())
+	}
+}
+
+func TestConsolesCertificateNamesTheInstallation(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	c.withLogins()
+	c.environ = append(c.environ, "CERTPURGE_ADMIN_TITLE=example.org test")
+	user := c.purged("alice", purge.BucketSettings{Bucket: "certs"})
+	status, page := c.serve().visit(t, "viewer").get("/users/" + strconv.Itoa(user) + "/certificate")
+	if status != http.StatusOK || !strings.Contains(page, "<dt>Installation</dt><dd>example.org test</dd>") {
+		t.Errorf("got %d %s", status, page)
 	}
 }

@@ -67,13 +67,13 @@ not.
 			if whole && (filter.User == 0 || since != "" || until != "") {
 				return cli.Usage("-o %s is about one user, whole: expected --user, without --since and --until", *out)
 			}
-			_, store, err := a.openStore()
+			cfg, store, err := a.openStore()
 			if err != nil {
 				return err
 			}
 			defer store.Close()
 			if whole {
-				return a.reportWhole(cmd.Context(), store, filter.User, *out)
+				return a.reportWhole(cmd.Context(), store, originOf(cfg), filter.User, *out)
 			}
 			show := a.reportCSV
 			if *out == "json" {
@@ -105,12 +105,15 @@ not.
 }
 
 // reportWhole prints all that is known of one user.
-func (a *app) reportWhole(ctx context.Context, store *mysql.Store, user purge.UserID, format cli.Format) error {
-	show := a.reportText
+func (a *app) reportWhole(
+	ctx context.Context, store *mysql.Store, from certificate.Origin, user purge.UserID, format cli.Format,
+) (err error) {
+	var found bool
 	if format == "documents" {
-		show = a.reportDocuments
+		found, err = a.reportDocuments(ctx, store, user)
+	} else {
+		found, err = a.reportText(ctx, store, from, user)
 	}
-	found, err := show(ctx, store, user)
 	if err == nil && !found {
 		return nothingOf(ctx, store, user, "no evidence")
 	}
@@ -259,8 +262,10 @@ func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
 func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
 
 // reportText prints the document of which the certificate is another form.
-func (a *app) reportText(ctx context.Context, store *mysql.Store, user purge.UserID) (found bool, err error) {
-	c, err := certificate.Read(ctx, store, user, cli.Version(), time.Now())
+func (a *app) reportText(
+	ctx context.Context, store *mysql.Store, from certificate.Origin, user purge.UserID,
+) (found bool, err error) {
+	c, err := certificate.Read(ctx, store, user, from, time.Now())
 	if err != nil || c == nil {
 		return false, err
 	}

@@ -47,10 +47,12 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, format cli.Format
 	}
 	v := verifiedFile{Kind: c.Kind, UserID: c.UserID, MadeAt: c.MadeAt, Troubles: []string{}}
 	if c.Signature != nil || trusted != nil {
-		if err := c.CheckSignature(trusted); err != nil {
+		err := c.CheckSignature(trusted)
+		if err != nil {
 			v.Troubles = append(v.Troubles, err.Error())
-		} else {
-			v.KeyID, v.Trusted = c.Signature.KeyID, trusted != nil
+		}
+		if c.CheckSignature(nil) == nil { // it may fit another key than the trusted one
+			v.KeyID, v.Trusted = c.Signature.KeyID, err == nil && trusted != nil
 		}
 	}
 	if v.Compared = !check.offline && a.hasLedger(); v.Compared {
@@ -65,7 +67,7 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, format cli.Format
 		}
 		v.Troubles = append(v.Troubles, differences...)
 	}
-	return a.printVerifiedFile(v, format)
+	return a.printVerifiedFile(v, v.signedText(c.Signature != nil, trusted != nil), format)
 }
 
 // hasLedger reports whether the command was told of any ledger. An auditor's machine has none.
@@ -81,7 +83,23 @@ func (a *app) hasLedger() bool {
 	return false
 }
 
-func (a *app) printVerifiedFile(v verifiedFile, format cli.Format) (err error) {
+// signedText says in words who signed the file. has says whether it has a signature, given whether there is a key that
+// the caller trusts.
+func (v verifiedFile) signedText(has, given bool) string {
+	switch {
+	case !has:
+		return "not signed"
+	case v.KeyID == "":
+		return "no signature that fits"
+	case v.Trusted:
+		return "signed with the given key, " + v.KeyID
+	case given:
+		return "signed with the key " + v.KeyID + ", which is not the given one"
+	}
+	return "signed with the key " + v.KeyID + "; whose key that is, only --key can tell"
+}
+
+func (a *app) printVerifiedFile(v verifiedFile, signed string, format cli.Format) (err error) {
 	if format == "json" {
 		err = a.printJSON(v)
 	} else {
@@ -89,15 +107,6 @@ func (a *app) printVerifiedFile(v verifiedFile, format cli.Format) (err error) {
 			a.printf("%s\n", trouble)
 		}
 		a.printf("%s for user %d of %s\n", v.Kind, v.UserID, v.MadeAt.Format(time.RFC3339))
-		signed := "not signed"
-		switch {
-		case v.Trusted:
-			signed = "signed with the given key, " + v.KeyID
-		case v.KeyID != "":
-			signed = "signed with the key " + v.KeyID + "; whose key that is, only --key can tell"
-		case len(v.Troubles) > 0:
-			signed = "no signature that fits"
-		}
 		a.printf("%s\n", signed)
 		if v.Compared {
 			a.printf("compared with the ledger\n")

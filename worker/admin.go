@@ -18,7 +18,8 @@ import (
 func (w *worker) serveAdmin(ctx context.Context, giveUp context.CancelCauseFunc) (stop func(), err error) {
 	cfg := w.cfg.Admin
 	sources := console.Real(w.store, mysql.RoleWorker, w.redis, w.health.Problems, w.cfg.LMS.Policy(), w.cfg.Tasks)
-	if sources.Certificate, err = certificate.Maker(w.store, w.cfg.Evidence.SigningKeyFile, cli.Version()); err != nil {
+	from := certificate.Origin{Installation: cfg.Title, Software: cli.Version()}
+	if sources.Certificate, err = certificate.Maker(w.store, w.cfg.Evidence.SigningKeyFile, from); err != nil {
 		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
 	}
 	sources.Buckets, sources.Paces = w.objects.Settings, w.rates

@@ -62,9 +62,10 @@ func TestWorkersPagesAreBehindALogin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.withLogins()
-	s.cfg.Admin.BasePath = "/ops"
+	s.cfg.Admin.BasePath, s.cfg.Admin.Title = "/ops", "example.org test"
 	base := s.start().base(t)
-	s.await(purge.Done, s.enqueue(s.addUser())...)
+	user := s.addUser()
+	s.await(purge.Done, s.enqueue(user)...)
 	for _, tc := range []struct {
 		method, path, user string
 		status             int
@@ -73,6 +74,7 @@ func TestWorkersPagesAreBehindALogin(t *testing.T) {
 		{http.MethodGet, "/livez", "", 200, "ok"},
 		{http.MethodGet, "/", "", 401, "Log in"},
 		{http.MethodGet, "/", "viewer", 200, "Versioning off"},
+		{http.MethodGet, fmt.Sprintf("/users/%d/certificate", user), "viewer", 200, "<dd>example.org test</dd>"},
 		{http.MethodGet, "/metrics", "", 401, "Log in"},
 		{http.MethodGet, "/metrics", "viewer", 200, "go_goroutines"},
 		{http.MethodGet, "/monitoring/", "", 401, "Log in"},

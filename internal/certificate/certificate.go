@@ -21,7 +21,7 @@ type Kind string
 
 // The kinds.
 const (
-	KindCertificate Kind = "certificate" // nothing is left
+	KindCertificate Kind = "certificate" // nothing is left, apart from what Reservations name
 	KindStatement   Kind = "statement"   // something is, or may be: Left says what
 )
 
@@ -30,10 +30,12 @@ const (
 type Certificate struct {
 	Version      int             `json:"version"`
 	Kind         Kind            `json:"kind"`
+	Installation string          `json:"installation,omitempty"` // admin.title of the program that made this document
 	UserID       purge.UserID    `json:"user_id"`
 	MadeAt       time.Time       `json:"made_at"`
 	Software     string          `json:"software"` // that made this document
 	Left         []Left          `json:"left,omitempty"`
+	Reservations []Reservation   `json:"reservations,omitempty"`
 	LMS          LMS             `json:"lms"`
 	Requests     []Request       `json:"requests"`
 	Certificates []Erasure       `json:"certificates,omitempty"`

@@ -28,8 +28,10 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 		return nil, err //nolint:wrapcheck // it says what was read
 	}
 	say := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
+	told := map[purge.RequestID]bool{} // requests of which the ledger itself shows that they were changed
 	for _, trouble := range audit.Troubles {
 		if !c.knew(troubleText(trouble)) {
+			told[trouble.Request] = true
 			say("in the ledger, %s", troubleText(trouble))
 		}
 	}
@@ -42,7 +44,7 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 			say("request %d is not in the ledger", r.ID)
 			continue
 		}
-		for _, text := range r.differences(again.Requests[i], audit, grown) {
+		for _, text := range r.differences(again.Requests[i], audit, grown, told[r.ID]) {
 			say("%s", text)
 		}
 	}
@@ -61,6 +63,7 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 		{"the settings of buckets", c.Buckets, again.Buckets},
 		{"what can be recovered", c.Recoverable, again.Recoverable},
 		{"what is out of reach", c.OutOfReach, again.OutOfReach},
+		{"what is reserved", c.Reservations, again.Reservations},
 	} {
 		if !same(part.here, part.there) {
 			say("the document and the ledger do not say the same about %s", part.name)
@@ -75,8 +78,8 @@ func (c *Certificate) knew(trouble string) bool {
 }
 
 // differences compares a request of the document with the ledger's. grown says that more has happened to requests of
-// the user since: figures and states may have moved with it.
-func (r Request) differences(is Request, audit *mysql.Audit, grown bool) (all []string) {
+// the user since: figures and states may have moved with it. told says that the request is named as changed already.
+func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if r.Chain != nil {
 		if there, found := hashOf(audit, r.ID, r.Chain.Last); !found {
@@ -88,28 +91,64 @@ func (r Request) differences(is Request, audit *mysql.Audit, grown bool) (all []
 	if r.Chain != nil && is.Chain != nil && is.Chain.First > r.Chain.First {
 		say("the first %d documents of request %d are not in the ledger%s", is.Chain.First-r.Chain.First, r.ID, pruned(audit))
 	}
-	if r.origin() != is.origin() || !r.RequestedAt.Equal(is.RequestedAt) {
-		say("request %d has another origin in the ledger", r.ID)
+	if !told && r.origin() != is.origin() {
+		say("request %d has another certificate, source, time, ticket or account that asked in the ledger", r.ID)
 	}
+	ended := !grown && r.State.Ended()
 	for _, e := range r.Timeline {
-		if !slices.ContainsFunc(is.Timeline, sameEntry(e, grown)) {
-			say("the ledger does not know that request %d was %s at %s", r.ID, e.Kind, e.At.Format(time.RFC3339))
+		row := e.Kind == mysql.TimelineRequested || e.Kind == mysql.TimelineEnded && ended // compared with the request
+		if !row && !slices.ContainsFunc(is.Timeline, sameEntry(e, grown)) {
+			say("%s", r.missing(e, is.Timeline))
 		}
 	}
-	r.Timeline, is.Timeline, r.Chain, is.Chain = nil, nil, nil, nil
-	if !grown && r.State.Ended() && !same(r, is) {
-		say("request %d has another state, reason or other figures in the ledger", r.ID)
+	if ended && r.end() != is.end() {
+		say("request %d has another state, reason, end or other figures in the ledger", r.ID)
 	}
 	return all
+}
+
+// missing says how the ledger tells an entry of the timeline otherwise, or that it does not tell it.
+func (r Request) missing(e mysql.TimelineEntry, there []mysql.TimelineEntry) string {
+	i := slices.IndexFunc(there, func(other mysql.TimelineEntry) bool {
+		return other.Kind == e.Kind && (other.At.Equal(e.At) || e.Attempt > 0 && other.Attempt == e.Attempt)
+	})
+	what := fmt.Sprintf("request %d, %s: %s", r.ID, e.At.Format(time.RFC3339), EntryText(e))
+	if i < 0 {
+		return what + ": the ledger does not say that"
+	}
+	return what + ": the ledger says " + there[i].At.Format(time.RFC3339) + ": " + EntryText(there[i])
 }
 
 type origin struct {
 	certificate purge.CertificateID
 	source      purge.Source
 	by, ticket  string
+	at          time.Time
 }
 
-func (r Request) origin() origin { return origin{r.CertificateID, r.Source, r.RequestedBy, r.Ticket} }
+func (r Request) origin() origin {
+	return origin{r.CertificateID, r.Source, r.RequestedBy, r.Ticket, r.RequestedAt.UTC()}
+}
+
+// end is how a request has ended.
+type end struct {
+	state                 purge.State
+	reason                purge.Reason
+	detail                string
+	finished              time.Time
+	erased, cleared, kept int
+}
+
+func (r Request) end() end {
+	e := end{
+		state: r.State, reason: r.Reason, detail: r.Detail, erased: r.ObjectsErased, cleared: r.ReferencesCleared,
+		kept: r.ReferencesKept,
+	}
+	if r.FinishedAt != nil {
+		e.finished = r.FinishedAt.UTC()
+	}
+	return e
+}
 
 func hashOf(audit *mysql.Audit, request purge.RequestID, number int) (hash string, found bool) {
 	for _, d := range audit.Documents {

@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"github.com/certpurge/certpurge/internal/mysql"
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 //go:embed page.css
@@ -54,6 +55,62 @@ func (p printed) Digest() (string, error) {
 	return hex.EncodeToString(sum[:]), err
 }
 
+// Class is what the style of the page depends on.
+func (p printed) Class() string {
+	if p.Kind == KindCertificate && len(p.Reservations) > 0 {
+		return "reserved"
+	}
+	return string(p.Kind)
+}
+
+// FileName is that of the JSON form.
+func (c *Certificate) FileName() string { return fmt.Sprintf("erasure-%d.json", c.UserID) }
+
+// File is the JSON form as an address, so that a saved page holds the document that it stands for.
+func (p printed) File() (template.URL, error) {
+	text, err := p.Encode()
+	address := "data:application/json;base64," + base64.StdEncoding.EncodeToString(text)
+	return template.URL(address), err //nolint:gosec // base64 needs no escape
+}
+
+// Size is that of the JSON form, in bytes.
+func (p printed) Size() (int, error) {
+	text, err := p.Encode()
+	return len(text), err
+}
+
+// Changed is the evidence that is not as it was written.
+func (p printed) Changed() (all []Left) { return p.leftIf(true) }
+
+// Remaining is what is left, without the evidence that is not as it was written.
+func (p printed) Remaining() (all []Left) { return p.leftIf(false) }
+
+func (p printed) leftIf(changed bool) (all []Left) {
+	for _, l := range p.Left {
+		if (l.What == LeftChanged) == changed {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// Legend explains the numbers of attempts by one that the page shows; empty if it shows none.
+func (p printed) Legend() string {
+	request, attempt := purge.RequestID(0), 0
+	for _, b := range p.Buckets {
+		request, attempt = b.RequestID, b.Attempt
+	}
+	for _, dir := range p.Listed() {
+		for _, l := range dir.Listings {
+			request, attempt = l.RequestID, l.Attempt
+		}
+	}
+	if attempt == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Attempt %d.%d is attempt %d of request %d.", request, attempt, attempt, request)
+}
+
 // Programs are those that made the attempts.
 func (p printed) Programs() (all []string) {
 	for _, r := range p.Requests {
@@ -75,6 +132,8 @@ func (p printed) LMSText() string {
 	var parts []string
 	if l.Retirement {
 		parts = append(parts, "retirement requested")
+	} else {
+		parts = append(parts, "no retirement request")
 	}
 	if l.State != "" {
 		parts = append(parts, "state "+l.State)

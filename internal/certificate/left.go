@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
@@ -44,11 +45,28 @@ func left(c *Certificate, audit *mysql.Audit, t *told) (all []Left) {
 	if !done {
 		all = append(all, Left{What: LeftUndone, Text: "no request of the user is done"})
 	}
-	if n := c.LMS.LiveReferences + c.LMS.HistoryReferences; n > 0 {
-		all = append(all, Left{What: LeftReferences, Text: fmt.Sprintf("%s in the LMS, %d of them in its history",
-			english.Plural(n, "reference to a file is", "references to files are"), c.LMS.HistoryReferences)})
+	if text := c.referencesText(); text != "" {
+		all = append(all, Left{What: LeftReferences, Text: text})
 	}
 	return append(all, c.leftObjects(t)...)
+}
+
+// referencesText says how many references the LMS holds, and which of them may be those of other services that a
+// purge has left there; empty if it holds none.
+func (c *Certificate) referencesText() string {
+	n := c.LMS.LiveReferences + c.LMS.HistoryReferences
+	if n == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s in the LMS, %d of them in its history",
+		english.Plural(n, "reference to a file is", "references to files are"), c.LMS.HistoryReferences)
+	for _, r := range slices.Backward(c.Requests) {
+		if r.State == purge.Done && r.ReferencesKept > 0 {
+			return text + fmt.Sprintf("; request %d has left %s there", r.ID,
+				english.Plural(r.ReferencesKept, "link to another service", "links to other services"))
+		}
+	}
+	return text
 }
 
 func troubleText(t evidence.Trouble) string {

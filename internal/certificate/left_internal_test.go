@@ -1,7 +1,9 @@
 package certificate
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,5 +135,63 @@ func TestWhatChangesWithTimeIsNoDifference(t *testing.T) {
 	end := mysql.TimelineEntry{Kind: mysql.TimelineEnded, At: *day(1), State: purge.Done}
 	if sameEntry(end, false)(attempt) || !sameEntry(end, true)(attempt) {
 		t.Error("an end may be gone only if the request has run again")
+	}
+}
+
+// TestReferencesOfOtherServices: what a purge has left there is named, so that no operator looks for files of ours.
+func TestReferencesOfOtherServices(t *testing.T) {
+	t.Parallel()
+	done := func(id purge.RequestID, kept int) Request {
+		return Request{ID: id, State: purge.Done, ReferencesKept: kept}
+	}
+	for name, tc := range map[string]struct {
+		c    Certificate
+		want string
+	}{
+		"none": {Certificate{Requests: []Request{done(1, 1)}}, ""},
+		"ours": {
+			Certificate{LMS: LMS{LiveReferences: 1}, Requests: []Request{done(1, 0)}},
+			"1 reference to a file is in the LMS, 0 of them in its history",
+		},
+		"another service's": {
+			Certificate{LMS: LMS{LiveReferences: 1}, Requests: []Request{done(1, 3), done(2, 1), {ID: 3, State: purge.Failed, ReferencesKept: 5}}},
+			"1 reference to a file is in the LMS, 0 of them in its history; request 2 has left 1 link to another service there",
+		},
+		"several": {
+			Certificate{LMS: LMS{LiveReferences: 1, HistoryReferences: 2}, Requests: []Request{done(1, 3)}},
+			"3 references to files are in the LMS, 2 of them in its history; request 1 has left 3 links to other services there",
+		},
+	} {
+		if got := tc.c.referencesText(); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestKeptLinksInTheText is about its grammar.
+func TestKeptLinksInTheText(t *testing.T) {
+	t.Parallel()
+	for kept, want := range map[int]string{
+		1: "\n    1 link of another service stays in the LMS\n", 2: "\n    2 links of other services stay in the LMS\n",
+	} {
+		var text strings.Builder
+		c := Certificate{Kind: KindCertificate, Requests: []Request{{State: purge.Done, ReferencesKept: kept}}}
+		c.WriteText(func(format string, args ...any) { fmt.Fprintf(&text, format, args...) })
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("got %s", text.String())
+		}
+	}
+}
+
+// TestClearedLinksNameTheirTable in words of the LMS.
+func TestClearedLinksNameTheirTable(t *testing.T) {
+	t.Parallel()
+	for table, want := range map[purge.Table]string{
+		purge.Live:    "link cleared in 2 rows of the table of certificates, 2026-01-01T00:00:00Z",
+		purge.History: "link cleared in 2 rows of the history table, 2026-01-01T00:00:00Z",
+	} {
+		if got := (Link{Table: table, Cleared: 2, At: day(1)}).Text(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }

@@ -25,9 +25,15 @@ type Ledger interface {
 	Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID]purge.User, error)
 }
 
+// Origin is what a document says of where it was made.
+type Origin struct {
+	Installation string // the site and environment; empty for no name
+	Software     string // the program and its version
+}
+
 // Maker returns what makes the document of a user, signed if a file with a private key is named; nil if no request was
 // ever made for them. The key is read at once.
-func Maker(l Ledger, keyFile, software string) (func(context.Context, purge.UserID) (*Certificate, error), error) {
+func Maker(l Ledger, keyFile string, from Origin) (func(context.Context, purge.UserID) (*Certificate, error), error) {
 	var key ed25519.PrivateKey
 	if keyFile != "" {
 		var err error
@@ -36,7 +42,7 @@ func Maker(l Ledger, keyFile, software string) (func(context.Context, purge.User
 		}
 	}
 	return func(ctx context.Context, user purge.UserID) (*Certificate, error) {
-		c, err := Read(ctx, l, user, software, time.Now())
+		c, err := Read(ctx, l, user, from, time.Now())
 		if err != nil || c == nil || key == nil {
 			return c, err
 		}
@@ -44,8 +50,8 @@ func Maker(l Ledger, keyFile, software string) (func(context.Context, purge.User
 	}, nil
 }
 
-// Read makes the document of a user; nil if no request was ever made for them. software is the program that makes it.
-func Read(ctx context.Context, l Ledger, user purge.UserID, software string, now time.Time) (*Certificate, error) {
+// Read makes the document of a user; nil if no request was ever made for them.
+func Read(ctx context.Context, l Ledger, user purge.UserID, from Origin, now time.Time) (*Certificate, error) {
 	audit, err := l.Audit(ctx, user, nil)
 	if err != nil || len(audit.Requests) == 0 {
 		return nil, err //nolint:wrapcheck // it says what was read
@@ -66,7 +72,7 @@ func Read(ctx context.Context, l Ledger, user purge.UserID, software string, now
 		}
 	}
 	c, told := tell(audit, user, now)
-	c.Software, c.LMS = software, lms
+	c.Installation, c.Software, c.LMS = from.Installation, from.Software, lms
 	if c.Left = left(c, audit, told); len(c.Left) > 0 {
 		c.Kind = KindStatement
 	}
@@ -89,6 +95,7 @@ func tell(audit *mysql.Audit, user purge.UserID, now time.Time) (*Certificate, *
 	c.Anchors = tellAnchors(audit)
 	c.Recoverable = c.recoverable()
 	c.OutOfReach = c.outOfReach()
+	c.Reservations = c.reservations()
 	return c, t
 }
 

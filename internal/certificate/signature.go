@@ -80,9 +80,6 @@ func (c *Certificate) CheckSignature(public ed25519.PublicKey) error {
 		return fmt.Errorf("the signature is of algorithm %q and key %q: expected %s and %s", s.Algorithm, s.KeyID, algorithm,
 			KeyID(own))
 	}
-	if public != nil && !public.Equal(own) {
-		return fmt.Errorf("the document is signed with the key %s, not with %s", s.KeyID, KeyID(public))
-	}
 	value, err := base64.StdEncoding.DecodeString(s.Value)
 	if err != nil {
 		return fmt.Errorf("reading the signature: %w", err)
@@ -93,6 +90,9 @@ func (c *Certificate) CheckSignature(public ed25519.PublicKey) error {
 	}
 	if !ed25519.Verify(own, text, value) {
 		return errSignature
+	}
+	if public != nil && !public.Equal(own) {
+		return fmt.Errorf("the document is signed with the key %s, not with %s", s.KeyID, KeyID(public))
 	}
 	return nil
 }

@@ -17,30 +17,54 @@ type printer func(format string, args ...any)
 // WriteText prints the answers to what an auditor asks about one user, each under its question.
 func (c *Certificate) WriteText(printf func(format string, args ...any)) {
 	w := printer(printf)
-	w("Legacy certificates of user %d, as the ledger told at %s. All times are UTC.\n", c.UserID,
-		c.MadeAt.Format(time.RFC3339))
-	w("%s\n", c.Summary())
+	w("%s: user %d\n", c.Title(), c.UserID)
+	if c.Installation != "" {
+		w("%s\n", c.Installation)
+	}
+	w("Made at %s, from the ledger and the LMS as they were then. All times are UTC.\n%s\n",
+		c.MadeAt.Format(time.RFC3339), c.Summary())
 	found := c.Found()
 	for _, part := range []struct {
 		title string
 		write func(printer)
 		shown bool
 	}{
+		{"What was not erased, and why", c.notErased, c.openEnds()},
+		{"What is under reservation", c.reserved, len(c.Reservations) > 0},
 		{"Who asked, and when", c.whoAsked, true},
 		{"What was deleted", c.whatWasDeleted, true},
 		{"How it is proven", c.proof, true},
 		{"Bucket settings, as read for the attempt", c.bucketSettings, found},
-		{"What was not erased, and why", c.notErased, c.openEnds()},
 		{"What can still be recovered, and until when", c.stillThere, found},
 		{"What certpurge cannot know", c.unknown, found},
+		{"How this can be checked", c.hashes, true},
 	} {
 		if part.shown {
 			w("\n%s\n", part.title)
 			part.write(w)
 		}
 	}
+}
+
+func (c *Certificate) reserved(w printer) {
+	for _, r := range c.Reservations {
+		w("  %s\n", r.Sentence())
+	}
+}
+
+// hashes are those at the ends of chains, and of the document itself.
+func (c *Certificate) hashes(w printer) {
+	for _, r := range c.Requests {
+		if r.Chain != nil {
+			w("  request %d, documents %d to %d  %s\n", r.ID, r.Chain.First, r.Chain.Last, r.Chain.Hash)
+		}
+	}
+	for _, a := range c.Anchors {
+		w("  anchor %d of %s  %s\n", a.ID, a.At.Format(time.RFC3339), a.Hash)
+	}
+	w("  These are SHA-256, over all documents up to there. enqueuer verify compares them with the documents.\n")
 	if s := c.Signature; s != nil {
-		w("\nSigned with the %s key %s; enqueuer verify checks the JSON form.\n", s.Algorithm, s.KeyID)
+		w("  The JSON form is signed with the %s key %s; enqueuer verify FILE.json checks it.\n", s.Algorithm, s.KeyID)
 	}
 }
 
@@ -51,7 +75,7 @@ func (c *Certificate) whoAsked(w printer) {
 	for _, r := range c.Requests {
 		w("  request %d", r.ID)
 		if r.CertificateID != 0 {
-			w(", for certificate %d only", r.CertificateID)
+			w(", for LMS certificate %d only", r.CertificateID)
 		}
 		w(" (%s)\n", r.Source)
 		for _, e := range r.Timeline {
@@ -80,7 +104,7 @@ func (c *Certificate) whatWasDeleted(w printer) {
 		w("  Nothing: the evidence names no object and no link.\n")
 	}
 	for _, of := range c.Certificates {
-		w("  certificate %d\n", of.CertificateID)
+		w("  LMS certificate %d\n", of.CertificateID)
 		for _, dir := range of.Directories {
 			w("    %s\n", dir.URL())
 			for _, o := range dir.Objects {
@@ -115,8 +139,6 @@ func (c *Certificate) proof(w printer) {
 			}
 		}
 	}
-	w("  Documents of a request are chained by SHA-256, and anchors are over all documents. enqueuer verify\n"+
-		"  shows whether they are as they were written; enqueuer report --user %d -o documents prints them.\n", c.UserID)
 }
 
 func (c *Certificate) bucketSettings(w printer) {
@@ -145,7 +167,8 @@ func (c *Certificate) notErased(w printer) {
 		w("  %s\n", r.standing())
 		switch {
 		case r.ReferencesKept > 0:
-			w("    %s of other services stay in the LMS\n", english.Plural(r.ReferencesKept, "link", ""))
+			w("    %s in the LMS\n", english.Plural(r.ReferencesKept, "link of another service stays",
+				"links of other services stay"))
 		case r.State != purge.Done:
 			w("    links of certificates that are not in the list of what was deleted stay in the LMS\n")
 		}

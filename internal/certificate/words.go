@@ -17,26 +17,57 @@ import (
 
 // Title is what the document is called.
 func (c *Certificate) Title() string {
-	if c.Kind == KindCertificate {
-		return "Certificate of erasure"
+	switch {
+	case c.leaves(LeftChanged):
+		return "Statement: the evidence is not as it was written"
+	case c.Kind != KindCertificate:
+		return "Statement of what is left"
+	case len(c.Reservations) > 0:
+		return "Certificate of erasure, with a reservation"
 	}
-	return "Statement of what is left"
+	return "Certificate of erasure"
 }
 
-// Summary is the document in one sentence.
+// Summary is the document in one or two sentences.
 func (c *Certificate) Summary() string {
-	if c.Kind == KindStatement {
-		return fmt.Sprintf("This is no certificate: of the legacy certificates of user %d, something is left, or may be.",
-			c.UserID)
+	if c.Kind != KindCertificate {
+		return fmt.Sprintf("This is no certificate for user %d: %s.", c.UserID, c.Reason())
 	}
-	erased, accepted, cleared := 0, 0, 0
+	erased, cleared := c.figures()
+	figures := english.Plural(erased, "object", "") + " deleted, " + english.Plural(cleared, "link", "") + " cleared"
+	switch {
+	case len(c.Reservations) > 0:
+		return fmt.Sprintf("Of the legacy certificates of user %d, what was found is erased: %s. Files were expected in %s "+
+			"that held none, and may be elsewhere.", c.UserID, figures,
+			english.Plural(len(c.Reservations), "directory", "directories"))
+	case erased+cleared == 0:
+		return fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
+	}
+	return fmt.Sprintf("The legacy certificates of user %d are erased: %s, and nothing is left.", c.UserID, figures)
+}
+
+// Reason says why a statement is no certificate.
+func (c *Certificate) Reason() string {
+	changed := c.leaves(LeftChanged)
+	other := slices.ContainsFunc(c.Left, func(l Left) bool { return l.What != LeftChanged })
+	switch {
+	case changed && other:
+		return "the evidence is not as it was written, and something is left, or may be"
+	case changed:
+		return "the evidence is not as it was written"
+	}
+	return "something is left, or may be"
+}
+
+func (c *Certificate) leaves(what What) bool {
+	return slices.ContainsFunc(c.Left, func(l Left) bool { return l.What == what })
+}
+
+// figures count the objects that were erased, and the links that were cleared.
+func (c *Certificate) figures() (erased, cleared int) {
 	c.each(func(_ Erasure, _ Directory, o Object) {
-		switch o.Outcome {
-		case purge.Erased, purge.SoftDeleted:
+		if o.Outcome == purge.Erased || o.Outcome == purge.SoftDeleted {
 			erased++
-		case purge.MissingAccepted:
-			accepted++
-		default:
 		}
 	})
 	for _, of := range c.Certificates {
@@ -44,16 +75,7 @@ func (c *Certificate) Summary() string {
 			cleared += l.Cleared
 		}
 	}
-	text := fmt.Sprintf("The legacy certificates of user %d are erased: %s deleted, %s cleared, and nothing is left.",
-		c.UserID, english.Plural(erased, "object", ""), english.Plural(cleared, "link", ""))
-	if erased+cleared == 0 {
-		text = fmt.Sprintf("Nothing was found to erase for user %d, and the LMS holds no link to a file of theirs.", c.UserID)
-	}
-	if accepted > 0 {
-		text += fmt.Sprintf(" Files were expected in %s that held none; this was accepted, and they may be elsewhere.",
-			english.Plural(accepted, "directory", "directories"))
-	}
-	return text
+	return erased, cleared
 }
 
 // EntryText is the sentence of an entry of a timeline.
@@ -67,7 +89,7 @@ func EntryText(e mysql.TimelineEntry) string {
 		return "submitted again" + byWhom(e) + "; nothing changed"
 	case "reopened":
 		return "opened again" + byWhom(e)
-	case "accepted_missing":
+	case acceptedMissing:
 		return "missing files accepted" + byWhom(e)
 	case "accepted_shared":
 		return "shared directory accepted" + byWhom(e)
@@ -161,8 +183,11 @@ func (l Link) Text() string {
 	if l.External {
 		return "link to another service; nothing of it was touched"
 	}
-	return fmt.Sprintf("link cleared in %s of the table of %s certificates, %s", english.Plural(l.Cleared, "row", ""),
-		l.Table, clock(l.At))
+	table := "the table of certificates"
+	if l.Table == purge.History {
+		table = "the history table"
+	}
+	return fmt.Sprintf("link cleared in %s of %s, %s", english.Plural(l.Cleared, "row", ""), table, clock(l.At))
 }
 
 // Span is from when to when a listing went.

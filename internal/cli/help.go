@@ -87,10 +87,15 @@ func AddCommands(
 	}
 	root.SetCompletionCommandGroupID(GroupSetUp)
 	root.SetHelpCommandGroupID(GroupSetUp)
+	root.AddCommand(ManCommand(s.Environ), ExitCodesTopic())
+}
+
+// ExitCodesTopic is the help topic that Exits.String refers to.
+func ExitCodesTopic() *cobra.Command {
 	var table strings.Builder
 	allExits.write(&table)
-	root.AddCommand(ManCommand(s.Environ), &cobra.Command{
+	return &cobra.Command{
 		Use: "exit-codes", Short: "The exit codes of all commands",
 		Long: "Exit codes of enqueuer and worker:\n" + table.String(),
-	})
+	}
 }

@@ -19,7 +19,8 @@ type Admin struct {
 	// fail.
 	BasePath string `yaml:"base_path" validate:"path_prefix"`
 
-	// Title names this site and environment on the pages, such as "example.org production"; empty for no name.
+	// Title names this site and environment, such as "example.org production": on the pages, and in certificates of
+	// erasure as the installation; empty for no name.
 	Title string `yaml:"title"`
 
 	// Users are those who may log in, as NAME:view:HASH or NAME:operate:HASH, with a line end or a blank between them.
@@ -61,7 +62,7 @@ type AdminProxy struct {
 	// ViewGroups are the groups with the right view. If there are none, every visitor that the proxy names has it.
 	ViewGroups []string `yaml:"view_groups" validate:"dive,required"`
 
-	// OperateGroups are the groups that may also pause queues, delete and run tasks. If there are none, no visitor of the
-	// proxy may.
+	// OperateGroups are the groups that may also pause queues, delete and run tasks, and on the pages of an enqueuer run
+	// requests again. If there are none, no visitor of the proxy may.
 	OperateGroups []string `yaml:"operate_groups" validate:"dive,required"`
 }

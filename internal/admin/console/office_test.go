@@ -84,7 +84,7 @@ func newOfficeOn(t *testing.T, db *sandboxtest.Database, role mysql.Role, base s
 	store := open(o.db.LedgerDSN(own))
 	o.sources = console.Real(store, role, o.redis, func(context.Context) []string { return nil },
 		purge.Policy{ExcludedStates: []string{"PENDING"}}, config.DefaultEnqueuer().Tasks)
-	if o.sources.Certificate, err = certificate.Maker(store, signingKey(t), "certpurge v1"); err != nil {
+	if o.sources.Certificate, err = certificate.Maker(store, signingKey(t), certificate.Origin{Software: "certpurge v1"}); err != nil {
 		t.Fatal(err)
 	}
 	o.page = console.New(console.About{Process: "serve", Version: "certpurge v1", Base: base}, o.sources,

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	downloads "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/fetch"
@@ -189,6 +190,20 @@ func (v *Visitor) Look(l Look) {
 	}
 	v.Do("changing the look", chromedp.EmulateViewport(l.Width, l.Height), call(emulation.SetEmulatedMedia,
 		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}))
+}
+
+// Paper makes the tab look as it does in print.
+func (v *Visitor) Paper() {
+	v.t.Helper()
+	v.Do("changing to paper", call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"}))
+}
+
+// DownloadsTo keeps downloads in a directory, by their names.
+func (v *Visitor) DownloadsTo(dir string) {
+	v.t.Helper()
+	v.Do("allowing downloads", call(downloads.SetDownloadBehavior, downloads.SetDownloadBehaviorParams{
+		Behavior: downloads.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
+	}))
 }
 
 // NoScripts switches the scripts of pages off. What a test evaluates runs all the same.

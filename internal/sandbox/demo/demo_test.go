@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,11 +154,39 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 	if err != nil || len(script) < 5 || !strings.Contains(string(output), "not_retiring") {
 		t.Errorf("running\n%s\ngot %v\n%s", strings.Join(script, "\n"), err, output)
 	}
+	consoles := regexp.MustCompile(`Console +(\S+) +\(the worker's: (\S+)\)`).FindStringSubmatch(text)
+	if len(consoles) != 3 {
+		t.Fatalf("no address of a console in %s", text)
+	}
+	for i, process := range []string{"serve", "worker"} {
+		if page := get(t, consoles[i+1]); !strings.Contains(page, process) {
+			t.Errorf("%s: got %s", process, page)
+		}
+	}
 	interrupt()
 	if err := <-ended; err != nil {
 		t.Errorf("got %v, want nil: the end was asked for", err)
 	}
 	s.checkGone()
+}
+
+// get returns a page that must be there.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := (&http.Client{}).Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }() // only read from
+	page, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%s: got %d, %v", url, answer.StatusCode, err)
+	}
+	return string(page)
 }
 
 func TestInterruptedDemoLeavesNothing(t *testing.T) {

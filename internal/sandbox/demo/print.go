@@ -126,6 +126,10 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 	if err != nil {
 		return err
 	}
+	console, err := address(ctx, d.server, "listening")
+	if err != nil {
+		return err
+	}
 	jwt, err := h.Callers.JWT(time.Now())
 	if err != nil {
 		return err
@@ -136,6 +140,7 @@ func (d *demo) printKept(ctx context.Context, api string) error {
 	d.printf("  Redis     redis-cli -u %s   (socket: %s)\n", h.RedisURL, h.Servers.Redis.Socket)
 	d.printf("  Storage   curl '%sb/%s/o?versions=true&maxResults=5'\n", h.StorageURL, dataset.Buckets()[0])
 	d.printf("  Server    curl %s/v1/docs   (log: %s)\n", api, d.server.Log)
+	d.printf("  Console   http://%s/   (the worker's: http://%s/)\n", console, health)
 	d.printf("  Worker    curl http://%s/readyz   (log: %s)\n", health, d.worker.Log)
 	d.printf("  Files     %s, %s\n", h.Path(WorkerFile), h.Path(EnqueuerFile))
 	d.printf("\nTo try the commands in another terminal (the secrets are this demo's only):\n\n")

@@ -58,7 +58,7 @@ of MariaDB.
 	cmd.Flags().BoolVar(&o.Keep, "keep", false, "leave everything running until Ctrl-C, and say how to connect")
 	out = cli.FormatFlag(cmd)
 	noConfiguration := func() (config.Admin, error) { return config.Admin{}, cli.Usage("--url is missing") }
-	cmd.AddCommand(newSiteCommand(s), cli.HealthcheckCommand(s.Out, noConfiguration))
+	cmd.AddCommand(newSiteCommand(s), cli.HealthcheckCommand(s.Out, noConfiguration), cli.ExitCodesTopic())
 	return cmd
 }
 

@@ -16,6 +16,7 @@ func TestCommandLine(t *testing.T) {
 	}{
 		"--help":           {cli.ExitOK, "Exit codes"},
 		"site --help":      {cli.ExitOK, "Exit codes"},
+		"help exit-codes":  {cli.ExitOK, "Exit codes of enqueuer and worker"},
 		"--users 0":        {cli.ExitUsage, "--users"},
 		"--users 1":        {cli.ExitUsage, "make demo"}, // beside a test's program there is no worker
 		"healthcheck":      {cli.ExitUsage, "--url"},
