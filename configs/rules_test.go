@@ -191,6 +191,7 @@ func TestScrapedIsWhatTheProcessesAreToldToServe(t *testing.T) {
 				Names []string
 				Port  int
 			} `yaml:"dns_sd_configs"`
+			Static []struct{ Targets []string } `yaml:"static_configs"`
 		} `yaml:"scrape_configs"`
 	}
 	readYAML(t, "prometheus/prometheus.yml", &file)
@@ -208,15 +209,24 @@ func TestScrapedIsWhatTheProcessesAreToldToServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := map[string]config.Admin{"worker": worker.Admin, "enqueuer": enqueuer.Admin}
+	served := map[string]config.Admin{"worker": worker.Admin, "enqueuer": enqueuer.Admin, "watch": enqueuer.Admin}
 	for _, job := range file.Jobs {
 		name, ours := strings.CutPrefix(job.Name, "certpurge-")
 		admin, known := served[name]
-		if !ours || !known || len(job.DNS) != 1 || !slices.Equal(job.DNS[0].Names, []string{name}) {
+		var targets []string
+		for _, d := range job.DNS {
+			for _, host := range d.Names {
+				targets = append(targets, host+":"+strconv.Itoa(d.Port))
+			}
+		}
+		for _, s := range job.Static {
+			targets = append(targets, s.Targets...)
+		}
+		if !ours || !known || len(targets) != 1 || !strings.HasPrefix(targets[0], name+":") {
 			t.Errorf("got the job %+v", job)
 			continue
 		}
-		if port := ":" + strconv.Itoa(job.DNS[0].Port); admin.ProbesListen != port || !admin.MetricsOpen {
+		if port := strings.TrimPrefix(targets[0], name); admin.ProbesListen != port || !admin.MetricsOpen {
 			t.Errorf("%s serves at %q, open: %v; it is scraped at %s", name, admin.ProbesListen, admin.MetricsOpen, port)
 		}
 		delete(served, name)
