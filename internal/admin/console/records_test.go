@@ -150,7 +150,7 @@ func TestARequestTellsItsStory(t *testing.T) {
 	user, request := o.purged("a")
 	v := o.as("alice", login.View)
 	body, read := v.get(http.StatusOK, "/requests/"+number(request))
-	wants(t, "the page", read, "Request "+number(request)+": done", "Ticket PRIV-7", "by token portal, v1, 192.0.2.1",
+	wants(t, "the page", read, "Request "+number(request)+": done, but files can be restored", "Ticket PRIV-7", "by token portal, v1, 192.0.2.1",
 		"attempt 1 took", "and left it done, 1 link cleared", "worker-1:7, certpurge 1.2.3; documents 1, 2", "ended as done",
 		"Certificate 1", "Certificate.pdf generation", "soft_deleted until", "1 link cleared in the table of live certificates",
 		"listed 20", ": nothing", "certs: versioning off, soft delete 7 d, retention none", "Can be restored until 20")
