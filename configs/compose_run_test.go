@@ -34,6 +34,7 @@ type native struct {
 	servers  *sandbox.Servers
 	storage  string            // address of the emulator
 	binaries map[string]string // by name
+	files    map[string]string // what commands of pages have written, by the names of the pages
 }
 
 // container is one service's process.
@@ -49,7 +50,7 @@ func startNative(t *testing.T) *native {
 	s := readStack(t)
 	enqueuer, worker := sandboxtest.Binaries(t)
 	n := &native{
-		stack: &s, t: t, dir: t.TempDir(), servers: sandboxtest.OwnServers(t), storage: freeAddress(t),
+		stack: &s, t: t, dir: t.TempDir(), files: map[string]string{}, servers: sandboxtest.OwnServers(t), storage: freeAddress(t),
 		binaries: map[string]string{"enqueuer": enqueuer, "worker": worker, "demo": sandboxtest.DemoBinary(t)},
 	}
 	// The account that the image of MySQL makes.
@@ -237,13 +238,31 @@ func (n *native) page(file string) string {
 }
 
 // run runs a command of a page in a container. The site has users whose files are held, so some of them end with exit
-// code 3, and links that no location takes, about which worker locations ends with 5.
+// code 3, and links that no location takes, about which worker locations ends with 5. What a command writes into a file,
+// a later one may read.
 func (n *native) run(c *container, line string) {
 	n.t.Helper()
-	// the container's variable names the file
-	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001").Replace(line)
-	cmd := n.command(n.t.Context(), c, strings.Fields(line)...)
-	output, err := cmd.CombinedOutput()
+	// the container's variable names the file; nothing is signed here
+	line = strings.NewReplacer("--config enqueuer.yaml ", "", " 42", " 1001", " --key key.pub.pem", "").Replace(line)
+	words, into, _ := strings.Cut(line, " > ")
+	args := strings.Fields(words)
+	for i, arg := range args {
+		if file, ok := n.files[arg]; ok {
+			args[i] = file
+		}
+	}
+	cmd := n.command(n.t.Context(), c, args...)
+	read := cmd.CombinedOutput
+	if into != "" {
+		read = cmd.Output
+	}
+	output, err := read()
+	if into != "" {
+		n.files[into] = filepath.Join(n.t.TempDir(), "written")
+		if err := os.WriteFile(n.files[into], output, 0o600); err != nil {
+			n.t.Fatal(err)
+		}
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && (exit.ExitCode() == 3 || exit.ExitCode() == 5 &&
 		strings.HasPrefix(line, "worker locations")) {
