@@ -143,7 +143,7 @@ func (t *batcher) leave(from *bucket, d *batchedDelete) {
 	}
 }
 
-// send sends a batch and settles each of its deletes.
+// send sends a batch and gives each of its deletes its answer.
 func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
 	resp, body, err := t.ask(ctx, all) //nolint:bodyclose // ask has read and closed it
 	if err != nil {

@@ -24,7 +24,7 @@ const (
 // neither does what is sent in the second after it, because the service counts over some time: so many requests that
 // were under way together halve the rate once.
 const (
-	settle      = time.Second
+	afterCut    = time.Second
 	slowest     = 0.01 // of the starting rate, and at least one request a second, so that a recovery is noticed
 	gain        = 0.01 // of the starting rate, a second: from half to whole in 50 seconds
 	gainAtMost  = 0.1  // of the present rate, a second, so that a very slow one does not leap
@@ -137,7 +137,7 @@ func (p *pace) throttle(sent time.Time, retryAfter time.Duration) {
 	if until := now.Add(min(retryAfter, maxPause)); retryAfter > 0 && until.After(p.paused) {
 		p.paused = until
 	}
-	if p.limits.Start == 0 || sent.Before(p.cut.Add(settle)) {
+	if p.limits.Start == 0 || sent.Before(p.cut.Add(afterCut)) {
 		return
 	}
 	p.cut, p.stepped = now, now

@@ -201,7 +201,7 @@ func TestDirectoriesOfAReference(t *testing.T) {
 	}
 }
 
-// TestLinksThatAreOdd holds the table of docs/design.md: links that are no URL of a location, and what settles each.
+// TestLinksThatAreOdd holds the table of docs/design.md: links that are no URL of a location, and what decides each.
 func TestLinksThatAreOdd(t *testing.T) {
 	t.Parallel()
 	location := func(prefixes ...string) purge.Location {

@@ -42,9 +42,9 @@ func (r *planned) seek() {
 	}
 }
 
-// settleMissing decides about directories in which files were expected and never seen: whether that is accepted, by
+// decideMissing decides about directories in which files were expected and never seen: whether that is accepted, by
 // whom, and whether it is the location that is wrong.
-func (w *work) settleMissing(p *Purger, attempt Attempt) []error {
+func (w *work) decideMissing(p *Purger, attempt Attempt) []error {
 	type group struct {
 		kind  Kind
 		where string

@@ -92,8 +92,8 @@ func (w *work) leaveYoung() {
 // id is what the directory is named by.
 func (d *directory) id() string { return path.Base(strings.TrimSuffix(d.Prefix, "/")) }
 
-// settleLeave reports a directory that was left.
-func (d *directory) settleLeave(report *Report) error {
+// reportLeave reports a directory that was left.
+func (d *directory) reportLeave(report *Report) error {
 	report.Evidence = append(report.Evidence, d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, d.leave,
 		time.Time{}))
 	for _, g := range d.deletions { // written down, and not deleted

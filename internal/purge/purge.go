@@ -251,7 +251,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 		work, err := p.planOrphans(ctx, attempt)
 		p.took(StepSharing, begun)
 		if err != nil {
-			return p.settle(attempt, nil, fmt.Errorf("reading what orphan set %d is about: %w", attempt.Certificate, err))
+			return p.conclude(attempt, nil, fmt.Errorf("reading what orphan set %d is about: %w", attempt.Certificate, err))
 		}
 		return p.erase(ctx, attempt, work)
 	}
@@ -259,7 +259,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 	user, err := p.user(ctx, attempt)
 	p.took(StepEligibility, begun)
 	if err != nil {
-		return p.settle(attempt, nil, fmt.Errorf("reading user %d: %w", attempt.User, err))
+		return p.conclude(attempt, nil, fmt.Errorf("reading user %d: %w", attempt.User, err))
 	}
 	if refused := p.Policy.Refusal(user.Retirement); refused != ReasonNone {
 		return refusal(attempt, refused), nil, nil
@@ -272,7 +272,7 @@ func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, e
 	work, err := p.plan(ctx, references, attempt)
 	p.took(StepSharing, begun)
 	if err != nil {
-		return p.settle(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User,
+		return p.conclude(attempt, nil, fmt.Errorf("looking for other users of the directories of user %d: %w", attempt.User,
 			err))
 	}
 	return p.erase(ctx, attempt, work)
@@ -311,7 +311,7 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	}
 	p.took(StepIntend, begun)
 	if err != nil {
-		return p.settle(attempt, nil, fmt.Errorf("asking again whether request %d may delete: %w", attempt.Request, err))
+		return p.conclude(attempt, nil, fmt.Errorf("asking again whether request %d may delete: %w", attempt.Request, err))
 	}
 	if !attempt.AboutOrphans() {
 		if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
@@ -341,7 +341,7 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 		}
 	})
 	p.took(StepVerify, begun)
-	return p.settle(attempt, work)
+	return p.conclude(attempt, work)
 }
 
 // list lists a directory, and keeps when for the evidence. A listing that failed proves nothing and is not kept.
@@ -400,11 +400,11 @@ func refusal(attempt Attempt, reason Reason) Report {
 	return Report{State: Refused, Reason: reason, Detail: detail}
 }
 
-// settle turns what was seen into the report, and the problems into the request's next state.
-func (p *Purger) settle(attempt Attempt, work *work, problems ...error) (Report, *work, error) {
+// conclude turns what was seen into the report, and the problems into the request's next state.
+func (p *Purger) conclude(attempt Attempt, work *work, problems ...error) (Report, *work, error) {
 	var report Report
 	if work != nil {
-		problems = append(problems, work.settle(p, attempt, &report)...)
+		problems = append(problems, work.fillReport(p, attempt, &report)...)
 	}
 	if len(problems) == 0 {
 		report.State = Done

@@ -23,7 +23,7 @@ type planned struct {
 	problem  error // why nothing of it is touched: it is not understood, or its directory is another user's, too
 	places   []place
 	external bool // the link leads to no file of ours
-	// missing are the directories in which files were expected and never seen, by kind; settled.
+	// missing are the directories in which files were expected and never seen, by kind; decided at the end.
 	missing map[Kind][]*directory
 	// refused is whether one of them is not accepted, or there is a problem, so that the reference is kept.
 	refused bool
@@ -50,7 +50,7 @@ type directory struct {
 	sharing   string  // who accepted that it is erased although a row of another user names it, too
 	leave     Outcome // why nothing is deleted, of an orphan that is none
 	err       error   // of either listing
-	clear     bool    // settled: nothing is left, references may go
+	clear     bool    // nothing is left, references may go
 	listings  []Listing
 }
 
@@ -178,9 +178,9 @@ func (w *work) deletions() []*deletion {
 	return all
 }
 
-// settle fills the report with outcomes and clearings and returns the problems.
-func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
-	problems := w.settleMissing(p, attempt)
+// fillReport fills the report with outcomes and clearings and returns the problems.
+func (w *work) fillReport(p *Purger, attempt Attempt, report *Report) []error {
+	problems := w.decideMissing(p, attempt)
 	for _, ref := range w.refs {
 		if ref.problem != nil {
 			problems = append(problems, ref.problem)
@@ -188,10 +188,10 @@ func (w *work) settle(p *Purger, attempt Attempt, report *Report) []error {
 	}
 	for _, d := range w.dirs {
 		if d.leave != "" {
-			problems = append(problems, d.settleLeave(report))
+			problems = append(problems, d.reportLeave(report))
 			continue
 		}
-		problems = append(problems, d.settle(p.Policy, report)...)
+		problems = append(problems, d.decide(p.Policy, report)...)
 	}
 	clearings := map[clearingKey]int{}
 	for _, ref := range w.refs {
@@ -253,17 +253,17 @@ func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evi
 	}
 }
 
-// settle decides what became of one directory. Only a complete listing without a single generation lets it be clear.
-func (d *directory) settle(policy Policy, report *Report) []error {
+// decide works out what became of one directory. Only a complete listing without a single generation lets it be clear.
+func (d *directory) decide(policy Policy, report *Report) []error {
 	if d.err != nil {
 		for _, g := range d.deletions {
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, NotProven, time.Time{}))
 		}
 		return []error{fmt.Errorf("listing files of certificate %d: %w", d.owner.CertificateID, d.err)}
 	}
-	problems := d.settleSoft(policy, report)
+	problems := d.reportSoftDeleted(policy, report)
 	if len(d.left) > 0 {
-		return append(problems, d.settleLeft(report)...)
+		return append(problems, d.reportLeft(report)...)
 	}
 	report.Proven = append(report.Proven, d.Directory)
 	for _, g := range d.deletions {
@@ -280,8 +280,8 @@ func (d *directory) settle(policy Policy, report *Report) []error {
 	return problems
 }
 
-// settleSoft reports what was deleted but can be restored. It is a problem unless the configuration accepts it.
-func (d *directory) settleSoft(policy Policy, report *Report) []error {
+// reportSoftDeleted reports what was deleted but can be restored. It is a problem unless the configuration accepts it.
+func (d *directory) reportSoftDeleted(policy Policy, report *Report) []error {
 	var problems []error
 	for _, s := range d.soft {
 		g := Generation{Directory: d.Directory, Name: s.Name, Number: s.Number, Size: s.Size}
@@ -295,8 +295,8 @@ func (d *directory) settleSoft(policy Policy, report *Report) []error {
 	return problems
 }
 
-// settleLeft explains the generations that the last listing still shows.
-func (d *directory) settleLeft(report *Report) []error {
+// reportLeft explains the generations that the last listing still shows.
+func (d *directory) reportLeft(report *Report) []error {
 	type key struct {
 		name   string
 		number int64
