@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/backfill"
@@ -33,7 +36,8 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 		every = drawEvery
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	asked, forget := askedForLines()
+	asked := make(chan os.Signal, 1) // for a line of progress
+	signal.Notify(asked, syscall.SIGUSR1)
 	stopFollowing := func() {}
 	if p.standstill != nil {
 		stopFollowing = p.standstill(ctx, func(why string) {
@@ -60,7 +64,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	return func() {
 		cancel()
 		stopFollowing()
-		forget()
+		signal.Stop(asked)
 		showing.Wait()
 		p.Clear()
 	}
