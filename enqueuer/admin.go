@@ -2,55 +2,42 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/certpurge/certpurge/internal/admin"
-	"github.com/certpurge/certpurge/internal/admin/console"
-	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
-	"github.com/certpurge/certpurge/internal/queue/dashboard"
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// serveAdmin shows, beside a command that runs for long, how it is, until stop is called. failed is told why it cannot.
-// The pages are usable until then.
-func serveAdmin(
+// beside shows how a command that runs for long is, and tells others, until stop is called. The command gives up if it
+// cannot be probed.
+func beside(
 	ctx context.Context, process string, cfg config.Enqueuer, health *telemetry.Health, store *mysql.Store,
-	rdb redis.UniversalClient,
-	registry *prometheus.Registry, log *slog.Logger, failed func(error),
-) (pages *console.Console, stop func(), err error) {
-	base := cfg.Admin.BasePath
-	sources := console.Real(store, mysql.RoleEnqueuer, rdb, health.Problems, cfg.LMS.Policy(), cfg.Tasks)
-	if sources.Certificate, err = certificate.Maker(store, cfg.Evidence.SigningKeyFile, originOf(cfg)); err != nil {
-		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
-	}
-	about := console.About{Title: cfg.Admin.Title, Process: process, Version: cli.Version(), Base: base}
-	pages = console.New(about, sources, log)
-	if err := registry.Register(pages.Servers()); err != nil {
-		pages.Close()
-		return nil, nil, fmt.Errorf("registering metrics: %w", err)
-	}
-	dashboard := dashboard.New(rdb, base+admin.DashboardPath)
-	listeners, err := admin.Listeners(cfg.Admin, admin.Parts{
-		Probes: health.Handler(), Metrics: telemetry.MetricsHandler(registry, log), Pages: pages,
-		Look: dashboard.Handler(false), Operate: dashboard.Handler(true),
-		Note: func(ctx context.Context, by, what string) error {
-			return store.NoteOperation(ctx, mysql.Operation{Kind: mysql.OperationDashboard, Subject: what, By: by})
-		},
-	}, log)
+	rdb redis.UniversalClient, registry *prometheus.Registry, log *slog.Logger, giveUp context.CancelCauseFunc,
+) (stop func(), err error) {
+	notifier, err := newNotifier(cfg.Notify, store, registry, log)
 	if err != nil {
-		pages.Close()
-		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, err
 	}
-	stopServing := admin.ServeBeside(ctx, listeners, log, failed)
-	return pages, func() { stopServing(); pages.Close() }, nil
+	pages, stopServing, err := admin.Process{
+		Name: process, Role: mysql.RoleEnqueuer, Config: cfg.Admin, Policy: cfg.LMS.Policy(), Tasks: cfg.Tasks,
+		SigningKey: cfg.Evidence.SigningKeyFile, Store: store, Redis: rdb, Health: health, Registry: registry, Log: log,
+	}.Serve(ctx, giveUp)
+	if err != nil || notifier == nil {
+		return stopServing, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	notifier.Verdict = pages.Verdict
+	telling.Go(func() { notifier.Run(ctx) })
+	return func() { cancel(); telling.Wait(); stopServing() }, nil
 }
 
 // counted counts the submissions that the ledger takes.

@@ -14,11 +14,6 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 )
 
-const (
-	lineEvery = 10 * time.Second       // without a terminal
-	drawEvery = 200 * time.Millisecond // on one
-)
-
 // progress says how far a backfill is.
 type progress struct {
 	*cli.Progress
@@ -31,10 +26,6 @@ func (a *app) newProgress() *progress { return &progress{Progress: cli.NewProgre
 
 // start shows a status until it is stopped.
 func (p *progress) start(ctx context.Context, status *backfill.Status) (stop func()) {
-	every := lineEvery
-	if p.Terminal() {
-		every = drawEvery
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	asked := make(chan os.Signal, 1) // for a line of progress
 	signal.Notify(asked, syscall.SIGUSR1)
@@ -47,7 +38,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	}
 	var showing sync.WaitGroup
 	showing.Go(func() {
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(p.Interval())
 		defer ticker.Stop()
 		for {
 			select {

@@ -96,21 +96,16 @@ func (s *service) run(ctx context.Context) (err error) {
 	)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	notifier, err := newNotifier(s.cfg.Notify, s.store, s.registry, s.log)
+	stop, err := beside(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
 	if err != nil {
 		return err
 	}
-	pages, stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
-	if err != nil {
-		return err
-	}
-	defer stopAdmin()
-	var beside sync.WaitGroup
-	beside.Go(func() { authenticator.Run(ctx) })
-	beside.Go(func() { s.check(ctx, giveUp) })
-	beside.Go(func() { s.forgetKeys(ctx) })
-	beside.Go(func() { tellOthers(ctx, notifier, pages) })
-	defer beside.Wait()
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { authenticator.Run(ctx) })
+	running.Go(func() { s.check(ctx, giveUp) })
+	running.Go(func() { s.forgetKeys(ctx) })
+	defer running.Wait()
 	defer giveUp(nil)
 	api := s.newAPI(authenticator, auth.NewLimiter(letIn))
 	started := func(address net.Addr) {

@@ -33,8 +33,6 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errWaited)
 	defer cancel()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
 	var rows []mysql.Request
 	begin := sync.OnceValue(func() func() {
 		return followStandstill(ctx, rdb, o.queue, func(why string) {
@@ -54,11 +52,9 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 			return cli.Unavailable(err)
 		}
 		silence = begin()
-		select {
-		case <-ctx.Done():
+		if !purge.Sleep(ctx, pollInterval) {
 			silence()
 			return errors.Join(a.printRequests(rows, nil, o.output), ended(ctx))
-		case <-ticker.C:
 		}
 	}
 	silence()
@@ -126,8 +122,6 @@ func followStandstill(
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {
-		ticker := time.NewTicker(standstillInterval)
-		defer ticker.Stop()
 		for told := ""; ; {
 			why := standstill(ctx, rdb, queueName)
 			if ctx.Err() != nil {
@@ -137,10 +131,8 @@ func followStandstill(
 				told = why
 				changed(why)
 			}
-			select {
-			case <-ctx.Done():
+			if !purge.Sleep(ctx, standstillInterval) {
 				return
-			case <-ticker.C:
 			}
 		}
 	})

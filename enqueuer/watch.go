@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -126,18 +125,11 @@ func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
 	)
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	notifier, err := newNotifier(w.cfg.Notify, w.store, w.registry, log)
-	if err != nil {
-		return err
-	}
-	pages, stop, err := serveAdmin(ctx, "watch", w.cfg, health, w.store, w.redis, w.registry, log, giveUp)
+	stop, err := beside(watching, "watch", w.cfg, health, w.store, w.redis, w.registry, log, giveUp)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	var telling sync.WaitGroup
-	telling.Go(func() { tellOthers(watching, notifier, pages) })
-	defer telling.Wait()
 	defer giveUp(nil)
 	for first := true; watching.Err() == nil; first = false {
 		err := health.Await(watching, w.check,

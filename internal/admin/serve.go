@@ -79,8 +79,8 @@ func (l Listener) serve(ctx context.Context, bound net.Listener) error {
 	return nil
 }
 
-// Listeners makes what a configuration requests.
-func Listeners(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, error) {
+// listenersOf makes what a configuration requests.
+func listenersOf(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, error) {
 	users, err := login.ParseUsers(cfg.Users.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("admin.users: %w", err)
@@ -103,9 +103,9 @@ func Listeners(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, err
 	}, nil
 }
 
-// ServeBeside serves until stop is called, so also while the process drains after the end of ctx. failed is told why it
+// serveBeside serves until stop is called, so also while the process drains after the end of ctx. failed is told why it
 // cannot.
-func ServeBeside(ctx context.Context, listeners []Listener, log *slog.Logger, failed func(error)) (stop func()) {
+func serveBeside(ctx context.Context, listeners []Listener, log *slog.Logger, failed func(error)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup
 	serving.Go(func() {

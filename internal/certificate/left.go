@@ -178,7 +178,7 @@ func (o Object) when() time.Time {
 
 // Reservation is what a certificate does not vouch for, because an operator or a setting has accepted it.
 type Reservation struct {
-	What       string          `json:"what"` // ReservedMissing
+	What       string          `json:"what"` // reservedMissing
 	RequestID  purge.RequestID `json:"request_id"`
 	Bucket     string          `json:"bucket"`
 	Prefix     string          `json:"prefix"`
@@ -186,8 +186,8 @@ type Reservation struct {
 	AcceptedAt time.Time       `json:"accepted_at"`
 }
 
-// ReservedMissing is a directory that held nothing although files were expected in it.
-const ReservedMissing = "missing_files"
+// reservedMissing is a directory that held nothing although files were expected in it.
+const reservedMissing = "missing_files"
 
 // reservations finds the directories that were accepted to be empty, and in which no file was found since.
 func (c *Certificate) reservations() (all []Reservation) {
@@ -202,7 +202,7 @@ func (c *Certificate) reservations() (all []Reservation) {
 		if o.Outcome == purge.MissingAccepted {
 			by, at := c.accepted(o)
 			all = append(all, Reservation{
-				What: ReservedMissing, RequestID: o.RequestID, Bucket: dir.Bucket, Prefix: dir.Prefix,
+				What: reservedMissing, RequestID: o.RequestID, Bucket: dir.Bucket, Prefix: dir.Prefix,
 				AcceptedBy: by, AcceptedAt: at,
 			})
 		}

@@ -96,3 +96,26 @@ func (s Streams) coloured() bool {
 		return e == "TERM=dumb" || strings.HasPrefix(e, "NO_COLOR=") && e != "NO_COLOR="
 	})
 }
+
+// minFold is the width below which a text is not folded.
+const minFold = 30
+
+// Fold breaks a text into lines between words; with a width of less than minFold it keeps the text's own lines.
+func Fold(text string, width int) (lines []string) {
+	for paragraph := range strings.SplitSeq(text, "\n") {
+		current := ""
+		for word := range strings.FieldsSeq(paragraph) {
+			switch {
+			case current == "":
+				current = word
+			case width >= minFold && len(current)+1+len(word) > width:
+				lines = append(lines, current)
+				current = word
+			default:
+				current += " " + word
+			}
+		}
+		lines = append(lines, current)
+	}
+	return lines
+}

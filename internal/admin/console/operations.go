@@ -28,8 +28,7 @@ type operations struct {
 
 func (o operations) ResumeQueue(ctx context.Context, queue, by, ticket string) error {
 	done := mysql.Operation{Kind: mysql.OperationResumed, Subject: queue, By: by, Ticket: ticket}
-	err := o.store.NoteOperation(ctx, done)
-	if err != nil {
+	if err := o.store.NoteOperation(ctx, done); err != nil {
 		return err
 	}
 	return inspect.Resume(o.redis, queue)
