@@ -26,7 +26,8 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 		"--by-reason)")
 	cmd.Flags().StringVar(&f.user, "user", "", "only requests of this `USER_ID`")
 	cli.DurationFlag(cmd.Flags(), &f.older, "older-than", 0, "only requests that ended longer ago than this")
-	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(cli.Words(failureReasons), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(cli.Words(failureReasons),
+		cobra.ShellCompDirectiveNoFileComp))
 }
 
 // failureReasons are the reasons for which requests fail or are refused.

@@ -19,7 +19,8 @@ const (
 	maxLimit     = 1000
 )
 
-// page is one page of requests. NextCursor is empty on the last one.
+// page is one page of requests, each as the JSON of mysql.Request, which is the schema Request of openapi.yaml.
+// NextCursor is empty on the last one.
 type page struct {
 	Requests   []mysql.Request `json:"requests"`
 	NextCursor string          `json:"next_cursor,omitempty"`
@@ -93,8 +94,8 @@ func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit 
 	return f, after, limit, nil
 }
 
-// evidence streams what the ledger holds as evidence of a user's erasure. An answer that breaks off is cut, so that
-// no reader takes it for the whole.
+// evidence streams what the ledger holds as evidence of a user's erasure: the JSON of mysql.EvidenceRecord is the
+// schema Evidence of openapi.yaml. An answer that breaks off is cut, so that no reader takes it for the whole.
 func (s *Server) evidence(w http.ResponseWriter, r *http.Request) *problem {
 	user, err := purge.ParseUserID(r.PathValue("id"))
 	if err != nil {
