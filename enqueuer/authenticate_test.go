@@ -59,7 +59,7 @@ tokens:
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	caller, err := a.Authenticate(r)
-	if err != nil || caller.Name != "portal" || caller.Rights != auth.RightsOf(auth.Enqueue, auth.Requeue) {
+	if err != nil || caller.Name != "portal" || caller.Rights != auth.Enqueue|auth.Requeue {
 		t.Errorf("got %+v, %v, want the caller of the file", caller, err)
 	}
 	start := time.Now()

@@ -54,7 +54,7 @@ func (a *app) printBackfilled(b backfilled, o backfillOptions) error {
 		return nil
 	}
 	a.printf("%s %s requested in %v%s\n", numbers.Sprint(b.Users), b.Unit,
-		time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), met(b.Found, b.Closed))
+		time.Duration(b.Seconds*float64(time.Second)).Round(time.Millisecond), foundText(b.Found, b.Closed))
 	if b.Earlier > 0 {
 		a.printf("%s were requested by earlier runs\n", numbers.Sprint(b.Earlier))
 	}
@@ -77,8 +77,8 @@ func (a *app) printPassed(p *backfill.Passed, duplicates int) {
 	}
 }
 
-// met says what submissions met, as far as that is worth a word.
-func met(found map[purge.Found]int, closed int) string {
+// foundText says what submissions met, as far as that is worth a word.
+func foundText(found map[purge.Found]int, closed int) string {
 	var parts []string
 	for _, state := range []purge.Found{
 		purge.FoundNew, purge.Found(purge.Queued), purge.Found(purge.Running),
@@ -134,7 +134,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		cli.Printf(w, "%s\t%s\n", name, numbers.Sprintf(format, args...))
 	}
 	row("source", "%s", p.Source)
-	row(p.Unit, "%d would be requested%s", plan.Users, met(plan.Found, plan.Closed))
+	row(p.Unit, "%d would be requested%s", plan.Users, foundText(plan.Found, plan.Closed))
 	if plan.Capped {
 		row("", "there are more than --max-users")
 	}

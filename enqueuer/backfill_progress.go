@@ -3,17 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/backfill"
 	"github.com/certpurge/certpurge/internal/cli"
-)
-
-const (
-	lineEvery = 10 * time.Second       // without a terminal
-	drawEvery = 200 * time.Millisecond // on one
 )
 
 // progress says how far a backfill is.
@@ -28,12 +26,9 @@ func (a *app) newProgress() *progress { return &progress{Progress: cli.NewProgre
 
 // start shows a status until it is stopped.
 func (p *progress) start(ctx context.Context, status *backfill.Status) (stop func()) {
-	every := lineEvery
-	if p.Terminal() {
-		every = drawEvery
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	asked, forget := askedForLines()
+	asked := make(chan os.Signal, 1) // for a line of progress
+	signal.Notify(asked, syscall.SIGUSR1)
 	stopFollowing := func() {}
 	if p.standstill != nil {
 		stopFollowing = p.standstill(ctx, func(why string) {
@@ -43,7 +38,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	}
 	var showing sync.WaitGroup
 	showing.Go(func() {
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(p.Interval())
 		defer ticker.Stop()
 		for {
 			select {
@@ -60,7 +55,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	return func() {
 		cancel()
 		stopFollowing()
-		forget()
+		signal.Stop(asked)
 		showing.Wait()
 		p.Clear()
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -25,34 +26,21 @@ func (f *failureFlags) add(cmd *cobra.Command) {
 		"--by-reason)")
 	cmd.Flags().StringVar(&f.user, "user", "", "only requests of this `USER_ID`")
 	cli.DurationFlag(cmd.Flags(), &f.older, "older-than", 0, "only requests that ended longer ago than this")
-	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(reasons(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(cli.Words(failureReasons),
+		cobra.ShellCompDirectiveNoFileComp))
 }
 
 // failureReasons are the reasons for which requests fail or are refused.
 var failureReasons = []purge.Reason{
 	purge.ReasonHeld, purge.ReasonNoPermission, purge.ReasonUnrecognised, purge.ReasonShared, purge.ReasonTooMany,
-	purge.ReasonFilesMissing,
-	purge.ReasonGaveUp,
-	purge.ReasonNotRetiring, purge.ReasonUnknownUser, purge.ReasonNotOrphan,
-}
-
-func reasons() []string {
-	var names []string
-	for _, r := range failureReasons {
-		names = append(names, string(r))
-	}
-	return names
+	purge.ReasonFilesMissing, purge.ReasonGaveUp, purge.ReasonNotRetiring, purge.ReasonUnknownUser, purge.ReasonNotOrphan,
 }
 
 // filter checks the flags. states are what the command checks.
 func (f *failureFlags) filter(states ...purge.State) (mysql.Filter, error) {
 	filter := mysql.Filter{States: states, Reason: purge.Reason(f.reason)}
-	known := f.reason == ""
-	for _, r := range failureReasons {
-		known = known || r == filter.Reason
-	}
-	if !known {
-		return filter, cli.Usage("--reason: there is no reason %q: expected one of %v", f.reason, reasons())
+	if f.reason != "" && !slices.Contains(failureReasons, filter.Reason) {
+		return filter, cli.Usage("--reason: there is no reason %q: expected one of %v", f.reason, failureReasons)
 	}
 	if f.user != "" {
 		user, err := purge.ParseUserID(f.user)

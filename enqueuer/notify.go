@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/certpurge/certpurge/internal/admin/console"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
@@ -38,14 +37,6 @@ func newNotifier(cfg config.Notify, store *mysql.Store, registry *prometheus.Reg
 	return &notify.Notifier{
 		Notify: cfg, Ledger: store, Send: sender.Send, Now: time.Now, Log: log, Meter: meter,
 	}, nil
-}
-
-// tellOthers runs the notifier, if there is one, until ctx ends.
-func tellOthers(ctx context.Context, notifier *notify.Notifier, pages *console.Console) {
-	if notifier != nil {
-		notifier.Verdict = pages.Verdict
-		notifier.Run(ctx)
-	}
 }
 
 func newNotifyCommand(a *app) *cobra.Command {

@@ -18,7 +18,6 @@ import (
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
-	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -122,7 +121,7 @@ func TestWatchTellsTheReceiverOfTheWebhook(t *testing.T) {
 	w := c.watcher()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- w.run(ctx, telemetry.NewLogger(io.Discard, w.cfg.Log)) }()
+	go func() { ended <- w.run(ctx) }()
 	c.telling()
 	sandboxtest.Eventually(t, "the user is requested", func() bool { return c.perUser() == 1 })
 	c.end(user, purge.Report{State: purge.Failed, Reason: purge.ReasonHeld})

@@ -8,15 +8,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
-	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/httpapi"
 	"github.com/certpurge/certpurge/internal/httpapi/auth"
-	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -48,31 +44,25 @@ to end.
 		Example: "  enqueuer -c configs/enqueuer.yaml serve",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, store, err := a.openStore()
+			p, err := a.openProcess(purge.SourceAPI, purge.SourceDriver, purge.SourceBackfill)
 			if err != nil {
 				return err
 			}
-			s := &service{cfg: cfg, store: store, log: telemetry.NewLogger(a.streams.Err, cfg.Log)}
-			return errors.Join(s.run(cmd.Context()), store.Close())
+			s := &service{process: p}
+			return errors.Join(s.run(cmd.Context()), p.close())
 		},
 	}
 }
 
 // service is the composition of the server.
 type service struct {
-	cfg    config.Enqueuer
-	store  *mysql.Store
-	redis  redis.UniversalClient
-	log    *slog.Logger
-	health *telemetry.Health
+	*process
 
-	registry *prometheus.Registry
-	accepted *telemetry.Intake
-	tracing  *telemetry.Tracing
+	tracing *telemetry.Tracing
 }
 
 // run serves until ctx ends.
-func (s *service) run(ctx context.Context) (err error) {
+func (s *service) run(ctx context.Context) error {
 	letIn := auth.Config{JWT: s.cfg.JWT, Tokens: s.cfg.Tokens, Log: s.log}
 	authenticator, err := auth.New(letIn) //nolint:contextcheck // what it begins is ended by Run
 	if err != nil {
@@ -82,35 +72,19 @@ func (s *service) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.tracing.Close() //nolint:contextcheck // ctx has ended by then
-	if s.redis, err = cli.NewRedis(s.cfg.Redis); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.redis.Close()) }()
-	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI, purge.SourceDriver, purge.SourceBackfill); err != nil {
-		return err
-	}
-	s.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: s.store.CheckIntake},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return inspect.Check(ctx, s.redis) }},
-		telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }},
-	)
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	notifier, err := newNotifier(s.cfg.Notify, s.store, s.registry, s.log)
+	keys := telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }}
+	stop, err := s.beside(ctx, "serve", giveUp, keys)
 	if err != nil {
 		return err
 	}
-	pages, stopAdmin, err := serveAdmin(ctx, "serve", s.cfg, s.health, s.store, s.redis, s.registry, s.log, giveUp)
-	if err != nil {
-		return err
-	}
-	defer stopAdmin()
-	var beside sync.WaitGroup
-	beside.Go(func() { authenticator.Run(ctx) })
-	beside.Go(func() { s.check(ctx, giveUp) })
-	beside.Go(func() { s.forgetKeys(ctx) })
-	beside.Go(func() { tellOthers(ctx, notifier, pages) })
-	defer beside.Wait()
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { authenticator.Run(ctx) })
+	running.Go(func() { s.await(ctx, giveUp) })
+	running.Go(func() { s.forgetKeys(ctx) })
+	defer running.Wait()
 	defer giveUp(nil)
 	api := s.newAPI(authenticator, auth.NewLimiter(letIn))
 	started := func(address net.Addr) {
@@ -132,15 +106,9 @@ func (s *service) run(ctx context.Context) (err error) {
 	return nil // told to stop: that is what it did
 }
 
-// check turns the service ready once the databases are as they must be, and gives up if they never can be.
-func (s *service) check(ctx context.Context, giveUp context.CancelCauseFunc) {
-	err := s.health.Await(ctx,
-		func(ctx context.Context) error {
-			if err := s.store.CheckIntake(ctx); err != nil {
-				return err
-			}
-			return inspect.Check(ctx, s.redis)
-		},
+// await turns the service ready once the databases are as they must be, and gives up if they never can be.
+func (s *service) await(ctx context.Context, giveUp context.CancelCauseFunc) {
+	err := s.health.Await(ctx, s.check,
 		func(err error) bool { return purge.ClassOf(err) == purge.Misconfigured },
 		func(err error) { s.log.ErrorContext(ctx, "not ready", slog.Any("error", err)) })
 	if err != nil {

@@ -126,7 +126,7 @@ func benchServer(b *testing.B, gathered bool) (url string) {
 	}
 	b.Cleanup(func() { _ = rdb.Close() })
 	log := slog.New(slog.DiscardHandler)
-	s := &service{cfg: config.DefaultEnqueuer(), store: store, redis: rdb, log: log}
+	s := &service{process: &process{cfg: config.DefaultEnqueuer(), store: store, redis: rdb, log: log}}
 	if s.registry, s.accepted, err = newMetrics(purge.SourceAPI); err != nil {
 		b.Fatal(err)
 	}

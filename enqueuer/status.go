@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/certpurge/certpurge/internal/certificate"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
@@ -220,4 +221,13 @@ func (a *app) printRequests(rows []mysql.Request, timeline []mysql.TimelineEntry
 		a.printTimeline(r.ID, timeline)
 	}
 	return nil
+}
+
+// printTimeline prints what happened to a request, a line each, indented below it.
+func (a *app) printTimeline(request purge.RequestID, timeline []mysql.TimelineEntry) {
+	for _, e := range timeline {
+		if e.Request == request {
+			a.printf("  %s  %s\n", e.At.UTC().Format(time.RFC3339), certificate.EntryText(e))
+		}
+	}
 }

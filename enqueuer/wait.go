@@ -13,6 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 // pollInterval is how often the ledger is asked while waiting.
@@ -32,8 +33,6 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, errWaited)
 	defer cancel()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
 	var rows []mysql.Request
 	begin := sync.OnceValue(func() func() {
 		return followStandstill(ctx, rdb, o.queue, func(why string) {
@@ -53,11 +52,9 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 			return cli.Unavailable(err)
 		}
 		silence = begin()
-		select {
-		case <-ctx.Done():
+		if !purge.Sleep(ctx, pollInterval) {
 			silence()
 			return errors.Join(a.printRequests(rows, nil, o.output), ended(ctx))
-		case <-ticker.C:
 		}
 	}
 	silence()
@@ -108,4 +105,55 @@ func settled(rows []mysql.Request, before map[purge.RequestID]int) bool {
 		}
 	}
 	return true
+}
+
+const (
+	// standstillInterval is how often a command that waits asks what the workers do, and standstillTime how long that may
+	// take.
+	standstillInterval = 2 * time.Second
+	standstillTime     = 5 * time.Second
+)
+
+// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks
+// are taken again. It does so until stop is called, which waits for its end.
+func followStandstill(
+	ctx context.Context, rdb redis.UniversalClient, queueName string, changed func(why string),
+) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() {
+		for told := ""; ; {
+			why := standstill(ctx, rdb, queueName)
+			if ctx.Err() != nil {
+				return
+			}
+			if why != told {
+				told = why
+				changed(why)
+			}
+			if !purge.Sleep(ctx, standstillInterval) {
+				return
+			}
+		}
+	})
+	return func() { cancel(); following.Wait() }
+}
+
+// standstill says why no task of a queue is taken, or why that cannot be known.
+func standstill(ctx context.Context, rdb redis.UniversalClient, queueName string) string {
+	ctx, cancel := context.WithTimeout(ctx, standstillTime)
+	defer cancel()
+	why, err := inspect.Standstill(ctx, rdb, queueName)
+	if err != nil {
+		return "it cannot be seen whether workers pull tasks: " + err.Error()
+	}
+	return why
+}
+
+// standstillNotice is the line about it.
+func standstillNotice(why string) string {
+	if why == "" {
+		return "tasks are taken again"
+	}
+	return "waiting: " + why
 }

@@ -4,16 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/certpurge/certpurge/internal/cli"
-	"github.com/certpurge/certpurge/internal/config"
-	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -60,11 +55,11 @@ why. With --once it makes one round, prints what it did, and ends: for cron.
 			if err != nil {
 				return err
 			}
-			defer w.close()
+			defer func() { _ = w.close() }() // what was requested is durable; there is nothing left to lose
 			if once {
 				return a.watchOnce(cmd.Context(), w, out)
 			}
-			return w.run(cmd.Context(), telemetry.NewLogger(a.streams.Err, w.cfg.Log))
+			return w.run(cmd.Context())
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "make one round and end")
@@ -75,97 +70,62 @@ why. With --once it makes one round, prints what it did, and ends: for cron.
 // watcher is the composition: what a round needs, opened but not yet connected.
 type watcher struct {
 	*watch.Watcher
-	cfg      config.Enqueuer
-	store    *mysql.Store
-	redis    redis.UniversalClient
-	registry *prometheus.Registry
+	*process
 }
 
 func (a *app) newWatcher() (*watcher, error) {
-	cfg, store, err := a.openStore()
+	p, err := a.openProcess(purge.SourceWatch)
 	if err != nil {
 		return nil, err
 	}
-	rdb, err := cli.NewRedis(cfg.Redis)
+	rounds, err := telemetry.NewWatch(p.registry)
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, p.close())
 	}
-	registry, intake, err := newMetrics(purge.SourceWatch)
-	if err != nil {
-		return nil, errors.Join(err, rdb.Close(), store.Close())
-	}
-	rounds, err := telemetry.NewWatch(registry)
-	if err != nil {
-		return nil, errors.Join(err, rdb.Close(), store.Close())
-	}
-	return &watcher{cfg: cfg, store: store, redis: rdb, registry: registry, Watcher: &watch.Watcher{
-		Ledger: store,
+	return &watcher{process: p, Watcher: &watch.Watcher{
+		Ledger: p.store,
 		Intake: purge.Intake{
-			By: "watch, " + cli.Operator(), Requests: counted{store, intake},
-			Tasks: queue.NewClient(rdb, queue.Live, cfg.Tasks),
+			By: "watch, " + cli.Operator(), Requests: counted{p.store, p.accepted},
+			Tasks: queue.NewClient(p.redis, queue.Live, p.cfg.Tasks),
 		},
-		Waiting:  func(ctx context.Context) (int, error) { return inspect.Waiting(ctx, rdb, queue.Live, time.Now()) },
-		Eligible: cfg.LMS.Policy().Eligible, Watch: cfg.Watch, Now: time.Now,
+		Waiting:  func(ctx context.Context) (int, error) { return inspect.Waiting(ctx, p.redis, queue.Live, time.Now()) },
+		Eligible: p.cfg.LMS.Policy().Eligible, Watch: p.cfg.Watch, Now: time.Now,
 		Observe: func(sum watch.Summary, err error) { rounds.Watched(sum.Led && !sum.Recent, err) },
 	}}, nil
-}
-
-func (w *watcher) close() {
-	_ = w.redis.Close() // what was requested is durable; there is nothing left to lose
-	_ = w.store.Close()
 }
 
 // failedRoundPause is the least time between a round that failed and the next one, whose checks may all pass.
 const failedRoundPause = 5 * time.Second
 
 // run makes rounds until ctx ends. A misconfiguration at the very start is returned; what comes later is waited out.
-func (w *watcher) run(ctx context.Context, log *slog.Logger) error {
-	health := telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.store.CheckIntake},
-		telemetry.Check{Name: "redis", Ask: func(ctx context.Context) error { return inspect.Check(ctx, w.redis) }},
-	)
+func (w *watcher) run(ctx context.Context) error {
 	watching, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	notifier, err := newNotifier(w.cfg.Notify, w.store, w.registry, log)
-	if err != nil {
-		return err
-	}
-	pages, stop, err := serveAdmin(ctx, "watch", w.cfg, health, w.store, w.redis, w.registry, log, giveUp)
+	stop, err := w.beside(watching, "watch", giveUp)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	var telling sync.WaitGroup
-	telling.Go(func() { tellOthers(watching, notifier, pages) })
-	defer telling.Wait()
 	defer giveUp(nil)
 	for first := true; watching.Err() == nil; first = false {
-		err := health.Await(watching, w.check,
+		err := w.health.Await(watching, w.check,
 			func(err error) bool { return first && purge.ClassOf(err) == purge.Misconfigured },
-			func(err error) { log.ErrorContext(ctx, "watcher paused", slog.Any("error", err)) })
+			func(err error) { w.log.ErrorContext(ctx, "watcher paused", slog.Any("error", err)) })
 		if err != nil {
 			return err
 		}
-		if err := w.Run(watching, log); err != nil {
-			health.NotReady("the latest round failed: " + err.Error())
-			log.WarnContext(ctx, "round failed", slog.Any("error", err))
+		if err := w.Run(watching, w.log); err != nil {
+			w.health.NotReady("the latest round failed: " + err.Error())
+			w.log.WarnContext(ctx, "round failed", slog.Any("error", err))
 			purge.Sleep(watching, failedRoundPause)
 		}
 	}
-	health.NotReady("stopping")
-	log.InfoContext(ctx, "watcher stopped")
+	w.health.NotReady("stopping")
+	w.log.InfoContext(ctx, "watcher stopped")
 	if cause := context.Cause(watching); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil // told to stop: that is what it did
-}
-
-// check tests everything that a round needs.
-func (w *watcher) check(ctx context.Context) error {
-	if err := w.store.CheckIntake(ctx); err != nil {
-		return err
-	}
-	return inspect.Check(ctx, w.redis)
 }
 
 // watchOnce makes one round and prints it.

@@ -76,7 +76,7 @@ func (c *shell) watcher() *watcher {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(w.close)
+	c.t.Cleanup(func() { _ = w.close() })
 	w.cfg.Admin.Listen = "127.0.0.1:0"
 	return w
 }
@@ -295,7 +295,8 @@ func TestWatchWaitsForItsServers(t *testing.T) {
 	var log sandboxtest.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- w.run(ctx, telemetry.NewLogger(&log, config.Log{Level: "info", Format: "text"})) }()
+	w.log = telemetry.NewLogger(&log, config.Log{Level: "info", Format: "text"})
+	go func() { done <- w.run(ctx) }()
 	address := regexp.MustCompile(`address=(\S+)`)
 	shows := func(path string, status int, want string) func() bool {
 		return func() bool {

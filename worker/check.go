@@ -214,7 +214,7 @@ func printLines(s cli.Streams, lines []line) {
 	for _, l := range lines {
 		head := fmt.Sprintf("%s%*s  %-*s  ", s.Paint(l.State), len(lineWarning)-len(l.State), "", widest,
 			cli.Escape(l.Check))
-		for i, part := range fold(cli.EscapeLines(l.Text), width-indent) {
+		for i, part := range cli.Fold(cli.EscapeLines(l.Text), width-indent) {
 			if i > 0 {
 				head = strings.Repeat(" ", indent)
 			}
@@ -225,27 +225,4 @@ func printLines(s cli.Streams, lines []line) {
 			_, _ = fmt.Fprintln(s.Out, strings.Repeat(" ", len(lineWarning)+2)+"next: "+cli.Escape(l.Next))
 		}
 	}
-}
-
-// minFold is the width below which a text is not folded.
-const minFold = 30
-
-// fold breaks a text into lines between words; with a width of less than minFold it keeps the text's own lines.
-func fold(text string, width int) (lines []string) {
-	for paragraph := range strings.SplitSeq(text, "\n") {
-		current := ""
-		for word := range strings.FieldsSeq(paragraph) {
-			switch {
-			case current == "":
-				current = word
-			case width >= minFold && len(current)+1+len(word) > width:
-				lines = append(lines, current)
-				current = word
-			default:
-				current += " " + word
-			}
-		}
-		lines = append(lines, current)
-	}
-	return lines
 }

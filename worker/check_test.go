@@ -216,12 +216,12 @@ func TestCommandsToTypeNextExist(t *testing.T) {
 func TestTextsAreFoldedBetweenWords(t *testing.T) {
 	t.Parallel()
 	text := strings.Repeat("word ", 20) + "\n" + strings.Repeat("x", 60)
-	for _, line := range fold(text, 40) {
+	for _, line := range cli.Fold(text, 40) {
 		if len(line) > 40 && strings.Contains(line, " ") {
 			t.Errorf("got %q", line)
 		}
 	}
-	if got := fold(text, 0); len(got) != 2 {
+	if got := cli.Fold(text, 0); len(got) != 2 {
 		t.Errorf("in a pipe: got %q, want the text's own lines", got)
 	}
 }

@@ -94,11 +94,8 @@ needed.
 		"account, which makes the requests ($CERTPURGE_ENQUEUER_MYSQL_DSN)")
 	f.BoolVar(&o.erase.wait, "wait", false, "with --execute: wait until the requests have ended")
 	o.format = cli.FormatFlag(cmd, "text", "json", "csv")
-	names := []string{}
-	for _, class := range inventory.Classes() {
-		names = append(names, string(class))
-	}
-	_ = cmd.RegisterFlagCompletionFunc("list", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("list", cobra.FixedCompletions(cli.Words(inventory.Classes()),
+		cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -119,7 +116,7 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	ctx := cmd.Context()
 	for _, name := range o.list {
 		if !slices.Contains(inventory.Classes(), inventory.Class(name)) {
-			return cli.Usage("--list %.40q: expected one of %s", name, join(inventory.Classes()))
+			return cli.Usage("--list %.40q: expected one of %s", name, strings.Join(cli.Words(inventory.Classes()), ", "))
 		}
 	}
 	if o.minAge < 0 {
@@ -204,14 +201,6 @@ func (r *reading) keepInventory(ctx context.Context, s cli.Streams, begun time.T
 // keepLimit is how long writing the result may take.
 const keepLimit = 10 * time.Second
 
-func join[T ~string](texts []T) string {
-	var all []string
-	for _, text := range texts {
-		all = append(all, string(text))
-	}
-	return strings.Join(all, ", ")
-}
-
 // softDeleting are the buckets that keep deleted objects restorable.
 func (r *reading) softDeleting() []string {
 	var names []string
@@ -225,23 +214,7 @@ func (r *reading) softDeleting() []string {
 
 // showInventory draws a line on a terminal, and writes one every ten seconds elsewhere.
 func showInventory(progress *cli.Progress) (listing func(inventory.Progress), reading func(string, int64)) {
-	every := 10 * time.Second
-	if progress.Terminal() {
-		every = 200 * time.Millisecond
-	}
-	begun, last := time.Now(), time.Now()
-	show := func(text string) {
-		if time.Since(last) < every {
-			return
-		}
-		last = time.Now()
-		progress.Show(func(width int) string {
-			if width > 0 && len(text) > width {
-				return text[:width]
-			}
-			return text
-		})
-	}
+	begun := time.Now()
 	listing = func(p inventory.Progress) {
 		text := fmt.Sprintf("listed %s objects in %s directories, %.0f%%", humanize.Comma(p.Objects),
 			humanize.Comma(int64(p.Directories)), 100*p.Part)
@@ -249,9 +222,11 @@ func showInventory(progress *cli.Progress) (listing func(inventory.Progress), re
 			left := time.Duration(float64(time.Since(begun)) * (1 - p.Part) / p.Part)
 			text += ", " + left.Round(time.Second).String() + " left"
 		}
-		show(text)
+		progress.ShowSometimes(text)
 	}
-	return listing, func(what string, rows int64) { show(fmt.Sprintf("read %s rows of %s", humanize.Comma(rows), what)) }
+	return listing, func(what string, rows int64) {
+		progress.ShowSometimes(fmt.Sprintf("read %s rows of %s", humanize.Comma(rows), what))
+	}
 }
 
 // listDirectories writes directories as CSV or as lines of JSON.

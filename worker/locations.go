@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/text/language"
@@ -121,7 +120,7 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 		look.Objects, look.Lister = objects, objects.Lister()
 	}
 	progress := cli.NewProgress(s)
-	look.Progress = showLinks(progress)
+	look.Progress = func(links int) { progress.ShowSometimes("reading links: " + numbers.Sprint(links)) }
 	report, err := look.Run(ctx)
 	progress.Clear()
 	if err != nil {
@@ -140,21 +139,6 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 		return err
 	}
 	return verdictOf(report)
-}
-
-// showLinks says how many links have been read.
-func showLinks(progress *cli.Progress) func(links int) {
-	every, last := 10*time.Second, time.Now()
-	if progress.Terminal() {
-		every, last = 200*time.Millisecond, time.Time{}
-	}
-	return func(links int) {
-		if time.Since(last) < every {
-			return
-		}
-		last = time.Now()
-		progress.Show(func(int) string { return "reading links: " + numbers.Sprint(links) })
-	}
 }
 
 // loadForSurvey is load for a configuration that may have no locations yet.

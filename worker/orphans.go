@@ -28,6 +28,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
+	"github.com/certpurge/certpurge/internal/survey"
 )
 
 type eraseOptions struct {
@@ -258,9 +259,9 @@ func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before tim
 }
 
 func (f orphansFound) print(w io.Writer, o eraseOptions) {
-	cli.Printf(w, "%s: %s with %s (%s) to erase, %s empty\n", count(f.Directories, "orphan"),
+	cli.Printf(w, "%s: %s with %s (%s) to erase, %s empty\n", survey.Count(f.Directories, "orphan"),
 		humanize.Comma(int64(f.Erased)),
-		count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)), //nolint:gosec // a sum of sizes
+		survey.Count(f.Objects, "object"), humanize.IBytes(uint64(f.Bytes)), //nolint:gosec // a sum of sizes
 		humanize.Comma(int64(f.Empty)))
 	for _, why := range []struct {
 		outcome purge.Outcome
@@ -357,7 +358,7 @@ func (r *reading) awaitOrphans(ctx context.Context, w io.Writer, ids []purge.Req
 					cli.Printf(w, "request %d: %s: %s: %s\n", row.ID, row.State, row.Reason, row.Detail)
 				}
 			}
-			cli.Printf(w, "%s ended, %s erased\n", count(len(rows), "request"), count(erased, "object"))
+			cli.Printf(w, "%s ended, %s erased\n", survey.Count(len(rows), "request"), survey.Count(erased, "object"))
 			return notDone, nil
 		}
 		if !purge.Sleep(ctx, time.Second) {

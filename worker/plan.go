@@ -18,6 +18,7 @@ import (
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
+	"github.com/certpurge/certpurge/internal/survey"
 )
 
 func newPlanCommand(s cli.Streams, path *string) *cobra.Command {
@@ -396,9 +397,9 @@ func (p planned) print(s cli.Streams) {
 		cli.Printf(w, "  %s\n", p.Detail)
 	}
 	if len(p.References) > 0 {
-		cli.Printf(w, "  %s erased (%s), %s kept; %s cleared, %d kept\n", count(p.ObjectsErased, "object"),
+		cli.Printf(w, "  %s erased (%s), %s kept; %s cleared, %d kept\n", survey.Count(p.ObjectsErased, "object"),
 			humanize.IBytes(uint64(p.BytesErased)), //nolint:gosec // a sum of sizes
-			count(p.ObjectsKept, "object"), count(p.Cleared, "link"), p.Kept)
+			survey.Count(p.ObjectsKept, "object"), survey.Count(p.Cleared, "link"), p.Kept)
 	}
 	var certificates []purge.CertificateID
 	for _, r := range p.References {
@@ -419,13 +420,6 @@ func (p planned) print(s cli.Streams) {
 			}
 		}
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return humanize.Comma(int64(n)) + " " + what + "s"
 }
 
 func (r plannedReference) print(w io.Writer) {

@@ -8,10 +8,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/certpurge/certpurge/internal/admin"
 	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/gcs"
+	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
@@ -25,7 +27,7 @@ type worker struct {
 
 	log     *slog.Logger
 	health  *telemetry.Health
-	suspect chan struct{} // an attempt met a failure that may be that of all users
+	recheck chan struct{} // an attempt met a failure that may be that of all users
 	misses  purge.Misses
 	present *presence.Announcer
 
@@ -44,8 +46,8 @@ type worker struct {
 func run(ctx context.Context, cfg config.Worker, locations purge.Locations, environ []string,
 	log *slog.Logger,
 ) (err error) {
-	w := &worker{checker: checker{cfg: cfg, locations: locations}, log: log, suspect: make(chan struct{}, 1)}
-	w.misses.Doubt = w.doubt
+	w := &worker{checker: checker{cfg: cfg, locations: locations}, log: log, recheck: make(chan struct{}, 1)}
+	w.misses.Doubt = w.checkSoon
 	if w.registry, err = telemetry.NewRegistry(); err != nil {
 		return err
 	}
@@ -66,14 +68,14 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 		return err
 	}
 	defer func() { err = errors.Join(err, w.redis.Close()) }()
-	w.present = presence.NewAnnouncer(w.redis, cli.Version(), w.doubt)
+	w.present = presence.NewAnnouncer(w.redis, cli.Version(), w.checkSoon)
 	defer w.present.Start(ctx)()
 	w.objects, err = gcs.Open(ctx, gcs.Config{
 		GCS: cfg.GCS, Locations: locations, Environ: environ, Log: log, Trace: w.tracing.Asked,
 		Observe: func(kind string, status int, took time.Duration) {
 			w.metrics.Asked(kind, status, took)
 			if status == 0 { // no answer: this one request, or the whole service
-				w.doubt()
+				w.checkSoon()
 			}
 		},
 	})
@@ -83,15 +85,19 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
 
 	w.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.doubting(w.store.Check)},
-		telemetry.Check{Name: "redis", Ask: w.doubting(func(ctx context.Context) error {
+		telemetry.Check{Name: "mysql", Ask: w.checkingAll(w.store.Check)},
+		telemetry.Check{Name: "redis", Ask: w.checkingAll(func(ctx context.Context) error {
 			return inspect.CheckPull(ctx,
 				w.redis)
 		})},
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	stop, err := w.serveAdmin(ctx, giveUp)
+	_, stop, err := admin.Process{
+		Name: "worker", Role: mysql.RoleWorker, Config: cfg.Admin, Policy: cfg.LMS.Policy(), Tasks: cfg.Tasks,
+		SigningKey: cfg.Evidence.SigningKeyFile, Store: w.store, Redis: w.redis, Health: w.health, Registry: w.registry,
+		Log: log, Buckets: w.objects.Settings, Paces: w.rates,
+	}.Serve(ctx, giveUp)
 	if err != nil {
 		return err
 	}
@@ -139,25 +145,25 @@ func (w *worker) newHandler() *queue.Handler {
 		},
 		Observer: w.metrics,
 		Tracer:   w.tracing,
-		Suspect:  w.doubt,
+		Suspect:  w.checkSoon,
 	}
 }
 
-// doubting is a check that pauses the worker as well, if what it found is found again.
-func (w *worker) doubting(check func(context.Context) error) func(context.Context) error {
+// checkingAll is a check that pauses the worker as well, if what it found is found again.
+func (w *worker) checkingAll(check func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := check(ctx)
 		if err != nil {
-			w.doubt()
+			w.checkSoon()
 		}
 		return err
 	}
 }
 
-// doubt triggers a check of all that a purge needs.
-func (w *worker) doubt() {
+// checkSoon triggers a check of all that a purge needs.
+func (w *worker) checkSoon() {
 	select {
-	case w.suspect <- struct{}{}:
+	case w.recheck <- struct{}{}:
 	default: // a check is under way
 	}
 }
@@ -171,8 +177,23 @@ func (w *worker) newReconciler() *doctor.Reconciler {
 		Observe: func(sum doctor.Summary, err error) {
 			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Dropped, err)
 			if err != nil {
-				w.doubt()
+				w.checkSoon()
 			}
 		},
 	}
+}
+
+// rates are how fast the buckets are worked on.
+func (w *worker) rates() []telemetry.BucketFigures {
+	var all []telemetry.BucketFigures
+	for _, b := range w.objects.Stats() {
+		for kind, p := range map[string]gcs.PaceStats{"delete": b.Deletes, "read": b.Reads} {
+			all = append(all, telemetry.BucketFigures{
+				Bucket: b.Bucket, Kind: kind, Rate: p.Rate, Ceiling: p.Ceiling, Waiting: p.Waiting, Throttled: p.Throttled,
+				Halved: p.Halved, Waited: p.Waited,
+				InFlight: b.InFlight, MaxInFlight: b.MaxInFlight,
+			})
+		}
+	}
+	return all
 }

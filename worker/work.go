@@ -144,10 +144,10 @@ func (w *worker) saySettings(ctx context.Context, settings []purge.BucketSetting
 	w.said.settings = settings
 }
 
-// watch looks into suspicions while tasks are pulled, at most once a second, and pauses the worker if one is true.
-// Until then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does
-// not answer. Without a suspicion it looks all the same, as often as a bucket's settings may have changed: nothing else
-// would notice while there is no work.
+// watch makes the checks again when one is requested, at most once a second, and pauses the worker if one fails. Until
+// then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does not
+// answer. It makes them also as often as a bucket's settings may have changed: nothing else would notice while there is
+// no work.
 func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 	ticker := time.NewTicker(w.cfg.GCS.AttributesMaxAge)
 	defer ticker.Stop()
@@ -159,7 +159,7 @@ func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 				w.present.Set(presence.Stopping, "")
 			}
 			return
-		case <-w.suspect:
+		case <-w.recheck:
 		case <-ticker.C:
 		}
 		if err := w.check(ctx); err != nil && ctx.Err() == nil {

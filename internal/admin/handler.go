@@ -17,7 +17,7 @@ type Parts struct {
 	Metrics http.Handler // /metrics
 	// Pages are those of the console. They see paths without the base.
 	Pages http.Handler
-	// Look and Operate are the dashboard at DashboardPath, for those who may only look and for those who may change
+	// Look and Operate are the dashboard at dashboardPath, for those who may only look and for those who may change
 	// something. They see whole paths.
 	Look, Operate http.Handler
 	// Note writes down what an operator changes in the dashboard, before it is done; nil if it is only logged.
@@ -34,8 +34,8 @@ type Access struct {
 	Pprof       bool // whether profiles are served at all
 }
 
-// DashboardPath is where the dashboard is, below the base path.
-const DashboardPath = "/monitoring"
+// dashboardPath is where the dashboard is, below the base path.
+const dashboardPath = "/monitoring"
 
 // open reports whether no login is configured. Then every process on this machine has access.
 func (a Access) open() bool { return a.Users.Empty() && len(a.Proxy.Addresses) == 0 }
@@ -58,8 +58,8 @@ func New(parts Parts, access Access, log *slog.Logger) http.Handler {
 	}
 	if parts.Look != nil && parts.Operate != nil {
 		dashboard := addBase(access.BasePath, choose(parts, log))
-		closed.Handle(DashboardPath+"/", dashboard)
-		closed.Handle(DashboardPath, http.RedirectHandler(access.BasePath+DashboardPath+"/", http.StatusSeeOther))
+		closed.Handle(dashboardPath+"/", dashboard)
+		closed.Handle(dashboardPath, http.RedirectHandler(access.BasePath+dashboardPath+"/", http.StatusSeeOther))
 	}
 	if access.Pprof {
 		closed.Handle("GET /debug/pprof", http.RedirectHandler(access.BasePath+"/debug/pprof/", http.StatusSeeOther))

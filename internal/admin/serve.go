@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/login"
 )
 
@@ -23,35 +28,23 @@ type Listener struct {
 // Serve answers on all listeners until ctx ends, or one of them fails. started is called with each address that was
 // bound.
 func Serve(ctx context.Context, listeners []Listener, started func(key string, address net.Addr)) error {
-	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	ends := make(chan error, len(listeners))
-	begun := 0
-	var failure error
+	serving, whileServing := errgroup.WithContext(ctx) // one is not worth much without the other
 	for _, l := range listeners {
 		if l.Address == "" {
 			continue
 		}
 		bound, err := l.bind(ctx)
 		if err != nil {
-			failure = err
-			stop()
+			serving.Go(func() error { return err })
 			break
 		}
-		begun++
-		go func() { ends <- l.serve(serving, bound) }()
+		serving.Go(func() error { return l.serve(whileServing, bound) })
 		started(l.Key, bound.Addr())
 	}
-	for range begun {
-		if err := <-ends; err != nil {
-			failure = errors.Join(failure, err)
-			stop() // one is not worth much without the other
-		}
+	if err := serving.Wait(); ctx.Err() == nil {
+		return err
 	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return failure
+	return nil
 }
 
 func (l Listener) bind(ctx context.Context) (net.Listener, error) {
@@ -84,4 +77,44 @@ func (l Listener) serve(ctx context.Context, bound net.Listener) error {
 		return fmt.Errorf("%s: serving: %w", l.Key, err)
 	}
 	return nil
+}
+
+// listenersOf makes what a configuration requests.
+func listenersOf(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, error) {
+	users, err := login.ParseUsers(cfg.Users.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("admin.users: %w", err)
+	}
+	addresses, err := login.ParseAddresses(cfg.Proxy.Addresses)
+	if err != nil {
+		return nil, fmt.Errorf("admin.proxy.addresses: %w", err)
+	}
+	access := Access{
+		Users: users,
+		Proxy: login.Proxy{
+			Addresses: addresses, UserHeader: cfg.Proxy.UserHeader, GroupsHeader: cfg.Proxy.GroupsHeader,
+			ViewGroups: cfg.Proxy.ViewGroups, OperateGroups: cfg.Proxy.OperateGroups,
+		},
+		BasePath: cfg.BasePath, MetricsOpen: cfg.MetricsOpen, Pprof: cfg.Pprof || login.IsLocal(cfg.Listen),
+	}
+	return []Listener{
+		{Key: "admin.listen", Address: cfg.Listen, Handler: New(parts, access, log), Local: access.open()},
+		{Key: "admin.probes_listen", Address: cfg.ProbesListen, Handler: Probes(parts, access)},
+	}, nil
+}
+
+// serveBeside serves until stop is called, so also while the process drains after the end of ctx. failed is told why it
+// cannot.
+func serveBeside(ctx context.Context, listeners []Listener, log *slog.Logger, failed func(error)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		err := Serve(ctx, listeners, func(key string, address net.Addr) {
+			log.InfoContext(ctx, "listening", slog.String("key", key), slog.String("address", address.String()))
+		})
+		if err != nil {
+			failed(err)
+		}
+	})
+	return func() { cancel(); serving.Wait() }
 }

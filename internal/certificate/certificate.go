@@ -189,6 +189,5 @@ func utc(t *time.Time) *time.Time {
 	if t == nil {
 		return nil
 	}
-	at := t.UTC()
-	return &at
+	return new(t.UTC())
 }

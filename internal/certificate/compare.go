@@ -91,7 +91,7 @@ func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (
 	if r.Chain != nil && is.Chain != nil && is.Chain.First > r.Chain.First {
 		say("the first %d documents of request %d are not in the ledger%s", is.Chain.First-r.Chain.First, r.ID, pruned(audit))
 	}
-	if !told && r.origin() != is.origin() {
+	if !told && !same(r.origin(), is.origin()) {
 		say("request %d has another certificate, source, time, ticket or account that asked in the ledger", r.ID)
 	}
 	ended := !grown && r.State.Ended()
@@ -101,7 +101,7 @@ func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (
 			say("%s", r.missing(e, is.Timeline))
 		}
 	}
-	if ended && r.end() != is.end() {
+	if ended && !same(r.end(), is.end()) {
 		say("request %d has another state, reason, end or other figures in the ledger", r.ID)
 	}
 	return all
@@ -119,35 +119,20 @@ func (r Request) missing(e mysql.TimelineEntry, there []mysql.TimelineEntry) str
 	return what + ": the ledger says " + there[i].At.Format(time.RFC3339) + ": " + EntryText(there[i])
 }
 
-type origin struct {
-	certificate purge.CertificateID
-	source      purge.Source
-	by, ticket  string
-	at          time.Time
-}
-
-func (r Request) origin() origin {
-	return origin{r.CertificateID, r.Source, r.RequestedBy, r.Ticket, r.RequestedAt.UTC()}
+// origin is what of a request never changes.
+func (r Request) origin() Request {
+	return Request{
+		CertificateID: r.CertificateID, Source: r.Source, RequestedBy: r.RequestedBy, Ticket: r.Ticket,
+		RequestedAt: r.RequestedAt.UTC(),
+	}
 }
 
 // end is how a request has ended.
-type end struct {
-	state                 purge.State
-	reason                purge.Reason
-	detail                string
-	finished              time.Time
-	erased, cleared, kept int
-}
-
-func (r Request) end() end {
-	e := end{
-		state: r.State, reason: r.Reason, detail: r.Detail, erased: r.ObjectsErased, cleared: r.ReferencesCleared,
-		kept: r.ReferencesKept,
+func (r Request) end() Request {
+	return Request{
+		State: r.State, Reason: r.Reason, Detail: r.Detail, FinishedAt: utc(r.FinishedAt), ObjectsErased: r.ObjectsErased,
+		ReferencesCleared: r.ReferencesCleared, ReferencesKept: r.ReferencesKept,
 	}
-	if r.FinishedAt != nil {
-		e.finished = r.FinishedAt.UTC()
-	}
-	return e
 }
 
 func hashOf(audit *mysql.Audit, request purge.RequestID, number int) (hash string, found bool) {

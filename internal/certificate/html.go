@@ -142,9 +142,6 @@ func (p printed) LMSText() string {
 	return strings.Join(append(parts, english.Plural(n, "link to a file", "links to files")), ", ")
 }
 
-// RecoverableTexts say what can still be recovered.
-func (p printed) RecoverableTexts() []string { return p.recoverableTexts() }
-
 // Listed are the directories that have listings, each once, although several certificates may name one.
 func (p printed) Listed() (all []Directory) {
 	for _, of := range p.Certificates {

@@ -37,7 +37,7 @@ func Maker(l Ledger, keyFile string, from Origin) (func(context.Context, purge.U
 	var key ed25519.PrivateKey
 	if keyFile != "" {
 		var err error
-		if key, err = ReadKey(keyFile); err != nil {
+		if key, err = readKey(keyFile); err != nil {
 			return nil, fmt.Errorf("evidence.signing_key_file: %w", err)
 		}
 	}

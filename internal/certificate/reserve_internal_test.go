@@ -43,7 +43,7 @@ func TestReservations(t *testing.T) {
 		if tc.want == nil && len(got) == 0 {
 			continue
 		}
-		want := Reservation{ReservedMissing, 1, "certs", "downloads/x/", "bob", day(5).UTC()}
+		want := Reservation{reservedMissing, 1, "certs", "downloads/x/", "bob", day(5).UTC()}
 		if tc.want != nil {
 			want.AcceptedAt = *tc.want
 		}

@@ -97,8 +97,8 @@ func (c *Certificate) CheckSignature(public ed25519.PublicKey) error {
 	return nil
 }
 
-// ReadKey reads the private key that signs, as "openssl genpkey -algorithm ed25519" writes it: PKCS#8 in PEM.
-func ReadKey(path string) (ed25519.PrivateKey, error) {
+// readKey reads the private key that signs, as "openssl genpkey -algorithm ed25519" writes it: PKCS#8 in PEM.
+func readKey(path string) (ed25519.PrivateKey, error) {
 	der, err := readPEM(path, "PRIVATE KEY")
 	if err != nil {
 		return nil, err

@@ -2,11 +2,11 @@ package certificate
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -192,22 +192,15 @@ func (l Left) Sentence() string {
 	return text
 }
 
-func (c *Certificate) stillThere(w printer) { w.wrapped(c.recoverableTexts()) }
+func (c *Certificate) stillThere(w printer) { w.wrapped(c.RecoverableTexts()) }
 
 func (c *Certificate) unknown(w printer) { w.wrapped(c.OutOfReach) }
 
 // wrapped prints sentences in lines of a terminal.
 func (w printer) wrapped(texts []string) {
-	const width = 100
 	for _, text := range texts {
-		line := " "
-		for word := range strings.FieldsSeq(text) {
-			if len(line)+1+len(word) > width {
-				w("%s\n", line)
-				line = " "
-			}
-			line += " " + word
+		for _, line := range cli.Fold(text, 98) {
+			w("  %s\n", line)
 		}
-		w("%s\n", line)
 	}
 }

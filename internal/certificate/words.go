@@ -279,8 +279,8 @@ func (c *Certificate) settingsMissing() (missing bool) {
 	return missing
 }
 
-// recoverableTexts say what can still be recovered.
-func (c *Certificate) recoverableTexts() (all []string) {
+// RecoverableTexts say what can still be recovered.
+func (c *Certificate) RecoverableTexts() (all []string) {
 	r := c.Recoverable
 	if r.SoftDeleted > 0 {
 		all = append(all, fmt.Sprintf("%s, by soft delete, until %s.", english.Plural(r.SoftDeleted, "object", ""),

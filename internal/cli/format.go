@@ -29,6 +29,15 @@ func FormatFlag(cmd *cobra.Command, formats ...string) *Format {
 	return &chosen
 }
 
+// Words are the texts of a closed set of words.
+func Words[T ~string](all []T) []string {
+	words := make([]string, len(all))
+	for i, word := range all {
+		words[i] = string(word)
+	}
+	return words
+}
+
 // formatValue implements pflag.Value.
 type formatValue struct {
 	chosen  *Format

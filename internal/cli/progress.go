@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -20,11 +21,12 @@ type Progress struct {
 	terminal bool
 	width    func() int
 	drawn    int // characters of the line that is on the terminal
+	last     time.Time
 }
 
 // NewProgress shows progress on the standard error stream.
 func NewProgress(s Streams) *Progress {
-	p := &Progress{out: s.Err, width: func() int { return 80 }}
+	p := &Progress{out: s.Err, width: func() int { return 80 }, last: time.Now()}
 	if f, ok := file(s.Err); ok && IsTerminal(f) && !slices.Contains(s.Environ, "TERM=dumb") {
 		p.terminal = true
 		p.width = func() int {
@@ -38,8 +40,27 @@ func NewProgress(s Streams) *Progress {
 	return p
 }
 
-// Terminal reports whether the line is drawn again and again.
-func (p *Progress) Terminal() bool { return p.terminal }
+// Interval is how often progress is to be shown: on a terminal it is drawn, elsewhere lines add up.
+func (p *Progress) Interval() time.Duration {
+	if p.terminal {
+		return 200 * time.Millisecond
+	}
+	return 10 * time.Second
+}
+
+// ShowSometimes shows a text, as far as it fits, unless another one was shown within the interval. Callers take turns.
+func (p *Progress) ShowSometimes(text string) {
+	if time.Since(p.last) < p.Interval() {
+		return
+	}
+	p.last = time.Now()
+	p.Show(func(width int) string {
+		if width > 0 && len(text) > width {
+			return text[:width]
+		}
+		return text
+	})
+}
 
 // Notice writes a line that stays.
 func (p *Progress) Notice(text string) {

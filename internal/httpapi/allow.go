@@ -61,12 +61,12 @@ func by(r *http.Request, f face, behalf string) string {
 // allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address
 // whose credentials are refused again and again is told to wait, by the native face: the driver must hear what is
 // wrong.
-func (s *Server) allowed(right auth.Right, f face, next http.HandlerFunc) http.HandlerFunc {
+func (s *Server) allowed(right auth.Rights, f face, next handler) http.HandlerFunc {
 	tooMany := http.StatusTooManyRequests
 	if f == faceDriver {
 		tooMany = http.StatusServiceUnavailable
 	}
-	return func(w http.ResponseWriter, r *http.Request) {
+	return answered(func(w http.ResponseWriter, r *http.Request) *problem {
 		caller, err := s.Auth.Authenticate(r)
 		if answered, ok := w.(*recorder); ok {
 			answered.face, answered.caller = f, caller
@@ -83,15 +83,13 @@ func (s *Server) allowed(right auth.Right, f face, next http.HandlerFunc) http.H
 				}
 				s.refusals.Failed(address) // counts for nothing while it has to wait
 			}
-			p.write(w)
-			return
+			return p
 		}
 		if wait := s.Limiter.Take(caller); wait > 0 {
-			newProblem(tooMany, "rate_limited", "more requests than this caller may send").after(wait).write(w)
-			return
+			return newProblem(tooMany, "rate_limited", "more requests than this caller may send").after(wait)
 		}
-		next(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
-	}
+		return next(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
 }
 
 // refused is the answer to a caller who may not.

@@ -15,15 +15,14 @@ const maxBulk = 10_000
 // createMany takes one user on each line: {"user_id": 42}, or the bare number; the object may say where the request
 // comes from, too. All lines are checked before any is accepted; the answer has one line for each user, in the order in
 // which they first came.
-func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, data []byte) {
+func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, data []byte) *problem {
 	demands, p := parseLines(data)
-	var accepted []purge.Accepted
-	if p == nil {
-		accepted, p = s.accept(r, s.Backfill, key, data, demands)
-	}
 	if p != nil {
-		p.write(w)
-		return
+		return p
+	}
+	accepted, p := s.accept(r, s.Backfill, key, data, demands)
+	if p != nil {
+		return p
 	}
 	w.Header().Set("Content-Type", typeNDJSON)
 	w.Header().Set("Cache-Control", "no-store")
@@ -31,6 +30,7 @@ func (s *Server) createMany(w http.ResponseWriter, r *http.Request, key string, 
 	for _, a := range accepted {
 		send(w, a)
 	}
+	return nil
 }
 
 // parseLines reads the users of a bulk request, each once: of several lines about one user the first counts.
@@ -75,20 +75,10 @@ func parseLine(line []byte) (d demand, p *problem) {
 		}
 		return demand{user: user}, nil
 	}
-	var body struct {
-		origin
-
-		UserID *int64 `json:"user_id"`
-	}
-	if p := decode(line, &body); p != nil {
-		return d, p
-	}
-	if body.UserID == nil {
-		return d, newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
-	}
-	d.origin = body.origin
-	if d.user, p = checkUser("user_id", *body.UserID); p == nil {
-		p = d.origin.check()
+	var body oneUser
+	p = decode(line, &body)
+	if p == nil {
+		d, p = body.demand()
 	}
 	return d, p
 }

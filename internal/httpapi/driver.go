@@ -138,11 +138,10 @@ func (s *Server) byName(ctx context.Context, member, name string) (purge.UserID,
 
 // retire is the driver face: it requests the purge, or finds that it has been requested, and holds the answer back
 // until the purge has ended, but not longer than the configured time.
-func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
+func (s *Server) retire(w http.ResponseWriter, r *http.Request) *problem {
 	data, p := readBody(w, r, int64(s.MaxBody))
 	if p != nil {
-		p.write(w)
-		return
+		return p
 	}
 	user, p := s.who(r.Context(), data)
 	if p == nil {
@@ -152,10 +151,9 @@ func (s *Server) retire(w http.ResponseWriter, r *http.Request) {
 	case p == nil:
 		w.WriteHeader(http.StatusNoContent)
 	case p.Status == http.StatusOK:
-		writeJSON(w, p.Status, p)
-	default:
-		p.write(w)
+		return writeJSON(w, p.Status, p)
 	}
+	return p
 }
 
 // unavailable is the answer to a failure of the databases.

@@ -279,7 +279,7 @@ func (h *harness) Authenticate(r *http.Request) (auth.Caller, error) {
 	c.RateKey = "token:" + c.Name
 	for name := range strings.SplitSeq(token, ",") {
 		if right, ok := auth.ParseRight(name); ok {
-			c.Rights |= auth.Rights(right)
+			c.Rights |= right
 		}
 	}
 	return c, nil

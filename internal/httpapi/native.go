@@ -19,12 +19,11 @@ const (
 	queueBackfill = "backfill"
 )
 
-// single is the body of a request for one user.
-type single struct {
+// oneUser is a user, as bodies name one.
+type oneUser struct {
 	origin
 
 	UserID *int64 `json:"user_id"`
-	Queue  string `json:"queue"`
 }
 
 // demand is one user of a call, and what the caller says about where the request comes from.
@@ -33,62 +32,67 @@ type demand struct {
 	origin origin
 }
 
+// demand refuses what cannot be accepted.
+func (o oneUser) demand() (demand, *problem) {
+	if o.UserID == nil {
+		return demand{}, newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
+	}
+	user, p := checkUser("user_id", *o.UserID)
+	if p == nil {
+		p = o.check()
+	}
+	return demand{user, o.origin}, p
+}
+
 // create takes one user as JSON, or many as NDJSON.
-func (s *Server) create(w http.ResponseWriter, r *http.Request) {
+func (s *Server) create(w http.ResponseWriter, r *http.Request) *problem {
 	key, p := idempotencyKey(r)
 	if p != nil {
-		p.write(w)
-		return
+		return p
 	}
 	kind := mediaType(r)
 	if kind != typeJSON && kind != typeNDJSON {
-		newProblem(http.StatusUnsupportedMediaType, "media_type", "Content-Type must be %s for one user, or %s for many",
-			typeJSON, typeNDJSON).write(w)
-		return
+		return newProblem(http.StatusUnsupportedMediaType, "media_type",
+			"Content-Type must be %s for one user, or %s for many", typeJSON, typeNDJSON)
 	}
 	data, p := readBody(w, r, int64(s.MaxBody))
-	if p != nil {
-		p.write(w)
-		return
+	switch {
+	case p != nil:
+		return p
+	case kind == typeNDJSON:
+		return s.createMany(w, r, key, data)
+	default:
+		return s.createOne(w, r, key, data)
 	}
-	if kind == typeNDJSON {
-		s.createMany(w, r, key, data)
-		return
-	}
-	s.createOne(w, r, key, data)
 }
 
-func (s *Server) createOne(w http.ResponseWriter, r *http.Request, key string, data []byte) {
-	var body single
-	p := decode(data, &body)
-	if p == nil && body.UserID == nil {
-		p = newProblem(http.StatusBadRequest, "wrong_members", "user_id is missing")
+func (s *Server) createOne(w http.ResponseWriter, r *http.Request, key string, data []byte) *problem {
+	var body struct {
+		oneUser
+
+		Queue string `json:"queue"`
 	}
-	var user purge.UserID
-	if p == nil {
-		user, p = checkUser("user_id", *body.UserID)
+	if p := decode(data, &body); p != nil {
+		return p
 	}
-	if p == nil {
-		p = body.check()
-	}
-	var intake Intake
-	if p == nil {
-		intake, p = s.intake(body.Queue)
-	}
-	var accepted []purge.Accepted
-	if p == nil {
-		accepted, p = s.accept(r, intake, key, data, []demand{{user, body.origin}})
-	}
+	user, p := body.demand()
 	if p != nil {
-		p.write(w)
-		return
+		return p
+	}
+	intake, p := s.intake(body.Queue)
+	if p != nil {
+		return p
+	}
+	accepted, p := s.accept(r, intake, key, data, []demand{user})
+	if p != nil {
+		return p
 	}
 	status := http.StatusAccepted
 	if !accepted[0].Open {
 		status = http.StatusOK // it has ended: nothing is left to be done
 	}
 	w.Header().Set("Location", s.PathPrefix+"/v1/requests/"+strconv.FormatInt(int64(accepted[0].Request), 10))
-	writeJSON(w, status, accepted[0])
+	return writeJSON(w, status, accepted[0])
 }
 
 func (s *Server) intake(queue string) (Intake, *problem) {
@@ -188,13 +192,12 @@ func idempotencyKey(r *http.Request) (string, *problem) {
 	return key, nil
 }
 
-func (s *Server) show(w http.ResponseWriter, r *http.Request) {
+func (s *Server) show(w http.ResponseWriter, r *http.Request) *problem {
 	row, p := s.find(r)
 	if p != nil {
-		p.write(w)
-		return
+		return p
 	}
-	writeJSON(w, http.StatusOK, newRequestBody(row))
+	return writeJSON(w, http.StatusOK, row)
 }
 
 // find reads the request that a path names.
@@ -215,41 +218,37 @@ func (s *Server) find(r *http.Request) (mysql.Request, *problem) {
 
 // requeue opens a failed or refused request again, with a fresh budget. The body, which may be missing, says where that
 // comes from.
-func (s *Server) requeue(w http.ResponseWriter, r *http.Request) {
+func (s *Server) requeue(w http.ResponseWriter, r *http.Request) *problem {
 	from, p := s.readOrigin(w, r)
-	var row mysql.Request
-	if p == nil {
-		row, p = s.find(r)
-	}
-	if p == nil && row.State != purge.Failed && row.State != purge.Refused {
-		p = newProblem(http.StatusConflict, "not_failed", "the request is %s: only what has failed or was refused can be "+
-			"queued again", row.State).of(row.ID)
-	}
 	if p != nil {
-		p.write(w)
-		return
+		return p
+	}
+	row, p := s.find(r)
+	if p != nil {
+		return p
+	}
+	if row.State != purge.Failed && row.State != purge.Refused {
+		return newProblem(http.StatusConflict, "not_failed",
+			"the request is %s: only what has failed or was refused can be queued again", row.State).of(row.ID)
 	}
 	ctx := r.Context()
 	n, err := s.Ledger.Reopen(ctx, []purge.RequestID{row.ID}, purge.Reopening{
 		By: by(r, faceNative, from.RequestedBy), Ticket: from.Ticket,
 	})
 	if err != nil {
-		s.unavailable(ctx, err).write(w)
-		return
+		return s.unavailable(ctx, err)
 	}
 	if n == 0 {
-		newProblem(http.StatusConflict, "another_open", "another request of the same user is open, or this one was "+
-			"opened meanwhile").of(row.ID).write(w)
-		return
+		return newProblem(http.StatusConflict, "another_open",
+			"another request of the same user is open, or this one was opened meanwhile").of(row.ID)
 	}
 	if err := s.Queue.Restore(ctx, []purge.OpenRequest{row.Open()}); err != nil {
 		s.Log.WarnContext(ctx, "opened again, but not yet queued: a worker will do that", slog.Any("error", err))
 	}
 	if row, p = s.find(r); p != nil {
-		p.write(w)
-		return
+		return p
 	}
-	writeJSON(w, http.StatusAccepted, newRequestBody(row))
+	return writeJSON(w, http.StatusAccepted, row)
 }
 
 // readOrigin reads a body that holds nothing else, or is empty.

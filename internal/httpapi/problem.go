@@ -25,6 +25,18 @@ type problem struct {
 	challenge  string // for WWW-Authenticate
 }
 
+// handler answers a request, or returns the problem to answer with.
+type handler func(w http.ResponseWriter, r *http.Request) *problem
+
+// answered is a handler that answers in any case.
+func answered(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if p := h(w, r); p != nil {
+			p.write(w)
+		}
+	}
+}
+
 // newProblem makes a problem whose title is the status's own text.
 func newProblem(status int, code, format string, args ...any) *problem {
 	return &problem{Status: status, Code: code, Title: http.StatusText(status), Detail: fmt.Sprintf(format, args...)}
@@ -60,12 +72,13 @@ func (p *problem) write(w http.ResponseWriter) {
 	send(w, p)
 }
 
-// writeJSON answers with a value.
-func writeJSON(w http.ResponseWriter, status int, v any) {
+// writeJSON answers with a value. There is no problem with that.
+func writeJSON(w http.ResponseWriter, status int, v any) *problem {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	send(w, v)
+	return nil
 }
 
 // send writes one value as a line of JSON. An error means that the client is gone.

@@ -19,32 +19,28 @@ const (
 	maxLimit     = 1000
 )
 
-// page is one page of requests. NextCursor is empty on the last one.
+// page is one page of requests, each as the JSON of mysql.Request, which is the schema Request of openapi.yaml.
+// NextCursor is empty on the last one.
 type page struct {
-	Requests   []requestBody `json:"requests"`
-	NextCursor string        `json:"next_cursor,omitempty"`
+	Requests   []mysql.Request `json:"requests"`
+	NextCursor string          `json:"next_cursor,omitempty"`
 }
 
 // list returns requests in the order of their ids.
-func (s *Server) list(w http.ResponseWriter, r *http.Request) {
+func (s *Server) list(w http.ResponseWriter, r *http.Request) *problem {
 	filter, after, limit, p := listFilter(r.URL.Query())
 	if p != nil {
-		p.write(w)
-		return
+		return p
 	}
 	rows, err := s.Ledger.RequestsAfter(r.Context(), filter, after, limit+1)
 	if err != nil {
-		s.unavailable(r.Context(), err).write(w)
-		return
+		return s.unavailable(r.Context(), err)
 	}
-	answer := page{Requests: []requestBody{}}
-	for _, row := range rows[:min(len(rows), limit)] {
-		answer.Requests = append(answer.Requests, newRequestBody(row))
-	}
+	answer := page{Requests: append([]mysql.Request{}, rows[:min(len(rows), limit)]...)}
 	if len(rows) > limit {
 		answer.NextCursor = strconv.FormatInt(int64(rows[limit-1].ID), 10)
 	}
-	writeJSON(w, http.StatusOK, answer)
+	return writeJSON(w, http.StatusOK, answer)
 }
 
 // listFilter reads the query. A parameter that is unknown, empty or there twice is an error: a filter that is silently
@@ -98,37 +94,34 @@ func listFilter(query url.Values) (f mysql.Filter, after purge.RequestID, limit 
 	return f, after, limit, nil
 }
 
-// evidence streams what the ledger holds as evidence of a user's erasure. An answer that breaks off is cut, so that
-// no reader takes it for the whole.
-func (s *Server) evidence(w http.ResponseWriter, r *http.Request) {
+// evidence streams what the ledger holds as evidence of a user's erasure: the JSON of mysql.EvidenceRecord is the
+// schema Evidence of openapi.yaml. An answer that breaks off is cut, so that no reader takes it for the whole.
+func (s *Server) evidence(w http.ResponseWriter, r *http.Request) *problem {
 	user, err := purge.ParseUserID(r.PathValue("id"))
 	if err != nil {
-		newProblem(http.StatusBadRequest, "wrong_id", "the id of a user is a number, 1 to 2147483647").write(w)
-		return
+		return newProblem(http.StatusBadRequest, "wrong_id", "the id of a user is a number, 1 to 2147483647")
 	}
 	begun := false
 	lines := json.NewEncoder(w)
-	begin := func() {
-		begun = true
-		w.Header().Set("Content-Type", typeNDJSON)
-		w.Header().Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusOK)
-	}
 	err = s.Ledger.EachEvidence(r.Context(), mysql.EvidenceFilter{User: user}, func(e mysql.EvidenceRecord) error {
 		if !begun {
-			begin()
+			begun = true
+			w.Header().Set("Content-Type", typeNDJSON)
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusOK)
 		}
-		return lines.Encode(newEvidenceBody(e))
+		return lines.Encode(e)
 	})
 	switch {
 	case err != nil && begun:
 		s.Log.ErrorContext(r.Context(), "reading evidence broke off", slog.Any("error", err))
 		panic(http.ErrAbortHandler)
 	case err != nil:
-		s.unavailable(r.Context(), err).write(w)
+		return s.unavailable(r.Context(), err)
 	case !begun:
-		s.noEvidence(r.Context(), user).write(w)
+		return s.noEvidence(r.Context(), user)
 	}
+	return nil
 }
 
 // noEvidence says why there is none: an empty answer would hide a mistyped id.

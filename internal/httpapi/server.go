@@ -118,11 +118,10 @@ func (s *Server) routes() map[string]http.HandlerFunc {
 // route brings paths into the one form that the mux knows, so that it has no reason to redirect, and answers for paths
 // that it does not know.
 func (s *Server) route(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return answered(func(w http.ResponseWriter, r *http.Request) *problem {
 		rest, ok := strings.CutPrefix(r.URL.Path, s.PathPrefix)
 		if !ok || rest != "" && rest[0] != '/' {
-			unknownPath().write(w)
-			return
+			return unknownPath()
 		}
 		given, own := r, *r.URL
 		own.Path, own.RawPath = path.Clean("/"+rest), ""
@@ -134,16 +133,15 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 				answered.route = pattern
 			}
 			mux.ServeHTTP(w, r)
-			return
+			return nil
 		}
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); pattern != "" {
 				w.Header().Set("Allow", method)
-				newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path wants %s", method).write(w)
-				return
+				return newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "this path wants %s", method)
 			}
 		}
-		unknownPath().write(w)
+		return unknownPath()
 	})
 }
 

@@ -121,12 +121,12 @@ type Report struct {
 	RetiringNotUnderstood int64 `json:"retiring_not_understood"`
 	Retiring              int   `json:"retiring_users"` // users who may be purged
 
-	// Names are the first directories of each class that is a problem, MaxNames at most.
+	// Names are the first directories of each class that is a problem, maxNames at most.
 	Names []Directory `json:"-"`
 }
 
-// MaxNames is how many directories of a class are in a Report.
-const MaxNames = 1_000
+// maxNames is how many directories of a class are in a Report.
+const maxNames = 1_000
 
 // Kept is what the ledger keeps of an inventory, as JSON.
 type Kept struct {
@@ -440,7 +440,7 @@ func (r *reading) count(d listed) error {
 	}
 	add(r.sums, directory)
 	add(r.buckets[root.Bucket], directory)
-	if class.Problem() && r.sums[class].Directories <= MaxNames {
+	if class.Problem() && r.sums[class].Directories <= maxNames {
 		r.report.Names = append(r.report.Names, directory)
 	}
 	if r.List == nil || r.Want == nil || !r.Want(class) {

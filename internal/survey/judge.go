@@ -276,7 +276,7 @@ func (s *Survey) judgeForeign(ctx context.Context, r *Report, g *Group) {
 		r.find(Finding{Wrong, ForeignPrefix, "", g.Prefix, g.who() + " " + verb + numbers.Sprintf(format, args...)})
 	}
 	if g.More {
-		foreign(" in more than %d ways and are not told apart", MaxGroups)
+		foreign(" in more than %d ways and are not told apart", maxGroups)
 		return
 	}
 	if s.isExternal(g) && len(g.sample) == 0 {

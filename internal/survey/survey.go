@@ -115,8 +115,8 @@ type sampled struct {
 	target purge.Target
 }
 
-// MaxGroups bounds the memory of a survey: links of further groups are counted together.
-const MaxGroups = 1_000
+// maxGroups bounds the memory of a survey: links of further groups are counted together.
+const maxGroups = 1_000
 
 // progressEvery is after how many links Progress is told.
 const progressEvery = 1_000
@@ -196,7 +196,7 @@ func groupOf(groups map[groupKey]*Group, u purge.Understanding) *Group {
 		key.location = u.Location.Name
 	}
 	g := groups[key]
-	if g == nil && len(groups) >= MaxGroups {
+	if g == nil && len(groups) >= maxGroups {
 		key = groupKey{taker: purge.TakenByNone, more: true}
 		g = groups[key]
 	}

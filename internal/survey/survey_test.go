@@ -135,7 +135,7 @@ func TestASurveyIsBounded(t *testing.T) { //nolint:paralleltest // it measures t
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Links != m.n || r.Users != m.n || r.Retiring != 2_500 || len(r.Groups) != MaxGroups+1 {
+	if r.Links != m.n || r.Users != m.n || r.Retiring != 2_500 || len(r.Groups) != maxGroups+1 {
 		t.Errorf("got %d links, %d users, %d retiring, %d groups", r.Links, r.Users, r.Retiring, len(r.Groups))
 	}
 	links := 0

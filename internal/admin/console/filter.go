@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/cli"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
@@ -76,17 +77,9 @@ func (f filter) Plain() bool {
 // One of a closed set of words.
 func oneOf[T ~string](key, value string, words []T) (T, error) {
 	if value != "" && !slices.Contains(words, T(value)) {
-		return "", badAddress("%s: there is no %.60q: expected one of %s", key, value, join(words))
+		return "", badAddress("%s: there is no %.60q: expected one of %s", key, value, strings.Join(cli.Words(words), ", "))
 	}
 	return T(value), nil
-}
-
-func join[T ~string](words []T) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
-	}
-	return strings.Join(texts, ", ")
 }
 
 func (f *filter) readWords() (err error) {

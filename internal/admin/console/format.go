@@ -38,13 +38,7 @@ var functions = template.FuncMap{
 }
 
 // number writes 1234567 as 1,234,567.
-func number(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
+func number(n int64) string { return humanize.Comma(n) }
 
 // id writes the number of a request or a user, as addresses have it.
 func id[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }

@@ -90,15 +90,8 @@ func (c *Console) sampleOn() {
 	c.samples.begun = true
 	go func() {
 		defer c.end()
-		ticker := time.NewTicker(sampleTime)
-		defer ticker.Stop()
-		for {
+		for more := true; more; more = purge.Sleep(c.ctx, sampleTime) {
 			c.sample(c.ctx)
-			select {
-			case <-c.ctx.Done():
-				return
-			case <-ticker.C:
-			}
 		}
 	}()
 }

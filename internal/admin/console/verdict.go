@@ -1,7 +1,9 @@
 package console
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/queue/presence"
@@ -124,4 +126,17 @@ func warnings(v view) (warn []note) {
 		warn = append(warn, n)
 	}
 	return warn
+}
+
+// Verdict returns what the overview says first: its level (ok, warn or bad) and its sentences. known is false while
+// something is being read for the first time.
+func (c *Console) Verdict(ctx context.Context) (level, title string, known bool) {
+	v := c.look(ctx)
+	known = (v.LedgerKnown || v.LedgerErr != "") && (v.QueuesKnown || v.QueuesErr != "") &&
+		(!v.Doctors || v.Doctor.Known() || v.Doctor.Err != nil)
+	sentences := []string{v.Verdict.Title.Text}
+	for _, n := range v.Verdict.Notes {
+		sentences = append(sentences, n.Text)
+	}
+	return v.Verdict.Level, strings.Join(sentences, " "), known
 }

@@ -91,7 +91,7 @@ func TestGoodCredentialsAreLetIn(t *testing.T) {
 		"static token": {
 			"Bearer " + staticToken,
 			auth.Caller{
-				Name: "portal", Kind: auth.KindToken, Rights: auth.RightsOf(auth.Enqueue, auth.Read),
+				Name: "portal", Kind: auth.KindToken, Rights: auth.Enqueue | auth.Read,
 				RateKey: "token:portal",
 			},
 		},

@@ -1,59 +1,41 @@
 package auth
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// Right is one thing that a caller may do.
-type Right uint8
+// Rights are a set of things that a caller may do.
+type Rights uint8
 
 // The rights of the native face. The driver's face requests a purge, which is Enqueue.
 const (
-	Enqueue Right = 1 << iota
+	Enqueue Rights = 1 << iota
 	Read
 	Requeue
+	All = Enqueue | Read | Requeue
 )
 
-// rightNames are the rights as the configuration and the challenges name them.
-var rightNames = []struct {
-	right Right
-	name  string
-}{{Enqueue, "enqueue"}, {Read, "read"}, {Requeue, "requeue"}}
+// rightNames are the rights as the configuration and the challenges name them, in the order of their bits.
+var rightNames = []string{"enqueue", "read", "requeue"}
 
 // ParseRight returns the right of that name, and whether there is one.
-func ParseRight(name string) (Right, bool) {
-	for _, r := range rightNames {
-		if r.name == name {
-			return r.right, true
-		}
+func ParseRight(name string) (Rights, bool) {
+	if bit := slices.Index(rightNames, name); bit >= 0 {
+		return 1 << bit, true
 	}
 	return 0, false
 }
 
-func (r Right) String() string { return Rights(r).String() }
-
-// Rights are a set of rights.
-type Rights uint8
-
-// All are all rights.
-const All = Rights(Enqueue | Read | Requeue)
-
-// RightsOf makes a set.
-func RightsOf(rights ...Right) Rights {
-	var set Rights
-	for _, r := range rights {
-		set |= Rights(r)
-	}
-	return set
-}
-
-// Has reports whether r is in the set.
-func (s Rights) Has(r Right) bool { return r != 0 && s&Rights(r) == Rights(r) }
+// Has reports whether all of r, which is not empty, are in the set.
+func (s Rights) Has(r Rights) bool { return r != 0 && s&r == r }
 
 // String lists the rights with commas.
 func (s Rights) String() string {
 	var names []string
-	for _, r := range rightNames {
-		if s.Has(r.right) {
-			names = append(names, r.name)
+	for bit, name := range rightNames {
+		if s.Has(1 << bit) {
+			names = append(names, name)
 		}
 	}
 	return strings.Join(names, ",")
@@ -89,7 +71,7 @@ func newCaller(kind Kind, name string, rights Rights) Caller {
 }
 
 // Require returns an [*Error] with status 403 unless the caller has the right.
-func (c Caller) Require(r Right) error {
+func (c Caller) Require(r Rights) error {
 	if c.Rights.Has(r) {
 		return nil
 	}

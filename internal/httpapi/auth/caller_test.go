@@ -8,19 +8,19 @@ import (
 
 func TestCallersMayDoWhatTheirRightsSay(t *testing.T) {
 	t.Parallel()
-	all := []auth.Right{auth.Enqueue, auth.Read, auth.Requeue}
+	all := []auth.Rights{auth.Enqueue, auth.Read, auth.Requeue}
 	for name, test := range map[string]struct {
 		rights auth.Rights
-		may    map[auth.Right]bool
+		may    map[auth.Rights]bool
 	}{
 		"nothing": {0, nil},
-		"read":    {auth.RightsOf(auth.Read), map[auth.Right]bool{auth.Read: true}},
+		"read":    {auth.Read, map[auth.Rights]bool{auth.Read: true}},
 		"enqueue,requeue": {
-			auth.RightsOf(auth.Requeue, auth.Enqueue),
-			map[auth.Right]bool{auth.Enqueue: true, auth.Requeue: true},
+			auth.Requeue | auth.Enqueue,
+			map[auth.Rights]bool{auth.Enqueue: true, auth.Requeue: true},
 		},
 		"enqueue,read,requeue": {
-			auth.All, map[auth.Right]bool{auth.Enqueue: true, auth.Read: true, auth.Requeue: true},
+			auth.All, map[auth.Rights]bool{auth.Enqueue: true, auth.Read: true, auth.Requeue: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestCallersMayDoWhatTheirRightsSay(t *testing.T) {
 
 func TestRightsHaveTheNamesOfTheConfiguration(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]auth.Right{
+	for name, want := range map[string]auth.Rights{
 		"enqueue": auth.Enqueue, "read": auth.Read, "requeue": auth.Requeue,
 		"Read": 0, "": 0, "all": 0,
 	} {

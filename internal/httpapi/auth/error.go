@@ -87,7 +87,7 @@ var meanings = map[Code]struct {
 type Error struct {
 	Code Code
 	// Right is the right that is missing, with RightMissing.
-	Right Right
+	Right Rights
 	// After is the time until the keys may be fetched again, with KeysUnavailable; 0 if that is not known.
 	After time.Duration
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 const (
@@ -183,12 +185,8 @@ func (s *keySet) run(ctx context.Context) {
 		if s.lastFailure() != nil {
 			wait = min(wait, retryInterval)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !purge.Sleep(ctx, wait) {
 			return
-		case <-timer.C:
 		}
 	}
 }

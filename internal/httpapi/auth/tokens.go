@@ -34,7 +34,7 @@ func newTokens(configured []config.Token) (tokens, error) {
 			if !ok {
 				return nil, fmt.Errorf("reading the token %q: there is no right %q", t.Name, name)
 			}
-			rights |= RightsOf(right)
+			rights |= right
 		}
 		all = append(all, staticToken{hash: [sha256.Size]byte(hash), caller: newCaller(KindToken, t.Name, rights)})
 	}
