@@ -197,7 +197,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request) *problem {
 	if p != nil {
 		return p
 	}
-	return writeJSON(w, http.StatusOK, row)
+	return writeJSON(w, http.StatusOK, newRequestBody(row))
 }
 
 // find reads the request that a path names.
@@ -248,7 +248,7 @@ func (s *Server) requeue(w http.ResponseWriter, r *http.Request) *problem {
 	if row, p = s.find(r); p != nil {
 		return p
 	}
-	return writeJSON(w, http.StatusAccepted, row)
+	return writeJSON(w, http.StatusAccepted, newRequestBody(row))
 }
 
 // readOrigin reads a body that holds nothing else, or is empty.

@@ -22,8 +22,8 @@ const (
 // page is one page of requests, each as the JSON of mysql.Request, which is the schema Request of openapi.yaml.
 // NextCursor is empty on the last one.
 type page struct {
-	Requests   []mysql.Request `json:"requests"`
-	NextCursor string          `json:"next_cursor,omitempty"`
+	Requests   []requestBody `json:"requests"`
+	NextCursor string        `json:"next_cursor,omitempty"`
 }
 
 // list returns requests in the order of their ids.
@@ -36,7 +36,10 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) *problem {
 	if err != nil {
 		return s.unavailable(r.Context(), err)
 	}
-	answer := page{Requests: append([]mysql.Request{}, rows[:min(len(rows), limit)]...)}
+	answer := page{Requests: []requestBody{}}
+	for _, row := range rows[:min(len(rows), limit)] {
+		answer.Requests = append(answer.Requests, newRequestBody(row))
+	}
 	if len(rows) > limit {
 		answer.NextCursor = strconv.FormatInt(int64(rows[limit-1].ID), 10)
 	}
@@ -110,7 +113,7 @@ func (s *Server) evidence(w http.ResponseWriter, r *http.Request) *problem {
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusOK)
 		}
-		return lines.Encode(e)
+		return lines.Encode(newEvidenceBody(e))
 	})
 	switch {
 	case err != nil && begun:
