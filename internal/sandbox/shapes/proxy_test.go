@@ -238,13 +238,14 @@ func (p *proxy) serve(client, server net.Conn) {
 
 // readPacket reads a packet with its header.
 func readPacket(in io.Reader) ([]byte, error) {
-	packet := make([]byte, 4)
-	if _, err := io.ReadFull(in, packet); err != nil {
+	var header [4]byte
+	if _, err := io.ReadFull(in, header[:]); err != nil {
 		return nil, err
 	}
-	length := int(packet[0]) | int(packet[1])<<8 | int(packet[2])<<16
-	packet = append(packet, make([]byte, length)...)
-	_, err := io.ReadFull(in, packet[4:])
+	length := int(header[0]) | int(header[1])<<8 | int(header[2])<<16
+	packet := make([]byte, len(header)+length)
+	copy(packet, header[:])
+	_, err := io.ReadFull(in, packet[len(header):])
 	return packet, err
 }
 
@@ -263,7 +264,8 @@ func (p *proxy) query(packet []byte) (string, bool) {
 func refusal(number uint16, state, message string) []byte {
 	body := binary.LittleEndian.AppendUint16([]byte{0xff}, number)
 	body = append(body, "#"+state+message...)
-	return append([]byte{byte(len(body)), byte(len(body) >> 8), 0, 1}, body...)
+	header := binary.LittleEndian.AppendUint32(nil, uint32(len(body))|1<<24) //nolint:gosec // a text of ours; number 1
+	return append(header, body...)
 }
 
 // success is the packet that answers a statement which returns nothing.
