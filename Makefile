@@ -31,7 +31,7 @@ KEY ?=
 # Arguments of the fault-injection suite, see docs/chaos.md. CI's form: make chaos CHAOS="--users 300 --bound 3m".
 CHAOS ?=
 # Which shapes make shapes runs: a pattern of tests, such as TestSentinel/valkey.
-SHAPES ?= TestCachesOfUnstable|TestOneRedis|TestSentinel|TestCluster|TestMySQL$$|TestReadOnly|TestGalera
+SHAPES ?= TestCachesOfUnstable|TestOneRedis|TestSentinel|TestCluster|TestMySQL$$|TestReadOnly|TestGalera|TestProxySQL
 # How long make fuzz spends on each target.
 FUZZTIME ?= 1m
 # Which benchmarks make bench runs, and how often. For benchstat, use COUNT=10 and keep the output of each side.

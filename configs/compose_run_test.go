@@ -49,8 +49,13 @@ func startNative(t *testing.T) *native {
 	t.Helper()
 	s := readStack(t)
 	enqueuer, worker := sandboxtest.Binaries(t)
+	accounts, err := filepath.Abs(s.path(s.Secrets["redis_users"].File))
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := &native{
-		stack: &s, t: t, dir: t.TempDir(), files: map[string]string{}, servers: sandboxtest.OwnServers(t), storage: freeAddress(t),
+		stack: &s, t: t, dir: t.TempDir(), files: map[string]string{}, storage: freeAddress(t),
+		servers:  sandboxtest.OwnServersWith(t, sandbox.Options{RedisArguments: []string{"--aclfile", accounts}}),
 		binaries: map[string]string{"enqueuer": enqueuer, "worker": worker, "demo": sandboxtest.DemoBinary(t)},
 	}
 	// The account that the image of MySQL makes.

@@ -2,6 +2,7 @@ package configs_test
 
 import (
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/certpurge/certpurge/configs"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
@@ -92,19 +94,54 @@ func TestStackHasEverything(t *testing.T) {
 	}
 }
 
-// TestStackGivesSecretsToThoseWhoNeedThem: the LMS's secret is for the server only, and no account of MySQL is shared.
+// TestStackGivesSecretsToThoseWhoNeedThem: the LMS's secret is for the server only, and no account of MySQL or Redis is
+// shared.
 func TestStackGivesSecretsToThoseWhoNeedThem(t *testing.T) {
 	t.Parallel()
 	s := readStack(t)
 	for name, want := range map[string][]string{
 		"migrate":  {"mysql_migrate_dsn"},
-		"worker":   {"mysql_worker_dsn", "admin_users"},
-		"enqueuer": {"mysql_enqueuer_dsn", "admin_users", "jwt_secret"},
-		"watch":    {"mysql_enqueuer_dsn", "admin_users"},
-		"backfill": {"mysql_enqueuer_dsn"},
+		"worker":   {"mysql_worker_dsn", "redis_worker_url", "admin_users"},
+		"enqueuer": {"mysql_enqueuer_dsn", "redis_enqueuer_url", "admin_users", "jwt_secret"},
+		"watch":    {"mysql_enqueuer_dsn", "redis_enqueuer_url", "admin_users"},
+		"backfill": {"mysql_enqueuer_dsn", "redis_enqueuer_url"},
+		"redis":    {"redis_users"},
 	} {
 		if got := s.Services[name].Secrets; !slices.Equal(got, want) {
 			t.Errorf("%s: got secrets %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestTheStacksAccountsOfRedis: they are those of users.acl, with the passwords that the programs have.
+func TestTheStacksAccountsOfRedis(t *testing.T) {
+	t.Parallel()
+	s := readStack(t)
+	read := func(secret string) string {
+		text, err := os.ReadFile(s.path(s.Secrets[secret].File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var want []string
+	for line := range strings.Lines(configs.RedisUsers) {
+		if !strings.HasPrefix(line, "user replica ") && !strings.HasPrefix(line, "user sentinel ") {
+			want = append(want, strings.Replace(line, ">change-me-", ">certpurge-demo-", 1))
+		}
+	}
+	if got := read("redis_users"); got != strings.Join(want, "") {
+		t.Errorf("got the accounts\n%s\nwant\n%s", got, strings.Join(want, ""))
+	}
+	for _, program := range []string{"worker", "enqueuer"} {
+		name := "certpurge_" + program
+		address, err := url.Parse(read("redis_" + program + "_url"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		password, _ := address.User.Password()
+		if address.User.Username() != name || !strings.Contains(strings.Join(want, ""), "user "+name+" on >"+password+" ") {
+			t.Errorf("%s: users.acl does not know %s with its password", program, address.User.Username())
 		}
 	}
 }

@@ -369,6 +369,8 @@ func TestDoctorFindsNothingInAHealthySystem(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	sandboxtest.Eventually(t, "the refused one is archived, after its second try",
+		func() bool { return p.depth().Archived == 1 })
 	active := p.retiring("active")
 	<-started
 	p.begin(active)

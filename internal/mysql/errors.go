@@ -34,6 +34,8 @@ const (
 	erPacketTooLarge        = 1153
 	erBinlogByStatement     = 1665
 	erUnknownCommand        = 1047
+	erParse                 = 1064
+	erOtherHostgroup        = 9006 // ProxySQL's own
 )
 
 // misconfigured are the numbers that every user would meet, so that failing users one by one would be wrong.
@@ -99,6 +101,8 @@ func hint(number uint16) string {
 		return " (set binlog_format to ROW or MIXED)"
 	case erUnknownCommand:
 		return "; this node of the Galera cluster takes no queries (see wsrep_ready and wsrep_cluster_status)"
+	case erOtherHostgroup:
+		return "; a rule of ProxySQL sends some statements elsewhere: all of this account belong to the primary's hostgroup"
 	case erTableAccessDenied, erColumnAccessDenied, erDatabaseAccessDenied, erUnknownDatabase:
 		return " (check lms.database and the rights in configs/mysql/grants.sql; `enqueuer migrate`, under the account " +
 			"certpurge_migrate, grants those on the ledger)"
@@ -153,6 +157,9 @@ func classifyAnswer(doing string, e *driversql.MySQLError, err error) error {
 	case isUnavailable(e.Number):
 		return &purge.Error{Class: purge.Unavailable, Cause: err, Text: fmt.Sprintf(
 			"MySQL cannot be used (%s): %s: %s%s", doing, number, purge.Printable(e.Message), hint(e.Number))}
+	case e.Number == erParse: // the statements are the same for all users; the server's message quotes them with values
+		return &purge.Error{Class: purge.Misconfigured, Cause: err, Text: fmt.Sprintf("%s: MySQL %s: the server does not "+
+			"take several statements in one packet; a proxy before it must let them through", doing, number)}
 	case e.Number == erLockWaitTimeout:
 		return &purge.Error{Class: purge.Transient, Cause: err, Text: fmt.Sprintf(
 			"%s: MySQL %s: another connection held a lock on a row for too long", doing, number)}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +55,14 @@ func TestWhatTheServerAnswers(t *testing.T) {
 			"9001",
 			"hostgroup 0",
 		}},
+		{
+			9006, "ProxySQL Error: connection is locked to hostgroup 0 but trying to reach hostgroup 1", purge.Unavailable,
+			[]string{"9006", "hostgroup 1", "a rule of ProxySQL"},
+		},
+		{
+			1064, "You have an error in your SQL syntax near 'jane@example.org'", purge.Misconfigured,
+			[]string{"1064", "several statements"},
+		},
 		{1205, "Lock wait timeout exceeded; try restarting transaction", purge.Transient, []string{"1205", "held a lock"}},
 		{1213, "Deadlock found when trying to get lock", purge.Transient, []string{"1213"}},
 		{1062, "Duplicate entry 'jane@example.org' for key", purge.Transient, []string{"1062"}},
@@ -152,6 +162,37 @@ func TestTooManyConnections(t *testing.T) {
 	if purge.ClassOf(err) != purge.Unavailable || !strings.Contains(err.Error(), "1040") ||
 		strings.ContainsAny(err.Error(), "\x00") {
 		t.Errorf("got %q, want an unavailable server, in plain text", err)
+	}
+}
+
+// oneStatement is a connection whose client does not say that it sends several statements in one packet.
+type oneStatement struct {
+	net.Conn
+
+	once sync.Once
+}
+
+func (c *oneStatement) Write(b []byte) (int, error) {
+	c.once.Do(func() { // the answer to the greeting; the flag is the 17th of its capabilities
+		b = slices.Clone(b)
+		b[6] &^= 1
+	})
+	return c.Conn.Write(b)
+}
+
+// TestAProxyThatTakesOneStatementAtATime, as ProxySQL with mysql-client_multi_statements=false.
+func TestAProxyThatTakesOneStatementAtATime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, lms.UTF8MB4)
+	store := f.open(f.dsn(), func(c *mysql.Config) {
+		c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			return &oneStatement{Conn: conn}, err
+		}
+	})
+	err := store.Check(t.Context())
+	if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "several statements in one packet") {
+		t.Errorf("got %v, want what the proxy lacks", err)
 	}
 }
 

@@ -57,8 +57,8 @@ type Objects interface {
 	SoftDeleted(ctx context.Context, dir Directory) ([]SoftDeletedObject, error)
 }
 
-// ErrUnknownRequest is Begin's answer to a task whose request is not in the ledger: another installation's Redis, or a
-// ledger restored from a backup.
+// ErrUnknownRequest is Begin's answer to a task whose request is not in the ledger: another installation's Redis, a
+// ledger restored from a backup, or a node of a database cluster that has not got the request yet.
 var ErrUnknownRequest = errors.New("the ledger has no such request of this user")
 
 // Task is what a queue hands over: a request, the user whom it is about, and how far it goes.

@@ -136,6 +136,10 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		h.Observer.Attempted(ctx, result, err, time.Since(begun))
 	}
 	switch {
+	case errors.Is(err, purge.ErrUnknownRequest) && firstTry(ctx):
+		// On another node of a cluster than the one that wrote the request, it may still be to come.
+		log.InfoContext(ctx, "task will be tried again", slog.Any("error", err))
+		return err
 	case errors.Is(err, purge.ErrUnknownRequest):
 		log.ErrorContext(ctx, "task refused", slog.Any("error", err))
 		h.refused()
@@ -164,6 +168,12 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 	return nil
 }
 
+// firstTry reports whether asynq has counted no failure of the task yet.
+func firstTry(ctx context.Context) bool {
+	retried, ok := asynq.GetRetryCount(ctx)
+	return ok && retried == 0
+}
+
 func (h *Handler) refused() {
 	if h.Observer != nil {
 		h.Observer.Refused()
@@ -190,7 +200,7 @@ type Backoff struct {
 
 // Delay is how long to wait after the n-th counted failure. A date that protects a file is waited for.
 func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, purge.ErrUnknownRequest) {
 		return time.Second
 	}
 	class := purge.ClassOf(err)

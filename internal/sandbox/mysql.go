@@ -42,10 +42,16 @@ func newMySQL(locator locator, program program, dir string, opts Options) *MySQL
 		opts:    opts,
 	}
 	m.server = &server{
-		name:    string(m.Engine),
-		dir:     dir,
-		command: func() *exec.Cmd { return program.command(m.arguments()...) },
-		ready:   m.ping,
+		name: string(m.Engine),
+		dir:  dir,
+		command: func() *exec.Cmd {
+			cmd := program.command(m.arguments()...)
+			if opts.MySQLScripts != "" {
+				cmd.Env = append(cmd.Env, "PATH="+opts.MySQLScripts+":"+systemPath)
+			}
+			return cmd
+		},
+		ready: m.ping,
 	}
 	return m
 }
@@ -140,5 +146,6 @@ func (m *MySQL) ping(ctx context.Context) error {
 	}
 	db := sql.OpenDB(connector)
 	defer db.Close()
-	return db.PingContext(ctx)
+	_, err = db.ExecContext(ctx, "DO 0") // a node that is about to join a cluster takes pings, but no statements
+	return err
 }

@@ -29,9 +29,11 @@ type program struct {
 	version   string   // of mysqld only
 }
 
+const systemPath = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 // command runs the program in an environment of its own: variables such as MYSQL_TCP_PORT would change the server.
 func (p program) command(args ...string) *exec.Cmd {
-	path, env := p.path, []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	path, env := p.path, []string{"LC_ALL=C", "PATH=" + systemPath}
 	switch libraries := strings.Join(p.libraries, ":"); {
 	case p.loader != "":
 		// The program was made for another release of the system: the machine's loader does not fit its C library.

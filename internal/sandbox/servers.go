@@ -28,6 +28,8 @@ type Options struct {
 	// MySQLArguments go behind the sandbox's own, RedisArguments before them: a Redis reads a file of settings as the
 	// first.
 	MySQLArguments, RedisArguments []string
+	// MySQLScripts is a directory of programs that the MySQL server may start; empty for those of the system only.
+	MySQLScripts string
 	// Cache is the program of StartRedis; StartServers starts the installed one.
 	Cache Cache
 	// RedisTLS lets the Redis take encrypted connections only; RedisArguments name its certificate.

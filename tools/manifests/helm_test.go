@@ -139,8 +139,8 @@ func TestHelmMakesTheSameObjects(t *testing.T) {
 			}},
 			"podMonitors": enabled(), "autoscaling": enabled(), "inventory": enabled(), "watch": enabled(), "redis": enabled(),
 		}},
-		"the others": {overlay(t, scaled, "backfill", "keda"), values{
-			"settings": settingsOf(t, "base"),
+		"the others": {overlay(t, scaled, "backfill", "keda", "watch", "webhook"), values{
+			"settings": settingsOf(t, "base"), "watch": enabled(), "webhook": enabled(),
 			"backfill": enabled(), "autoscaling": values{"enabled": true, "keda": true},
 		}},
 	} {

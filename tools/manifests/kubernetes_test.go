@@ -115,17 +115,18 @@ func (all objects) pods() []pod {
 	return pods
 }
 
-// checkSecrets makes sure that each pod gets the secrets that it needs, and no others.
-func checkSecrets(t *testing.T, p pod) {
+// checkSecrets makes sure that each pod gets the secrets that it needs, those of a component too, and no others.
+func checkSecrets(t *testing.T, p pod, more map[string][]string) {
 	t.Helper()
 	want := map[string][]string{
-		"certpurge-worker":   {"mysql-dsn-worker", "redis-url"},
-		"certpurge-enqueuer": {"jwt-secret", "mysql-dsn-enqueuer", "redis-url"},
-		"certpurge-watch":    {"mysql-dsn-enqueuer", "redis-url"},
+		"certpurge-worker":   {"mysql-dsn-worker", "redis-url-worker"},
+		"certpurge-enqueuer": {"jwt-secret", "mysql-dsn-enqueuer", "redis-url-enqueuer"},
+		"certpurge-watch":    {"mysql-dsn-enqueuer", "redis-url-enqueuer"},
 
-		"certpurge-backfill":  {"mysql-dsn-enqueuer", "redis-url"},
-		"certpurge-inventory": {"mysql-dsn-worker", "redis-url"},
+		"certpurge-backfill":  {"mysql-dsn-enqueuer", "redis-url-enqueuer"},
+		"certpurge-inventory": {"mysql-dsn-worker", "redis-url-worker"},
 	}[p.name]
+	want = slices.Sorted(slices.Values(append(want, more[p.name]...)))
 	var got []string
 	for _, volume := range p.template.Spec.Volumes {
 		if volume.Secret == nil || volume.Secret.SecretName == p.name {
@@ -160,7 +161,7 @@ func TestKubernetes(t *testing.T) {
 			for _, p := range all.pods() {
 				names = append(names, p.name)
 				checkSecurity(t, p)
-				checkSecrets(t, p)
+				checkSecrets(t, p, nil)
 			}
 			slices.Sort(names)
 			if !slices.Equal(names, want) {
@@ -329,7 +330,9 @@ func TestEveryComponentStandsAlone(t *testing.T) {
 		}
 		for _, p := range all.pods() {
 			checkSecurity(t, p)
-			checkSecrets(t, p)
+			checkSecrets(t, p, map[string]map[string][]string{
+				"webhook": {"certpurge-enqueuer": {"notify-secret"}},
+			}[component])
 		}
 		checkPods(t, all)
 		if component == "monitoring" { // it chooses the watcher, too, which may be missing

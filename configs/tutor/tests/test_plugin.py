@@ -70,7 +70,8 @@ class Site:
         self.env = jinja2.Environment(undefined=jinja2.StrictUndefined)
         self.env.filters["random_string"] = lambda length: "R" * length
         self.config = dict(TUTOR)
-        for key, value in self.filters.CONFIG_DEFAULTS.items + self.filters.CONFIG_UNIQUE.items:
+        # Tutor saves the unique values, so they are there when the defaults are rendered.
+        for key, value in self.filters.CONFIG_UNIQUE.items + self.filters.CONFIG_DEFAULTS.items:
             self.config[key] = settings.get(key, value)
         for key, value in self.config.items():
             if isinstance(value, str):
@@ -95,7 +96,7 @@ class Site:
 
 VARIANTS = {
     "defaults": {},
-    "no redis, no watch": {"CERTPURGE_RUN_REDIS": False, "CERTPURGE_WATCH": False, "CERTPURGE_REDIS_URL": "redis://redis.example.org/5"},
+    "no redis, no watch": {"CERTPURGE_RUN_REDIS": False, "CERTPURGE_WATCH": False, "CERTPURGE_REDIS_WORKER_URL": "redis://redis.example.org/5"},
     "everything": {
         "CERTPURGE_LOCATIONS": [LOCATION], "CERTPURGE_GCS_CREDENTIALS_FILE": "/etc/gcs.json", "CERTPURGE_GCP_SERVICE_ACCOUNT": "a@b.iam",
         "CERTPURGE_RETIREMENT_STATES": True, "CERTPURGE_WORKERS": 3, "CERTPURGE_ACCEPT_SOFT_DELETE": True,
@@ -159,9 +160,10 @@ class Plugin(unittest.TestCase):
 
     def test_secrets_in_kubernetes_are_those_of_compose(self):
         site = Site()
-        (secret,) = [d for d in site.kubernetes() if d["kind"] == "Secret"]
-        for key, value in secret["stringData"].items():
-            self.assertEqual(value, site.template("apps", "secrets", key).strip(), key)
+        secrets = [d for d in site.kubernetes() if d["kind"] == "Secret"]
+        self.assertEqual(len(secrets), 2)
+        for key, value in {key: value for s in secrets for key, value in s["stringData"].items()}.items():
+            self.assertEqual(value.strip(), site.template("apps", "secrets", key).strip(), key)
 
     def test_locations_and_shares_of_the_rate(self):
         worker = yaml.safe_load(Site(**VARIANTS["everything"]).template("apps", "settings", "worker.yaml"))
@@ -179,6 +181,17 @@ class Plugin(unittest.TestCase):
         for placeholder, value in ((f"change-me-{role}", "R" * 24) for role in ("enqueuer", "worker", "migrate")):
             original = original.replace(placeholder, value)
         self.assertEqual(statements(body), statements(original))
+
+    def test_accounts_of_redis_are_those_of_certpurge(self):
+        site = Site()
+        lines = (CONFIGS / "redis" / "users.acl").read_text().splitlines()
+        original = [line for line in lines if re.match("user (default|certpurge_worker|certpurge_enqueuer) ", line)]
+        self.assertEqual(
+            site.template("apps", "secrets", "redis-users").splitlines(),
+            [re.sub("change-me-(worker|enqueuer)", "R" * 24, line) for line in original])
+        for program in ("worker", "enqueuer"):
+            url = site.template("apps", "secrets", "redis-url-" + program).strip()
+            self.assertEqual(url, f"redis://certpurge_{program}:{'R' * 24}@certpurge-redis:6379/0")
 
     def test_retirement_states_come_before_the_dead_ends(self):
         before = ["PENDING", "RETIRING_LMS", "LMS_COMPLETE", "ERRORED", "ABORTED", "COMPLETE"]
@@ -206,7 +219,7 @@ if __name__ == "__main__":
         for name, settings in VARIANTS.items():
             site = Site(**{"CERTPURGE_LOCATIONS": [LOCATION], **settings})
             directory = pathlib.Path(sys.argv[1], name.replace(" ", "-").replace(",", ""))
-            for path in ("settings/worker.yaml", "settings/enqueuer.yaml", *("secrets/" + s for s in ("mysql-dsn-enqueuer", "mysql-dsn-worker", "mysql-migrate-dsn", "redis-url", "jwt-secret"))):
+            for path in ("settings/worker.yaml", "settings/enqueuer.yaml", *("secrets/" + s for s in ("mysql-dsn-enqueuer", "mysql-dsn-worker", "mysql-migrate-dsn", "redis-url-worker", "redis-url-enqueuer", "jwt-secret"))):
                 (directory / path).parent.mkdir(parents=True, exist_ok=True)
                 (directory / path).write_text(site.template("apps", *path.split("/")))
             (directory / "compose.yaml").write_text(yaml.safe_dump({"services": {**site.compose(), "mysql": {"image": "mysql:8.4"}}}))

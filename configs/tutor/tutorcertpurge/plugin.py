@@ -31,7 +31,8 @@ DEFAULTS = {
     "RETIREMENT_STATES": False,
     # Tutor's own Redis evicts keys when its memory is full (allkeys-lru), so certpurge has one of its own.
     "RUN_REDIS": True,
-    "REDIS_URL": "redis://certpurge-redis:6379/0",
+    "REDIS_WORKER_URL": "redis://certpurge_worker:{{ CERTPURGE_REDIS_WORKER_PASSWORD }}@certpurge-redis:6379/0",
+    "REDIS_ENQUEUER_URL": "redis://certpurge_enqueuer:{{ CERTPURGE_REDIS_ENQUEUER_PASSWORD }}@certpurge-redis:6379/0",
     "REDIS_DOCKER_IMAGE": "docker.io/redis:7.4.5",
     "MYSQL_DATABASE": "certpurge",
     "LOG_LEVEL": "info",
@@ -42,6 +43,8 @@ UNIQUE = {
     "MYSQL_ENQUEUER_PASSWORD": "{{ 24|random_string }}",
     "MYSQL_WORKER_PASSWORD": "{{ 24|random_string }}",
     "MYSQL_MIGRATE_PASSWORD": "{{ 24|random_string }}",
+    "REDIS_WORKER_PASSWORD": "{{ 24|random_string }}",
+    "REDIS_ENQUEUER_PASSWORD": "{{ 24|random_string }}",
 }
 
 _files = resources.files("tutorcertpurge")

@@ -3,13 +3,9 @@
 package shapes_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/certpurge/certpurge/internal/sandbox"
-	"github.com/certpurge/certpurge/internal/sandbox/demo"
-	"github.com/certpurge/certpurge/internal/sandbox/lms"
 )
 
 // TestReadOnly: the server takes no writes for a while in the middle, as a primary that is about to hand over.
@@ -41,27 +37,8 @@ func TestReadOnly(t *testing.T) {
 // TestGalera purges on a node of a Galera cluster of one, which leaves it for a while in the middle.
 func TestGalera(t *testing.T) {
 	t.Parallel()
-	engine, err := sandbox.ChosenEngine()
-	must(t, err)
-	if engine != sandbox.MariaDB {
-		if os.Getenv("CI") != "" {
-			t.Fatal("Galera is a part of MariaDB: run this without SERVER=mysql")
-		}
-		t.Skip("Galera is a part of MariaDB")
-	}
-	tree, err := sandbox.Unpack(t.Context(), t.Output(), "galera", "galera-4")
-	must(t, err)
-	address, err := sandbox.FreeAddress(t.Context())
-	must(t, err)
-	w := newWorld(t, demo.Variant{
-		LMS: demo.LMSDatabase, Charset: lms.Mixed,
-		Servers: sandbox.Options{NoSync: true, MySQLArguments: []string{
-			"--wsrep-on=ON", "--wsrep-provider=" + filepath.Join(tree.Root, "usr/lib/galera/libgalera_smm.so"),
-			"--wsrep-cluster-address=gcomm://", "--wsrep-node-address=127.0.0.1", "--wsrep-new-cluster",
-			"--wsrep-provider-options=gmcast.listen_addr=tcp://" + address + ";gcache.size=16M",
-			"--innodb-autoinc-lock-mode=2", "--binlog-format=ROW",
-		}},
-	}, many)
+	g := newGalera(t)
+	w := g.world(many)
 	w.migrate()
 	w.healthy()
 	backfill := w.backfill("--high-water", "300")
@@ -75,10 +52,8 @@ func TestGalera(t *testing.T) {
 	w.exec("SET GLOBAL wsrep_cluster_address = 'gcomm://'")
 	must(t, backfill.Wait(t.Context()))
 	w.finish()
-	var provider string
-	must(t, w.env.Root.QueryRowContext(t.Context(), "SELECT variable_value FROM information_schema.global_status"+
-		" WHERE variable_name = 'wsrep_provider_version'").Scan(&provider))
-	t.Logf("%s, Galera %s, one node; out of its cluster in the middle", w.mysqlVersion(), provider)
+	t.Logf("%s, Galera %s, one node; out of its cluster in the middle", w.mysqlVersion(),
+		status(t, w.env.Root, "wsrep_provider_version"))
 }
 
 func (w *world) exec(statement string) {

@@ -35,7 +35,8 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Settings and secrets of a program: dict "root" "program" (worker or enqueuer) "jwt" (true for the server). */}}
+{{/* Settings and secrets of a program: dict "root" "program" (worker or enqueuer) "jwt" (true for the server) "webhook" (true for
+what tells others). */}}
 {{- define "certpurge.volumes" -}}
 - name: settings
   configMap: {name: certpurge-{{ .program }}}
@@ -45,9 +46,12 @@ securityContext:
     defaultMode: 0440
     items:
       - {key: mysql-dsn-{{ .program }}, path: mysql-dsn}
-      - {key: redis-url, path: redis-url}
+      - {key: redis-url-{{ .program }}, path: redis-url}
       {{- if .jwt }}
       - {key: jwt-secret, path: jwt-secret}
+      {{- end }}
+      {{- if .webhook }}
+      - {key: notify-secret, path: notify-secret}
       {{- end }}
 {{- end }}
 
@@ -124,7 +128,8 @@ spec:
           volumeMounts: {{- include "certpurge.mounts" . | nindent 12 }}
           resources: {{- toYaml .values.resources | nindent 12 }}
           {{- include "certpurge.restrictedContainer" . | nindent 10 }}
-      volumes: {{- include "certpurge.volumes" (dict "root" .root "program" .program "jwt" .http) | nindent 8 }}
+      volumes: {{- include "certpurge.volumes" (dict "root" .root "program" .program "jwt" .http
+        "webhook" (and .root.Values.webhook.enabled (eq .program "enqueuer"))) | nindent 8 }}
 {{- end }}
 
 {{/* A program that runs at times: dict "root" "name" "container" "program" "command" "args" "final" (exit codes after which it is not
