@@ -67,7 +67,15 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 	e.flag("eventBasedHold", v.eventBasedHold)
 	e.time("retentionExpirationTime", v.retainedUntil)
 	if v.retainUntil != 0 && e.key("retention") {
-		e.buf = append(e.buf, `{"mode":"Locked","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
+		mode := "Locked"
+		if v.unlocked {
+			mode = "Unlocked"
+		}
+		e.buf = append(e.buf, `{"mode":"`+mode+`","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
+	}
+	if len(v.metadata) > 0 && e.key("metadata") {
+		text, _ := json.Marshal(v.metadata) // a map of strings always marshals
+		e.buf = append(e.buf, text...)
 	}
 	e.time("timeCreated", v.created)
 	e.time("updated", v.updated)
