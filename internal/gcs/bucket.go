@@ -25,7 +25,7 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{}                        // holds one: the call that reads the settings, which serves all that wait for them
+	asking   chan struct{}                        // holds one: the call that reads the settings, for all that wait
 	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look
 	mu       sync.Mutex                           // guards the next three
 	settings purge.BucketSettings
@@ -120,8 +120,8 @@ func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	return errors.Join(errs...)
 }
 
-// fresh says of a bucket's settings, when they were read by Config.Now and by the machine's clock, whether they need not
-// be read again.
+// fresh decides, by the times at which settings were read (by Config.Now and by the machine's clock), whether they need
+// not be read again.
 type fresh func(asked, began time.Time) bool
 
 // recent are settings that are young enough to begin with.

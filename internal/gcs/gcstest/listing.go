@@ -115,8 +115,8 @@ func (b *bucket) list(now stamp, q listing) (p page, next *position) {
 	return p, next
 }
 
-// interleave sends an empty page before each page of a listing, and one behind the last, each but that one with a token,
-// as the service may: only a page without a token is the end.
+// interleave sends an empty page before each page of a listing, and two behind the last, all but the very last with a
+// token, as the service may: only a page without a token is the end.
 func (q *listing) interleave(p page, next *position) (page, *position) {
 	switch {
 	case q.after == nil:

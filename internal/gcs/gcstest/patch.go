@@ -79,7 +79,7 @@ func (b *bucket) patch(now stamp, c *call, generation int64, required conditions
 		return changed, bad
 	}
 	shorter := next.retainUntil < v.retainUntil || next.unlocked && !v.unlocked && v.retainUntil != 0
-	if shorter && !(v.unlocked && c.flag("overrideUnlockedRetention")) {
+	if shorter && (!v.unlocked || !c.flag("overrideUnlockedRetention")) {
 		return changed, errLocked(c.bucket, c.name)
 	}
 	if v.eventBasedHold && !next.eventBasedHold {

@@ -2,6 +2,8 @@ package gcstest
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -74,8 +76,14 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 		e.buf = append(e.buf, `{"mode":"`+mode+`","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
 	}
 	if len(v.metadata) > 0 && e.key("metadata") {
-		text, _ := json.Marshal(v.metadata) // a map of strings always marshals
-		e.buf = append(e.buf, text...)
+		e.buf = append(e.buf, '{')
+		for i, key := range slices.Sorted(maps.Keys(v.metadata)) {
+			if i > 0 {
+				e.buf = append(e.buf, ',')
+			}
+			e.buf = appendString(append(appendString(e.buf, key), ':'), v.metadata[key])
+		}
+		e.buf = append(e.buf, '}')
 	}
 	e.time("timeCreated", v.created)
 	e.time("updated", v.updated)
