@@ -60,7 +60,8 @@ func newSiteOn(t *testing.T, db *sandboxtest.Database, redisURL string) *site {
 	}))
 	s.bucket.CreateBucket("certs", gcstest.BucketConfig{})
 	// as docs/security.md says, three rights are enough
-	s.bucket.Deny("certs", "storage.objects.get", "storage.objects.create")
+	s.bucket.Deny("certs", "storage.objects.get", "storage.objects.create", "storage.objects.getIamPolicy",
+		"storage.buckets.getIamPolicy")
 	base, stop, err := s.bucket.Start()
 	if err != nil {
 		t.Fatal(err)

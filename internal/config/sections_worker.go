@@ -182,8 +182,8 @@ type GCS struct {
 
 	// AttributesMaxAge is how long the worker relies on the settings of a bucket (versioning, soft delete, retention)
 	// before it reads them again. An idle worker reads them at the same interval, and checks MySQL and Redis too. With a
-	// longer time, a changed policy is noticed later before the deletes; after them, settings older than five seconds are
-	// read again in any case.
+	// longer time, a changed policy is noticed later before the deletes; after them, the settings are read again in any
+	// case.
 	AttributesMaxAge time.Duration `yaml:"attributes_max_age" validate:"between=1s 10m"`
 
 	// Endpoint is the base URL of the service, for emulators and private endpoints only; empty means Google's. Without a

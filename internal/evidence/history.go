@@ -301,7 +301,8 @@ func (h *History) Counts(request purge.RequestID) (counts purge.Counts, recovera
 func (h *History) Emptied(dirs []purge.Directory) []purge.Directory {
 	emptied, kept := map[purge.Directory]bool{}, map[purge.Directory]bool{}
 	for _, r := range h.rows {
-		emptied[r.Directory] = emptied[r.Directory] || r.Outcome.Emptied()
+		emptied[r.Directory] = emptied[r.Directory] ||
+			r.Outcome.Emptied() && !purge.IsPlaceholder(r.Name)
 		kept[r.Directory] = kept[r.Directory] || r.Outcome.Kept()
 	}
 	return slices.DeleteFunc(slices.Clone(dirs), func(dir purge.Directory) bool { return !emptied[dir] || kept[dir] })

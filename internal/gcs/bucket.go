@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,10 +25,14 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{} // holds one: the call that reads the settings, which serves all that wait for them
-	settings purge.BucketSettings
-	asked    time.Time
+	asking   chan struct{}                        // holds one: the call that reads the settings, for all that wait
 	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look
+	mu       sync.Mutex                           // guards the next three
+	settings purge.BucketSettings
+	asked    time.Time // when they were read, by Config.Now; zero if they are not known
+	began    time.Time // the same, by the machine's clock
+
+	restorable restorable
 }
 
 func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
@@ -68,7 +73,7 @@ func (s *Store) ProbeBucket(ctx context.Context, name string) (purge.BucketSetti
 			Text:  fmt.Sprintf("bucket %q belongs to no location", name),
 		}
 	}
-	settings, err := s.settings(ctx, b, 0)
+	settings, err := s.settings(ctx, b, func(_, _ time.Time) bool { return false })
 	if err != nil {
 		return purge.BucketSettings{}, err
 	}
@@ -115,39 +120,70 @@ func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	return errors.Join(errs...)
 }
 
-// settings returns a bucket's settings, at most maxAge old, and refuses a bucket in which an erasure would not be one.
-func (s *Store) settings(ctx context.Context, b *bucket, maxAge time.Duration) (purge.BucketSettings, error) {
-	if err := b.ask(ctx); err != nil {
-		return purge.BucketSettings{}, classify("reading the settings of", b.name, err)
-	}
-	defer func() { <-b.asking }()
-	now := s.cfg.Now()
-	if b.asked.IsZero() || now.Sub(b.asked) >= maxAge {
-		var attrs *storage.BucketAttrs
-		err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
-			if attrs, err = b.handle.Attrs(ctx); err == nil && attrs.Name != b.name {
-				return errForeign
-			}
-			return err
-		})
-		if err != nil {
-			b.asked = time.Time{}
-			err = classify("reading the settings of", b.name, err)
-			if e, ok := errors.AsType[*purge.Error](err); ok && e.Class == purge.NoPermission {
-				e.Class = purge.Misconfigured // no object is at fault
-			}
-			return purge.BucketSettings{}, err
+// fresh decides, by the times at which settings were read (by Config.Now and by the machine's clock), whether they need
+// not be read again.
+type fresh func(asked, began time.Time) bool
+
+// recent are settings that are young enough to begin with.
+func (s *Store) recent(asked, _ time.Time) bool {
+	return s.cfg.Now().Sub(asked) < s.cfg.AttributesMaxAge
+}
+
+// known returns the settings if they are fresh.
+func (b *bucket) known(is fresh) (purge.BucketSettings, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settings, !b.asked.IsZero() && is(b.asked, b.began)
+}
+
+// settings returns a bucket's settings, which it reads unless fresh ones are known, and refuses a bucket in which an
+// erasure would not be one. One call at a time reads, for all that wait.
+func (s *Store) settings(ctx context.Context, b *bucket, is fresh) (purge.BucketSettings, error) {
+	settings, ok := b.known(is)
+	if !ok {
+		if err := b.ask(ctx); err != nil {
+			return purge.BucketSettings{}, classify("reading the settings of", b.name, err)
 		}
-		b.settings, b.asked = readSettings(b.name, attrs), now
-		b.settings.ReadAt = now
-		b.latest.Store(new(b.settings))
+		defer func() { <-b.asking }()
+		if settings, ok = b.known(is); !ok {
+			var err error
+			if settings, err = s.readSettings(ctx, b); err != nil {
+				return purge.BucketSettings{}, err
+			}
+		}
 	}
-	if b.settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
+	if settings.SoftDelete > 0 && !s.cfg.AcceptSoftDelete {
 		return purge.BucketSettings{}, &purge.Error{Class: purge.Misconfigured, Text: fmt.Sprintf(
 			"bucket %q keeps deleted objects restorable for %v (soft delete): switch that off, or accept it with "+
 				"gcs.accept_soft_delete",
-			b.name, b.settings.SoftDelete)}
+			b.name, settings.SoftDelete)}
 	}
+	return settings, nil
+}
+
+// readSettings asks the service. After a failure nothing is known: what was true before need not be.
+func (s *Store) readSettings(ctx context.Context, b *bucket) (purge.BucketSettings, error) {
+	asked, began := s.cfg.Now(), time.Now()
+	var attrs *storage.BucketAttrs
+	err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
+		if attrs, err = b.handle.Attrs(ctx); err == nil && attrs.Name != b.name {
+			return errForeign
+		}
+		return err
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		b.asked = time.Time{}
+		err = classify("reading the settings of", b.name, err)
+		if e, ok := errors.AsType[*purge.Error](err); ok && e.Class == purge.NoPermission {
+			e.Class = purge.Misconfigured // no object is at fault
+		}
+		return purge.BucketSettings{}, err
+	}
+	b.settings, b.asked, b.began = settingsOf(b.name, attrs), asked, began
+	b.settings.ReadAt = asked
+	b.latest.Store(new(b.settings))
 	return b.settings, nil
 }
 
@@ -168,7 +204,7 @@ func (b *bucket) ask(ctx context.Context) error {
 	return nil
 }
 
-func readSettings(name string, a *storage.BucketAttrs) purge.BucketSettings {
+func settingsOf(name string, a *storage.BucketAttrs) purge.BucketSettings {
 	s := purge.BucketSettings{Bucket: name, Versioning: a.VersioningEnabled, RequesterPays: a.RequesterPays}
 	if s.SoftDeleteUnknown = a.SoftDeletePolicy == nil; !s.SoftDeleteUnknown {
 		s.SoftDelete = a.SoftDeletePolicy.RetentionDuration

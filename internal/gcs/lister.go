@@ -52,9 +52,9 @@ func (l *Lister) Directories(ctx context.Context, bucket, prefix string) ([]stri
 	b := l.bucket(bucket)
 	var found []string
 	q := &storage.Query{Prefix: prefix, Delimiter: "/", Versions: true, Projection: storage.ProjectionNoACL}
-	token := ""
+	token, bounds := "", newListing(int64(l.store.cfg.MaxListingBytes))
 	for range maxDirectoryPages {
-		err := l.store.call(ctx, b.read(), func(ctx context.Context) error {
+		err := l.store.call(ctx, b.readPages(bounds), func(ctx context.Context) error {
 			it := b.handle.Objects(ctx, q)
 			it.PageInfo().Token = token
 			page, err := readPage(it)
@@ -81,13 +81,18 @@ func (s *Store) holds(ctx context.Context, b *bucket, prefix string) (found bool
 	c := b.readPages(newListing(int64(s.cfg.MaxListingBytes)))
 	err = s.call(ctx, c, func(ctx context.Context) error {
 		it := b.handle.Objects(ctx, &storage.Query{Prefix: prefix, Versions: true, Projection: storage.ProjectionNoACL})
-		it.PageInfo().MaxSize = 1
-		attrs, err := it.Next()
-		found = err == nil && strings.HasPrefix(attrs.Name, prefix)
-		if errors.Is(err, iterator.Done) {
-			return nil
+		it.PageInfo().MaxSize = 2 // the second is the first file, if the directory itself is an object
+		for {
+			attrs, err := it.Next()
+			if errors.Is(err, iterator.Done) {
+				return nil
+			}
+			if err == nil && purge.IsPlaceholder(attrs.Name) {
+				continue
+			}
+			found = err == nil && strings.HasPrefix(attrs.Name, prefix)
+			return err
 		}
-		return err
 	})
 	return found, classify("listing", b.name, err)
 }

@@ -36,7 +36,7 @@ func TestSoftDeleteThatWasJustSwitchedOnIsNotMissed(t *testing.T) {
 			if err := w.Delete(t.Context(), found[0]); err != nil {
 				t.Fatal(err)
 			}
-			soft, err := w.SoftDeleted(t.Context(), dirD)
+			soft, err := w.SoftDeleted(t.Context(), dirD, time.Now())
 			if accept && (err != nil || len(soft) != 1) || !accept && purge.ClassOf(err) != purge.Misconfigured {
 				t.Errorf("got %v, %v; want it noticed that the object can be restored", soft, err)
 			}
@@ -167,7 +167,7 @@ func TestAMissingSoftDeletePolicyIsUnknown(t *testing.T) {
 			if err := w.Delete(t.Context(), found[0]); err != nil {
 				t.Fatal(err)
 			}
-			soft, err := w.SoftDeleted(t.Context(), dirD)
+			soft, err := w.SoftDeleted(t.Context(), dirD, time.Now())
 			if want := min(1, int(policy)); err != nil || len(soft) != want {
 				t.Errorf("got %v, %v; want %d restorable", soft, err, want)
 			}

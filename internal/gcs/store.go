@@ -131,7 +131,7 @@ func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generati
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.settings(ctx, b, s.cfg.AttributesMaxAge); err != nil {
+	if _, err := s.settings(ctx, b, s.recent); err != nil {
 		return nil, err
 	}
 	var found []purge.Generation
@@ -183,26 +183,31 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 		return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx)
 	})
 	if errors.Is(err, storage.ErrObjectNotExist) {
-		return nil // or a missing bucket, or a proxy: the listing that follows tells
+		err = nil // or a missing bucket, or a proxy: the listing that follows tells
+	}
+	if settings := b.latest.Load(); err == nil && settings != nil && settings.SoftDelete > 0 {
+		b.restorable.add(g, s.cfg.Now().Add(settings.SoftDelete))
 	}
 	return classify("deleting from", b.name, err)
 }
 
-// freshSettings is how old a bucket's settings may be that are believed after a delete.
-const freshSettings = 5 * time.Second
-
 // SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy, or
 // may have one: without one the service answers 400, and nothing deleted from now on can be restored.
-func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.SoftDeletedObject, error) {
+func (s *Store) SoftDeleted(
+	ctx context.Context, dir purge.Directory, since time.Time,
+) ([]purge.SoftDeletedObject, error) {
 	b, err := s.bucketOf(dir)
 	if err != nil {
 		return nil, err
 	}
 	// Soft delete may have been switched on since the settings were last read, and what was just deleted can then be
-	// restored.
-	settings, err := s.settings(ctx, b, min(s.cfg.AttributesMaxAge, freshSettings))
-	if err != nil || settings.SoftDelete == 0 && !settings.SoftDeleteUnknown {
+	// restored; or off, and then it is in no listing.
+	settings, err := s.settings(ctx, b, func(_, began time.Time) bool { return !began.Before(since) })
+	if err != nil {
 		return nil, err
+	}
+	if settings.SoftDelete == 0 && !settings.SoftDeleteUnknown {
+		return b.restorable.take(dir, s.cfg.Now()), nil
 	}
 	var found []purge.SoftDeletedObject
 	err = s.list(ctx, b, &storage.Query{Prefix: dir.Prefix, SoftDeleted: true, Projection: storage.ProjectionNoACL},
@@ -216,13 +221,14 @@ func (s *Store) SoftDeleted(ctx context.Context, dir purge.Directory) ([]purge.S
 				}
 			}
 		})
-	if e, ok := errors.AsType[*googleapi.Error](err); ok && settings.SoftDeleteUnknown &&
+	if e, ok := errors.AsType[*googleapi.Error](err); ok && (settings.SoftDeleteUnknown || b.restorable.has(dir)) &&
 		e.Code == http.StatusBadRequest && reasonOf(e) != "" {
-		return nil, nil // the service says that the bucket has no soft delete policy
+		return b.restorable.take(dir, s.cfg.Now()), nil // the service says that the bucket has no soft delete policy
 	}
 	if err != nil {
 		return nil, err
 	}
+	b.restorable.take(dir, s.cfg.Now())
 	return found, nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/storage"
+
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
@@ -28,8 +30,10 @@ func TestSituationsOnTheEmulator(t *testing.T) {
 	for name, tc := range map[string]struct {
 		server []gcstest.Option
 		batch  bool
+		pages  bool // some of them empty
 	}{
 		"single deletes":               {},
+		"pages without items":          {pages: true},
 		"batches":                      {batch: true},
 		"batches, the server has none": {batch: true, server: []gcstest.Option{gcstest.WithoutBatches()}},
 	} {
@@ -37,7 +41,7 @@ func TestSituationsOnTheEmulator(t *testing.T) {
 			t.Parallel()
 			purgetest.Situations(t, func(t *testing.T, accept bool) purgetest.World {
 				t.Helper()
-				return newWorldOn(t, tc.server, func(c *gcs.Config) {
+				w := newWorldOn(t, tc.server, func(c *gcs.Config) {
 					c.AcceptSoftDelete = accept
 					if tc.batch {
 						gcs.BatchFrom(c, 1, nil)
@@ -46,6 +50,8 @@ func TestSituationsOnTheEmulator(t *testing.T) {
 						c.MaxTries = 100
 					}
 				})
+				w.server.SetEmptyPages(tc.pages)
+				return w
 			})
 		})
 	}
@@ -270,8 +276,7 @@ func TestProbeNamesWhatIsWrong(t *testing.T) {
 		},
 		"soft delete, accepted": {arrange: func(w *world) { w.SoftDelete(168 * time.Hour) }, accept: true},
 		"requester pays, no project": {arrange: func(w *world) {
-			w.update(
-				func(c *gcstest.BucketConfig) { c.RequesterPays = true })
+			w.change(storage.BucketAttrsToUpdate{RequesterPays: true})
 		}, want: []string{"gcs.user_project"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -62,7 +62,7 @@ func newHTTPClient(
 		transport = newBatcher(transport, cfg)
 	}
 	return &http.Client{
-		Transport:     pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, theirs}}},
+		Transport:     withoutACL{pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, theirs}}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }
@@ -108,6 +108,19 @@ func (t tokens) Token(ctx context.Context) (*auth.Token, error) {
 		return nil, &purge.Error{Class: class, Cause: err, Text: "no access token could be had: " + what}
 	}
 	return token, nil
+}
+
+// withoutACL takes the access control lists out of what is requested. The client library always requests those of a
+// bucket, and a caller who lacks the right storage.buckets.getIamPolicy may then be refused.
+type withoutACL struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t withoutACL) RoundTrip(r *http.Request) (*http.Response, error) {
+	if before, after, full := strings.Cut(r.URL.RawQuery, "projection=full"); full {
+		r = r.Clone(r.Context())
+		r.URL.RawQuery = before + "projection=noAcl" + after
+	}
+	return t.next.RoundTrip(r)
 }
 
 // answerChecker makes sure that what the client library takes for an answer of the service is one. The library would

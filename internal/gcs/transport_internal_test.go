@@ -21,7 +21,7 @@ func TestASlowPageHasTimeToAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(closeIdle)
-	checker := client.Transport.(pacer).next.(answerChecker) //nolint:errcheck // a panic tells as much as a failure
+	checker := client.Transport.(withoutACL).next.(pacer).next.(answerChecker) //nolint:errcheck // a panic tells as much as a failure
 	network, ok := checker.next.(observed).next.(*http.Transport)
 	if !ok || network.ResponseHeaderTimeout <= 12*time.Second || network.ResponseHeaderTimeout > 15*time.Second {
 		t.Errorf("got %v to answer", network.ResponseHeaderTimeout)

@@ -19,7 +19,7 @@ func (s *Store) Walk(ctx context.Context, root purge.Directory, from string, do 
 		return &purge.Error{Class: purge.Unrecognised, Text: fmt.Sprintf("refusing to list %q of bucket %q, which is "+
 			"no location's", root.Prefix, root.Bucket)}
 	}
-	if _, err := s.settings(ctx, b, s.cfg.AttributesMaxAge); err != nil {
+	if _, err := s.settings(ctx, b, s.recent); err != nil {
 		return err
 	}
 	q := &storage.Query{Prefix: root.Prefix, StartOffset: from, Versions: true, Projection: storage.ProjectionNoACL}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/auth"
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/option"
 
 	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/gcs"
@@ -27,6 +29,7 @@ type world struct {
 	*gcs.Store
 	t      *testing.T
 	server *gcstest.Server
+	admin  *storage.BucketHandle // the client of another program, which changes settings and objects
 
 	mu     sync.Mutex
 	offset time.Duration
@@ -59,6 +62,7 @@ func newWorldOn(t *testing.T, how []gcstest.Option, change ...func(*gcs.Config))
 	}
 	if strings.Contains(t.Name(), "deadline") { // in a bubble, whose clock stands still while the network is waited for
 		cfg.CallTimeout, cfg.Transport = 30*time.Second, interceptor{w, inMemory{w.server}}
+		w.admin = newAdmin(t, inMemory{w.server})
 	} else {
 		base, stop, err := w.server.Start()
 		if err != nil {
@@ -68,6 +72,7 @@ func newWorldOn(t *testing.T, how []gcstest.Option, change ...func(*gcs.Config))
 		network := &http.Transport{MaxIdleConnsPerHost: 32}
 		t.Cleanup(network.CloseIdleConnections)
 		cfg.Endpoint, cfg.Transport = base, interceptor{w, network}
+		w.admin = newAdmin(t, network, option.WithEndpoint(base))
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -83,6 +88,16 @@ func newWorldOn(t *testing.T, how []gcstest.Option, change ...func(*gcs.Config))
 		}
 	})
 	return w
+}
+
+func newAdmin(t *testing.T, transport http.RoundTripper, opts ...option.ClientOption) *storage.BucketHandle {
+	t.Helper()
+	client, err := storage.NewClient(t.Context(), append(opts, option.WithHTTPClient(&http.Client{Transport: transport}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() }) // nothing to lose
+	return client.Bucket(purgetest.Bucket)
 }
 
 // hook runs what a test wants to happen before the next request of a kind. The other requests wait for it, so that none
@@ -195,8 +210,16 @@ func (w *world) Put(name string) {
 	}())
 }
 
-func (w *world) update(change func(*gcstest.BucketConfig)) {
-	w.check(w.server.UpdateBucket(purgetest.Bucket, change))
+// change changes the bucket as an operator does, with a PATCH.
+func (w *world) change(u storage.BucketAttrsToUpdate) {
+	_, err := w.admin.Update(w.t.Context(), u)
+	w.check(err)
+}
+
+// changeObject does the same with an object.
+func (w *world) changeObject(name string, u storage.ObjectAttrsToUpdate) {
+	_, err := w.admin.Object(name).Update(w.t.Context(), u)
+	w.check(err)
 }
 
 func (w *world) check(err error) {
@@ -206,24 +229,24 @@ func (w *world) check(err error) {
 	}
 }
 
-func (w *world) Versioning(on bool) { w.update(func(c *gcstest.BucketConfig) { c.Versioning = on }) }
+func (w *world) Versioning(on bool) { w.change(storage.BucketAttrsToUpdate{VersioningEnabled: on}) }
 
 func (w *world) SoftDelete(d time.Duration) {
-	w.update(func(c *gcstest.BucketConfig) { c.SoftDelete = d })
+	w.change(storage.BucketAttrsToUpdate{SoftDeletePolicy: &storage.SoftDeletePolicy{RetentionDuration: d}})
 }
 
 func (w *world) Retention(d time.Duration) {
-	w.update(func(c *gcstest.BucketConfig) { c.Retention = d })
+	w.change(storage.BucketAttrsToUpdate{RetentionPolicy: &storage.RetentionPolicy{RetentionPeriod: d}})
 }
 
 func (w *world) Hold(name string, temporary, event bool) {
 	if slices.Contains(w.Stored(), purgetest.Stored(name, true)) {
-		w.check(w.server.SetHold(purgetest.Bucket, name, temporary, event))
+		w.changeObject(name, storage.ObjectAttrsToUpdate{TemporaryHold: temporary, EventBasedHold: event})
 	}
 }
 
 func (w *world) Lock(name string, until time.Time) {
-	w.check(w.server.Retain(purgetest.Bucket, name, until))
+	w.changeObject(name, storage.ObjectAttrsToUpdate{Retention: &storage.ObjectRetention{Mode: "Locked", RetainUntil: until}})
 }
 func (w *world) DropBucket() { w.server.DeleteBucket(purgetest.Bucket) }
 

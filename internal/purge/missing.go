@@ -10,8 +10,18 @@ import (
 // file that we never saw was deleted by another program, which may have moved it. A directory that could not be listed
 // counts as seen: it has a problem of its own.
 func (d *directory) seen() bool {
-	return d.err != nil || d.emptied || len(d.found) > 0
+	return d.err != nil || d.emptied || d.holdsFile()
 }
+
+// holdsFile reports whether the first listing showed a file. An object that only stands for the directory proves
+// nothing: consoles make one when a directory is made by hand, and leave it when the files are moved.
+func (d *directory) holdsFile() bool {
+	return slices.ContainsFunc(d.found, func(g Generation) bool { return !IsPlaceholder(g.Name) })
+}
+
+// IsPlaceholder reports whether an object is none of a certificate's files but stands for a directory: its name ends in
+// a slash.
+func IsPlaceholder(name string) bool { return strings.HasSuffix(name, "/") }
 
 // seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files
 // may be somewhere else. Where several locations could hold them, they are expected in one of these.

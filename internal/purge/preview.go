@@ -249,8 +249,10 @@ func (o *dryObjects) Delete(_ context.Context, g Generation) error {
 }
 
 // SoftDeleted adds what the deletes would leave behind.
-func (o *dryObjects) SoftDeleted(ctx context.Context, dir Directory) ([]SoftDeletedObject, error) {
-	soft, err := o.Objects.SoftDeleted(ctx, dir)
+func (o *dryObjects) SoftDeleted(
+	ctx context.Context, dir Directory, since time.Time,
+) ([]SoftDeletedObject, error) {
+	soft, err := o.Objects.SoftDeleted(ctx, dir, since)
 	if err != nil {
 		return nil, err
 	}

@@ -53,8 +53,9 @@ type Objects interface {
 	List(ctx context.Context, dir Directory) ([]Generation, error)
 	// Delete removes one generation. One that is gone already is no error. Success is no proof.
 	Delete(ctx context.Context, g Generation) error
-	// SoftDeleted lists what was deleted under dir and can still be restored; nothing if the bucket has no soft delete.
-	SoftDeleted(ctx context.Context, dir Directory) ([]SoftDeletedObject, error)
+	// SoftDeleted lists what was deleted under dir and can still be restored; nothing if the bucket had no soft delete.
+	// Whether it has is read after since, when the last delete had ended: the setting may have changed meanwhile.
+	SoftDeleted(ctx context.Context, dir Directory, since time.Time) ([]SoftDeletedObject, error)
 }
 
 // ErrUnknownRequest is Begin's answer to a task whose request is not in the ledger: another installation's Redis, a
@@ -329,19 +330,29 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	})
 	p.took(StepDelete, begun)
 	begun = time.Now()
-	each(pool, work.dirs, func(d *directory) {
-		if d.leave != "" {
-			return
-		}
-		if d.err == nil && len(d.found) > 0 {
-			d.left, d.err = p.list(ctx, d)
-		}
-		if d.err == nil {
-			d.soft, d.err = p.Objects.SoftDeleted(ctx, d.Directory)
-		}
-	})
+	p.verify(ctx, pool, work)
 	p.took(StepVerify, begun)
 	return p.conclude(attempt, work)
+}
+
+// verify lists the directories again in which something was, and what can be restored in each, at the same time: the
+// latter reads the bucket's settings again, and neither depends on the other.
+func (p *Purger) verify(ctx context.Context, pool pool, work *work) {
+	since := time.Now()
+	var looks []func()
+	for _, d := range work.dirs {
+		if d.err != nil || d.leave != "" {
+			continue
+		}
+		if len(d.found) > 0 {
+			looks = append(looks, func() { d.left, d.err = p.list(ctx, d) })
+		}
+		looks = append(looks, func() { d.soft, d.softErr = p.Objects.SoftDeleted(ctx, d.Directory, since) })
+	}
+	each(pool, looks, func(look func()) { look() })
+	for _, d := range work.dirs {
+		d.err = cmp.Or(d.err, d.softErr)
+	}
 }
 
 // list lists a directory, and keeps when for the evidence. A listing that failed proves nothing and is not kept.

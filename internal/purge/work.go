@@ -50,6 +50,7 @@ type directory struct {
 	sharing   string  // who accepted that it is erased although a row of another user names it, too
 	leave     Outcome // why nothing is deleted, of an orphan that is none
 	err       error   // of either listing
+	softErr   error   // of the listing of what can be restored, until the listings have ended
 	clear     bool    // nothing is left, references may go
 	listings  []Listing
 }
@@ -156,11 +157,11 @@ func (w *work) intents() []Evidence {
 	return intents
 }
 
-// empty returns the directories in which the first listing showed nothing.
+// empty returns the directories in which the first listing showed no file.
 func (w *work) empty() []Directory {
 	var empty []Directory
 	for _, d := range w.dirs {
-		if d.err == nil && len(d.found) == 0 && d.leave == "" {
+		if d.err == nil && !d.holdsFile() && d.leave == "" {
 			empty = append(empty, d.Directory)
 		}
 	}
@@ -271,7 +272,7 @@ func (d *directory) decide(policy Policy, report *Report) []error {
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, Erased, time.Time{}))
 		}
 	}
-	if !d.seen() {
+	if !d.seen() && (d.missing != "" || len(d.found) == 0) {
 		nothing := d.evidence(Generation{Directory: d.Directory, Name: d.Prefix}, cmp.Or(d.missing, Absent), time.Time{})
 		nothing.AcceptedBy = cmp.Or(d.accepter, d.sharing)
 		report.Evidence = append(report.Evidence, nothing)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -176,10 +177,10 @@ func (o tracedObjects) Delete(ctx context.Context, g purge.Generation) (err erro
 	return o.next.Delete(ctx, g)
 }
 
-func (o tracedObjects) SoftDeleted(ctx context.Context, dir purge.Directory) (all []purge.SoftDeletedObject,
-	err error,
-) {
+func (o tracedObjects) SoftDeleted(
+	ctx context.Context, dir purge.Directory, since time.Time,
+) (all []purge.SoftDeletedObject, err error) {
 	ctx, end := o.t.start(ctx, "list soft-deleted", trace.SpanKindInternal)
 	defer func() { end(err) }()
-	return o.next.SoftDeleted(ctx, dir)
+	return o.next.SoftDeleted(ctx, dir, since)
 }

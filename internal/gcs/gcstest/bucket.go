@@ -35,17 +35,22 @@ type version struct {
 	generation, metageneration int64
 	data                       []byte
 	contentType, cacheControl  string
+	metadata                   map[string]string // Replaced by a change, as data is.
 	temporaryHold              bool
 	eventBasedHold             bool
 	created, updated           stamp
 	eventReleased              stamp // Last release of an event-based hold; the bucket's retention counts from there.
 	retainUntil                stamp // The object's own retention.
+	unlocked                   bool  // That retention may be shortened and taken away.
 	noncurrent                 stamp // When it stopped being live; 0 while it is.
 	softDeleted, hardDelete    stamp // When it was deleted, and when it vanishes; 0 while it is not soft-deleted.
 }
 
 // versions are the generations under one name, oldest first. Only the last one can be live.
-type versions struct{ all []*version }
+type versions struct {
+	all    []*version
+	folder bool // A folder of this name exists, in a copy of the tree that a listing made.
+}
 
 func (vs *versions) live() *version {
 	if vs == nil || len(vs.all) == 0 {
@@ -83,14 +88,16 @@ type bucket struct {
 	softDeleteSince stamp
 	retentionSince  stamp
 	lastGeneration  int64
-	stored          btree.Map[string, *versions] // Live and noncurrent generations. No entry is empty.
-	softDeleted     btree.Map[string, *versions] // Deleted ones that can still be restored, expired ones included.
+	stored          btree.Map[string, *versions]         // Live and noncurrent generations. No entry is empty.
+	softDeleted     btree.Map[string, *versions]         // Deleted ones that can still be restored, expired ones included.
+	folders         map[string]*btree.Map[string, stamp] // By kind, when each was made.
 	replays         replays
 }
 
 func newBucket(cfg BucketConfig, now stamp) *bucket {
 	return &bucket{
 		cfg: cfg, metageneration: 1, created: now, updated: now, softDeleteSince: now, retentionSince: now,
+		folders: map[string]*btree.Map[string, stamp]{folderKind: {}, managedKind: {}},
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// getBucket handles GET /b/BUCKET. The projection makes no difference, since there are no ACLs.
+// getBucket handles GET /b/BUCKET.
 func (s *Server) getBucket(c *call, b *bucket, denied map[string]bool) reply {
 	if denied[permBucketGet] {
 		return c.refusal(errDenied(permBucketGet, "bucket"))
@@ -57,6 +57,12 @@ func (b *bucket) resource(name string) map[string]any {
 			"retentionPeriod": seconds(b.cfg.Retention), "effectiveTime": b.retentionSince.rfc3339(),
 		}
 	}
+	if b.cfg.DefaultEventBasedHold {
+		resource["defaultEventBasedHold"] = true
+	}
+	if b.cfg.Hierarchical {
+		resource["hierarchicalNamespace"] = map[string]any{"enabled": true}
+	}
 	if b.cfg.RequesterPays {
 		resource["billing"] = map[string]any{"requesterPays": true}
 	}
@@ -93,13 +99,16 @@ func (s *Server) list(c *call, b *bucket, denied map[string]bool) reply {
 		return c.refusal(refused)
 	}
 	page, next := b.list(at(s.now()), q)
+	if s.emptyPages.Load() {
+		page, next = q.interleave(page, next)
+	}
 	return jsonReply(appendListing(c.bucket, page, next, parseSelection(c.query.Get("fields"))))
 }
 
 // listing reads the parameters of a listing.
 func (c *call) listing() (listing, *Error) {
-	for _, unknown := range []string{"matchGlob", "filter", "endOffset"} {
-		if c.query.Get(unknown) != "" {
+	for _, unknown := range []string{"matchGlob", "filter", "endOffset", "includeTrailingDelimiter"} {
+		if value := c.query.Get(unknown); value != "" && value != "false" {
 			return listing{}, errNotEmulated("the parameter " + unknown)
 		}
 	}
@@ -108,6 +117,7 @@ func (c *call) listing() (listing, *Error) {
 		prefix: c.name, from: c.query.Get("startOffset"),
 		delimiter: c.query.Get("delimiter"), versions: c.flag("versions"), softDeleted: c.flag("softDeleted"), limit: maxPage,
 	}
+	q.folders = c.flag("includeFoldersAsPrefixes") && q.delimiter == "/"
 	if n := c.number("maxResults", &bad); n > 0 {
 		q.limit = int(min(n, maxPage))
 	}
@@ -125,7 +135,11 @@ func (c *call) listing() (listing, *Error) {
 
 // token makes a page token, which clients must not look into.
 func (p *position) token() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(p.generation, 10) + " " + p.name))
+	generation := strconv.FormatInt(p.generation, 10)
+	if p.items {
+		generation = "i" + generation
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(generation + " " + p.name))
 }
 
 func parseToken(token string) (*position, bool) {
@@ -134,8 +148,9 @@ func parseToken(token string) (*position, bool) {
 	if err != nil || !found {
 		return nil, false
 	}
+	generation, items := strings.CutPrefix(generation, "i")
 	g, err := strconv.ParseInt(generation, 10, 64)
-	return &position{name: name, generation: g}, err == nil
+	return &position{name: name, generation: g, items: items}, err == nil
 }
 
 // marshalReply answers with a value that always marshals.

@@ -17,6 +17,11 @@ type BucketConfig struct {
 	// Retention is how long after its creation a generation may not be deleted or overwritten; zero is off. A change
 	// counts for existing objects, too.
 	Retention time.Duration
+	// DefaultEventBasedHold puts new objects under an event-based hold.
+	DefaultEventBasedHold bool
+	// Hierarchical keeps a folder for every directory in which an object is put (hierarchical namespace). The service
+	// takes it when a bucket is made, and never later.
+	Hierarchical bool
 	// RequesterPays refuses requests that name no project to bill.
 	RequesterPays bool
 }
@@ -39,20 +44,22 @@ func (s *Server) UpdateBucket(name string, change func(*BucketConfig)) error {
 	now := at(s.now())
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := b.cfg
-	change(&b.cfg)
-	if b.cfg == before {
-		return nil
-	}
-	b.metageneration++
-	b.updated = now
-	if b.cfg.SoftDelete != before.SoftDelete {
-		b.softDeleteSince = now
-	}
-	if b.cfg.Retention != before.Retention {
-		b.retentionSince = now
+	cfg := b.cfg
+	if change(&cfg); cfg != b.cfg {
+		b.configure(now, cfg)
 	}
 	return nil
+}
+
+func (b *bucket) configure(now stamp, cfg BucketConfig) {
+	if b.cfg.SoftDelete != cfg.SoftDelete {
+		b.softDeleteSince = now
+	}
+	if b.cfg.Retention != cfg.Retention {
+		b.retentionSince = now
+	}
+	b.cfg, b.updated = cfg, now
+	b.metageneration++
 }
 
 // DeleteBucket removes a bucket with everything in it, as a test of a missing bucket needs it; the service would refuse
@@ -83,8 +90,7 @@ func (s *Server) RenameBucket(from, to string) error {
 	return nil
 }
 
-// Deny takes permissions on a bucket away from the caller: storage.buckets.get, storage.objects.list,
-// storage.objects.delete or storage.objects.get. It works before the bucket exists.
+// Deny takes permissions on a bucket away from the caller. It works before the bucket exists.
 func (s *Server) Deny(bucket string, permissions ...string) {
 	s.setPermissions(bucket, true, permissions)
 }

@@ -14,8 +14,11 @@ const (
 	OpList            = "list"
 	OpGet             = "get" // Metadata and content of an object.
 	OpDelete          = "delete"
-	OpBatch           = "batch" // The request around the calls of a batch, of which each has an operation of its own.
-	OpOther           = "other" // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
+	OpPatch           = "patch"
+	OpBucketPatch     = "bucketPatch"
+	OpFolders         = "folders" // Folders and managed folders, and a bucket's layout.
+	OpBatch           = "batch"   // The request around the calls of a batch, of which each has an operation of its own.
+	OpOther           = "other"   // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
 )
 
 // portalPath is where [ProxyRedirect] leads unless told otherwise.
@@ -26,7 +29,8 @@ type call struct {
 	op           string
 	bucket, name string // The name of a listing is its prefix.
 	query        url.Values
-	media        bool // The content is wanted, not the metadata.
+	media        bool   // The content is wanted, not the metadata.
+	folders      string // Which kind, of OpFolders.
 }
 
 // understand reads the request line. It takes the escaped path apart: an object name is one segment, and its slashes
@@ -60,6 +64,13 @@ func (c call) json(method string, segments []string) call {
 		c.op, c.media = OpGet, c.query.Get("alt") == "media"
 	case len(segments) == 3 && segments[1] == "o" && object != "" && method == http.MethodDelete:
 		c.op = OpDelete
+	case len(segments) == 3 && segments[1] == "o" && object != "" && method == http.MethodPatch:
+		c.op = OpPatch
+	case len(segments) == 1 && method == http.MethodPatch:
+		c.op = OpBucketPatch
+	case len(segments) == 2 && segments[1] == "storageLayout" && get,
+		len(segments) > 1 && (segments[1] == folderKind || segments[1] == managedKind):
+		c.op, c.folders = OpFolders, segments[1]
 	}
 	return c
 }

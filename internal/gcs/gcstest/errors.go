@@ -88,6 +88,19 @@ func errSoftDeleteOff(submission string) *Error {
 	return &Error{http.StatusBadRequest, "invalid", "Soft delete policy is required to " + submission}
 }
 
+// errNotEmpty is a folder's. (Its code and message were not measured.)
+func errNotEmpty() *Error {
+	return &Error{http.StatusConflict, "conflict", "The folder you tried to delete is not empty."}
+}
+
+// errLocked answers a change that shortens an object's retention. (Its message was not measured.)
+func errLocked(bucket, name string) *Error {
+	return &Error{
+		http.StatusForbidden, "retentionPolicyNotMet",
+		fmt.Sprintf("The retention of object '%s/%s' cannot be shortened or removed.", bucket, name),
+	}
+}
+
 func errInvalid(message string) *Error {
 	return &Error{http.StatusBadRequest, "invalid", message}
 }

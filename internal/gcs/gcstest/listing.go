@@ -23,6 +23,7 @@ func (v *version) live() bool { return v.noncurrent == 0 && v.softDeleted == 0 }
 type position struct {
 	name       string
 	generation int64
+	items      bool // Of interleave: the empty page before this place was sent.
 }
 
 // listing asks for one page.
@@ -32,6 +33,7 @@ type listing struct {
 	delimiter   string // Empty: no directories.
 	versions    bool
 	softDeleted bool
+	folders     bool // Show folders as directories, too.
 	limit       int
 	after       *position
 }
@@ -47,9 +49,15 @@ func behind(prefix string) string { return prefix + "\xff" }
 
 // list returns a page in the order of name, then generation, and where the next page starts, nil after the last.
 func (b *bucket) list(now stamp, q listing) (p page, next *position) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
 	tree := &b.stored
+	if q.folders {
+		b.mu.Lock() // Copying a tree writes to it.
+		defer b.mu.Unlock()
+		tree = b.withFolders()
+	} else {
+		b.mu.RLock()
+		defer b.mu.RUnlock()
+	}
 	if q.softDeleted {
 		tree = &b.softDeleted
 	}
@@ -85,18 +93,44 @@ func (b *bucket) list(now stamp, q listing) (p page, next *position) {
 					return false
 				case dir != "":
 					p.prefixes = append(p.prefixes, dir)
-					last = position{behind(dir), 0}
+					last = position{name: behind(dir)}
 					pivot, jumped = last.name, true
 					return false
 				}
 				p.views = append(p.views, b.view(name, v))
-				last = position{name, v.generation}
+				last = position{name: name, generation: v.generation}
+			}
+			if vs.folder && dir != "" && (q.after == nil || name > q.after.name) {
+				if full() {
+					return false
+				}
+				p.prefixes = append(p.prefixes, dir)
+				last = position{name: behind(dir)}
+				pivot, jumped = last.name, true
+				return false
 			}
 			return true
 		})
 	}
 	return p, next
 }
+
+// interleave sends an empty page before each page of a listing, and two behind the last, all but the very last with a
+// token, as the service may: only a page without a token is the end.
+func (q *listing) interleave(p page, next *position) (page, *position) {
+	switch {
+	case q.after == nil:
+		return page{}, &position{items: true}
+	case !q.after.items:
+		return page{}, &position{name: q.after.name, generation: q.after.generation, items: true}
+	case next == nil && q.after.name != theEnd:
+		next = &position{name: theEnd}
+	}
+	return p, next
+}
+
+// theEnd is behind every name.
+const theEnd = "\xff"
 
 func (q *listing) shows(now stamp, name string, v *version) bool {
 	switch {

@@ -2,6 +2,8 @@ package gcstest
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 )
 
@@ -67,7 +69,21 @@ func appendObject(buf []byte, bucket string, v *view, selected selection) []byte
 	e.flag("eventBasedHold", v.eventBasedHold)
 	e.time("retentionExpirationTime", v.retainedUntil)
 	if v.retainUntil != 0 && e.key("retention") {
-		e.buf = append(e.buf, `{"mode":"Locked","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
+		mode := "Locked"
+		if v.unlocked {
+			mode = "Unlocked"
+		}
+		e.buf = append(e.buf, `{"mode":"`+mode+`","retainUntilTime":"`+v.retainUntil.rfc3339()+`"}`...)
+	}
+	if len(v.metadata) > 0 && e.key("metadata") {
+		e.buf = append(e.buf, '{')
+		for i, key := range slices.Sorted(maps.Keys(v.metadata)) {
+			if i > 0 {
+				e.buf = append(e.buf, ',')
+			}
+			e.buf = appendString(append(appendString(e.buf, key), ':'), v.metadata[key])
+		}
+		e.buf = append(e.buf, '}')
 	}
 	e.time("timeCreated", v.created)
 	e.time("updated", v.updated)

@@ -8,6 +8,12 @@ const (
 	permList      = "storage.objects.list"
 	permGet       = "storage.objects.get"
 	permDelete    = "storage.objects.delete"
+	permUpdate    = "storage.objects.update"
+
+	permBucketUpdate = "storage.buckets.update"
+
+	permPolicy       = "storage.objects.getIamPolicy"
+	permBucketPolicy = "storage.buckets.getIamPolicy"
 )
 
 // ServeHTTP answers one request: it calls the hook, draws the faults, does the work and writes the answer, in this
@@ -65,7 +71,16 @@ func (s *Server) do(c *call, r *http.Request) reply {
 	if cfg.RequesterPays && c.query.Get("userProject") == "" && r.Header.Get("X-Goog-User-Project") == "" {
 		return c.refusal(errRequesterPays())
 	}
+	if refused := c.projection(denied); refused != nil {
+		return c.refusal(refused)
+	}
 	switch c.op {
+	case OpPatch:
+		return s.patchObject(c, r, b, denied)
+	case OpBucketPatch:
+		return s.patchBucket(c, r, b, denied)
+	case OpFolders:
+		return s.doFolders(c, r, b, denied)
 	case OpBucketGet:
 		return s.getBucket(c, b, denied)
 	case OpTestPermissions:
@@ -77,6 +92,22 @@ func (s *Server) do(c *call, r *http.Request) reply {
 	default:
 		return s.delete(c, r, b, denied)
 	}
+}
+
+// projection refuses projection=full, which is the answer with its access control lists, to a caller who may not read
+// these.
+func (c *call) projection(denied map[string]bool) *Error {
+	permission, resource := permPolicy, "object"
+	switch c.op {
+	case OpBucketGet, OpBucketPatch:
+		permission, resource = permBucketPolicy, "bucket"
+	case OpList:
+		resource = "bucket"
+	}
+	if c.query.Get("projection") != "full" || !denied[permission] {
+		return nil
+	}
+	return errDenied(permission, resource)
 }
 
 // delete handles DELETE /b/BUCKET/o/OBJECT.

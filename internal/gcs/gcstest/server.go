@@ -22,7 +22,8 @@ type Server struct {
 	mu      sync.RWMutex
 	buckets map[string]*bucket
 
-	noBatches bool
+	noBatches  bool
+	emptyPages atomic.Bool
 	// denied holds the permissions the caller lacks, by bucket name. The inner maps are replaced, never changed, so that a
 	// request may keep one after it let go of mu.
 	denied map[string]map[string]bool
@@ -65,6 +66,10 @@ func (s *Server) SetHook(hook func(op, bucket, name string)) {
 	}
 	s.hook.Store(&hook)
 }
+
+// SetEmptyPages makes every listing, from now on, have pages without items: one before each other page, and one at the
+// end. The service may answer such pages.
+func (s *Server) SetEmptyPages(on bool) { s.emptyPages.Store(on) }
 
 // Start listens on a free port of 127.0.0.1 and serves until stop is called. baseURL,
 // "http://127.0.0.1:PORT/storage/v1/", is what option.WithEndpoint of the storage client takes. stop closes the

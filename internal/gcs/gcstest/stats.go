@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Stats is what the server has done since it was made. Requests count when they arrive, whatever becomes of them.
 type Stats struct {
-	// Requests by operation.
+	// Requests by operation; Others are those of any other one.
 	BucketGets, PermissionTests, Lists, Gets, Deletes, Others int64
 	// Batches is batch requests. Their calls count as if each had come alone.
 	Batches int64

@@ -34,6 +34,7 @@ func (b *bucket) put(now stamp, bucketName, name string, data []byte, o ObjectOp
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	v.eventBasedHold = v.eventBasedHold || b.cfg.DefaultEventBasedHold
 	vs, known := b.stored.Get(name)
 	old := vs.live()
 	if old != nil {
@@ -50,6 +51,13 @@ func (b *bucket) put(now stamp, bucketName, name string, data []byte, o ObjectOp
 	if !known {
 		vs = &versions{}
 		b.stored.Set(name, vs)
+	}
+	if b.cfg.Hierarchical {
+		for i, c := range []byte(name) {
+			if c == '/' {
+				b.makeFolder(folderKind, name[:i+1], now)
+			}
+		}
 	}
 	v.generation = b.nextGeneration(now)
 	vs.all = append(vs.all, v)

@@ -171,7 +171,9 @@ func (c *Cloud) remove(g purge.Generation) {
 }
 
 // SoftDeleted implements purge.Objects.
-func (c *Cloud) SoftDeleted(_ context.Context, dir purge.Directory) ([]purge.SoftDeletedObject, error) {
+func (c *Cloud) SoftDeleted(
+	_ context.Context, dir purge.Directory, _ time.Time,
+) ([]purge.SoftDeletedObject, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found []purge.SoftDeletedObject

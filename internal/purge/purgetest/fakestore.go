@@ -243,7 +243,8 @@ func (b *FakeStore) Intend(
 		emptied, kept := false, false
 		for key, e := range b.evidence {
 			if b.find(key.request).user == attempt.User && e.Generation.Directory == dir {
-				emptied, kept = emptied || e.Outcome.Emptied(), kept || e.Outcome.Kept()
+				file := !purge.IsPlaceholder(e.Generation.Name)
+				emptied, kept = emptied || e.Outcome.Emptied() && file, kept || e.Outcome.Kept()
 			}
 		}
 		if emptied && !kept {

@@ -35,20 +35,27 @@ func testEmptied(t *testing.T, s StoreUnderTest) {
 		return e
 	}
 	id := func(c string) string { return c + DownloadID[1:] }
-	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{seenIn(id("1"), purge.Listed)}, nil))
+	placeholder := func(id string, outcome purge.Outcome) purge.Evidence { // no file
+		e := seenIn(id, outcome)
+		e.Generation.Name = e.Generation.Directory.Prefix
+		return e
+	}
+	must[purge.Intended](t)(s.Intend(t.Context(), attempt, []purge.Evidence{
+		seenIn(id("1"), purge.Listed), placeholder(id("a"), purge.Listed),
+	}, nil))
 	must[purge.Recorded](t)(s.Record(t.Context(), attempt, purge.Report{
 		State: purge.Failed, Reason: purge.ReasonFilesMissing, Evidence: []purge.Evidence{
 			seenIn(id("2"), purge.Erased), seenIn(id("3"), purge.HeldBack), seenIn(id("9"), purge.Erased),
 			other(id("9"), purge.HeldBack), seenIn(id("4"), purge.NotProven),
 			emptyDirectory(id("5"), purge.Missing), emptyDirectory(id("6"), purge.MissingAccepted),
-			emptyDirectory(id("7"), purge.Absent),
+			emptyDirectory(id("7"), purge.Absent), placeholder(id("b"), purge.Erased),
 		},
 	}))
 	stranger := begun(t, s)
 	must[purge.Intended](t)(s.Intend(t.Context(), stranger, []purge.Evidence{seenIn(id("8"), purge.Listed)}, nil))
 
 	var empty, want []purge.Directory
-	for _, c := range []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"} {
+	for _, c := range []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b"} {
 		empty = append(empty, directory(id(c)))
 		if c == "1" || c == "2" || c == "4" { // what a hold protected may have been moved
 			want = append(want, directory(id(c)))
