@@ -25,7 +25,7 @@ type bucket struct {
 	deletes, reads *pace
 	nameLocks      nameLocks
 
-	asking   chan struct{}                        // holds one: the call that reads the settings, for all that wait
+	asking   chan struct{}                        // the calls that read the settings, for all that wait
 	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look
 	mu       sync.Mutex                           // guards the next three
 	settings purge.BucketSettings
@@ -35,10 +35,15 @@ type bucket struct {
 	restorable restorable
 }
 
+// maxReaders is how many calls read a bucket's settings at a time, for all attempts that wait for them. Each attempt
+// needs settings that were read after its last delete: with one call at a time it would wait for the end of a call that
+// began too early, and then for the next one.
+const maxReaders = 4
+
 func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 	log := cfg.Log.With(slog.String("bucket", name))
 	return &bucket{
-		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, 1),
+		name: name, handle: handle, slots: make(chan struct{}, cfg.MaxInFlight), asking: make(chan struct{}, maxReaders),
 		deletes:   newPace(cfg.DeleteRate, log.With(slog.String("requests", "deletes"))),
 		reads:     newPace(cfg.ReadRate, log.With(slog.String("requests", "reads"))),
 		nameLocks: nameLocks{byName: map[string]*nameLock{}},
@@ -137,7 +142,7 @@ func (b *bucket) known(is fresh) (purge.BucketSettings, bool) {
 }
 
 // settings returns a bucket's settings, which it reads unless fresh ones are known, and refuses a bucket in which an
-// erasure would not be one. One call at a time reads, for all that wait.
+// erasure would not be one.
 func (s *Store) settings(ctx context.Context, b *bucket, is fresh) (purge.BucketSettings, error) {
 	settings, ok := b.known(is)
 	if !ok {
@@ -181,10 +186,13 @@ func (s *Store) readSettings(ctx context.Context, b *bucket) (purge.BucketSettin
 		}
 		return purge.BucketSettings{}, err
 	}
-	b.settings, b.asked, b.began = settingsOf(b.name, attrs), asked, began
-	b.settings.ReadAt = asked
-	b.latest.Store(new(b.settings))
-	return b.settings, nil
+	settings := settingsOf(b.name, attrs)
+	settings.ReadAt = asked
+	if !began.Before(b.began) { // calls that overlap may end in another order
+		b.settings, b.asked, b.began = settings, asked, began
+		b.latest.Store(&settings)
+	}
+	return settings, nil
 }
 
 // ask waits for the call that reads the settings already: a call that waits for its admission must not hold up an
