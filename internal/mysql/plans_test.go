@@ -149,8 +149,11 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		users, ids = append(users, purge.UserID(150_000+i)), append(ids, purge.RequestID(150_000+i))
 	}
 	now, then := time.Now(), time.Date(2024, 1, 1, 7, 0, 0, 0, time.UTC)
-	open := func(after purge.RequestID, untouched time.Time) func(context.Context) error {
-		return func(ctx context.Context) error { _, err := f.OpenRequests(ctx, after, untouched, 100); return err }
+	open := func(after purge.UserID, untouched time.Time) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := f.OpenRequests(ctx, purge.OpenRequest{User: after}, untouched, 100)
+			return err
+		}
 	}
 	page := func(filter mysql.Filter, after purge.RequestID) poll {
 		return poll{ask: func(ctx context.Context) error {
