@@ -234,7 +234,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 		"ended of an hour": {ask: func(ctx context.Context) error {
 			_, err := f.EndedSince(ctx, then.Add(-time.Hour), then, 5*time.Minute)
 			return err
-		}, reads: 2*3600 + 500}, // one a second, and the sums of them
+		}, reads: 2*3600 + 700}, // one a second, and the sums of them
 		"unanchored":         {ask: func(ctx context.Context) error { _, err := f.UnanchoredSince(ctx); return err }},
 		"operations":         {ask: func(ctx context.Context) error { _, err := f.Operations(ctx, 20); return err }},
 		"oldest":             {ask: func(ctx context.Context) error { _, err := f.Oldest(ctx); return err }},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -63,12 +64,23 @@ type Oldest struct {
 	OpenedAt time.Time
 }
 
-// Oldest reads it for every reason for which requests are open.
+// Oldest reads it for every reason for which requests are open: the first entry of an index for each.
 func (s *Store) Oldest(ctx context.Context) ([]Oldest, error) {
+	const what = "looking for the oldest requests"
+	standings, err := s.standings(ctx, []purge.State{purge.Queued, purge.Running}, "")
+	if err != nil || len(standings) == 0 {
+		return nil, classify(what, err)
+	}
+	const one = "SELECT ? AS state, ? AS reason, MIN(since) AS opened_at FROM requests FORCE INDEX (requests_since)" +
+		" WHERE state = ? AND reason = ?"
+	var args []any
+	for _, at := range standings {
+		args = append(args, at.State, at.Reason, at.State, at.Reason)
+	}
 	var oldest []Oldest
-	const one = "(SELECT state, reason, MIN(since) AS opened_at FROM requests WHERE state = ? GROUP BY state, reason)"
-	err := s.gorm.WithContext(ctx).Raw(one+" UNION ALL "+one, purge.Queued, purge.Running).Scan(&oldest).Error
-	return oldest, classify("looking for the oldest requests", err)
+	err = s.gorm.WithContext(ctx).Raw("SELECT * FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+
+		") o WHERE opened_at IS NOT NULL", args...).Scan(&oldest).Error // null: they have moved meanwhile
+	return oldest, classify(what, err)
 }
 
 // Dates are a number of requests that wait for one, and the first and the last of the dates.
