@@ -102,6 +102,11 @@ func TestProgressOfALedger(t *testing.T) {
 		t.Errorf("got %+v, %v", p, err)
 	}
 	near("the last one done", p.LastDone, 10*time.Second)
+	f.put(purge.Failed, "of_a_later_version", time.Hour, time.Minute, 0, 0)
+	failed, err := f.RequestsAfter(t.Context(), mysql.Filter{States: []purge.State{purge.Failed}}, 0, 10)
+	if err != nil || len(failed) != 3 || failed[2].Reason != "of_a_later_version" {
+		t.Errorf("got %+v, %v; want also the one whose reason this version does not know", failed, err)
+	}
 	oldest, err := f.Oldest(t.Context())
 	if err != nil || len(oldest) != 5 {
 		t.Fatalf("got %+v, %v", oldest, err)
