@@ -55,7 +55,7 @@ administrator run the statements of --print-grants; together with
 		"`ACCOUNT` of the worker, as NAME@HOST")
 	f.BoolVar(&o.noGrants, "no-grants", false, "grant no rights: an administrator does it")
 	f.BoolVar(&o.show, "print-grants", false, "print the statements that grant the rights, and do nothing")
-	f.BoolVar(&o.revoke, "revoke-superseded", false, "revoke rights and drop indexes that no program of this version needs")
+	f.BoolVar(&o.revoke, "revoke-superseded", false, "revoke rights and drop indexes that this version does not need")
 	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants")
 	cmd.MarkFlagsMutuallyExclusive("print-grants", "revoke-superseded")
 	return cmd

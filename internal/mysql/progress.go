@@ -114,8 +114,8 @@ type Ended struct {
 	Count int64
 }
 
-// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds; those
-// that ended for different reasons by themselves. It reads one entry of an index for each request.
+// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds, with
+// a count for each reason. It reads one entry of an index for each request.
 func (s *Store) EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]Ended, error) {
 	const what = "counting what has ended"
 	standings, err := s.standings(ctx, []purge.State{purge.Done, purge.Refused, purge.Failed}, "")
