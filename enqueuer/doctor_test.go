@@ -228,6 +228,9 @@ func TestDoctor(t *testing.T) {
 		"rights_too_wide": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "GRANT ALL PRIVILEGES ON "+p.db.LMS+".* TO "+p.account)
 		}, severity: doctor.Warn, says: []string{"ALL PRIVILEGES on lms_", "grants.sql"}},
+		"superseded_indexes": {spoil: func(p *patient, _ purge.UserID) {
+			p.db.Exec(p.t, "ALTER TABLE "+p.db.Ledger+".requests ADD KEY requests_open (state, id)")
+		}, severity: doctor.Note, says: []string{"requests_open", "migrate --revoke-superseded"}},
 		"database_settings": {spoil: func(p *patient, _ purge.UserID) {
 			p.db.Exec(p.t, "REVOKE SELECT (download_url) ON "+p.db.LMS+".certificates_generatedcertificate FROM "+p.account)
 		}, severity: doctor.Severe, says: []string{"certificates_generatedcertificate", "1143"}},

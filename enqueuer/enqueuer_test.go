@@ -415,6 +415,11 @@ func TestConfigAndVersion(t *testing.T) {
 		t.Errorf("migrate again: got %q", out)
 	}
 	c.environ[0] = "CERTPURGE_MYSQL_DSN=" + c.db.LedgerDSN(c.accounts.Migrate)
+	c.db.Exec(t, "ALTER TABLE "+c.db.Ledger+".requests ADD KEY requests_opened (state, reason, opened_at)")
+	if out, _ := c.run(cli.ExitOK, "migrate", "--no-grants", "--revoke-superseded"); !strings.Contains(out,
+		"dropped the indexes that only earlier versions use: requests_opened\n") {
+		t.Errorf("an index of an earlier version: got %q", out)
+	}
 	if _, said := c.run(cli.ExitConfiguration, append(migrate, "absent@%")...); !strings.Contains(said,
 		"there is no account absent@%") {
 		t.Errorf("an account that is not there: got %q", said)

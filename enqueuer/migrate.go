@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,12 +31,15 @@ one command.
 
 Evidence that earlier versions have written in rows becomes documents, which can
 be verified; the rows stay. That may take minutes and can be interrupted: run
-migrate again, also once the last worker of the earlier version has stopped, now
-with --revoke-superseded, which takes rights from the accounts that only
-earlier versions need.
+migrate again, also once the last program of the earlier version has stopped,
+now with --revoke-superseded, which takes rights from the accounts that only
+earlier versions need, and drops indexes of the ledger that only they use.
+Requests are accepted and purged meanwhile. Programs of the earlier version do
+not work without these indexes.
 
 Where an account may not grant rights, use --no-grants, and have an
-administrator run the statements of --print-grants.
+administrator run the statements of --print-grants; together with
+--revoke-superseded, it drops the indexes, and revokes no rights.
 
 ` + cli.Exits{cli.ExitUnavailable: "", cli.ExitConfiguration: ""}.String(),
 		Example: `  CERTPURGE_MYSQL_DSN='certpurge_migrate:…@tcp(mysql:3306)/certpurge' \
@@ -51,8 +55,9 @@ administrator run the statements of --print-grants.
 		"`ACCOUNT` of the worker, as NAME@HOST")
 	f.BoolVar(&o.noGrants, "no-grants", false, "grant no rights: an administrator does it")
 	f.BoolVar(&o.show, "print-grants", false, "print the statements that grant the rights, and do nothing")
-	f.BoolVar(&o.revoke, "revoke-superseded", false, "revoke rights that no program of this version needs")
-	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants", "revoke-superseded")
+	f.BoolVar(&o.revoke, "revoke-superseded", false, "revoke rights and drop indexes that this version does not need")
+	cmd.MarkFlagsMutuallyExclusive("no-grants", "print-grants")
+	cmd.MarkFlagsMutuallyExclusive("print-grants", "revoke-superseded")
 	return cmd
 }
 
@@ -101,6 +106,15 @@ func (a *app) migrate(cmd *cobra.Command, o migrateOptions) error {
 	}
 	if converted > 0 {
 		a.printf("converted the evidence of %d requests into documents\n", converted)
+	}
+	if o.revoke {
+		dropped, err := store.DropSuperseded(cmd.Context())
+		if err != nil {
+			return cli.Unavailable(err)
+		}
+		if len(dropped) > 0 {
+			a.printf("dropped the indexes that only earlier versions use: %s\n", strings.Join(dropped, ", "))
+		}
 	}
 	if o.noGrants {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 	"github.com/certpurge/certpurge/internal/queue/presence"
@@ -158,7 +159,7 @@ func (d *Doctor) noWorker(ctx context.Context) ([]Finding, error) {
 	if err != nil || why == "" {
 		return nil, err
 	}
-	open, err := d.Store.OpenRequests(ctx, 0, d.Now().Add(time.Hour), 1) // touched at any time
+	open, err := d.Store.OpenRequests(ctx, purge.OpenRequest{}, d.Now().Add(time.Hour), 1) // touched at any time
 	if err != nil || len(open) == 0 {
 		return nil, err
 	}
@@ -195,6 +196,18 @@ func (d *Doctor) database(ctx context.Context) ([]Finding, error) {
 			Text: "The " + string(d.Role) + "'s account may do more than it needs, so a mistake or a stolen password " +
 				"could, too: " + listed(excess) +
 				". Give it the rights of configs/mysql/grants.sql only; worker and enqueuer have one each.",
+		})
+	}
+	superseded, err := d.Store.SupersededIndexes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(superseded) > 0 {
+		findings = append(findings, Finding{
+			Severity: Note, Kind: "superseded_indexes", Subject: "MySQL",
+			Text: "The ledger's table requests has indexes that only programs of an earlier version use, and every request " +
+				"pays for them: " + listed(superseded) + ". Once no such program runs any more, run `enqueuer migrate " +
+				"--revoke-superseded`, which drops them.",
 		})
 	}
 	return findings, nil

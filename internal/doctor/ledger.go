@@ -30,7 +30,7 @@ func (d *Doctor) Lost(ctx context.Context) ([]Finding, error) {
 	since := d.Now().Add(-d.Grace)
 	var queued, running []purge.UserID
 	more := false
-	for last := purge.RequestID(0); !more; more = len(queued)+len(running) >= maxLost {
+	for last := (purge.OpenRequest{}); !more; more = len(queued)+len(running) >= maxLost {
 		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
 		if err != nil {
 			return nil, err
@@ -38,7 +38,7 @@ func (d *Doctor) Lost(ctx context.Context) ([]Finding, error) {
 		if len(open) == 0 {
 			break
 		}
-		last = open[len(open)-1].Request
+		last = open[len(open)-1]
 		missing, err := d.Keeper.Missing(ctx, open)
 		if err != nil {
 			return nil, err

@@ -14,9 +14,9 @@ import (
 type Ledger interface {
 	// Lead makes the caller the leader unless another process is. A leader must call release.
 	Lead(ctx context.Context) (release func(), leading bool, err error)
-	// OpenRequests returns open requests after an ID, in order, that were not touched since a moment and that wait for
-	// no date; fewer than limit only if there are no more.
-	OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time, limit int) ([]purge.OpenRequest,
+	// OpenRequests returns open requests that were not touched since a moment and that wait for no date, in an order of
+	// its own: those after a given one, or the first if it is the zero value; fewer than limit only if there are no more.
+	OpenRequests(ctx context.Context, after purge.OpenRequest, untouchedSince time.Time, limit int) ([]purge.OpenRequest,
 		error)
 }
 
@@ -69,7 +69,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 		return sum, fmt.Errorf("cleaning the queues: %w", err)
 	}
 	since := r.Now().Add(-r.Grace)
-	for last := purge.RequestID(0); ; {
+	for last := (purge.OpenRequest{}); ; {
 		pending, err := r.Queue.Pending(ctx)
 		if err != nil {
 			return sum, err
@@ -83,7 +83,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 			return sum, err
 		}
 		sum.Checked += len(open)
-		last = open[len(open)-1].Request
+		last = open[len(open)-1]
 		missing, err := r.Queue.Missing(ctx, open)
 		if err != nil {
 			return sum, err

@@ -34,13 +34,13 @@ func (f *fake) Lead(context.Context) (func(), bool, error) {
 	return func() { f.led-- }, true, nil
 }
 
-func (f *fake) OpenRequests(_ context.Context, after purge.RequestID, since time.Time, limit int) ([]purge.OpenRequest,
+func (f *fake) OpenRequests(_ context.Context, after purge.OpenRequest, since time.Time, limit int) ([]purge.OpenRequest,
 	error,
 ) {
 	f.since = since
 	var page []purge.OpenRequest
 	for _, r := range f.open {
-		if r.Request > after && len(page) < limit {
+		if r.Request > after.Request && len(page) < limit {
 			page = append(page, r)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	driversql "github.com/go-sql-driver/mysql"
 
@@ -215,13 +217,9 @@ func lostRace(err error) bool {
 // follow each other; where they do not (a cluster counts in steps), the others are looked up. What submissions accept
 // is written as events in the same transaction: the request keeps it until its end only.
 func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
-	now := s.now()
 	var q script
-	args := make([]any, 0, 11*len(submissions))
 	var accepting []purge.Submission
 	for _, w := range submissions {
-		args = append(args, w.Key, w.User, w.Certificate, w.Source, cut(w.By, 160), cutTicket(w.Ticket),
-			cut(w.AcceptMissing, 128), cut(w.AcceptShared, 128), now, now, now)
 		if w.AcceptMissing != "" || w.AcceptShared != "" {
 			accepting = append(accepting, w)
 		}
@@ -229,9 +227,7 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 	if len(accepting) > 0 {
 		q.add("START TRANSACTION")
 	}
-	q.add("INSERT INTO requests (idempotency_key, user_id, certificate_id, source, requested_by, ticket,"+
-		" accept_missing_by, accept_shared_by, state, requested_at, opened_at, updated_at) VALUES "+
-		tuples("(?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)", len(submissions)), args...)
+	addRequests(&q, submissions, s.now())
 	q.add("SELECT id, idempotency_key FROM requests WHERE id >= LAST_INSERT_ID() ORDER BY id LIMIT ?", len(submissions))
 	ids := make(map[string]purge.RequestID, len(submissions))
 	scan := func(rows *sql.Rows) error {
@@ -279,6 +275,50 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 		known.made(w, m)
 	}
 	return nil
+}
+
+// addRequests adds the INSERT of requests. Most columns of most submissions are empty, and a large part of what the
+// server does is reading the statement: columns that are empty in all rows are left out, and the time comes once.
+func addRequests(q *script, submissions []purge.Submission, now time.Time) {
+	columns := []requestColumn{
+		{"idempotency_key", func(w purge.Submission) any { return w.Key }},
+		{"user_id", func(w purge.Submission) any { return w.User }},
+		{"source", func(w purge.Submission) any { return w.Source }},
+		{"requested_at", func(purge.Submission) any { return now }},
+	}
+	for _, c := range optionalColumns {
+		if slices.ContainsFunc(submissions, func(w purge.Submission) bool { return c.of(w) != c.of(purge.Submission{}) }) {
+			columns = append(columns, c)
+		}
+	}
+	var names strings.Builder
+	args := make([]any, 0, len(columns)*len(submissions))
+	for _, c := range columns {
+		names.WriteString(c.name + ", ")
+	}
+	for _, w := range submissions {
+		for _, c := range columns {
+			args = append(args, c.of(w))
+		}
+	}
+	row := "(" + tuples("?", len(columns)) + ", 'queued', requested_at, requested_at)"
+	q.add("INSERT INTO requests ("+names.String()+"state, opened_at, updated_at) VALUES "+tuples(row, len(submissions)),
+		args...)
+}
+
+// requestColumn is a column of a new request.
+type requestColumn struct {
+	name string
+	of   func(purge.Submission) any
+}
+
+// optionalColumns are those whose default is the zero value of a submission.
+var optionalColumns = []requestColumn{
+	{"certificate_id", func(w purge.Submission) any { return w.Certificate }},
+	{"requested_by", func(w purge.Submission) any { return cut(w.By, 160) }},
+	{"ticket", func(w purge.Submission) any { return cutTicket(w.Ticket) }},
+	{"accept_missing_by", func(w purge.Submission) any { return cut(w.AcceptMissing, 128) }},
+	{"accept_shared_by", func(w purge.Submission) any { return cut(w.AcceptShared, 128) }},
 }
 
 // made adds the request that was made for a submission.

@@ -88,14 +88,22 @@ func BenchmarkSteps(b *testing.B) {
 	}
 }
 
+type benchCall struct{ mysql.Call }
+
 // purgeable is a call about a new user with one certificate and four files.
 func (f *fixture) purgeable(i int) mysql.Call {
 	f.t.Helper()
-	c := mysql.Call{Task: f.submitted()}
+	c := benchCall{mysql.Call{Task: f.submitted()}}
 	id := fmt.Sprintf("%032x", i)
 	ref := f.NewReference(c.Task.User, purge.Live, id, idV, "https://storage.googleapis.com/certs/downloads/"+id+"/C.pdf")
+	c.purges(ref, id)
+	return c.Call
+}
+
+// purges makes the intents and the report of an attempt that erases four files of a reference.
+func (c *benchCall) purges(ref purge.Reference, id string) {
 	c.Report = purge.Report{State: purge.Done, Certificates: 1, Clear: []purge.Clearing{
-		{CertificateID: ref.CertificateID, Table: purge.Live, References: []purge.Reference{ref}},
+		{CertificateID: ref.CertificateID, Table: ref.Table, References: []purge.Reference{ref}},
 	}}
 	for _, prefix := range []string{"downloads/" + id + "/", "cert/" + id + "/"} {
 		dir := purge.Directory{Bucket: "certs", Prefix: prefix}
@@ -104,7 +112,7 @@ func (f *fixture) purgeable(i int) mysql.Call {
 			at := time.Now()
 			c.Report.Listings = append(c.Report.Listings, purge.Listing{Directory: dir, Began: at, Ended: at, Generations: 2 - 2*n})
 			e := purge.Evidence{
-				CertificateID: ref.CertificateID, Table: purge.Live, Outcome: purge.Listed,
+				CertificateID: ref.CertificateID, Table: ref.Table, Outcome: purge.Listed,
 				Generation: purge.Generation{
 					Directory: dir, Name: fmt.Sprintf("%sfile%d.html", prefix, n), Number: 1_700_000_000_000_000, Size: 1000,
 				},
@@ -114,7 +122,6 @@ func (f *fixture) purgeable(i int) mysql.Call {
 			c.Report.Evidence = append(c.Report.Evidence, e)
 		}
 	}
-	return c
 }
 
 // serverTime is the processor time that the server has used; 0 if that cannot be read.

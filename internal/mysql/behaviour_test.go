@@ -795,15 +795,16 @@ func TestLongListsAreReadByPages(t *testing.T) {
 		count != n {
 		t.Errorf("got %d pieces of evidence, %v; want %d", count, err, n)
 	}
-	for last, count = 0, 0; ; {
-		open, err := f.OpenRequests(t.Context(), last, time.Now().Add(time.Hour), 500)
+	count = 0
+	for after := (purge.OpenRequest{}); ; {
+		open, err := f.OpenRequests(t.Context(), after, time.Now().Add(time.Hour), 500)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(open) == 0 {
 			break
 		}
-		last, count = open[len(open)-1].Request, count+len(open)
+		after, count = open[len(open)-1], count+len(open)
 	}
 	if count != n {
 		t.Errorf("got %d open requests, running and queued, want %d", count, n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	driversql "github.com/go-sql-driver/mysql"
@@ -227,4 +228,35 @@ func (s *Store) RevokeSuperseded(ctx context.Context, role Role, account string)
 		}
 	}
 	return nil
+}
+
+// supersededIndexes are those of the table requests that programs before ledger version 11 need, and this one does not.
+var supersededIndexes = []string{"requests_finished", "requests_open", "requests_opened"}
+
+// SupersededIndexes returns the indexes of the ledger that only earlier versions need.
+func (s *Store) SupersededIndexes(ctx context.Context) ([]string, error) {
+	var names []string
+	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	}, "SELECT DISTINCT index_name FROM information_schema.statistics WHERE table_schema = ? AND table_name = 'requests'"+
+		" AND index_name IN ("+tuples("?", len(supersededIndexes))+") ORDER BY index_name",
+		append([]any{s.ledger}, anys(supersededIndexes)...)...)
+	return names, classify("reading the ledger's indexes", err)
+}
+
+// DropSuperseded drops the indexes that only earlier versions need, with the rights of the account that migrates, and
+// returns their names. Requests are accepted and purged meanwhile; programs of an earlier version fail from then on.
+func (s *Store) DropSuperseded(ctx context.Context) (dropped []string, err error) {
+	names, err := s.SupersededIndexes(ctx)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	db := sql.OpenDB(s.migrating)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, "ALTER TABLE requests DROP KEY "+strings.Join(names, ", DROP KEY ")+
+		", ALGORITHM = INPLACE, LOCK = NONE")
+	return names, classify("dropping indexes that are not needed any more", err)
 }

@@ -71,6 +71,9 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 	for _, r := range results {
 		applied = append(applied, Migration{Version: r.Source.Version, File: r.Source.Path, Took: r.Duration})
 	}
+	if err == nil && len(applied) > 0 && applied[0].Version == 1 { // no earlier program has ever used this ledger
+		_, err = s.DropSuperseded(ctx)
+	}
 	return applied, classify("migrating schema "+s.ledger, err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -46,24 +47,29 @@ type End struct {
 // all if its Request is 0. It returns fewer than limit only if there are no more. It reads nothing but indexes, because
 // the latest ends are read again and again.
 func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, error) {
-	// A range of an index for each state. Of an IN, the server would sort all that have ended.
-	const one = "(SELECT id, finished_at FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND" +
-		" finished_at >= ? AND (finished_at > ? OR id > ?) ORDER BY finished_at, id LIMIT ?)"
+	const what = "looking for requests that have ended"
+	standings, err := s.standings(ctx, []purge.State{purge.Done, purge.Refused, purge.Failed}, "")
+	if err != nil || len(standings) == 0 {
+		return nil, classify(what, err)
+	}
+	// A range of an index for each. Of an IN, the server would sort all that have ended.
+	const one = "(SELECT id, since FROM requests FORCE INDEX (requests_since) WHERE state = ? AND reason = ? AND" +
+		" since >= ? AND (since > ? OR id > ?) ORDER BY since, id LIMIT ?)"
 	var args []any
-	for _, state := range []purge.State{purge.Done, purge.Refused, purge.Failed} {
-		args = append(args, state, after.FinishedAt.UTC(), after.FinishedAt.UTC(), after.Request, limit)
+	for _, at := range standings {
+		args = append(args, at.State, at.Reason, after.FinishedAt.UTC(), after.FinishedAt.UTC(), after.Request, limit)
 	}
 	args = append(args, KindRequestEnded, limit)
 	var ends []End
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
+	err = each(ctx, s.sql, func(rows *sql.Rows) error {
 		var e End
 		err := rows.Scan(&e.Request, &e.FinishedAt, &e.Told)
 		ends = append(ends, e)
 		return err
-	}, "SELECT e.id, e.finished_at, n.id IS NOT NULL FROM ("+one+" UNION ALL "+one+" UNION ALL "+one+") e"+
-		" LEFT JOIN notifications n ON n.kind = ? AND n.request_id = e.id AND n.happened_at = e.finished_at"+
-		" ORDER BY e.finished_at, e.id LIMIT ?", args...)
-	return ends, classify("looking for requests that have ended", err)
+	}, "SELECT e.id, e.since, n.id IS NOT NULL FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+") e"+
+		" LEFT JOIN notifications n ON n.kind = ? AND n.request_id = e.id AND n.happened_at = e.since"+
+		" ORDER BY e.since, e.id LIMIT ?", args...)
+	return ends, classify(what, err)
 }
 
 // Tell remembers notifications, each of which is due at once, and that everything up to a moment is told. A

@@ -9,22 +9,17 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// OpenRequests returns requests that are queued or running, in the order of their ids after a given one: those that
-// were not touched since a moment, and that do not wait for a date. It returns at most limit of each state.
-func (s *Store) OpenRequests(ctx context.Context, after purge.RequestID, untouchedSince time.Time,
+// OpenRequests returns requests that are queued or running, in the order of their scopes after a given one, or from the
+// first if it is the zero value: those that were not touched since a moment, and that do not wait for a date.
+func (s *Store) OpenRequests(ctx context.Context, after purge.OpenRequest, untouchedSince time.Time,
 	limit int,
 ) ([]purge.OpenRequest, error) {
-	// Two ranges of one index; an IN would sort all open requests of a backfill for each page. Unless MySQL is told the
-	// index, it takes the primary key and walks through all that have ended.
-	const one = "(SELECT id, user_id, certificate_id, source FROM requests FORCE INDEX (requests_open) WHERE state = ? " +
-		"AND id > ? AND updated_at < ?" +
-		" AND (not_before IS NULL OR not_before < ?) ORDER BY id LIMIT ?)"
+	// Only open requests have an open_scope. Unless MySQL is told the index, it may walk through all that have ended.
 	var open []purge.OpenRequest
-	now := s.now()
-	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, certificate_id AS certificate, "+
-		"source FROM ("+one+" UNION ALL "+one+") o ORDER BY id LIMIT ?",
-		purge.Queued, after, untouchedSince, now, limit, purge.Running, after, untouchedSince, now, limit,
-		limit).Scan(&open).Error
+	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, certificate_id AS certificate, source"+
+		" FROM requests FORCE INDEX (requests_open_scope) WHERE open_scope > ? AND updated_at < ?"+
+		" AND (not_before IS NULL OR not_before < ?) ORDER BY open_scope LIMIT ?",
+		scope{after.User, after.Certificate}.number(), untouchedSince, s.now(), limit).Scan(&open).Error
 	return open, classify("looking for open requests", err)
 }
 

@@ -3,6 +3,8 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -19,14 +21,40 @@ type Progress struct {
 
 // Progress reads what has ended lately, from the ends of an index.
 func (s *Store) Progress(ctx context.Context) (Progress, error) {
+	const what = "reading the progress"
 	now := s.now()
-	const done = "(SELECT COUNT(*) FROM requests WHERE state = ? AND finished_at > ?)"
+	standings, err := s.standings(ctx, []purge.State{purge.Done, purge.Failed}, "")
+	if err != nil {
+		return Progress{}, classify(what, err)
+	}
 	var p Progress
-	err := s.gorm.WithContext(ctx).Raw("SELECT (SELECT MAX(finished_at) FROM requests WHERE state = ?) AS last_done, "+
-		done+" AS minute, "+done+" AS ten, "+done+" AS hour, "+done+" AS failed",
-		purge.Done, purge.Done, now.Add(-time.Minute), purge.Done, now.Add(-10*time.Minute), purge.Done, now.Add(-time.Hour),
-		purge.Failed, now.Add(-time.Hour)).Scan(&p).Error
-	return p, classify("reading the progress", err)
+	var q script
+	var scans []func(*sql.Rows) error
+	for _, at := range standings { // one range of the index for each
+		const from = " FROM requests FORCE INDEX (requests_since) WHERE state = ? AND reason = ?"
+		const since = "(SELECT COUNT(*)" + from + " AND since > ?)"
+		which := []any{at.State, at.Reason}
+		q.add("SELECT (SELECT MAX(since)"+from+"), "+since+", "+since+", "+since, slices.Concat(which, which,
+			[]any{now.Add(-time.Minute)}, which, []any{now.Add(-10 * time.Minute)}, which, []any{now.Add(-time.Hour)})...)
+		scans = append(scans, func(rows *sql.Rows) error {
+			var last sql.NullTime
+			var minute, ten, hour int64
+			err := rows.Scan(&last, &minute, &ten, &hour)
+			if at.State == purge.Failed {
+				p.Failed += hour
+				return err
+			}
+			if last.Valid && (p.LastDone == nil || last.Time.After(*p.LastDone)) {
+				p.LastDone = &last.Time
+			}
+			p.Minute, p.Ten, p.Hour = p.Minute+minute, p.Ten+ten, p.Hour+hour
+			return err
+		})
+	}
+	if len(scans) == 0 {
+		return p, nil
+	}
+	return p, classify(what, s.run(ctx, &q, scans...))
 }
 
 // Oldest is when the request that has been open longest was opened, of those that are in one state for one reason.
@@ -36,12 +64,23 @@ type Oldest struct {
 	OpenedAt time.Time
 }
 
-// Oldest reads it for every reason for which requests are open.
+// Oldest reads it for every reason for which requests are open: the first entry of an index for each.
 func (s *Store) Oldest(ctx context.Context) ([]Oldest, error) {
+	const what = "looking for the oldest requests"
+	standings, err := s.standings(ctx, []purge.State{purge.Queued, purge.Running}, "")
+	if err != nil || len(standings) == 0 {
+		return nil, classify(what, err)
+	}
+	const one = "SELECT ? AS state, ? AS reason, MIN(since) AS opened_at FROM requests FORCE INDEX (requests_since)" +
+		" WHERE state = ? AND reason = ?"
+	var args []any
+	for _, at := range standings {
+		args = append(args, at.State, at.Reason, at.State, at.Reason)
+	}
 	var oldest []Oldest
-	const one = "(SELECT state, reason, MIN(opened_at) AS opened_at FROM requests WHERE state = ? GROUP BY state, reason)"
-	err := s.gorm.WithContext(ctx).Raw(one+" UNION ALL "+one, purge.Queued, purge.Running).Scan(&oldest).Error
-	return oldest, classify("looking for the oldest requests", err)
+	err = s.gorm.WithContext(ctx).Raw("SELECT * FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+
+		") o WHERE opened_at IS NOT NULL", args...).Scan(&oldest).Error // null: they have moved meanwhile
+	return oldest, classify(what, err)
 }
 
 // Dates are a number of requests that wait for one, and the first and the last of the dates.
@@ -75,14 +114,19 @@ type Ended struct {
 	Count int64
 }
 
-// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds. It
-// reads one entry of an index for each request.
+// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds, with
+// a count for each reason. It reads one entry of an index for each request.
 func (s *Store) EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]Ended, error) {
+	const what = "counting what has ended"
+	standings, err := s.standings(ctx, []purge.State{purge.Done, purge.Refused, purge.Failed}, "")
+	if err != nil || len(standings) == 0 {
+		return nil, classify(what, err)
+	}
 	var q script
-	for _, state := range []purge.State{purge.Done, purge.Refused, purge.Failed} {
-		q.add("SELECT ? AS state, TIMESTAMPDIFF(SECOND, ?, finished_at) DIV ? AS slot, COUNT(*)"+
-			" FROM requests FORCE INDEX (requests_finished) WHERE state = ? AND finished_at >= ? AND finished_at < ?"+
-			" GROUP BY slot", state, from.UTC(), int64(slot/time.Second), state, from.UTC(), before.UTC())
+	for _, at := range standings {
+		q.add("SELECT ? AS state, TIMESTAMPDIFF(SECOND, ?, since) DIV ? AS slot, COUNT(*) FROM requests"+
+			" FORCE INDEX (requests_since) WHERE state = ? AND reason = ? AND since >= ? AND since < ?"+
+			" GROUP BY slot", at.State, from.UTC(), int64(slot/time.Second), at.State, at.Reason, from.UTC(), before.UTC())
 	}
 	var ended []Ended
 	scan := func(rows *sql.Rows) error {
@@ -91,5 +135,5 @@ func (s *Store) EndedSince(ctx context.Context, from, before time.Time, slot tim
 		ended = append(ended, e)
 		return err
 	}
-	return ended, classify("counting what has ended", s.run(ctx, &q, scan, scan, scan))
+	return ended, classify(what, s.run(ctx, &q, slices.Repeat([]func(*sql.Rows) error{scan}, len(standings))...))
 }

@@ -3,7 +3,7 @@ package mysql_test
 import (
 	"context"
 	"fmt"
-	"slices"
+	"maps"
 	"testing"
 	"time"
 
@@ -36,7 +36,7 @@ func TestEndedSince(t *testing.T) {
 	f := newFixture(t, lms.UTF8MB4)
 	from := time.Now().UTC().Truncate(time.Hour).Add(-time.Hour)
 	ended := func(state purge.State, after time.Duration) {
-		f.put(state, "", 3*time.Hour, time.Hour, 0, 0)
+		f.put(state, purge.ReasonNone, 3*time.Hour, time.Hour, 0, 0)
 		f.exec("UPDATE `"+f.db.Ledger+"`.requests SET finished_at = ? ORDER BY id DESC LIMIT 1", from.Add(after))
 	}
 	ended(purge.Done, -time.Microsecond)
@@ -46,9 +46,18 @@ func TestEndedSince(t *testing.T) {
 	ended(purge.Failed, 5*time.Minute)
 	ended(purge.Refused, time.Hour-time.Microsecond)
 	ended(purge.Done, time.Hour)
-	got, err := f.EndedSince(t.Context(), from, from.Add(time.Hour), 5*time.Minute)
-	want := []mysql.Ended{{purge.Done, 0, 2}, {purge.Done, 1, 1}, {purge.Refused, 11, 1}, {purge.Failed, 1, 1}}
-	if err != nil || !slices.Equal(got, want) {
+	f.put(purge.Failed, purge.ReasonHeld, 3*time.Hour, time.Hour, 0, 0)
+	f.exec("UPDATE `"+f.db.Ledger+"`.requests SET finished_at = ? ORDER BY id DESC LIMIT 1", from.Add(5*time.Minute))
+	all, err := f.EndedSince(t.Context(), from, from.Add(time.Hour), 5*time.Minute)
+	got := map[mysql.Ended]int64{}
+	for _, e := range all {
+		got[mysql.Ended{State: e.State, Slot: e.Slot}] += e.Count
+	}
+	want := map[mysql.Ended]int64{
+		{State: purge.Done}: 2, {State: purge.Done, Slot: 1}: 1, {State: purge.Refused, Slot: 11}: 1,
+		{State: purge.Failed, Slot: 1}: 2,
+	}
+	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }
@@ -66,9 +75,10 @@ func TestProgressOfALedger(t *testing.T) {
 	if dates, err := f.Recoverable(t.Context()); err != nil || dates != (mysql.Dates{}) {
 		t.Errorf("an empty ledger: got %+v, %v", dates, err)
 	}
-	for _, finished := range []time.Duration{10 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour} {
+	for _, finished := range []time.Duration{5 * time.Minute, 30 * time.Minute, 2 * time.Hour} {
 		f.put(purge.Done, "", 3*time.Hour, finished, 0, 0)
 	}
+	f.put(purge.Done, purge.ReasonNothingToPurge, 3*time.Hour, 10*time.Second, 0, 0)
 	f.put(purge.Failed, purge.ReasonHeld, time.Hour, time.Minute, 0, 0)
 	f.put(purge.Failed, purge.ReasonHeld, time.Hour, 3*time.Hour, 0, 0)
 	f.put(purge.Queued, "", 2*time.Hour, 0, 0, 0)
@@ -92,6 +102,11 @@ func TestProgressOfALedger(t *testing.T) {
 		t.Errorf("got %+v, %v", p, err)
 	}
 	near("the last one done", p.LastDone, 10*time.Second)
+	f.put(purge.Failed, "of_a_later_version", time.Hour, time.Minute, 0, 0)
+	failed, err := f.RequestsAfter(t.Context(), mysql.Filter{States: []purge.State{purge.Failed}}, 0, 10)
+	if err != nil || len(failed) != 3 || failed[2].Reason != "of_a_later_version" {
+		t.Errorf("got %+v, %v; want also the one whose reason this version does not know", failed, err)
+	}
 	oldest, err := f.Oldest(t.Context())
 	if err != nil || len(oldest) != 5 {
 		t.Fatalf("got %+v, %v", oldest, err)

@@ -232,8 +232,14 @@ func (s *Store) EachOfTicket(ctx context.Context, ticket string, do func([]Reque
 func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.RequestID, limit int) ([]Request, error) {
 	db := s.gorm.WithContext(ctx)
 	q := db.Model(&Request{})
-	if arms := f.arms(db, after, limit); len(arms) > 0 {
-		q = db.Table("((?)"+strings.Repeat(" UNION ALL (?)", len(arms)-1)+") requests", arms...)
+	if f.byState() {
+		standings, err := s.standings(ctx, f.States, f.Reason)
+		if err != nil || len(standings) == 0 {
+			return nil, classify("reading requests", err)
+		}
+		arms := f.arms(db, standings, after, limit)
+		ids := db.Table("((?)"+strings.Repeat(" UNION ALL (?)", len(arms)-1)+") arms", arms...).Order("id").Limit(limit)
+		q = q.Joins("JOIN (?) page ON page.id = requests.id", ids)
 	} else {
 		q = f.conditions(q, after)
 		if len(f.States) > 0 {
@@ -244,32 +250,66 @@ func (s *Store) RequestsAfter(ctx context.Context, f Filter, after purge.Request
 		}
 	}
 	var rows []Request
-	return rows, classify("reading requests", q.Order("id").Limit(limit).Find(&rows).Error)
+	return rows, classify("reading requests", q.Order("requests.id").Limit(limit).Find(&rows).Error)
 }
 
-// arms are the SELECTs of a page of requests in certain states or for a reason: one for each state, because each of
-// them reads no more than a page from an index. Of an IN, the server would sort all that match for each page, or walk
-// through all other requests in the order of ids. MySQL chooses so even for a single state, unless it is told the
-// index. There is none if something else chooses far fewer rows.
-func (f Filter) arms(db *gorm.DB, after purge.RequestID, limit int) (arms []any) {
-	if len(f.IDs) > 0 || f.User != 0 || f.Key != "" || len(f.States) == 0 && f.Reason == "" {
-		return nil
-	}
-	states, index := f.States, "requests_open"
-	if len(states) == 0 {
-		states = []purge.State{purge.Queued, purge.Running, purge.Done, purge.Refused, purge.Failed}
-	}
-	if f.Reason != "" {
-		index = "requests_state"
-	}
-	for _, state := range states {
-		arm := f.conditions(db.Table("requests FORCE INDEX ("+index+")"), after).Where("state = ?", state)
-		if f.Reason != "" {
-			arm = arm.Where("reason = ?", f.Reason)
-		}
-		arms = append(arms, arm.Order("id").Limit(limit))
+// byState reports whether a page is read along the index of states and reasons, because nothing else chooses far fewer
+// rows.
+func (f Filter) byState() bool {
+	return len(f.IDs) == 0 && f.User == 0 && f.Key == "" && (len(f.States) > 0 || f.Reason != "")
+}
+
+// arms are the SELECTs of the ids of a page of requests: one for each state and reason, because each of them reads no
+// more than a page from an index. Of an IN, the server would sort all that match for each page, or walk through all
+// other requests in the order of ids. MySQL chooses so even for a single state, unless it is told the index.
+func (f Filter) arms(db *gorm.DB, standings []standing, after purge.RequestID, limit int) (arms []any) {
+	for _, at := range standings {
+		arms = append(arms, f.conditions(db.Table("requests FORCE INDEX (requests_state)").Select("id"), after).
+			Where("state = ? AND reason = ?", at.State, at.Reason).Order("id").Limit(limit))
 	}
 	return arms
+}
+
+// standing is where requests stand: in a state, for a reason.
+type standing struct {
+	State  purge.State
+	Reason purge.Reason
+}
+
+// standings are those of which there are requests, in some states or all; of a reason, all that there may be.
+func (s *Store) standings(ctx context.Context, states []purge.State, reason purge.Reason) ([]standing, error) {
+	if len(states) == 0 {
+		states = purge.States()
+	}
+	if reason != "" {
+		all := make([]standing, len(states))
+		for i, state := range states {
+			all[i] = standing{state, reason}
+		}
+		return all, nil
+	}
+	var all []standing
+	err := s.gorm.WithContext(ctx).Raw(existingStandings, states, states, knownReasons).Scan(&all).Error
+	return all, err
+}
+
+var knownReasons = append(purge.Reasons(), purge.ReasonNone)
+
+// existingStandings looks each known pair up in the index, then everything between the known reasons: a later version
+// may have others. The server reads one entry for each. It finds them as fast by DISTINCT if its statistics are good,
+// and reads the whole index if they are not.
+var existingStandings = "SELECT s.state, k.reason FROM (" + texts("state", purge.States()) + ") s CROSS JOIN (" +
+	texts("reason", knownReasons) + ") k WHERE s.state IN ? AND (SELECT 1 FROM requests r FORCE INDEX (requests_state)" +
+	" WHERE r.state = s.state AND r.reason = k.reason LIMIT 1) = 1 UNION ALL (SELECT DISTINCT state, reason" +
+	" FROM requests FORCE INDEX (requests_state) WHERE state IN ? AND reason NOT IN ?)"
+
+// texts is a table of texts, which compare with the ledger's columns as those do with each other.
+func texts[T ~string](column string, all []T) string {
+	rows := make([]string, len(all))
+	for i, text := range all {
+		rows[i] = "SELECT CONVERT('" + string(text) + "' USING ascii) COLLATE ascii_bin AS " + column
+	}
+	return strings.Join(rows, " UNION ALL ")
 }
 
 // conditions adds those that are not about state and reason.

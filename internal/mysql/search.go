@@ -60,7 +60,10 @@ func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) 
 			return Hits{Whole: true}, err
 		}
 	}
-	w := s.newSearcher(f, after, b)
+	w, err := s.newSearcher(ctx, f, after, b)
+	if err != nil {
+		return Hits{}, classify("searching requests", err)
+	}
 	var hits Hits
 	var page []purge.RequestID
 	counts, found := map[Tally]int64{}, 0
@@ -101,7 +104,6 @@ func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) 
 	if b.Count > 0 {
 		hits.Counts = tallied(counts)
 	}
-	var err error
 	hits.Requests, err = s.inOrder(ctx, page)
 	return hits, err
 }
@@ -170,8 +172,8 @@ type candidate struct {
 	hit      bool
 }
 
-// searcher merges arms: one for each state, because only then each of them reads no more than a chunk of an index. Of
-// an IN, the server would sort all that match for each chunk.
+// searcher merges arms: one for each state and reason, because only then each of them reads no more than a chunk of an
+// index. Of an IN, the server would sort all that match for each chunk.
 type searcher struct {
 	store *Store
 	arms  []*arm
@@ -192,48 +194,41 @@ type arm struct {
 	done  bool
 }
 
-func (s *Store) newSearcher(f Search, after Position, b Bounds) *searcher {
+func (s *Store) newSearcher(ctx context.Context, f Search, after Position, b Bounds) (*searcher, error) {
 	w := &searcher{store: s, first: searchChunk}
 	period := !f.EndedFrom.IsZero() || !f.EndedTo.IsZero()
-	states := []purge.State{f.State}
-	if f.State == "" {
-		states = purge.States()
-	}
 	base := arm{after: after}
-	reasons := false // whether the index holds the reason
+	var states []purge.State // of the arms; nil: one arm for all
 	switch {
 	case len(f.IDs) > 0:
 		base.add("id IN ("+tuples("?", len(f.IDs))+")", anys(f.IDs)...)
-		w.require(f.State != "", "state = ?", f.State)
-		states = nil
 	case f.User != 0:
 		base.index = "requests_user"
 		base.add("user_id = ?", f.User)
 	case period:
-		base.index, w.byEnd = "requests_finished", true
-		if f.State == "" {
-			states = []purge.State{purge.Done, purge.Refused, purge.Failed}
-		}
-	case f.Reason != "":
-		base.index, reasons = "requests_state", true
-		base.add("reason = ?", f.Reason)
-	case f.State != "":
-		base.index = "requests_open"
+		base.index, w.byEnd = "requests_since", true
+		states = []purge.State{purge.Done, purge.Refused, purge.Failed}
+	case f.Reason != "" || f.State != "":
+		base.index, states = "requests_state", purge.States()
 	default:
-		base.index, states = "PRIMARY", nil
+		base.index = "PRIMARY"
+	}
+	if f.State != "" && states != nil {
+		states = slices.DeleteFunc(slices.Clone(states), func(state purge.State) bool { return state != f.State })
 	}
 	for _, end := range []struct {
 		at        time.Time
 		condition string
-	}{{f.EndedFrom, "finished_at >= ?"}, {f.EndedTo, "finished_at < ?"}} {
+	}{{f.EndedFrom, " >= ?"}, {f.EndedTo, " < ?"}} {
 		if w.byEnd && !end.at.IsZero() {
-			base.add(end.condition, end.at.UTC())
+			base.add("since"+end.condition, end.at.UTC())
 		} else {
-			w.require(!end.at.IsZero(), end.condition, end.at.UTC())
+			w.require(!end.at.IsZero(), "finished_at"+end.condition, end.at.UTC())
 		}
 	}
 	w.require(len(f.IDs) > 0 && f.User != 0, "user_id = ?", f.User)
-	w.require(f.Reason != "" && !reasons, "reason = ?", f.Reason)
+	w.require(f.State != "" && states == nil, "state = ?", f.State)
+	w.require(f.Reason != "" && states == nil, "reason = ?", f.Reason)
 	w.require(f.By != "", "LOCATE(?, requested_by) > 0", f.By)
 	w.require(f.Ticket != "", "(ticket = ? OR EXISTS (SELECT 1 FROM events WHERE events.request_id = requests.id AND"+
 		" events.ticket = ?))", f.Ticket, f.Ticket)
@@ -246,14 +241,20 @@ func (s *Store) newSearcher(f Search, after Position, b Bounds) *searcher {
 	}
 	if states == nil {
 		w.arms = []*arm{&base}
+		return w, nil
 	}
-	for _, state := range states {
+	if len(states) == 0 { // an open request did not end in any period
+		return w, nil
+	}
+	standings, err := s.standings(ctx, states, f.Reason)
+	for _, at := range standings {
 		a := base
 		a.where, a.args = slices.Clone(base.where), slices.Clone(base.args)
-		a.add("state = ?", state)
+		a.add("state = ? AND reason = ?", at.State, at.Reason)
 		w.arms = append(w.arms, &a)
 	}
-	return w
+	w.first = min(w.first, max(searchChunk/max(len(w.arms), 1), b.Page+1)) // together one chunk: most arms are short
+	return w, err
 }
 
 // require adds a condition that no index covers.
@@ -306,16 +307,16 @@ func (w *searcher) fill(ctx context.Context, a *arm) error {
 	if !a.read {
 		limit, a.read = w.first, true
 	}
-	text, order := "SELECT id, finished_at, state, reason, COALESCE("+w.hit+", 0) FROM requests", "id DESC"
+	text, order := "SELECT id, since, state, reason, COALESCE("+w.hit+", 0) FROM requests", "id DESC"
 	if a.index != "" { // left to itself, the server may sort all that match
 		text += " FORCE INDEX (" + a.index + ")"
 	}
 	where, args := slices.Clone(a.where), slices.Concat(w.args, a.args)
 	switch {
 	case w.byEnd:
-		order = "finished_at DESC, id DESC"
+		order = "since DESC, id DESC"
 		if a.after.ID != 0 {
-			where = append(where, "finished_at <= ?", "(finished_at < ? OR id < ?)")
+			where = append(where, "since <= ?", "(since < ? OR id < ?)")
 			args = append(args, a.after.At.UTC(), a.after.At.UTC(), a.after.ID)
 		}
 	case a.after.ID != 0:

@@ -139,8 +139,10 @@ func TestSearchCountsUpToItsBound(t *testing.T) {
 	if len(end.Requests) != 27 || end.Next != nil || !end.Whole || end.Counts != nil {
 		t.Errorf("a page that holds all has another one: %+v", end.Next)
 	}
-	if none := search(mysql.Search{Key: "no such key"}, mysql.Bounds{Page: 5}); !none.Whole || len(none.Requests) > 0 {
-		t.Errorf("got %+v", none)
+	for _, nothing := range []mysql.Search{{Key: "no such key"}, {State: purge.Queued, EndedFrom: searchDay}} {
+		if none := search(nothing, mysql.Bounds{Page: 5}); !none.Whole || len(none.Requests) > 0 {
+			t.Errorf("%+v: got %+v", nothing, none)
+		}
 	}
 	var each int
 	err := f.enqueuer.EachFound(t.Context(), mysql.Search{By: "100%_"}, func(rows []mysql.Request) error {

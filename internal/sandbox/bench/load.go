@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,7 @@ type Figures struct {
 	Used              Used
 	Machine           time.Duration // what the whole machine has used
 	Packets, Commands int64
+	Allocs, Bytes     uint64 // that this process has allocated
 }
 
 func (f *Figures) add(more Figures) {
@@ -54,6 +56,8 @@ func (f *Figures) add(more Figures) {
 	f.Machine += more.Machine
 	f.Packets += more.Packets
 	f.Commands += more.Commands
+	f.Allocs += more.Allocs
+	f.Bytes += more.Bytes
 }
 
 // UsersPerSecond is the rate of purged users.
@@ -72,6 +76,8 @@ func (f *Figures) report(b *testing.B, l Load) {
 	b.ReportMetric(float64(f.Used[Worker].Microseconds())/float64(f.Objects), "cpu-µs/object")
 	b.ReportMetric(float64(f.Packets)/float64(f.Users), "sql/user")
 	b.ReportMetric(float64(f.Commands)/float64(f.Users), "redis/user")
+	b.ReportMetric(float64(f.Allocs)/float64(f.Users), "allocs/user")
+	b.ReportMetric(float64(f.Bytes)/1000/float64(f.Users), "kB/user")
 	for name, ms := range f.Used.Each(f.Users) {
 		b.ReportMetric(ms, "ms-"+name+"/user")
 	}
@@ -120,6 +126,7 @@ type mark struct {
 	used              Used
 	machine           time.Duration
 	packets, commands int64
+	allocs, bytes     uint64
 }
 
 func (w *window) Purge(ctx context.Context, task purge.Task) (purge.Result, error) {
@@ -139,7 +146,12 @@ func (w *window) Purge(ctx context.Context, task purge.Task) (purge.Result, erro
 }
 
 func (w *window) mark() mark {
-	return mark{time.Now(), w.site.Used(w.b, w.more...), MachineTime(), w.site.packets.Load(), w.site.commands.Load()}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	return mark{
+		time.Now(), w.site.Used(w.b, w.more...), MachineTime(), w.site.packets.Load(), w.site.commands.Load(), memory.Mallocs,
+		memory.TotalAlloc,
+	}
 }
 
 // Run adds users and purges them. It fails if anything of them is left.
@@ -174,6 +186,7 @@ func (s *Site) Run(b *testing.B, l Load) Figures {
 		Users: l.Users, Objects: l.Users * certificates * filesEach, Took: w.last.at.Sub(w.first.at),
 		Used: w.last.used.Minus(w.first.used), Machine: w.last.machine - w.first.machine,
 		Packets: w.last.packets - w.first.packets, Commands: w.last.commands - w.first.commands,
+		Allocs: w.last.allocs - w.first.allocs, Bytes: w.last.bytes - w.first.bytes,
 	}
 }
 
