@@ -88,7 +88,7 @@ and how to fix its cause. After that, enqueuer requeue runs the requests again.
 				return err
 			}
 			defer store.Close()
-			show := a.listFailures
+			show := a.listRequests
 			if group {
 				show = a.groupFailures
 			}
@@ -132,8 +132,8 @@ func (a *app) groupFailures(
 	return found, a.printRows(rows, out)
 }
 
-// listFailures prints the chosen requests as they are read; there may be many.
-func (a *app) listFailures(
+// listRequests prints the chosen requests as they are read; there may be many.
+func (a *app) listRequests(
 	cmd *cobra.Command, store *mysql.Store, filter mysql.Filter, out *cli.Format,
 ) (found int, err error) {
 	each := func(show func([]mysql.Request) error) error {

@@ -69,6 +69,41 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+func TestStatusOfAState(t *testing.T) {
+	t.Parallel()
+	c := newShell(t)
+	held := c.failed(purge.ReasonHeld, 2)
+	c.failed(purge.ReasonGaveUp, 1)
+	refused := c.db.AddRetiringUser(t, "refused", "PENDING")
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(refused))
+	c.end(refused, purge.Report{State: purge.Refused, Reason: purge.ReasonNotRetiring})
+	queued := c.db.AddRetiringUser(t, "queued", "COMPLETE")
+	c.run(cli.ExitOK, "enqueue", strconv.Itoa(queued))
+	for state, want := range map[string]string{
+		"refused": fmt.Sprintf("user %d: request", refused), "queued": fmt.Sprintf("user %d: request", queued), "running": "",
+	} {
+		out, _ := c.run(cli.ExitOK, "status", "--state", state)
+		if !strings.HasPrefix(out, want) || strings.Count(out, "user") != min(1, len(want)) {
+			t.Errorf("%s: got %q", state, out)
+		}
+	}
+	out, _ := c.run(cli.ExitOK, "status", "--state", "failed", "--reason", "held", "-o", "csv")
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != 3 || rows[1][1] != held[0] || rows[2][1] != held[1] {
+		t.Errorf("csv: got %q, %v", rows, err)
+	}
+	for want, args := range map[string][]string{
+		`there is no state "lost": expected one of [queued running done refused failed]`: {"--state", "lost"},
+		`there is no reason "bad"`: {"--state", "failed", "--reason", "bad"},
+		"give both":                {"--reason", "held"},
+		"expected one of":          {"--state", "failed", "7"},
+	} {
+		if _, said := c.run(cli.ExitUsage, append([]string{"status"}, args...)...); !strings.Contains(said, want) {
+			t.Errorf("%v: it says %q", args, said)
+		}
+	}
+}
+
 func TestRequeue(t *testing.T) {
 	t.Parallel()
 	c := newShell(t)

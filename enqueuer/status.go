@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,22 +21,25 @@ import (
 
 func newStatusCommand(a *app) *cobra.Command {
 	var out *cli.Format
-	var key, caller string
+	var key, caller, state, reason string
 	cmd := &cobra.Command{
 		Use:   "status [USER_ID]",
-		Short: "Show the requests by state and reason, or those of a user or key",
+		Short: "Count requests by state, or show those of a user, key or state",
 		Long: `status reads the ledger: how many requests are in which state and why, and how
 many tasks are in the queues in Redis. With a user id or an idempotency key it
 shows every request of that user, or with that key, with its figures and its
 timeline: who asked, when and with which ticket; what callers and operators did
-to it afterwards; and each attempt that has left evidence.
+to it afterwards; and each attempt that has left evidence. With --state it lists
+the requests in that state, oldest first.
 
 ` + cli.Exits{
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
 			cli.ExitConfiguration: "", cli.ExitNotKnown: "no request was ever made for the user, or with the key",
 		}.String(),
-		Example: "  enqueuer status\n  enqueuer status 42 -o json",
-		Args:    cobra.MaximumNArgs(1),
+		Example: `  enqueuer status
+  enqueuer status 42 -o json
+  enqueuer status --state queued --reason retained -o csv`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var user purge.UserID
 			if len(args) == 1 {
@@ -47,8 +51,12 @@ to it afterwards; and each attempt that has left evidence.
 			switch {
 			case caller != "" && key == "":
 				return cli.Usage("--caller says whose --idempotency-key it is: give both")
-			case user != 0 && key != "":
-				return cli.Usage("expected a user id or --idempotency-key, not both")
+			case user != 0 && key != "" || state != "" && (user != 0 || key != ""):
+				return cli.Usage("expected one of a user id, --idempotency-key and --state")
+			case reason != "" && state == "":
+				return cli.Usage("--reason is one of a --state: give both")
+			case state != "":
+				return a.statusOfState(cmd, purge.State(state), purge.Reason(reason), out)
 			case key != "":
 				hashed, err := purge.CallerKey(strings.Replace(caller, " ", ":", 1), key)
 				if err != nil {
@@ -65,8 +73,31 @@ to it afterwards; and each attempt that has left evidence.
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
 	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token "+
 		"portal\"; without it, the key is a command's")
+	cmd.Flags().StringVar(&state, "state", "", "list the requests in this `STATE`: "+strings.Join(cli.Words(purge.States()), ", "))
+	cmd.Flags().StringVar(&reason, "reason", "", "of these, only those with this `REASON`")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(cli.Words(purge.States()),
+		cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(cli.Words(purge.Reasons()),
+		cobra.ShellCompDirectiveNoFileComp))
 	out = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
+}
+
+// statusOfState lists the requests in a state, for a reason or any.
+func (a *app) statusOfState(cmd *cobra.Command, state purge.State, reason purge.Reason, out *cli.Format) error {
+	if !slices.Contains(purge.States(), state) {
+		return cli.Usage("--state: there is no state %q: expected one of %v", state, purge.States())
+	}
+	if reason != "" && !slices.Contains(purge.Reasons(), reason) {
+		return cli.Usage("--reason: there is no reason %q: expected one of %v", reason, purge.Reasons())
+	}
+	_, store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	_, err = a.listRequests(cmd, store, mysql.Filter{States: []purge.State{state}, Reason: reason}, out)
+	return cli.Unavailable(err)
 }
 
 // statusOf prints the requests of one user or key.
