@@ -114,7 +114,7 @@ type Ended struct {
 	Count int64
 }
 
-// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds, with
+// EndedSince counts the requests that ended from a time on and before another, by state, in slots of whole seconds:
 // a count for each reason. It reads one entry of an index for each request.
 func (s *Store) EndedSince(ctx context.Context, from, before time.Time, slot time.Duration) ([]Ended, error) {
 	const what = "counting what has ended"

@@ -190,7 +190,7 @@ type arm struct {
 	args  []any
 	after Position
 	rows  []candidate
-	read  bool
+	limit int // of the latest chunk
 	done  bool
 }
 
@@ -253,7 +253,7 @@ func (s *Store) newSearcher(ctx context.Context, f Search, after Position, b Bou
 		a.add("state = ? AND reason = ?", at.State, at.Reason)
 		w.arms = append(w.arms, &a)
 	}
-	w.first = min(w.first, max(searchChunk/max(len(w.arms), 1), b.Page+1)) // together one chunk: most arms are short
+	w.first = w.first/max(len(w.arms), 1) + 1 // all first chunks together are one; those of the longest arms grow
 	return w, err
 }
 
@@ -303,10 +303,11 @@ func (w *searcher) before(a, b Position) bool {
 
 // fill reads the next chunk of an arm.
 func (w *searcher) fill(ctx context.Context, a *arm) error {
-	limit := searchChunk
-	if !a.read {
-		limit, a.read = w.first, true
+	limit := w.first
+	if a.limit > 0 {
+		limit = min(2*a.limit, searchChunk)
 	}
+	a.limit = limit
 	text, order := "SELECT id, since, state, reason, COALESCE("+w.hit+", 0) FROM requests", "id DESC"
 	if a.index != "" { // left to itself, the server may sort all that match
 		text += " FORCE INDEX (" + a.index + ")"
