@@ -6,12 +6,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -86,7 +84,7 @@ func (s *Sender) Send(ctx context.Context, id string, body []byte, now time.Time
 	request.Header.Set("Webhook-Signature", s.sign(id, body, now))
 	response, err := s.client.Do(request)
 	if err != nil {
-		return Answer{Text: withoutAddress(ctx, err).Error()}
+		return Answer{Text: config.RequestError(ctx, err).Error()}
 	}
 	defer func() { _ = response.Body.Close() }()                         // only read from
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer)) // the status has been said
@@ -130,15 +128,4 @@ func retryAfter(value string, now time.Time) time.Duration {
 		return min(max(0, date.Sub(now)), maxWait)
 	}
 	return 0
-}
-
-// withoutAddress shortens the error of a request to what went wrong, and prefers the reason for which ctx ended.
-func withoutAddress(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/config"
 )
 
 const (
@@ -46,7 +47,7 @@ func fetchURL(address string, transport http.RoundTripper) func(context.Context)
 		request.Header.Set("Accept", "application/jwk-set+json, application/json")
 		response, err := client.Do(request)
 		if err != nil {
-			return nil, withoutAddress(ctx, err)
+			return nil, config.RequestError(ctx, err)
 		}
 		defer func() { _ = response.Body.Close() }() // Only read from.
 		if response.StatusCode != http.StatusOK {
@@ -54,21 +55,10 @@ func fetchURL(address string, transport http.RoundTripper) func(context.Context)
 		}
 		document, err := readAll(response.Body)
 		if err != nil {
-			return nil, withoutAddress(ctx, err)
+			return nil, config.RequestError(ctx, err)
 		}
 		return document, nil
 	}
-}
-
-// withoutAddress shortens the error of a request to what went wrong, and prefers the reason for which ctx ended.
-func withoutAddress(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
-	}
-	return err
 }
 
 // fetchFile returns a function that reads the file at path.
