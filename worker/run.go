@@ -47,7 +47,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	log *slog.Logger,
 ) (err error) {
 	w := &worker{checker: checker{cfg: cfg, locations: locations}, log: log, recheck: make(chan struct{}, 1)}
-	w.misses.Doubt = w.checkSoon
+	w.misses.OnDoubt = w.checkSoon
 	if w.registry, err = telemetry.NewRegistry(); err != nil {
 		return err
 	}
@@ -143,9 +143,9 @@ func (w *worker) newHandler() *queue.Handler {
 			Policy: w.cfg.Policy(), Misses: &w.misses, Now: time.Now, Observer: w.metrics,
 			Settings: w.objects.Settings,
 		},
-		Observer: w.metrics,
-		Tracer:   w.tracing,
-		Suspect:  w.checkSoon,
+		Metrics:   w.metrics,
+		Tracer:    w.tracing,
+		CheckSoon: w.checkSoon,
 	}
 }
 
@@ -170,10 +170,9 @@ func (w *worker) checkSoon() {
 
 // newReconciler builds what keeps Redis in line with the ledger.
 func (w *worker) newReconciler() *doctor.Reconciler {
-	cfg := w.cfg.Reconciler
 	return &doctor.Reconciler{
-		Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
-		Grace: cfg.Grace, Rate: cfg.Rate, HighWater: cfg.HighWater, Now: time.Now, Log: w.log,
+		Reconciler: w.cfg.Reconciler, Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
+		Now: time.Now, Log: w.log,
 		Observe: func(sum doctor.Summary, err error) {
 			w.metrics.Reconciled(sum.Led, sum.Restored, sum.Dropped, err)
 			if err != nil {

@@ -30,7 +30,7 @@ func (w *worker) work(ctx context.Context) error {
 		beside.Go(func() { w.watch(serving, pause) })
 		beside.Go(func() { w.readOwners(serving) })
 		beside.Go(func() { w.anchorEvidence(serving) })
-		beside.Go(func() { w.newReconciler().Run(serving, w.cfg.Reconciler.Interval) })
+		beside.Go(func() { w.newReconciler().Run(serving) })
 		err := queue.Serve(serving, w.redis, w.cfg.Queue, handler, w.log)
 		pause(nil)
 		beside.Wait()

@@ -53,7 +53,7 @@ type Runner struct {
 	HighWater  int                                    // nothing is submitted while this many tasks wait
 	MaxUsers   int                                    // in this run; 0 for all
 	Rate       float64                                // users a second; 0 for as fast as it goes
-	Batch      int                                    // users requested at a time, at most; 0 for 500
+	Batch      int                                    // users submitted at a time, at most; 0 for purge.MaxBatch
 	Checkpoint *Checkpoint                            // nil for none
 	Status     *Status
 	Accepted   func([]purge.Accepted) // told of each batch; may be nil
@@ -64,8 +64,6 @@ type Runner struct {
 // ErrCapped is the end of a run that stopped at MaxUsers while there is more.
 var ErrCapped = errors.New("stopped at --max-users, and there are more")
 
-// batchSize is how many users travel together.
-const batchSize = 500
 
 // Summary is what a run did.
 type Summary struct {
@@ -124,7 +122,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 
 // pace returns how many users travel together, and what spaces the batches.
 func (r *Runner) pace() (size int, limiter *rate.Limiter) {
-	size = cmp.Or(r.Batch, batchSize)
+	size = cmp.Or(r.Batch, purge.MaxBatch)
 	if r.Rate <= 0 {
 		return size, rate.NewLimiter(rate.Inf, 0)
 	}

@@ -84,7 +84,7 @@ func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 		ids, sure := f.open.Clone(), f.sure
 		f.mu.Unlock()
 		for page := ids.ManyIterator(); ; {
-			var raw [batchSize]uint64
+			var raw [purge.MaxBatch]uint64
 			n := page.NextMany(raw[:])
 			if n == 0 {
 				break

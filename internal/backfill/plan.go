@@ -56,7 +56,7 @@ func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy
 	next, stop := iter.Pull2(r.Source.Items(ctx, after))
 	defer stop()
 	for {
-		batch, err := r.collect(next, r.room(Summary{Users: plan.Users}, batchSize))
+		batch, err := r.collect(next, r.room(Summary{Users: plan.Users}, purge.MaxBatch))
 		if err != nil {
 			return plan, err
 		}

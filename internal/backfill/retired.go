@@ -74,7 +74,7 @@ func (s *Retired) Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 	s.Passed = Passed{}
 	return func(yield func(Item, error) bool) {
 		for last := purge.UserID(after); ; {
-			page, err := s.LMS.Retirees(ctx, last, batchSize)
+			page, err := s.LMS.Retirees(ctx, last, purge.MaxBatch)
 			if err != nil || len(page) == 0 {
 				if err != nil {
 					yield(Item{}, fmt.Errorf("reading retired users behind user %d: %w", last, err))

@@ -63,7 +63,7 @@ func (l *UserList) Check(ctx context.Context) error {
 			l.Duplicates++
 			continue
 		}
-		if batch = append(batch, line); len(batch) == batchSize {
+		if batch = append(batch, line); len(batch) == purge.MaxBatch {
 			if err := l.known(ctx, batch, problems); err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func (l *UserList) Items(ctx context.Context, after int64) iter.Seq2[Item, error
 			}
 			submission := purge.Submission{User: line.User, Key: purge.DefaultKey(line.User), Source: purge.SourceBackfill}
 			batch, lines = append(batch, Item{Submission: submission, Position: position}), append(lines, line)
-			if len(batch) == batchSize && !flush() {
+			if len(batch) == purge.MaxBatch && !flush() {
 				return
 			}
 		}

@@ -11,13 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/mysql"
 	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
 const (
-	ledgerPage   = 500              // requests read at a time
 	maxLost      = 10_000           // users in memory; beyond it, a finding says "more than"
 	longRunning  = 10 * time.Minute // above the time that a task, its lease and asynq's recovery take
 	restoreRate  = 500
@@ -31,7 +31,7 @@ func (d *Doctor) Lost(ctx context.Context) ([]Finding, error) {
 	var queued, running []purge.UserID
 	more := false
 	for last := (purge.OpenRequest{}); !more; more = len(queued)+len(running) >= maxLost {
-		open, err := d.Store.OpenRequests(ctx, last, since, ledgerPage)
+		open, err := d.Store.OpenRequests(ctx, last, since, purge.MaxBatch)
 		if err != nil {
 			return nil, err
 		}
@@ -90,8 +90,8 @@ func due(r mysql.Request, since, now time.Time) bool {
 // restore makes one round of the reconciler, and reports whether it reached the last request.
 func (d *Doctor) restore(ctx context.Context) (bool, error) {
 	r := Reconciler{
-		Ledger: d.Store, Queue: d.Keeper, Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater, Now: d.Now,
-		Log: slog.New(slog.DiscardHandler),
+		Reconciler: config.Reconciler{Grace: d.Grace, Rate: restoreRate, HighWater: restoreWater},
+		Ledger:     d.Store, Queue: d.Keeper, Now: d.Now, Log: slog.New(slog.DiscardHandler),
 	}
 	sum, err := r.Once(ctx)
 	return err == nil && sum.Led && !sum.Full, err

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
@@ -37,14 +38,13 @@ type Queue interface {
 // enqueuer that died half-way, asynq's archive). It touches no LMS table and no bucket, and ends no request. Set the
 // fields once.
 type Reconciler struct {
-	Ledger    Ledger
-	Queue     Queue
-	Grace     time.Duration // requests touched within it are left alone; above the time that accepting one takes
-	Rate      int           // tasks restored in a second
-	HighWater int           // no task is restored while this many wait
-	Now       func() time.Time
-	Log       *slog.Logger
-	Observe   func(Summary, error) // called after every round of Run; may be nil
+	config.Reconciler
+
+	Ledger  Ledger
+	Queue   Queue
+	Now     func() time.Time
+	Log     *slog.Logger
+	Observe func(Summary, error) // called after every round of Run; may be nil
 }
 
 // Summary is what one round did.
@@ -78,7 +78,7 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 			sum.Full = true
 			return sum, nil
 		}
-		open, err := r.Ledger.OpenRequests(ctx, last, since, min(ledgerPage, r.HighWater-pending))
+		open, err := r.Ledger.OpenRequests(ctx, last, since, min(purge.MaxBatch, r.HighWater-pending))
 		if err != nil || len(open) == 0 {
 			return sum, err
 		}
@@ -100,8 +100,8 @@ func (r *Reconciler) Once(ctx context.Context) (Summary, error) {
 }
 
 // Run makes rounds until ctx ends. What fails is tried again in the next round.
-func (r *Reconciler) Run(ctx context.Context, interval time.Duration) {
-	for purge.Sleep(ctx, interval) {
+func (r *Reconciler) Run(ctx context.Context) {
+	for purge.Sleep(ctx, r.Interval) {
 		sum, err := r.Once(ctx)
 		if r.Observe != nil {
 			r.Observe(sum, err)

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/config"
 	"github.com/certpurge/certpurge/internal/doctor"
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -76,8 +77,8 @@ func newFake(n int) (*fake, *doctor.Reconciler) {
 		f.open = append(f.open, purge.OpenRequest{Request: purge.RequestID(id + 1), User: purge.UserID(id + 1)})
 	}
 	return f, &doctor.Reconciler{
-		Ledger: f, Queue: f, Grace: 2 * time.Minute, Rate: 500, HighWater: 5000, Now: time.Now,
-		Log: slog.New(slog.DiscardHandler),
+		Reconciler: config.Reconciler{Interval: time.Minute, Grace: 2 * time.Minute, Rate: 500, HighWater: 5000},
+		Ledger:     f, Queue: f, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -131,7 +132,7 @@ func TestRunGoesOnAfterAnErrorAndEndsWithItsContext(t *testing.T) {
 		f.failTill = time.Now().Add(90 * time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); r.Run(ctx, time.Minute) }()
+		go func() { defer close(done); r.Run(ctx) }()
 		timer := time.NewTimer(3 * time.Minute)
 		<-timer.C
 		synctest.Wait()
@@ -152,8 +153,8 @@ func TestRunTellsOfEachRound(t *testing.T) {
 		}
 		var told []string
 		r := doctor.Reconciler{
-			Ledger: f, Queue: f, Grace: time.Minute, Rate: 100, HighWater: 100, Now: time.Now,
-			Log: slog.New(slog.DiscardHandler),
+			Reconciler: config.Reconciler{Interval: time.Second, Grace: time.Minute, Rate: 100, HighWater: 100},
+			Ledger:     f, Queue: f, Now: time.Now, Log: slog.New(slog.DiscardHandler),
 			Observe: func(sum doctor.Summary, err error) {
 				told = append(told, fmt.Sprint(sum.Led, sum.Restored, sum.Dropped, err != nil))
 				f.failTill = time.Now().Add(time.Minute)
@@ -161,7 +162,7 @@ func TestRunTellsOfEachRound(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		defer cancel()
-		r.Run(ctx, time.Second)
+		r.Run(ctx)
 		if len(told) != 2 || told[0] != "true 1 2 false" || told[1] != "true 0 0 true" {
 			t.Errorf("got %q", told)
 		}

@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// MaxBatch is how many submissions are accepted together at most: what one INSERT and one pipeline carry well.
+// MaxBatch is how many submissions are accepted together at most: what one INSERT and one pipeline carry well. Callers
+// that read users or requests in pages, to submit or queue them, read as many at a time.
 const MaxBatch = 500
 
 // Intake accepts submissions: first into the ledger, then into the queue, so that a crash in between costs a re-run,

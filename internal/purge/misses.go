@@ -13,8 +13,8 @@ const missLimit = 10
 // their directories of one kind, the location is wrong rather than the users' files missing. It is for one process, and
 // safe for concurrent use.
 type Misses struct {
-	// Doubt is called when a location comes into doubt. It must be quick, and may be nil.
-	Doubt func()
+	// OnDoubt is called when a location comes into doubt. It must be quick, and may be nil.
+	OnDoubt func()
 
 	mu     sync.Mutex
 	places map[missPlace]*missCount
@@ -33,7 +33,7 @@ type missCount struct {
 
 func (c *missCount) doubtful() bool { return !c.right && len(c.users) >= missLimit }
 
-// observe notes what one user found in the directories of one kind, and reports whether the location is in doubt now.
+// observe records what one user found in the directories of one kind, and reports whether the location is in doubt now.
 func (m *Misses) observe(location *Location, kind Kind, user UserID, found bool) (doubtful bool) {
 	if m == nil {
 		return false
@@ -52,13 +52,13 @@ func (m *Misses) observe(location *Location, kind Kind, user UserID, found bool)
 	switch {
 	case found:
 		c.right, c.users = true, nil
-	case c.right || c.users[user]: // the users who brought the doubt have their answer
+	case c.right || c.users[user]: // the requests of the first users end, as failed: files_missing
 	case c.doubtful():
-		return true // all others wait
+		return true // those of all others wait
 	default:
 		c.users[user] = true
-		if c.doubtful() && m.Doubt != nil {
-			m.Doubt()
+		if c.doubtful() && m.OnDoubt != nil {
+			m.OnDoubt()
 		}
 	}
 	return false

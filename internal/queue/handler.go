@@ -24,10 +24,10 @@ type Purger interface {
 type Handler struct {
 	Purger Purger
 	Log    *slog.Logger
-	// Suspect is called after each failure that may concern all users: a wrong bucket, a missing grant. May be nil.
-	Suspect func()
-	// Observer is told the outcomes of tasks. May be nil.
-	Observer Observer
+	// CheckSoon is called after each failure that may concern all users: a wrong bucket, a missing grant. May be nil.
+	CheckSoon func()
+	// Metrics counts the outcomes of tasks. May be nil.
+	Metrics Metrics
 	// Tracer traces attempts. May be nil.
 	Tracer Tracer
 	// NewerTries is how often a task of a newer version is tried before it is refused; zero for 25.
@@ -37,22 +37,22 @@ type Handler struct {
 	newerAt atomic.Int64 // time of that line, in nanoseconds
 }
 
-// newerTries is how often a task of a newer version is tried: for some eight hours with the default delays. Then it is
-// archived, as any refused task, and the reconciler makes one of this version for its
-// request, if there is one: what the attempt is about comes from the ledger, not from the payload.
+// newerTries is how often a task of a newer version is tried: for about eight hours with the default delays. Then it is
+// archived, as any refused task, and the reconciler makes a task of this version if the ledger has the request: the
+// scope of the attempt comes from the ledger, not from the payload.
 const newerTries = 25
 
 // newerEvery is the time between log lines about tasks of a newer version, which come back up to newerTries times.
 const newerEvery = time.Minute
 
-// sayNewer reports whether it is time for the next of these lines.
-func (h *Handler) sayNewer() bool {
+// logNewer reports whether it is time for the next of these lines.
+func (h *Handler) logNewer() bool {
 	now, last := time.Now().UnixNano(), h.newerAt.Load()
 	return (last == 0 || now-last >= int64(newerEvery)) && h.newerAt.CompareAndSwap(last, now)
 }
 
-// Observer is told the outcomes of tasks. Its methods are called concurrently and must be quick.
-type Observer interface {
+// Metrics counts the outcomes of tasks. Its methods are called concurrently and must be quick.
+type Metrics interface {
 	// Attempted is called after an attempt. With an error the task will be tried again.
 	Attempted(ctx context.Context, result purge.Result, err error, took time.Duration)
 	// Refused is called for a task that is dropped: not ours, unreadable, or without a request.
@@ -66,15 +66,15 @@ type Tracer interface {
 	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
-// ProcessTask makes one attempt at the task's request. It returns nil once that has ended, well or not: the ledger has
-// the outcome, and asynq's archive is trimmed by age and size, without notice.
+// ProcessTask makes one attempt at the task's request. It returns nil once the request has ended, whatever the outcome:
+// the ledger has it, and asynq's archive is trimmed by age and size, without notice.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
 	if _, ours := UserOf(id); id != "" && !ours {
 		id = "(not ours)" // a foreign ID may hold anything
 	}
 	log := h.Log.With(slog.String("task_id", id))
-	defer func() { // asynq would do the same, and its messages are cut
+	defer func() { // asynq recovers, too, but truncates the message
 		if failure := recover(); failure != nil {
 			log.ErrorContext(ctx, "panic in an attempt", slog.String("panic", purge.Printable(fmt.Sprint(failure))),
 				slog.String("stack", purge.Stack()))
@@ -89,7 +89,7 @@ func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 		retried, _ := asynq.GetRetryCount(ctx)
 		tries := cmp.Or(h.NewerTries, newerTries)
 		if retried+1 < tries {
-			if h.newer.Add(1); h.sayNewer() {
+			if h.newer.Add(1); h.logNewer() {
 				log.WarnContext(ctx, "tasks left to a newer worker", slog.Any("error", err), slog.Int64("tries", h.newer.Swap(0)))
 			}
 			return err
@@ -132,12 +132,12 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		slog.Int("references_cleared", result.Counts.ReferencesCleared),
 		slog.Int64("took_ms", time.Since(begun).Milliseconds()),
 	}
-	if h.Observer != nil && !errors.Is(err, purge.ErrUnknownRequest) {
-		h.Observer.Attempted(ctx, result, err, time.Since(begun))
+	if h.Metrics != nil && !errors.Is(err, purge.ErrUnknownRequest) {
+		h.Metrics.Attempted(ctx, result, err, time.Since(begun))
 	}
 	switch {
 	case errors.Is(err, purge.ErrUnknownRequest) && firstTry(ctx):
-		// On another node of a cluster than the one that wrote the request, it may still be to come.
+		// The request may have been written on another node of the database cluster, and not have arrived here yet.
 		log.InfoContext(ctx, "task will be tried again", slog.Any("error", err))
 		return err
 	case errors.Is(err, purge.ErrUnknownRequest):
@@ -146,13 +146,13 @@ func (h *Handler) attempt(ctx context.Context, log *slog.Logger, task purge.Task
 		return fmt.Errorf("%w (%w)", err, asynq.SkipRetry)
 	case err != nil:
 		if class := purge.ClassOf(err); class == purge.Misconfigured || class == purge.Unavailable {
-			h.suspect()
+			h.checkSoon()
 		}
 		log.LogAttrs(ctx, slog.LevelWarn, "task will be tried again", append(figures, slog.Any("error", err))...)
 		return err
 	}
 	if result.Reason == purge.ReasonNoPermission {
-		h.suspect() // one object's right, or that of all: a check tells
+		h.checkSoon() // it finds out whether the permission is missing for one object or for the whole bucket
 	}
 	level := slog.LevelInfo
 	switch {
@@ -175,14 +175,14 @@ func firstTry(ctx context.Context) bool {
 }
 
 func (h *Handler) refused() {
-	if h.Observer != nil {
-		h.Observer.Refused()
+	if h.Metrics != nil {
+		h.Metrics.Refused()
 	}
 }
 
-func (h *Handler) suspect() {
-	if h.Suspect != nil {
-		h.Suspect()
+func (h *Handler) checkSoon() {
+	if h.CheckSoon != nil {
+		h.CheckSoon()
 	}
 }
 
@@ -198,7 +198,7 @@ type Backoff struct {
 	Now       func() time.Time
 }
 
-// Delay is how long to wait after the n-th counted failure. A date that protects a file is waited for.
+// Delay is how long to wait after the n-th counted failure; if a file is protected until a date, until after that date.
 func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
 	if errors.Is(err, context.Canceled) || errors.Is(err, purge.ErrUnknownRequest) {
 		return time.Second

@@ -326,7 +326,7 @@ func TestObserverIsToldOfAttempts(t *testing.T) {
 	} {
 		var got onlooker
 		h := &queue.Handler{
-			Log: quiet, Observer: &got,
+			Log: quiet, Metrics: &got,
 			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
 		}
 		_ = h.ProcessTask(t.Context(), asynq.NewTask(queue.TaskType, []byte(tc.payload))) // other tests look at it
@@ -350,7 +350,7 @@ func TestSuspicionIsRaised(t *testing.T) {
 	} {
 		got := 0
 		h := &queue.Handler{
-			Log: quiet, Suspect: func() { got++ },
+			Log: quiet, CheckSoon: func() { got++ },
 			Purger: purgerFunc(func(context.Context, purge.Task) (purge.Result, error) { return tc.result, tc.err }),
 		}
 		// not the subject

@@ -68,8 +68,6 @@ type Summary struct {
 	Full           bool `json:"full"`            // stopped early: enough tasks wait
 }
 
-// page is how many retirement requests are read at a time.
-const page = 500
 
 // lastWords is how long what was begun may take to be finished when the watcher is told to stop.
 const lastWords = 30 * time.Second
@@ -117,11 +115,11 @@ func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err err
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		retirees, err := r.Ledger.Retirees(ctx, r.after, page)
+		retirees, err := r.Ledger.Retirees(ctx, r.after, purge.MaxBatch)
 		if err != nil {
 			return false, err
 		}
-		end := len(retirees) < page
+		end := len(retirees) < purge.MaxBatch
 		for last > 0 && len(retirees) > 0 && retirees[len(retirees)-1].User > last {
 			retirees, end = retirees[:len(retirees)-1], true
 		}

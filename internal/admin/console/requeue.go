@@ -80,7 +80,7 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 				break
 			}
 			hits, err := c.sources.Records.Search(ctx, search, after,
-				mysql.Bounds{Page: min(requeuePart, requeueMost-len(rows)), Look: lookMost})
+				mysql.Bounds{Page: min(purge.MaxBatch, requeueMost-len(rows)), Look: lookMost})
 			if err != nil {
 				return nil, 0, false, err
 			}
@@ -116,9 +116,6 @@ func (c *Console) remaining(ctx context.Context, ch chosen) (string, error) {
 	}
 	return "At least " + number(sum), nil
 }
-
-// requeuePart is how many requests are read, and opened again, at a time.
-const requeuePart = 500
 
 func unknownOf(ids []purge.RequestID, found []mysql.Request) string {
 	var texts []string
@@ -263,7 +260,7 @@ func (c *Console) requeue(ctx context.Context, rows []mysql.Request, r purge.Reo
 		byReason[r.For(row.Reason)] = append(byReason[r.For(row.Reason)], row.Open())
 	}
 	for own, open := range byReason {
-		for part := range slices.Chunk(open, requeuePart) {
+		for part := range slices.Chunk(open, purge.MaxBatch) {
 			n, err := c.sources.Operations.Requeue(ctx, part, own)
 			if opened += n; err != nil {
 				return opened, err
