@@ -17,7 +17,7 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// app is what the commands share: where the configuration is, and how to open what it names.
+// app is what the commands share: the path of the configuration, and functions that open what it names.
 type app struct {
 	streams cli.Streams
 	path    string
@@ -48,7 +48,7 @@ func openRedis(
 	return rdb, nil
 }
 
-// servers is what the commands need that compare ledger and queue, or change both.
+// servers holds the ledger and the queue, for commands that compare or change both.
 type servers struct {
 	store  *mysql.Store
 	redis  redis.UniversalClient
@@ -57,7 +57,7 @@ type servers struct {
 
 // openBoth opens the databases and Redis, which must take tasks; close closes them.
 func (a *app) openBoth(cmd *cobra.Command) (*servers, error) {
-	s, err := a.openWithoutAsking()
+	s, err := a.openUnchecked()
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func (a *app) openBoth(cmd *cobra.Command) (*servers, error) {
 	return s, nil
 }
 
-// openWithoutAsking is openBoth for servers that may be away.
-func (a *app) openWithoutAsking() (*servers, error) {
+// openUnchecked is openBoth for commands that work while a server is down.
+func (a *app) openUnchecked() (*servers, error) {
 	cfg, store, err := a.openStore()
 	if err != nil {
 		return nil, err
@@ -90,10 +90,10 @@ func (s *servers) close() {
 // printJSON writes one object on one line.
 func (a *app) printJSON(v any) error { return cli.PrintJSON(a.streams.Out, v) }
 
-// printf prints a text; what it is given may come from the ledger or from Redis.
+// printf prints a text. The arguments may come from the ledger or from Redis: control characters are escaped.
 func (a *app) printf(format string, args ...any) { cli.Printf(a.streams.Out, format, args...) }
 
-// accepter names who runs the command if what is in doubt is accepted; otherwise it is empty.
+// accepter returns the operator who runs the command if they accept what is in doubt, and an empty string otherwise.
 func accepter(accept bool) string {
 	if !accept {
 		return ""
@@ -101,24 +101,24 @@ func accepter(accept bool) string {
 	return cli.Operator()
 }
 
-// submitter is the flags that say on whose behalf an operator submits, and with which ticket.
+// submitter holds the flags --requested-by and --ticket.
 type submitter struct {
 	ticket, behalf string
 }
 
 func (s *submitter) add(flags *pflag.FlagSet) {
 	s.addName(flags)
-	flags.StringVar(&s.ticket, "ticket", "", "`TEXT` of your own, such as the number of a ticket, for the evidence: at "+
-		"most 64 characters")
+	flags.StringVar(&s.ticket, "ticket", "", "number of a ticket, or other `TEXT` of at most 64 characters, to keep in "+
+		"the evidence")
 }
 
-// addName adds only the flag that says on whose behalf.
+// addName adds only --requested-by.
 func (s *submitter) addName(flags *pflag.FlagSet) {
-	flags.StringVar(&s.behalf, "requested-by", "", "`NAME` of the person or system on whose behalf you ask, for the "+
-		"evidence; no learner's")
+	flags.StringVar(&s.behalf, "requested-by", "", "`NAME` of the person or system for whom you run this, to keep "+
+		"in the evidence; never a learner's name")
 }
 
-// check rejects what the ledger cannot keep as it is.
+// check rejects values that the ledger would have to change.
 func (s *submitter) check() error {
 	if err := purge.CheckTicket(s.ticket); err != nil {
 		return cli.Usage("--ticket: %w: %.100q", err, s.ticket)
@@ -129,15 +129,15 @@ func (s *submitter) check() error {
 	return nil
 }
 
-// by is purge.Submission.By of a command.
+// by returns the Submission.By of a command.
 func (s *submitter) by(command string) string {
 	return purge.OnBehalf(command+", "+cli.Operator(), s.behalf)
 }
 
-// nothingOf is the error of a command that has nothing to show of a user. It tells apart a user whom the LMS does not
-// have, most likely a typing mistake; one for whom no request was ever made; and one who has requests, but not what was
-// requested.
-func nothingOf(ctx context.Context, store *mysql.Store, user purge.UserID, missing string) error {
+// errNothing returns the error of a command that found nothing about a user. It distinguishes a user whom the LMS does
+// not have, most likely a typing mistake, a user for whom no request was ever made, and a user who has requests, but
+// none of what the command shows; missing names that.
+func errNothing(ctx context.Context, store *mysql.Store, user purge.UserID, missing string) error {
 	var states []string
 	err := store.EachRequest(ctx, mysql.Filter{User: user}, func(rows []mysql.Request) error {
 		for _, r := range rows {
@@ -169,7 +169,7 @@ func stateOf(r mysql.Request) string {
 	return text
 }
 
-// listed joins parts for a sentence, not more than a line holds.
+// listed joins parts for a sentence, at most five of them.
 func listed(parts []string) string {
 	const shown = 5
 	text := strings.Join(parts[:min(len(parts), shown)], ", ")

@@ -39,9 +39,9 @@ func newBackfillCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backfill",
 		Short: "Submit purge requests in bulk, resumable and at a given rate",
-		Long: `backfill requests the purge of many users, as enqueue does of some. Without
+		Long: `backfill requests the purge of many users, as enqueue does of a few. Without
 --execute it is a dry run: it prints how many users, certificates and files
-there would be, which users the workers would refuse, and how long it would
+it would submit, which users the workers would refuse, and how long it would
 take. A dry run writes nothing.
 
 Sources, exactly one:
@@ -55,8 +55,8 @@ Sources, exactly one:
       the users that a file lists, "-" for standard input: one user id on each
       line; or CSV with a header (the column user_id, lms_user_id or
       edx_lms_user_id; commas, semicolons or tabs; a line "sep=;" may precede
-      it); or JSON lines (objects with one of these keys, no key twice). A file
-      is checked whole before any request is made: every line must hold an id
+      it); or JSON lines (objects with one of these keys, no key twice). All of
+      a file is checked before any request is made: every line must hold an id
       that the LMS has. A pipe is checked as it is read. A user who is listed
       twice counts once.
   --certificate-ids ID,...
@@ -72,18 +72,18 @@ Sources, exactly one:
       nothing, and the last one of a repeated option counts. If it has
       --dry-run, --execute is refused.
 
-Rate: --rate users a second; without it as fast as the databases allow. Never
-more than --high-water tasks wait in Redis: above it, backfill waits for the
+Rate: --rate users a second; without it as fast as the databases allow. While
+--high-water tasks wait in Redis, backfill submits nothing and waits for the
 workers. Its tasks go into a queue of their own, so they do not delay the
 requests of operators and of the retirement pipeline.
 
-Resuming: with --checkpoint a run records after each batch how far it came.
-After Ctrl-C or a crash, the same command continues after the last batch.
---max-users ends a run after a number of users, with an exit code of its own;
-so "--max-users 10000 --checkpoint FILE" every night is a backfill in slices.
-Add --more-is-ok where a scheduler takes every code but 0 for a failure, as a
-CronJob of Kubernetes does; then the run that finds nothing left says so.
-Repeating without a checkpoint is safe, too: one user is one request.
+Resuming: with --checkpoint a run records its position after each batch. After
+Ctrl-C or a crash, the same command continues after the last batch. --max-users
+ends a run after a number of users, with an exit code of its own; so
+"--max-users 10000 --checkpoint FILE" every night is a backfill in slices. Add
+--more-is-ok for a scheduler that treats every exit code but 0 as a failure,
+such as a Kubernetes CronJob; a run that finds nothing left says so. Repeating
+without a checkpoint is safe, too: one user is one request.
 
 With --wait, backfill follows the requests until all have ended. On a terminal
 it shows a progress bar; elsewhere it writes a line to standard error every 10
@@ -118,10 +118,10 @@ seconds, and one whenever it receives SIGUSR1.
 		"or RFC 3339)")
 	f.StringVar(&o.until, "until", "", "with --retired: retired before this `TIME`")
 	f.BoolVar(&o.execute, "execute", false, "do it; without this flag nothing is changed")
-	f.Float64Var(&o.rate, "rate", 0, "at most so many `USERS` a second; 0: no limit")
+	f.Float64Var(&o.rate, "rate", 0, "at most this number of `USERS` a second; 0: no limit")
 	f.IntVar(&o.maxUsers, "max-users", 0, "end after this `NUMBER` of users")
 	f.BoolVar(&o.moreIsOK, "more-is-ok", false, "with --max-users and --checkpoint: end with 0 although there are more")
-	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that records how far the runs came")
+	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` that records the position of the last batch")
 	f.StringVar(&o.queue, "queue", queue.Backfill, "`QUEUE` to use: "+strings.Join(queue.Queues(), " or "))
 	f.IntVar(&o.highWater, "high-water", 50_000, "submit nothing while this many `TASKS` wait in the queue")
 	f.BoolVar(&o.wait, "wait", false, "follow the requests until all have ended")
@@ -177,13 +177,13 @@ func (o *backfillOptions) check(changed func(string) bool) error {
 	return nil
 }
 
-// again is the command line without what names the program, for the sentence that says how to go on.
+// again says how to continue a run that has ended early.
 func (o *backfillOptions) again() string {
 	switch {
 	case o.checkpoint == "" && o.maxUsers > 0:
 		return "repeat the command with --checkpoint FILE; without one, each run begins at the start"
 	case o.checkpoint == "":
-		return "repeat the command: who was requested already stays one request"
+		return "repeat the command: a user who was submitted already stays one request"
 	}
-	return fmt.Sprintf("repeat the command with --checkpoint %s: it goes on behind the last batch", o.checkpoint)
+	return fmt.Sprintf("repeat the command with --checkpoint %s: it continues after the last batch", o.checkpoint)
 }

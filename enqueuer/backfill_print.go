@@ -77,7 +77,7 @@ func (a *app) printPassed(p *backfill.Passed, duplicates int) {
 	}
 }
 
-// foundText says what submissions met, as far as that is worth a word.
+// foundText says in which states the submissions met their requests; it leaves out what no submission met.
 func foundText(found map[purge.Found]int, closed int) string {
 	var parts []string
 	for _, state := range []purge.Found{
@@ -144,7 +144,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		row("", "(the workers know the locations, and may find more)")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(plan.Refused)) {
-		row("would be refused", "%d as %s, such as %s", plan.Refused[reason], reason, joinIDs(plan.NotSamples[reason]))
+		row("would be refused", "%d as %s, such as %s", plan.Refused[reason], reason, joinIDs(plan.RefusedSamples[reason]))
 	}
 	if plan.NoReference > 0 {
 		row("nothing to purge", "%d", plan.NoReference)
@@ -153,7 +153,7 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		row("such as users", "%s", joinIDs(plan.Samples))
 	}
 	if o.rate > 0 {
-		row("asking takes", "%v at --rate %v", backfill.Estimate(plan.Users, o.rate), o.rate)
+		row("submitting takes", "%v at --rate %v", backfill.Estimate(plan.Users, o.rate), o.rate)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("writing the answer: %w", err)

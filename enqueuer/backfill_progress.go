@@ -14,11 +14,11 @@ import (
 	"github.com/certpurge/certpurge/internal/cli"
 )
 
-// progress says how far a backfill is.
+// progress shows how far a backfill is.
 type progress struct {
 	*cli.Progress
 
-	// standstill follows whether tasks are taken; nil for a run that makes none.
+	// standstill watches whether workers take tasks; nil for a dry run.
 	standstill func(ctx context.Context, changed func(why string)) (stop func())
 }
 
@@ -32,7 +32,7 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	stopFollowing := func() {}
 	if p.standstill != nil {
 		stopFollowing = p.standstill(ctx, func(why string) {
-			status.Stand(why != "")
+			status.SetStalled(why != "")
 			p.Notice(standstillNotice(why))
 		})
 	}
@@ -67,14 +67,14 @@ const (
 	wideBar   = 20
 )
 
-// line says how far things are, in at most width characters; 0 means any number, and no bar. What matters least is left
-// out first.
+// line describes a snapshot in at most width characters; 0 means any number, and no bar. The least important parts come
+// last, and are left out first.
 func line(s backfill.Snapshot, width int) string {
 	var parts []string
-	if s.Standing {
+	if s.Stalled {
 		parts = append(parts, "no task is taken")
 	}
-	parts = append(parts, numbers.Sprintf("%d asked", s.Users))
+	parts = append(parts, numbers.Sprintf("%d submitted", s.Users))
 	if s.Followed {
 		if s.Ended.Missing > 0 {
 			parts = append(parts, numbers.Sprintf("%d with files missing", s.Ended.Missing))

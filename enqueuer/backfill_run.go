@@ -16,7 +16,7 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// patience is how long a backfill waits for a server that is away.
+// patience is how long a backfill waits for a server that is down.
 const patience = 5 * time.Minute
 
 func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
@@ -83,7 +83,8 @@ func (a *app) backfill(cmd *cobra.Command, o backfillOptions) error {
 // go into the queue.
 const backfillBatch = 4 * purge.MaxBatch
 
-// execute runs, follows if asked to, prints the summary in any case, and judges.
+// execute runs the backfill, follows the requests with --wait, prints the summary in any case, and returns the error
+// that decides the exit code.
 func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql.Store, users *list, o backfillOptions,
 	show *progress,
 ) error {
@@ -139,7 +140,7 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 func followAlong(ctx context.Context, runner *backfill.Runner, store *mysql.Store) func(runErr error) (backfill.Ended,
 	error) {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &backfill.Follower{Fates: fates(store), Status: runner.Status, Now: time.Now}
+	f := &backfill.Follower{Requests: followed(store), Status: runner.Status, Now: time.Now}
 	f.Begin()
 	runner.Accepted = f.Add
 	type outcome struct {
@@ -162,14 +163,14 @@ func followAlong(ctx context.Context, runner *backfill.Runner, store *mysql.Stor
 	}
 }
 
-func fates(store *mysql.Store) func(context.Context, []purge.RequestID) ([]backfill.Fate, error) {
-	return func(ctx context.Context, ids []purge.RequestID) ([]backfill.Fate, error) {
+func followed(store *mysql.Store) func(context.Context, []purge.RequestID) ([]backfill.Request, error) {
+	return func(ctx context.Context, ids []purge.RequestID) ([]backfill.Request, error) {
 		rows, err := store.Requests(ctx, ids)
-		all := make([]backfill.Fate, len(rows))
+		all := make([]backfill.Request, len(rows))
 		for i, r := range rows {
-			all[i] = backfill.Fate{Request: r.ID, State: r.State, Reason: r.Reason, UpdatedAt: r.UpdatedAt}
+			all[i] = backfill.Request{ID: r.ID, State: r.State, Reason: r.Reason, UpdatedAt: r.UpdatedAt}
 			if r.NotBefore != nil {
-				all[i].WaitsTill = *r.NotBefore
+				all[i].NotBefore = *r.NotBefore
 			}
 		}
 		return all, err

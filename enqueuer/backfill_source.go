@@ -21,7 +21,7 @@ type list struct {
 	file bool   // can be read twice
 }
 
-// openList opens --users, so that a slip in the name is found before any server is asked.
+// openList opens --users, so that a wrong name is found before the command connects to any server.
 func (a *app) openList(name string) (*list, error) {
 	if name == "-" {
 		l := &list{ReadCloser: io.NopCloser(a.streams.In), name: "standard input"}
@@ -109,7 +109,7 @@ func (o *backfillOptions) storedArguments(ctx context.Context, store *mysql.Stor
 	return ids, err
 }
 
-// badList is the error of a list that turned out to be bad on the way.
+// badList returns the error of a list whose bad line was found after users had been submitted.
 func badList(err error, users *list, sum backfill.Summary) error {
 	if sum.Users == 0 {
 		return cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)

@@ -444,7 +444,7 @@ func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 		if err := cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(said.String(), "1,200 asked, queue full, 60%")
+		return strings.Contains(said.String(), "1,200 submitted, queue full, 60%")
 	})
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -524,33 +524,33 @@ func TestBackfillWaitsForTheEnds(t *testing.T) {
 func TestProgressFitsTheTerminal(t *testing.T) {
 	t.Parallel()
 	at := func(s backfill.Snapshot) backfill.Snapshot { s.Elapsed = 100 * time.Second; return s }
-	asking := at(backfill.Snapshot{Users: 12_345, Share: 0.25})
+	submitting := at(backfill.Snapshot{Users: 12_345, Share: 0.25})
 	following := at(backfill.Snapshot{
 		Users: 12_345, Share: 0.5, Followed: true, Held: true,
 		Ended: backfill.Ended{Done: 6000, Refused: 3, Failed: 1, Waiting: 2},
 	})
-	standing, onlyAsking := following, asking
-	standing.Standing, onlyAsking.Standing = true, true
+	standing, onlySubmitting := following, submitting
+	standing.Stalled, onlySubmitting.Stalled = true, true
 	for name, tc := range map[string]struct {
 		s     backfill.Snapshot
 		width int
 		want  string
 	}{
-		"a line in a log": {asking, 0, "12,345 asked, 25%, 5m0s left, 123/s"},
-		"a wide terminal": {asking, 99, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
-		"60 columns":      {asking, 59, "█████░░░░░░░░░░░░░░░ 12,345 asked, 25%, 5m0s left, 123/s"},
-		"30 columns":      {asking, 29, "12,345 asked, 25%, 5m0s left"},
-		"following, wide": {following, 129, "████░░░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, " +
+		"a line in a log": {submitting, 0, "12,345 submitted, 25%, 5m0s left, 123/s"},
+		"a wide terminal": {submitting, 99, "█████░░░░░░░░░░░░░░░ 12,345 submitted, 25%, 5m0s left, 123/s"},
+		"60 columns":      {submitting, 59, "████░░░░░░░░░░░░░░░ 12,345 submitted, 25%, 5m0s left, 123/s"},
+		"30 columns":      {submitting, 29, "12,345 submitted, 25%"},
+		"following, wide": {following, 129, "████░░░░░░░░░░░░░░░░ 12,345 submitted, 6,000 done, 3 refused, 1 failed, " +
 			"queue full, 24%, 5m11s left, 123/s, 2 wait for a date"},
-		"following, 120": {following, 119, "████░░░░░░░░░░░░░░ 12,345 asked, 6,000 done, 3 refused, 1 failed, queue " +
+		"following, 120": {following, 119, "███░░░░░░░░░░░ 12,345 submitted, 6,000 done, 3 refused, 1 failed, queue " +
 			"full, 24%, 5m11s left, 123/s, 2 wait for a date"},
-		"following, 60 columns": {following, 59, "12,345 asked, 6,000 done, 3 refused, 1 failed, queue full"},
-		"standing":              {standing, 59, "no task is taken, 12,345 asked, 6,000 done, 3 refused"},
-		"standing, in a log": {standing, 0, "no task is taken, 12,345 asked, 6,000 done, 3 refused, 1 failed, queue " +
+		"following, 60 columns": {following, 59, "██░░░░░░░ 12,345 submitted, 6,000 done, 3 refused, 1 failed"},
+		"standing":              {standing, 59, "no task is taken, 12,345 submitted, 6,000 done, 3 refused"},
+		"standing, in a log": {standing, 0, "no task is taken, 12,345 submitted, 6,000 done, 3 refused, 1 failed, queue " +
 			"full, 24%, 123/s, 2 wait for a date"},
-		"standing, only asking": {onlyAsking, 0, "no task is taken, 12,345 asked, 25%, 5m0s left, 123/s"},
-		"hardly any":            {following, 5, "12,34"},
-		"unknown share":         {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 asked, 0/s"},
+		"standing, only submitting": {onlySubmitting, 0, "no task is taken, 12,345 submitted, 25%, 5m0s left, 123/s"},
+		"hardly any":                {following, 5, "12,34"},
+		"unknown share":             {at(backfill.Snapshot{Users: 10, Share: -1}), 79, "10 submitted, 0/s"},
 	} {
 		got := line(tc.s, tc.width)
 		if got != tc.want || tc.width > 0 && len([]rune(got)) > tc.width {

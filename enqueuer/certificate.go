@@ -97,7 +97,7 @@ func (a *app) makeCertificate(ctx context.Context, id string) (*certificate.Cert
 		return nil, cli.Unavailable(err)
 	}
 	if c == nil {
-		return nil, nothingOf(ctx, store, user, "no request")
+		return nil, errNothing(ctx, store, user, "no request")
 	}
 	return c, nil
 }

@@ -51,7 +51,7 @@ Findings are errors, warnings and notes.
 			if d.Grace < 0 {
 				return cli.Usage("--grace must not be negative")
 			}
-			s, err := a.openWithoutAsking()
+			s, err := a.openUnchecked()
 			if err != nil {
 				return err
 			}

@@ -146,7 +146,7 @@ func (a *app) enqueue(cmd *cobra.Command, args []string, o enqueueOptions) error
 		return err
 	}
 	defer tracing.Close()
-	intake := tracing.Follow(purge.Intake{ // without tracing, its wrappers return what they are given
+	intake := tracing.Follow(purge.Intake{ // without tracing, these wrappers return their arguments
 		By:       o.by("cli"),
 		Requests: tracing.Requests(store),
 		Tasks:    tracing.Tasks(queue.NewClient(rdb, o.queue, cfg.Tasks)),
@@ -197,7 +197,7 @@ func parseUsers(args []string, o enqueueOptions) ([]purge.UserID, error) {
 	return users, nil
 }
 
-// knownUsers finds the user of a name, and refuses ids that the LMS does not have: most likely a slip of the fingers.
+// knownUsers finds the user of a name, and refuses ids that the LMS does not have: most likely a typing mistake.
 func knownUsers(ctx context.Context, store *mysql.Store, users []purge.UserID, name string) ([]purge.UserID, error) {
 	if name != "" {
 		user, err := store.UserByOriginalName(ctx, name)
@@ -216,16 +216,16 @@ func knownUsers(ctx context.Context, store *mysql.Store, users []purge.UserID, n
 	return users, nil
 }
 
-// joinIDs lists ids for a sentence, not more than a line holds.
+// joinIDs lists ids for a sentence, at most ten of them.
 func joinIDs(ids []purge.UserID) string {
-	const most = 10
+	const shown = 10
 	var parts []string
-	for _, id := range ids[:min(len(ids), most)] {
+	for _, id := range ids[:min(len(ids), shown)] {
 		parts = append(parts, fmt.Sprint(id))
 	}
 	text := strings.Join(parts, ", ")
-	if len(ids) > most {
-		text += fmt.Sprintf(" and %d more", len(ids)-most)
+	if len(ids) > shown {
+		text += fmt.Sprintf(" and %d more", len(ids)-shown)
 	}
 	return text
 }
@@ -253,7 +253,7 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 			return err
 		}
 	default:
-		a.sayAccepted(accepted)
+		a.printAcceptedText(accepted)
 	}
 	if missing > 0 {
 		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New(notDone(missing, 0, len(accepted)))}
@@ -261,7 +261,7 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 	return nil
 }
 
-func (a *app) sayAccepted(accepted []purge.Accepted) {
+func (a *app) printAcceptedText(accepted []purge.Accepted) {
 	for _, r := range accepted {
 		switch {
 		case r.Found == purge.FoundNew:

@@ -94,7 +94,7 @@ and how to fix its cause. After that, enqueuer requeue runs the requests again.
 			}
 			found, err := show(cmd, store, filter, out)
 			if err == nil && found == 0 && filter.User != 0 {
-				return nothingOf(cmd.Context(), store, filter.User, "no request that failed")
+				return errNothing(cmd.Context(), store, filter.User, "no request that failed")
 			}
 			return cli.Unavailable(err)
 		},

@@ -30,15 +30,20 @@ printed as they are read, however many there are. json means one object on each
 line.
 
 With --user, text answers what an auditor asks, one question after the other:
-who asked and when, what was deleted, how it is proven, with which bucket
-settings, what can still be recovered until when, and what certpurge cannot
-know. documents prints the evidence itself as the ledger holds it, a document
-on each line: its number, its request, its number of that request's documents,
-its hash, and its canonical JSON, separated by tabs. The hash is the SHA-256 of
-the hash before it (32 zero bytes for the first) and of the JSON.
+who made the request and when, what was deleted, how it is proven, with which
+bucket settings, what can still be recovered until when, and what certpurge
+cannot know. documents prints the evidence itself as the ledger holds it, a
+document on each line: its number in the ledger, its request, its number within
+that request, its hash, and its canonical JSON, separated by tabs. The hash is
+the SHA-256 of the hash of the request's document before it (32 zero bytes for
+the first) and the JSON.
 
 With --ticket it prints requests, a line each: those that were made with that
 ticket, and those that were submitted, accepted or opened again with it.
+
+The time of a piece of evidence is that of its outcome: when the attempt
+recorded that the object is erased, or why it is not. While an object was only
+listed for deletion, it has none, and --since and --until leave it out.
 
 Times are RFC 3339 or dates (midnight UTC); --since is included, --until is
 not.
@@ -87,16 +92,15 @@ not.
 				})
 			})
 			if err == nil && found == 0 && filter.User != 0 {
-				return nothingOf(cmd.Context(), store, filter.User, "no evidence"+during(filter))
+				return errNothing(cmd.Context(), store, filter.User, "no evidence"+during(filter))
 			}
 			return cli.Unavailable(err)
 		},
 	}
-	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects that are not settled yet")
-	cmd.Flags().StringVar(&since, "since", "", "evidence settled at this `TIME` or later")
-	cmd.Flags().StringVar(&until, "until", "", "evidence settled before this `TIME`")
-	cmd.Flags().StringVar(&ticket, "ticket", "",
-		"print the requests with this `TICKET`, and those of whose events one has it")
+	cmd.Flags().StringVar(&user, "user", "", "evidence of this `USER_ID`, also of objects without an outcome yet")
+	cmd.Flags().StringVar(&since, "since", "", "evidence whose outcome was recorded at this `TIME` or later")
+	cmd.Flags().StringVar(&until, "until", "", "evidence whose outcome was recorded before this `TIME`")
+	cmd.Flags().StringVar(&ticket, "ticket", "", "print the requests that have this `TICKET`, or an event with it")
 	for _, flag := range []string{"user", "since", "until"} {
 		cmd.MarkFlagsMutuallyExclusive("ticket", flag)
 	}
@@ -115,7 +119,7 @@ func (a *app) reportWhole(
 		found, err = a.reportText(ctx, store, from, user)
 	}
 	if err == nil && !found {
-		return nothingOf(ctx, store, user, "no evidence")
+		return errNothing(ctx, store, user, "no evidence")
 	}
 	return cli.Unavailable(err)
 }
@@ -171,7 +175,7 @@ func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
 	return f, err
 }
 
-// during says that only a period was requested.
+// during completes the text "no evidence" if the filter has a period.
 func during(f mysql.EvidenceFilter) string {
 	if f.Since.IsZero() && f.Until.IsZero() {
 		return ""
@@ -206,7 +210,7 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, cli.Usage("%s: %.40q is no time: expected 2026-01-31 or 2026-01-31T12:00:00Z", flag, text)
 }
 
-// eachRecord calls do with each record that was requested.
+// eachRecord calls do with each record to print.
 type eachRecord func(do func(mysql.EvidenceRecord) error) error
 
 func (a *app) reportJSON(each eachRecord) error {
@@ -261,7 +265,7 @@ func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
 
 func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
 
-// reportText prints the document of which the certificate is another form.
+// reportText prints the certificate of erasure in its text form.
 func (a *app) reportText(
 	ctx context.Context, store *mysql.Store, from certificate.Origin, user purge.UserID,
 ) (found bool, err error) {

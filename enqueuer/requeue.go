@@ -165,7 +165,7 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening
 	case sum.Found == 0 && len(filter.IDs) > 0:
 		return &cli.Error{Code: cli.ExitNothing, Err: errors.New("left alone: none of the requests ended that long ago")}
 	case sum.Found == 0 && filter.User != 0:
-		return nothingOf(cmd.Context(), s.store, filter.User, "no such request that failed or was refused")
+		return errNothing(cmd.Context(), s.store, filter.User, "no such request that failed or was refused")
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *cli.Format)
 	case filter.Key != "":
 		return &cli.Error{Code: cli.ExitNotKnown, Err: errors.New("no request was ever made with this key")}
 	default:
-		return nothingOf(cmd.Context(), store, filter.User, "no request")
+		return errNothing(cmd.Context(), store, filter.User, "no request")
 	}
 }
 

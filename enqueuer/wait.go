@@ -16,14 +16,14 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/inspect"
 )
 
-// pollInterval is how often the ledger is asked while waiting.
+// pollInterval is how often the ledger is read while waiting.
 const pollInterval = 250 * time.Millisecond
 
 // errWaited is the end of --timeout.
 var errWaited = errors.New("--timeout was over before all requests had ended; they go on")
 
-// wait follows requests in the ledger until each has ended or waits for a date, prints them, and judges. Meanwhile it
-// says why no task is taken, if none is.
+// wait follows requests in the ledger until each has ended or waits for a date, prints them, and returns the error that
+// decides the exit code. If no worker takes tasks meanwhile, it says why.
 func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalClient, accepted []purge.Accepted,
 	o enqueueOptions,
 ) error {
@@ -96,8 +96,8 @@ func ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// settled reports whether nothing will happen to the requests soon. One that waits for a date has been checked again
-// since this command asked, so that its date is no old news.
+// settled reports whether nothing will happen to the requests soon. A request that waits for a date counts only after
+// an attempt that began after this command: the date may have changed.
 func settled(rows []mysql.Request, before map[purge.RequestID]int) bool {
 	for _, r := range rows {
 		if !r.State.Ended() && (r.NotBefore == nil || r.Attempts <= before[r.ID]) {
@@ -108,14 +108,14 @@ func settled(rows []mysql.Request, before map[purge.RequestID]int) bool {
 }
 
 const (
-	// standstillInterval is how often a command that waits asks what the workers do, and standstillTime how long that may
-	// take.
+	// standstillInterval is how often a command that waits reads the states of the workers, and standstillTime the limit
+	// of one read.
 	standstillInterval = 2 * time.Second
 	standstillTime     = 5 * time.Second
 )
 
-// followStandstill tells changed why no task of a queue is taken, at once and whenever that changes; empty when tasks
-// are taken again. It does so until stop is called, which waits for its end.
+// followStandstill calls changed with the reason why no task of a queue is taken, at once and whenever that changes,
+// and with an empty string when tasks are taken again. It ends when stop is called.
 func followStandstill(
 	ctx context.Context, rdb redis.UniversalClient, queueName string, changed func(why string),
 ) (stop func()) {

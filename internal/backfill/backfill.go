@@ -1,11 +1,10 @@
-// Package backfill requests very many users: it reads a source, accepts its users in batches at a given rate, keeps the
-// queue small, and remembers how far it came.
+// Package backfill submits purge requests in bulk: it reads users from a source, submits them in batches at a given
+// rate, keeps the queue small, and records its position.
 //
 //	source → batches → high-water mark → rate → intake → checkpoint → summary
 //
-// A batch is written down in the checkpoint only after it was accepted. What is accepted twice, because a process died
-// in between, is one request all the same. It purges nothing itself, and refuses no user in the worker's place: who is
-// not retiring is the worker's to say.
+// The checkpoint is written after a batch was accepted. If the process dies in between, the batch is submitted twice,
+// and each of its users is still one request. The package refuses no user: the worker decides who is retiring.
 package backfill
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Item is one submission, with what its source needs to go on behind it.
+// Item is one submission and its position in the source, after which a later run can continue.
 type Item struct {
 	Submission purge.Submission
 	Position   int64
@@ -30,13 +29,13 @@ type Item struct {
 
 // Source yields submissions.
 type Source interface {
-	// Items yields what lies behind a position, 0 for the beginning, always in the same order, each submission once. It
-	// ends with the first error.
+	// Items yields the submissions after a position, 0 for the beginning, always in the same order, each once. It ends
+	// with the first error.
 	Items(ctx context.Context, after int64) iter.Seq2[Item, error]
-	// Fingerprint says in a few words what the source is and what chooses from it. Two sources that would yield the same
-	// have the same; a checkpoint of another one is of no use.
+	// Fingerprint describes the source and its filters in a few words. Sources that would yield the same submissions have
+	// the same fingerprint; a checkpoint of another source is refused.
 	Fingerprint() string
-	// Share is the part of the source that lies before a position, from 0 to 1; negative if unknown.
+	// Share is the part of the source up to a position, from 0 to 1; negative if unknown.
 	Share(position int64) float64
 }
 
@@ -52,31 +51,30 @@ type Runner struct {
 	Waiting    func(ctx context.Context) (int, error) // how many tasks wait in the queue
 	HighWater  int                                    // nothing is submitted while this many tasks wait
 	MaxUsers   int                                    // in this run; 0 for all
-	Rate       float64                                // users a second; 0 for as fast as it goes
+	Rate       float64                                // users a second; 0 for no limit
 	Batch      int                                    // users submitted at a time, at most; 0 for purge.MaxBatch
 	Checkpoint *Checkpoint                            // nil for none
 	Status     *Status
-	Accepted   func([]purge.Accepted) // told of each batch; may be nil
-	Patience   time.Duration          // how long an outage of MySQL or Redis is waited out
-	Notice     func(text string)      // told of what an operator should know meanwhile
+	Accepted   func([]purge.Accepted) // called after each batch; may be nil
+	Patience   time.Duration          // how long to wait while MySQL or Redis is down
+	Notice     func(text string)      // called with what an operator should know meanwhile
 }
 
-// ErrCapped is the end of a run that stopped at MaxUsers while there is more.
+// ErrCapped is the error of a run that stopped at MaxUsers before the end of its source.
 var ErrCapped = errors.New("stopped at --max-users, and there are more")
-
 
 // Summary is what a run did.
 type Summary struct {
-	Users int `json:"users"` // requested in this run
+	Users int `json:"users"` // submitted in this run
 	// of those, what the submission met: new, queued, running, done, refused, failed
 	Found    map[purge.Found]int `json:"found"`
 	Closed   int                 `json:"already_done"`     // of those, done before and with nothing left to do
-	Earlier  int                 `json:"users_of_earlier"` // requested by the earlier runs of the checkpoint
+	Earlier  int                 `json:"users_of_earlier"` // submitted by the earlier runs of the checkpoint
 	Position int64               `json:"position"`         // in the source
 	Complete bool                `json:"complete"`         // the source has come to its end
 }
 
-// Run requests the source's users until its end, the cap, or the end of ctx. The summary is true also beside an error.
+// Run submits the source's users until its end, the cap, or the end of ctx. The summary is valid also with an error.
 func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	sum := Summary{Found: map[purge.Found]int{}}
 	if r.Checkpoint != nil {
@@ -101,7 +99,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 		}
 		if err == nil && len(batch) == 0 {
 			sum.Complete = r.room(sum, 1) > 0
-			if !sum.Complete { // at the cap: is there a user behind it?
+			if !sum.Complete { // at the cap: is there another user?
 				if _, err, more := next(); err != nil || more {
 					return sum, errors.Join(err, ErrCapped)
 				}
@@ -110,8 +108,8 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 			r.Status.advance(sum, 1)
 			return sum, r.save(sum)
 		}
-		// The users before an error are still submitted: the source knew them to be good.
-		if err := r.take(ctx, batch, limiter, &sum); err != nil {
+		// The users before an error are still submitted: the source has checked them.
+		if err := r.submit(ctx, batch, limiter, &sum); err != nil {
 			return sum, err
 		}
 		if err != nil {
@@ -120,7 +118,7 @@ func (r *Runner) Run(ctx context.Context) (Summary, error) {
 	}
 }
 
-// pace returns how many users travel together, and what spaces the batches.
+// pace returns the size of a batch, and the limiter of the rate.
 func (r *Runner) pace() (size int, limiter *rate.Limiter) {
 	size = cmp.Or(r.Batch, purge.MaxBatch)
 	if r.Rate <= 0 {
@@ -130,7 +128,7 @@ func (r *Runner) pace() (size int, limiter *rate.Limiter) {
 	return size, rate.NewLimiter(rate.Limit(r.Rate), size)
 }
 
-// room is how many users may still be requested, at most size.
+// room is how many users may still be submitted, at most size.
 func (r *Runner) room(sum Summary, size int) int {
 	if r.MaxUsers == 0 {
 		return size
@@ -138,7 +136,7 @@ func (r *Runner) room(sum Summary, size int) int {
 	return min(size, r.MaxUsers-sum.Users)
 }
 
-// share is how much of the run is behind: of the source, or of the cap.
+// share is how much of the run is done: of the source, or of the cap.
 func (r *Runner) share(sum Summary) float64 {
 	if r.MaxUsers > 0 {
 		return float64(sum.Users) / float64(r.MaxUsers)
@@ -158,10 +156,10 @@ func (r *Runner) collect(next func() (Item, error, bool), size int) ([]Item, err
 	return batch, nil
 }
 
-// take accepts a batch, in parts where the queue has not enough room for all of it.
-func (r *Runner) take(ctx context.Context, batch []Item, limiter *rate.Limiter, sum *Summary) error {
+// submit submits a batch, in parts if the queue has no room for all of it.
+func (r *Runner) submit(ctx context.Context, batch []Item, limiter *rate.Limiter, sum *Summary) error {
 	for len(batch) > 0 {
-		room, err := r.await(ctx)
+		room, err := r.awaitRoom(ctx)
 		if err != nil {
 			return err
 		}

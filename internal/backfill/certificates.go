@@ -16,14 +16,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Owners says whose certificates are.
+// Owners finds the users of certificates.
 type Owners interface {
 	// Owners returns the users of certificates, of deleted ones too if the history knows them. Others are missing.
 	Owners(ctx context.Context, ids []purge.CertificateID) (map[purge.CertificateID]purge.UserID, error)
 }
 
-// Certificates is the source of single certificates: of each, whatever else its user has. Positions count them, in the
-// order of their ids.
+// Certificates is the source of single certificates, without the other certificates of their users. Positions count
+// them, in the order of their ids.
 type Certificates struct {
 	LMS      Owners
 	Database string // the LMS's, for the fingerprint
@@ -34,7 +34,7 @@ type Certificates struct {
 	owners map[purge.CertificateID]purge.UserID
 }
 
-// ErrBadCertificates is the class of errors that are the list's own.
+// ErrBadCertificates is the class of errors in the list itself.
 var ErrBadCertificates = errors.New("the certificates cannot be used")
 
 // Open looks up all of the certificates. One that the LMS does not have is ErrBadCertificates.
@@ -176,8 +176,8 @@ func ParseArguments(text string) (ids []purge.CertificateID, dryRun bool, err er
 	return ids, dryRun, err
 }
 
-// splitOption finds the full name of the option that a word is, and the value that is joined to it. The name is empty
-// if the word is no option, or might be several.
+// splitOption returns the full name of the option in a word, and the value that is joined to it. The name is empty if
+// the word is no option, or an abbreviation of several.
 func splitOption(word string) (name string, values []string, joined bool) {
 	if rest, short := strings.CutPrefix(word, "-v"); short {
 		return upstreamVerbosity, []string{strings.TrimPrefix(rest, "=")}, rest != ""
@@ -201,7 +201,7 @@ func splitOption(word string) (name string, values []string, joined bool) {
 	return name, values, joined
 }
 
-// isValue reports whether the parser takes a word for the value of an option before it.
+// isValue reports whether the parser takes a word as a value of the option before it.
 func isValue(word string) bool {
 	if !strings.HasPrefix(word, "-") || word == "-" {
 		return true

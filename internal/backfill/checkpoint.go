@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// Checkpoint is how far a backfill came, in a file.
+// Checkpoint is the position of a backfill, kept in a file.
 type Checkpoint struct {
 	Position int64
 	Users    int // requested by all runs so far
@@ -34,8 +34,8 @@ const (
 	maxCheckpoint     = 64 << 10 // bytes: ours have a few hundred
 )
 
-// OpenCheckpoint reads the checkpoint of a source, or prepares a new one where there is no file. A file that is
-// something else is refused, and so left as it is.
+// OpenCheckpoint reads the checkpoint of a source, or prepares a new one if there is no file. Any other file is refused
+// and not changed.
 func OpenCheckpoint(path string, source Source) (*Checkpoint, error) {
 	c := &Checkpoint{path: path, source: source.Fingerprint()}
 	info, err := os.Stat(path)
@@ -79,7 +79,7 @@ func (c *Checkpoint) save(sum Summary) (err error) {
 	return nil
 }
 
-// replaceFile writes a file beside the old one, has it on the disk, and then gives it the name.
+// replaceFile writes a temporary file beside the old one, syncs it to disk, and renames it.
 func replaceFile(path string, content []byte) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
@@ -105,5 +105,5 @@ func replaceFile(path string, content []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close()) // the name, too
+	return errors.Join(d.Sync(), d.Close()) // so that the rename is on disk, too
 }

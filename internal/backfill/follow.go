@@ -10,12 +10,12 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Fate is what the ledger says of a request.
-type Fate struct {
-	Request   purge.RequestID
+// Request is the part of a request in the ledger that a Follower needs.
+type Request struct {
+	ID        purge.RequestID
 	State     purge.State
 	Reason    purge.Reason
-	WaitsTill time.Time // zero unless it waits for a date
+	NotBefore time.Time // zero unless it waits for a date
 	UpdatedAt time.Time
 }
 
@@ -31,22 +31,22 @@ type Ended struct {
 // All is the number of all of them.
 func (e Ended) All() int { return e.Done + e.Missing + e.Refused + e.Failed + e.Waiting }
 
-// Follower follows requests to their ends. However many there are, it holds their ids in a compressed set and requests
-// a page of them at a time.
+// Follower follows requests to their ends. It holds their ids in a compressed set, however many there are, and reads a
+// page of them at a time.
 type Follower struct {
-	Fates  func(ctx context.Context, ids []purge.RequestID) ([]Fate, error)
-	Status *Status
-	Now    func() time.Time
+	Requests func(ctx context.Context, ids []purge.RequestID) ([]Request, error)
+	Status   *Status
+	Now      func() time.Time
 
 	mu    sync.Mutex
 	open  *roaring64.Bitmap
 	ended Ended
 	begun time.Time
-	sure  bool // that no more will come
+	all   bool // have been added
 }
 
-// skew is how far the clocks of workers may be apart.
-const skew = 5 * time.Minute
+// maxSkew is how far the clocks of workers may be apart.
+const maxSkew = 5 * time.Minute
 
 // Begin makes the follower ready for requests.
 func (f *Follower) Begin() { f.open, f.begun = roaring64.New(), f.Now() }
@@ -71,17 +71,17 @@ func (f *Follower) Add(accepted []purge.Accepted) {
 func (f *Follower) NoMore() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sure = true
+	f.all = true
 }
 
-// between is the time between two checks of all requests.
-const between = time.Second
+// followInterval is the time between two checks of all requests.
+const followInterval = time.Second
 
-// Follow checks the requests again and again, until all have ended or ctx has. An outage of the ledger is waited out.
+// Follow checks the requests at intervals, until all have ended or ctx has. It waits while the ledger is down.
 func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 	for {
 		f.mu.Lock()
-		ids, sure := f.open.Clone(), f.sure
+		ids, all := f.open.Clone(), f.all
 		f.mu.Unlock()
 		for page := ids.ManyIterator(); ; {
 			var raw [purge.MaxBatch]uint64
@@ -89,7 +89,7 @@ func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 			if n == 0 {
 				break
 			}
-			if err := f.look(ctx, raw[:n]); err != nil && ctx.Err() != nil {
+			if err := f.check(ctx, raw[:n]); err != nil && ctx.Err() != nil {
 				break
 			}
 		}
@@ -97,43 +97,44 @@ func (f *Follower) Follow(ctx context.Context) (Ended, error) {
 		ended, left := f.ended, f.open.GetCardinality()
 		f.mu.Unlock()
 		f.Status.follow(ended)
-		if sure && left == 0 {
+		if all && left == 0 {
 			return ended, nil
 		}
-		if !purge.Sleep(ctx, between) {
+		if !purge.Sleep(ctx, followInterval) {
 			return ended, ctx.Err()
 		}
 	}
 }
 
-// look requests one page and lets go of those that have ended, or wait for a date that was found out during this run.
-func (f *Follower) look(ctx context.Context, raw []uint64) error {
+// check reads one page, and counts and removes the requests that have ended, or that wait for a date which an attempt
+// found during this run.
+func (f *Follower) check(ctx context.Context, raw []uint64) error {
 	ids := make([]purge.RequestID, len(raw))
 	for i, id := range raw {
 		ids[i] = purge.RequestID(id) //nolint:gosec // as in Add
 	}
-	fates, err := f.Fates(ctx, ids)
+	requests, err := f.Requests(ctx, ids)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, fate := range fates {
+	for _, r := range requests {
 		switch {
-		case fate.State == purge.Done && fate.Reason == purge.ReasonFilesMissing:
+		case r.State == purge.Done && r.Reason == purge.ReasonFilesMissing:
 			f.ended.Missing++
-		case fate.State == purge.Done:
+		case r.State == purge.Done:
 			f.ended.Done++
-		case fate.State == purge.Refused:
+		case r.State == purge.Refused:
 			f.ended.Refused++
-		case fate.State == purge.Failed:
+		case r.State == purge.Failed:
 			f.ended.Failed++
-		case fate.State == purge.Queued && !fate.WaitsTill.IsZero() && fate.UpdatedAt.After(f.begun.Add(-skew)):
+		case r.State == purge.Queued && !r.NotBefore.IsZero() && r.UpdatedAt.After(f.begun.Add(-maxSkew)):
 			f.ended.Waiting++
 		default:
 			continue
 		}
-		f.open.Remove(uint64(fate.Request)) //nolint:gosec // as in Add
+		f.open.Remove(uint64(r.ID)) //nolint:gosec // as in Add
 	}
 	return nil
 }

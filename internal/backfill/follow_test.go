@@ -20,7 +20,7 @@ type fates struct {
 	most  int
 }
 
-func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Fate, error) {
+func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Request, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked++
@@ -28,9 +28,9 @@ func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Fate,
 	if f.asked%5 == 4 {
 		return nil, errors.New("MySQL is away")
 	}
-	var all []backfill.Fate
+	var all []backfill.Request
 	for _, id := range ids {
-		fate := backfill.Fate{Request: id, State: purge.Running, UpdatedAt: f.begun}
+		fate := backfill.Request{ID: id, State: purge.Running, UpdatedAt: f.begun}
 		if passed := time.Since(f.begun); passed > time.Duration(id)*time.Second/10 {
 			fate.UpdatedAt = time.Now()
 			switch id % 10 {
@@ -42,13 +42,13 @@ func (f *fates) look(_ context.Context, ids []purge.RequestID) ([]backfill.Fate,
 				fate.State, fate.Reason = purge.Done, purge.ReasonFilesMissing
 			case 2:
 				if fate.State = purge.Done; id%20 == 2 {
-					fate.State, fate.WaitsTill = purge.Queued, time.Now().Add(24*time.Hour)
+					fate.State, fate.NotBefore = purge.Queued, time.Now().Add(24*time.Hour)
 				}
 			default:
 				fate.State = purge.Done
 			}
 		} else if id%10 == 2 { // a date from an earlier run; the submission has woken it
-			fate.State, fate.WaitsTill, fate.UpdatedAt = purge.Queued, f.begun.Add(time.Hour), f.begun.Add(-time.Hour)
+			fate.State, fate.NotBefore, fate.UpdatedAt = purge.Queued, f.begun.Add(time.Hour), f.begun.Add(-time.Hour)
 		}
 		all = append(all, fate)
 	}
@@ -59,7 +59,7 @@ func TestFollowGoesOnUntilAllHaveEnded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &fates{begun: time.Now()}
-		f := &backfill.Follower{Fates: ledger.look, Status: backfill.NewStatus(time.Now), Now: time.Now}
+		f := &backfill.Follower{Requests: ledger.look, Status: backfill.NewStatus(time.Now), Now: time.Now}
 		f.Begin()
 		done := make(chan backfill.Ended, 1)
 		go func() {
@@ -92,7 +92,7 @@ func TestFollowGoesOnUntilAllHaveEnded(t *testing.T) {
 func TestFollowEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &backfill.Follower{Fates: (&fates{begun: time.Now()}).look, Status: backfill.NewStatus(time.Now), Now: time.Now}
+		f := &backfill.Follower{Requests: (&fates{begun: time.Now()}).look, Status: backfill.NewStatus(time.Now), Now: time.Now}
 		f.Begin()
 		f.Add([]purge.Accepted{{Request: 1_000_000, Open: true}})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -24,7 +24,7 @@ type Line struct {
 	User   purge.UserID
 }
 
-// LineError is a line that holds no user id. Lines behind it may be good. It never quotes what may be a name.
+// LineError is the error of a line that holds no user id. Later lines may be good. It never quotes what may be a name.
 type LineError struct {
 	Line int64
 	Err  error
@@ -36,8 +36,8 @@ func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e
 // Unwrap returns the cause.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// idColumns are the names under which a user id may stand in a CSV header or a JSON object. A bare "id" is none of
-// them: in an export of certificates it is the certificate's.
+// idColumns are the names that a user id may have in a CSV header or a JSON object. A bare "id" is not among them: in
+// an export of certificates it is that of the certificate.
 var idColumns = []string{"user_id", "lms_user_id", "edx_lms_user_id"}
 
 // maxLine is the longest line in bytes: room for a row of an export, far below what a binary file would fill.
@@ -59,8 +59,8 @@ const separators = ",;\t"
 
 // ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, told apart by the
 // first line that is not empty. CSV may have commas, semicolons or tabs between its columns, and a line "sep=;" before
-// the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, behind which the
-// caller may go on; any other error is the last.
+// the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, after which the
+// caller may continue; any other error is the last.
 func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		scanner := bufio.NewScanner(r)
@@ -117,19 +117,19 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 			yield(Line{}, fmt.Errorf("line %d is longer than %d bytes; expected a text file with one user on each line",
 				number+1, maxLine))
 		case err != nil:
-			yield(Line{}, fmt.Errorf("reading behind line %d: %w", number, err))
+			yield(Line{}, fmt.Errorf("reading after line %d: %w", number, err))
 		}
 	}
 }
 
-// declaredSeparator reads the line by which spreadsheets are told what separates the columns: "sep=;".
+// declaredSeparator reads the line that tells a spreadsheet what separates the columns: "sep=;".
 func declaredSeparator(text []byte) (separator string, ok bool) {
 	line := strings.ToLower(strings.Trim(string(text), `"`))
 	separator, ok = strings.CutPrefix(line, "sep=")
 	return separator, ok && utf8.RuneCountInString(separator) == 1
 }
 
-// detect finds out from the first line of what kind a list is. separators are those that its columns may have.
+// detect finds out the kind of a list from its first line. separators are those that may be between columns.
 func detect(text []byte, separators string) (parse func([]byte) (purge.UserID, error), header bool, err error) {
 	trimmed := bytes.TrimSpace(text)
 	if trimmed[0] == '{' {

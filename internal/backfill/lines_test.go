@@ -187,7 +187,7 @@ func TestAReadErrorSaysWhereItWas(t *testing.T) {
 	for _, err := range backfill.ReadLines(io.MultiReader(strings.NewReader("1\n2\n"), iotest.ErrReader(broken))) {
 		last = err
 	}
-	if !errors.Is(last, broken) || last.Error() != "reading behind line 2: the disk is gone" {
+	if !errors.Is(last, broken) || last.Error() != "reading after line 2: the disk is gone" {
 		t.Errorf("got %v", last)
 	}
 }

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// look is how often a full queue is checked.
-	look = time.Second
-	// Waits between tries while a server is away.
+	// roomInterval is how often a full queue is checked for room.
+	roomInterval = time.Second
+	// Waits between tries while a server is down.
 	firstWait = time.Second
 	lastWait  = 30 * time.Second
-	// lastWords is how long a batch that was begun may take to be finished when the run is told to stop.
-	lastWords = time.Minute
+	// acceptTimeout is the limit of a batch that is under way when the run is stopped.
+	acceptTimeout = time.Minute
 )
 
-// await returns how many tasks the queue has room for, once it has any.
-func (r *Runner) await(ctx context.Context) (room int, err error) {
+// awaitRoom returns how many tasks the queue has room for, once it has any.
+func (r *Runner) awaitRoom(ctx context.Context) (room int, err error) {
 	defer r.Status.hold(false)
 	for {
 		var waiting int
-		err := r.patiently(ctx, func() (err error) {
+		err := r.retry(ctx, func() (err error) {
 			waiting, err = r.Waiting(ctx)
 			return err
 		})
@@ -32,22 +32,22 @@ func (r *Runner) await(ctx context.Context) (room int, err error) {
 			return r.HighWater - waiting, err
 		}
 		r.Status.hold(true)
-		if !purge.Sleep(ctx, look) {
+		if !purge.Sleep(ctx, roomInterval) {
 			return 0, ctx.Err()
 		}
 	}
 }
 
-// accept requests users. What was begun is finished even when the run is told to stop, so that no request is left
-// without its task. Each answer is that of the first try that brought its user into the ledger.
+// accept submits a batch. A batch that is under way is finished when the run is stopped, so that no request is left
+// without its task. Each answer is that of the first try that wrote the request into the ledger.
 func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, error) {
 	submissions := make([]purge.Submission, len(items))
 	for i, item := range items {
 		submissions[i] = item.Submission
 	}
 	var first []purge.Accepted
-	err := r.patiently(ctx, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	err := r.retry(ctx, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 		defer cancel()
 		accepted, err := r.Intake.Accept(ctx, submissions)
 		if n := len(first); len(accepted) > n {
@@ -58,8 +58,8 @@ func (r *Runner) accept(ctx context.Context, items []Item) ([]purge.Accepted, er
 	return first, err
 }
 
-// patiently tries something again while a server is away, and says so once. What will not pass by itself is returned.
-func (r *Runner) patiently(ctx context.Context, try func() error) error {
+// retry calls try again while a server is down, and says so once. Errors that do not pass by themselves are returned.
+func (r *Runner) retry(ctx context.Context, try func() error) error {
 	var since time.Time
 	for wait := firstWait; ; wait = min(2*wait, lastWait) {
 		err := try()

@@ -20,7 +20,7 @@ type Previewer interface {
 
 // Plan is what a run would do.
 type Plan struct {
-	Users int                 `json:"users"` // would be requested
+	Users int                 `json:"users"` // would be submitted
 	Found map[purge.Found]int `json:"found"` // of those, what the submission would meet
 	// of those, done before and with nothing left to do
 	Closed       int                  `json:"already_done"`
@@ -29,12 +29,12 @@ type Plan struct {
 	Certificates int                  `json:"certificates"` // of those who would be purged
 	Files        int                  `json:"files"`        // at most: see purge.Expect
 	// references from which no file can be named: these users would fail
-	Odd        int                             `json:"unrecognised"`
-	Samples    []purge.UserID                  `json:"sample_users"`   // the first who would be purged
-	NotSamples map[purge.Reason][]purge.UserID `json:"sample_refused"` // the first who would be refused
-	Capped     bool                            `json:"capped"`         // there are more than --max-users
-	Earlier    int                             `json:"users_of_earlier"`
-	Complete   bool                            `json:"-"` // the checkpoint says that nothing is left
+	Odd            int                             `json:"unrecognised"`
+	Samples        []purge.UserID                  `json:"sample_users"`   // the first who would be purged
+	RefusedSamples map[purge.Reason][]purge.UserID `json:"sample_refused"` // the first who would be refused
+	Capped         bool                            `json:"capped"`         // there are more than --max-users
+	Earlier        int                             `json:"users_of_earlier"`
+	Complete       bool                            `json:"-"` // the checkpoint says that nothing is left
 }
 
 // samples is how many ids of each kind are shown.
@@ -44,7 +44,7 @@ const samples = 5
 func (r *Runner) Preview(ctx context.Context, lms Previewer, policy purge.Policy) (Plan, error) {
 	plan := Plan{
 		Found: map[purge.Found]int{}, Refused: map[purge.Reason]int{},
-		NotSamples: map[purge.Reason][]purge.UserID{},
+		RefusedSamples: map[purge.Reason][]purge.UserID{},
 	}
 	var after int64
 	if r.Checkpoint != nil {
@@ -100,7 +100,7 @@ func (p *Plan) add(ctx context.Context, lms Previewer, policy purge.Policy, batc
 			p.Closed++
 		case reason != purge.ReasonNone:
 			p.Refused[reason]++
-			p.NotSamples[reason] = sample(p.NotSamples[reason], a.User)
+			p.RefusedSamples[reason] = sample(p.RefusedSamples[reason], a.User)
 		case len(user.Of(a.Certificate)) == 0:
 			p.NoReference++
 		default:
@@ -119,7 +119,7 @@ func sample(ids []purge.UserID, id purge.UserID) []purge.UserID {
 	return ids
 }
 
-// Estimate is how long requesting so many users takes at a rate.
+// Estimate is how long submitting this number of users takes at a rate.
 func Estimate(users int, perSecond float64) time.Duration {
 	return time.Duration(math.Ceil(float64(users)/perSecond)) * time.Second
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Retirees is what the source of all retired users reads.
+// Retirees reads the retiring users.
 type Retirees interface {
-	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no
+	// Retirees returns users with a retirement request after a user id, in order; fewer than limit only if there are no
 	// more.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
-	// Standings tells how those of the users stand who have a reference; the others are missing.
+	// Standings returns the standing of each user who has a reference; the others are missing.
 	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)
 	// LastRetiree returns the highest id of a user with a retirement request.
 	LastRetiree(ctx context.Context) (purge.UserID, error)
@@ -28,12 +28,12 @@ type Retired struct {
 	Eligible     func(purge.Retirement) bool
 	Since, Until time.Time // of the retirement; zero for no bound; until is not included
 
-	Passed Passed // what was passed over; read it when no iteration is running
+	Passed Passed // users who were passed over; read it when no iteration is running
 
 	last purge.UserID
 }
 
-// Passed counts retirement requests whose users are not requested, by the reason.
+// Passed counts retirement requests whose users are not submitted, by the reason.
 type Passed struct {
 	Requests    int `json:"requests"`     // all that were checked
 	NotEligible int `json:"not_eligible"` // in a state of lms.excluded_states
@@ -55,13 +55,13 @@ func (s *Retired) Fingerprint() string {
 	return strings.Join(parts, ", ")
 }
 
-// Open finds out where the end is, for Share.
+// Open reads the highest user id, for Share.
 func (s *Retired) Open(ctx context.Context) (err error) {
 	s.last, err = s.LMS.LastRetiree(ctx)
 	return err
 }
 
-// Share implements Source: ids are as good as evenly spread.
+// Share implements Source. It takes the ids as evenly spread.
 func (s *Retired) Share(position int64) float64 {
 	if s.last == 0 {
 		return -1
@@ -77,13 +77,13 @@ func (s *Retired) Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 			page, err := s.LMS.Retirees(ctx, last, purge.MaxBatch)
 			if err != nil || len(page) == 0 {
 				if err != nil {
-					yield(Item{}, fmt.Errorf("reading retired users behind user %d: %w", last, err))
+					yield(Item{}, fmt.Errorf("reading retired users after user %d: %w", last, err))
 				}
 				return
 			}
 			users, err := s.due(ctx, page)
 			if err != nil {
-				yield(Item{}, fmt.Errorf("reading retired users behind user %d: %w", last, err))
+				yield(Item{}, fmt.Errorf("reading retired users after user %d: %w", last, err))
 				return
 			}
 			for _, user := range users {
@@ -97,7 +97,7 @@ func (s *Retired) Items(ctx context.Context, after int64) iter.Seq2[Item, error]
 	}
 }
 
-// due chooses those of a page that are to be requested.
+// due returns the users of a page who are to be submitted, and counts the others.
 func (s *Retired) due(ctx context.Context, page []purge.Retiree) ([]purge.UserID, error) {
 	var users []purge.UserID
 	for _, r := range page {

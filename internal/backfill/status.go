@@ -15,10 +15,10 @@ type Status struct {
 // Snapshot is a status at one moment.
 type Snapshot struct {
 	Elapsed  time.Duration
-	Users    int     // requested in this run
+	Users    int     // submitted in this run
 	Share    float64 // of the source, from 0 to 1; negative if unknown
 	Held     bool    // the queue is full
-	Standing bool    // no task is taken
+	Stalled  bool    // no worker takes tasks
 	Complete bool    // the source has come to its end
 	Ended    Ended   // of the requests followed, if any
 	Followed bool
@@ -32,7 +32,7 @@ func NewStatus(now func() time.Time) *Status {
 	return &Status{now: now, s: Snapshot{Share: -1, share: -1, begun: now()}}
 }
 
-// Begin says which part of the source lies before the run.
+// Begin sets which part of the source earlier runs have submitted.
 func (s *Status) Begin(share float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,11 +54,11 @@ func (s *Status) hold(held bool) {
 	s.s.Held = held
 }
 
-// Stand says whether no task is taken from the queue.
-func (s *Status) Stand(standing bool) {
+// SetStalled sets whether no worker takes tasks from the queue.
+func (s *Status) SetStalled(stalled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.s.Standing = standing
+	s.s.Stalled = stalled
 }
 
 func (s *Status) follow(ended Ended) {
@@ -76,7 +76,7 @@ func (s *Status) Now() Snapshot {
 	return snapshot
 }
 
-// Rate is how many users a second were requested.
+// Rate is how many users a second were submitted.
 func (s Snapshot) Rate() float64 {
 	if s.Elapsed <= 0 {
 		return 0
@@ -84,8 +84,8 @@ func (s Snapshot) Rate() float64 {
 	return float64(s.Users) / s.Elapsed.Seconds()
 }
 
-// Part is how much of the work is behind, from 0 to 1: of asking, or, where requests are followed, of their ends. It is
-// negative while unknown.
+// Part is how much of the work is done, from 0 to 1: submitted, or, if requests are followed, ended. It is negative
+// while unknown.
 func (s Snapshot) Part() float64 {
 	if s.Share < 0 || !s.Followed {
 		return s.Share
@@ -96,14 +96,14 @@ func (s Snapshot) Part() float64 {
 	return s.before() + (s.Share-s.before())*float64(s.Ended.All())/float64(s.Users)
 }
 
-// before is the part that was behind when the run began.
+// before is the part that was done when the run began.
 func (s Snapshot) before() float64 { return max(0, s.share) }
 
-// Remaining estimates the time until the end. It is negative while that is unknown, as it is while no task is taken
-// whose end is waited for.
+// Remaining estimates the time until the end. It is negative while unknown, such as while the run waits for workers and
+// none takes tasks.
 func (s Snapshot) Remaining() time.Duration {
 	part := s.Part() - s.before()
-	if part <= 0 || s.Standing && (s.Followed || s.Held) {
+	if part <= 0 || s.Stalled && (s.Followed || s.Held) {
 		return -1
 	}
 	return time.Duration(float64(s.Elapsed) * (1 - s.before() - part) / part)

@@ -29,14 +29,14 @@ type UserList struct {
 	Database string    // the LMS's, for the fingerprint
 	In       io.Reader // an io.ReadSeeker for Check
 
-	Duplicates int // ids met again, in the latest reading
+	Duplicates int // ids that were listed again, in the latest reading
 
 	sum   string // SHA-256 of a file that was checked
 	total int64  // ids in it
 	users int    // distinct
 }
 
-// ErrBadList is the class of errors that are the list's own.
+// ErrBadList is the class of errors in the list itself.
 var ErrBadList = errors.New("the list of users cannot be used")
 
 // shownProblems is how many bad lines are named one by one.
@@ -98,7 +98,7 @@ func (l *UserList) rewind() error {
 	return nil
 }
 
-// known adds those of the lines to the problems whose users the LMS does not have.
+// known adds a problem for each line with a user whom the LMS does not have.
 func (l *UserList) known(ctx context.Context, lines []Line, problems *problems) error {
 	ids := make([]purge.UserID, len(lines))
 	at := make(map[purge.UserID]int64, len(lines))
@@ -134,8 +134,8 @@ func (l *UserList) Share(position int64) float64 {
 	return float64(position) / float64(l.total)
 }
 
-// Items implements Source. A list that was not checked before is checked as it is read, so an error comes behind users
-// who were good. One that was checked must still be the same at its end.
+// Items implements Source. A list that was not checked before is checked as it is read, so an error comes after the
+// users who were good. One that was checked must not have changed, which is known at its end.
 func (l *UserList) Items(ctx context.Context, after int64) iter.Seq2[Item, error] {
 	return func(yield func(Item, error) bool) {
 		l.Duplicates = 0
@@ -188,7 +188,7 @@ func (l *UserList) Items(ctx context.Context, after int64) iter.Seq2[Item, error
 	}
 }
 
-// unchecked looks users up who were not looked up by Check. Its error is of the first line that is wrong.
+// unchecked looks up users whom Check has not looked up. Its error is that of the first wrong line.
 func (l *UserList) unchecked(ctx context.Context, lines []Line) error {
 	if l.sum != "" {
 		return nil
@@ -203,7 +203,7 @@ func (l *UserList) unchecked(ctx context.Context, lines []Line) error {
 	return nil
 }
 
-// same reports a file that is not what it was when it was checked, or a pipe without a single id.
+// same yields an error for a file that has changed since it was checked, and for a pipe without a single id.
 func (l *UserList) same(digest hash.Hash, position int64, yield func(Item, error) bool) {
 	switch sum := hex.EncodeToString(digest.Sum(nil)); {
 	case l.sum != "" && sum != l.sum:
