@@ -19,19 +19,19 @@ type Submission struct {
 	Trace       string // of the caller, as a W3C traceparent; empty for none
 	// AcceptMissing says who accepts that files of this request are missing; empty if they are not accepted.
 	AcceptMissing string
-	// AcceptShared says who accepts that directories are erased which a row of another user names, too; empty if that is
-	// not accepted.
+	// AcceptShared says who accepts that directories are erased although a row of another user names them, too; empty if
+	// that is not accepted.
 	AcceptShared string
-	// By says who asks, by which face and from where, as it is kept in the ledger: no personal data of learners.
+	// By says who submits, through which interface and from where, for the ledger: no personal data of learners.
 	By string
-	// Ticket is the caller's own reference to what it is about, such as the number of a ticket; empty for none.
+	// Ticket is the caller's own reference, such as the number of a ticket; empty for none.
 	Ticket string
-	// Replay says that this is a call that was made before, with the same key: a request that has ended is the answer as
-	// it stands, and is not opened again.
+	// Replay marks the repetition of an earlier call with the same key: if its request has ended, the answer is the
+	// request as it is, which is not opened again.
 	Replay bool
 }
 
-// Reopening says on whose word an ended request is opened again, and what they accept in this run.
+// Reopening says who opens an ended request again, and what they accept in this run.
 type Reopening struct {
 	By            string // as Submission.By
 	AcceptMissing string // as Submission.AcceptMissing
@@ -39,7 +39,7 @@ type Reopening struct {
 	Ticket        string // as Submission.Ticket
 }
 
-// Reopening is what the submission means for a request that has ended.
+// Reopening returns what applies if the submission meets a request that has ended.
 func (s Submission) Reopening() Reopening {
 	return Reopening{s.By, s.AcceptMissing, s.AcceptShared, s.Ticket}
 }
@@ -51,7 +51,7 @@ const (
 	behalfJoining = " for "
 )
 
-// CheckTicket rejects a ticket that the ledger cannot keep as it is. Its error does not repeat the ticket.
+// CheckTicket rejects a ticket that the ledger would have to change. Its error does not repeat the ticket.
 func CheckTicket(ticket string) error {
 	if !printable(ticket) || utf8.RuneCountInString(ticket) > maxTicket {
 		return fmt.Errorf("expected at most %d printable characters, got %d", maxTicket, utf8.RuneCountInString(ticket))
@@ -59,7 +59,7 @@ func CheckTicket(ticket string) error {
 	return nil
 }
 
-// CheckBehalf rejects a name that OnBehalf cannot keep as it is. Its error does not repeat the name.
+// CheckBehalf rejects a name that OnBehalf would have to change. Its error does not repeat the name.
 func CheckBehalf(name string) error {
 	if !printable(name) || len(name) > maxBehalf {
 		return fmt.Errorf("expected a name of at most %d bytes, all of them printable, got %d bytes", maxBehalf, len(name))
@@ -71,8 +71,8 @@ func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-// OnBehalf is a Submission.By that says on whose behalf the operator, or a caller, submits; by itself if name is empty.
-// It keeps the whole name, which CheckBehalf has checked, and cuts what is before it.
+// OnBehalf adds to a Submission.By for whom the operator, or a caller, submits; it returns by if name is empty. It
+// keeps the whole name, which CheckBehalf has checked, and shortens by.
 func OnBehalf(by, name string) string {
 	if name == "" {
 		return by
@@ -122,20 +122,19 @@ func (r OpenRequest) Task() Task {
 type Requests interface {
 	// Accept makes or finds one request for each submission and returns only when all are durable. The answers are those
 	// that accepting one submission after the other would give; of several equal submissions at the same time, one
-	// finds it new. Of a user, and of each certificate, one request is open at most: a new key leads to the open one from
-	// then on, and so does the key of one that has ended. At most MaxKeys keys lead to one request, then ErrTooManyKeys;
-	// the key of a submission whose caller gave none is always taken. A request that has ended is opened again, unless it
-	// is done and the LMS database shows no reference of the user, or of the request's certificate, or unless the
-	// submission is a replay. What a submission accepts counts until its request ends. A key that belongs to a request, or
-	// to a submission in the same call, about another user or another certificate is ErrKeyTaken. After either error
-	// nothing is accepted.
+	// finds it new. A user, and each certificate, has at most one open request: a new key belongs to it from then on, and
+	// so does the key of a request that has ended. At most MaxKeys keys belong to one request, then ErrTooManyKeys; a
+	// default key is always accepted. A request that has ended is opened again, unless it is done and the LMS database
+	// shows no reference of the user, or of the request's certificate, or unless the submission is a replay. What a
+	// submission accepts counts until its request ends. A key of a request, or of another submission in the same call,
+	// about another user or certificate is ErrKeyTaken. After either error nothing is accepted.
 	Accept(ctx context.Context, submissions []Submission) ([]Accepted, error)
 }
 
-// Tasks is the queue's entrance.
+// Tasks puts tasks into the queue.
 type Tasks interface {
-	// Enqueue puts a task for each request into the queue. A task that is there already is success. An error that is a
-	// *NotQueuedError says which tasks may be missing; any other may concern all of them.
+	// Enqueue puts a task for each request into the queue. A task that is there already counts as success. A
+	// *NotQueuedError says which tasks may be missing; after any other error, all may be.
 	Enqueue(ctx context.Context, tasks []Task) error
 }
 
@@ -173,8 +172,8 @@ func CertificateKey(certificate CertificateID) string {
 	return fmt.Sprintf("certificate:%d", certificate)
 }
 
-// HasOwnKey reports whether a caller gave the key. If not, it is the one key of its user or certificate, and no caller
-// can use it up.
+// HasOwnKey reports whether a caller gave the key. If not, it is the default key of the user or certificate, which does
+// not count towards MaxKeys.
 func (s Submission) HasOwnKey() bool {
 	return s.Key != DefaultKey(s.User) && (s.Certificate == 0 || s.Key != CertificateKey(s.Certificate))
 }
@@ -184,16 +183,15 @@ const (
 	maxLedgerKey = 128 // of what the ledger holds of it
 )
 
-// MaxKeys is how many idempotency keys lead to one request at most, beside its first: a caller uses one for each
-// intent. Keys of calls that run at the same moment are counted before any of them is written, so as many may come on
-// top.
+// MaxKeys is how many idempotency keys may belong to one request, besides its first: a caller uses one for each intent.
+// Calls that run at the same time count the keys before any of them has written its own, so they may exceed the limit.
 const MaxKeys = 1_000
 
 // ErrTooManyKeys means that an open request has as many idempotency keys already as one may have.
 var ErrTooManyKeys = errors.New("the request has too many idempotency keys already: expected one for each intent, " +
 	"repeated when it is tried again")
 
-// CallerKey makes an idempotency key of what a caller gave: printable ASCII without spaces, 1 to 255 characters. The
+// CallerKey makes an idempotency key from the caller's: printable ASCII without spaces, 1 to 255 characters. The
 // ledger holds a hash, because callers put names and addresses into their keys. A key belongs to its caller: the same
 // key of another caller is another key. The caller is empty for commands.
 func CallerKey(caller, given string) (string, error) {

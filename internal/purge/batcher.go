@@ -28,7 +28,7 @@ type Batcher[T, R any] struct {
 
 // RunBatch runs items, of which there is at least one, and gives an answer for each, in their order. An error means
 // that nothing was done: the items are then run again, each by itself. So is an item whose answer is ErrAlone. alone
-// says that it is run by itself, for the second time: it may take its time, for nothing else waits for it.
+// means that an item is run by itself, for the second time: it may wait for locks, because no other item waits for it.
 type RunBatch[T, R any] func(ctx context.Context, items []T, alone bool) ([]Answer[R], error)
 
 // ErrAlone is the answer to an item that has to be run by itself.

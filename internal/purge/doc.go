@@ -10,8 +10,8 @@
 //     first delete.
 //  3. Only this certificate's objects. Names are built from ids of 32 lower-case hexadecimal digits and end in "/";
 //     buckets come from the configuration. An empty or odd id never becomes a prefix. A verify_uuid alone is no
-//     reference. A directory whose id a row of another user holds, or held when it was last read, is neither listed nor
-//     deleted until the settings or an operator accept it.
+//     reference. If a row of another user holds the id of a directory, or held it when it was last read, the directory
+//     is neither listed nor deleted until the settings or an operator accept it.
 //  4. Only two columns: download_uuid and download_url, in the live table and, unless switched off, in the history
 //     table. Every UPDATE is guarded by the old values; no history row is written.
 //  5. Nothing accepted is lost. A request is in the ledger before its task is in Redis, and ends as done, refused or
@@ -24,16 +24,17 @@
 //     reference names, that is empty, and in which no file of the user was ever seen, may be somewhere else; its
 //     reference is kept until the settings or an operator accept it.
 //
-// A request about orphans (OrphanSet), directories that an operator took from an inventory and reviewed, is about no
-// user. All invariants hold for it, with "no reference anywhere in the LMS holds the id" in the place of "only retiring
-// users" of the second, asked when work begins and once more after the intents are written, right before the first
-// delete. It clears nothing. A directory with an object that is too young is left, because a link may be about to come.
+// A request about orphans (OrphanSet) is about no user but about directories that an operator took from an inventory
+// and reviewed. All invariants hold for it; in the second, "no reference anywhere in the LMS holds the id" replaces
+// "only retiring users", checked when work begins and again after the intents are written, right before the first
+// delete. It clears nothing. A directory with an object that is too young is left, because its link may not be written
+// yet.
 //
 // # Order
 //
-// Objects first, rows after: a crash leaves work to redo, never a false "done". What is about to be deleted is written
-// down before the first delete (Ledger.Intend), so a worker that is killed in the middle loses no evidence.
-// No transaction is open while a bucket is asked.
+// Objects first, then rows: a crash leaves work to redo, never a false "done". What is about to be deleted is recorded
+// before the first delete (Ledger.Intend), so a worker that is killed between two deletes loses no evidence. No
+// transaction is open during a request to a bucket.
 //
 // # The path of one request
 //

@@ -20,14 +20,14 @@ type Class int
 // The classes of failures. The zero value is no class; ClassOf never returns it.
 const (
 	Transient       Class = iota + 1 // passes by itself: 5xx, resets, timeouts, deadlocks, answers that are not understood
-	Throttled                        // the service asked us to slow down
+	Throttled                        // the service wants fewer requests
 	Retained                         // a date protects an object; Error.Until says which
 	SoftDeleting                     // deleted, but restorable until Error.Until, which the configuration does not accept
 	Held                             // a hold protects an object until an operator releases it
 	NoPermission                     // the service account may not do it
 	Unrecognised                     // a reference from which no artifact can be named
 	SharedDirectory                  // a directory that a row of another user names, too
-	NotOrphan                        // a directory that was to have no link has one, is too young, or is below no location
+	NotOrphan                        // a directory of an OrphanSet has a link, is too young, or is below no location
 	TooManyObjects                   // a directory that lists more than the configured bound
 	FilesMissing                     // a directory that a reference names is empty, and nothing was ever erased there
 	Misconfigured                    // wrong bucket, missing grant: every user would meet it

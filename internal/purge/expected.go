@@ -1,6 +1,6 @@
 package purge
 
-// Expected is what the references of one user stand for, as far as it can be said without looking into a bucket.
+// Expected is what the references of one user stand for, as far as that is known without reading a bucket.
 type Expected struct {
 	Certificates int // distinct
 	Files        int // as edx-certificates made them: one for each download id, three for each verify_uuid beside one

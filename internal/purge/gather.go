@@ -17,9 +17,9 @@ const (
 	gatherLimit = time.Minute
 )
 
-// Gather accepts the submissions of many callers at the same time, each with a few. Those who come while others are
-// being accepted wait, and are accepted together: the more callers, the larger the batches, and one who comes alone
-// does not wait at all. Each hears of its own submissions only. Make it with NewGather; it is safe for concurrent use.
+// Gather combines the submissions of concurrent callers into batches. Calls that arrive while others are being accepted
+// wait, and are accepted together: the more callers, the larger the batches, and a single caller does not wait at all.
+// Each gets the answers to its own submissions only. Make it with NewGather; it is safe for concurrent use.
 type Gather struct {
 	intake Intake
 	calls  *Batcher[[]Submission, []Accepted]
@@ -61,9 +61,8 @@ func checkSubmissions(submissions []Submission) error {
 	return nil
 }
 
-// accept accepts the submissions of all callers, and answers each. A key that is taken, or one too many, fails the
-// whole batch, in which nothing was accepted then, so each half is tried alone: those who are not to blame lose a
-// moment.
+// accept accepts the submissions of all callers, and answers each. ErrKeyTaken and ErrTooManyKeys fail the whole batch,
+// of which nothing was accepted, so each half is tried by itself: the other callers are delayed a little.
 func (g *Gather) accept(ctx context.Context, calls [][]Submission) []Answer[[]Accepted] {
 	accepted, err := g.intake.Accept(ctx, slices.Concat(calls...))
 	if (errors.Is(err, ErrKeyTaken) || errors.Is(err, ErrTooManyKeys)) && len(calls) > 1 {
@@ -83,7 +82,7 @@ func (g *Gather) accept(ctx context.Context, calls [][]Submission) []Answer[[]Ac
 	return answers
 }
 
-// notQueued is what the error of a batch means to one caller: nothing, if the tasks of all its requests were queued.
+// notQueued returns the error of a batch for one caller: nil, if the tasks of all its requests were queued.
 func notQueued(own []Accepted, err error) error {
 	batch, failed := errors.AsType[*NotQueuedError](err)
 	if !failed {

@@ -18,8 +18,8 @@ const MaxBatch = 500
 type Intake struct {
 	Requests Requests
 	Tasks    Tasks
-	By       string // of submissions that do not say who asks
-	Ticket   string // of submissions that have none
+	By       string // for submissions without one
+	Ticket   string // for submissions without one
 }
 
 // write writes a batch into the ledger.
@@ -27,17 +27,17 @@ func (in Intake) write(ctx context.Context, submissions []Submission) ([]Accepte
 	if in.By != "" || in.Ticket != "" {
 		submissions = slices.Clone(submissions)
 		for i := range submissions {
-			w := &submissions[i]
-			w.By, w.Ticket = cmp.Or(w.By, in.By), cmp.Or(w.Ticket, in.Ticket)
+			s := &submissions[i]
+			s.By, s.Ticket = cmp.Or(s.By, in.By), cmp.Or(s.Ticket, in.Ticket)
 		}
 	}
 	return in.Requests.Accept(ctx, submissions)
 }
 
-// Accept makes requests of submissions and queues a task for each that is open. If only the second step fails, all
-// answers come, with an error that is ErrNotQueued and holds a *NotQueuedError. More than MaxBatch submissions are
-// accepted batch by batch, as Stream does it: if the first step fails, the answers that come are those to the batches
-// before.
+// Accept writes the requests of submissions into the ledger and queues a task for each that is open. If only the second
+// step fails, it returns all answers, with an error that is ErrNotQueued and holds a *NotQueuedError. More than
+// MaxBatch submissions are accepted batch by batch, as in Stream: if the first step fails, it returns the answers to
+// the batches before.
 func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accepted, error) {
 	var all []Accepted
 	queued := 0
@@ -59,8 +59,8 @@ func (in Intake) Accept(ctx context.Context, submissions []Submission) ([]Accept
 	return all, alsoNotQueued(err, all[queued:])
 }
 
-// alsoNotQueued is the error of a batch, widened to all requests from there on. accepted begins with that batch; its
-// own error names what is missing of it, and of the batches behind it nothing was queued.
+// alsoNotQueued adds to the error of a batch all requests of the batches after it, none of which was queued. accepted
+// begins with that batch.
 func alsoNotQueued(err error, accepted []Accepted) error {
 	batch, _ := errors.AsType[*NotQueuedError](err)
 	missing := slices.Clone(batch.Requests)
@@ -70,10 +70,10 @@ func alsoNotQueued(err error, accepted []Accepted) error {
 	return fmt.Errorf("%w: %w", ErrNotQueued, &NotQueuedError{Requests: missing, Cause: batch.Cause})
 }
 
-// Stream accepts batches of submissions, of MaxBatch at most. While the tasks of one go into the queue, the next is
-// written into the ledger; no task goes before its request. Each batch that is in the ledger is answered, in order,
-// with nil once its tasks are in the queue, or with an error that is ErrNotQueued. What answered returns ends the
-// stream, as does a batch that the ledger does not take. Two batches are in memory, however many there are.
+// Stream accepts batches of submissions, of MaxBatch at most. While the tasks of one are queued, the next is written
+// into the ledger; no task is queued before its request is written. Stream calls answered for each batch in the ledger,
+// in order, with nil once its tasks are in the queue, or with an error that is ErrNotQueued. An error of answered ends
+// the stream, and so does a batch that the ledger rejects. Only two batches are in memory at a time.
 func (in Intake) Stream(ctx context.Context, batches iter.Seq[[]Submission],
 	answered func([]Accepted, error) error,
 ) error {

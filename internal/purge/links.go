@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// errOddLink is the error of a link that leads nowhere: no URL, no host and path, no absolute path.
+// errOddLink is the error of a text that is no link: neither a URL, nor a host with a path, nor an absolute path.
 var errOddLink = errors.New("not a link")
 
 // NormalLink reduces a link of the LMS, or the beginning of one, to host and decoded path, so that http, https,

@@ -67,7 +67,7 @@ const maxURLLength = 128
 // noVerification is what the stanford_cme renderer of edx-certificates stored instead of a verify_uuid.
 const noVerification = "No Verification"
 
-// isID reports whether a text is an id: 32 lower-case hexadecimal digits. (Every call of the store asks; a regular
+// isID reports whether a text is an id: 32 lower-case hexadecimal digits. (Every call of the store checks it; a regular
 // expression took ten times as long.)
 func isID(text string) bool {
 	if len(text) != 32 {
@@ -133,7 +133,7 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 		errs = append(errs, add(external, prefix))
 	}
 	for i, loc := range all {
-		// A bucket that is named after a host is served under it. What was listed for another location goes first.
+		// A bucket that is named after a host is served under it. A prefix listed for another location takes precedence.
 		host := loc.Bucket + "/" + loc.ObjectPrefix
 		if _, taken := seen[host]; !taken && strings.Contains(loc.Bucket, ".") {
 			errs = append(errs, add(i, host))
@@ -146,8 +146,8 @@ func NewLocations(all []Location, externalPrefixes ...string) (Locations, error)
 	return l, errors.Join(errs...)
 }
 
-// Nested reports whether two directories are the same, or one is in the other: then the ids of the one could be taken
-// for those of the other.
+// Nested reports whether two directories are the same, or one is in the other: ids in one could then be taken for ids
+// in the other.
 func Nested(a, b string) bool {
 	return strings.HasPrefix(a+"/", b+"/") || strings.HasPrefix(b+"/", a+"/")
 }
@@ -164,7 +164,7 @@ func (l Locations) Buckets() []string {
 }
 
 // Parents returns the directories that must hold something when a worker starts, of all locations or of those with one
-// of the names: a misspelt one would find nothing anywhere, which looks like files that are gone.
+// of the names. In a misspelt directory every file would look as if it were gone.
 func (l Locations) Parents(names ...string) []Directory {
 	var parents []Directory
 	for _, loc := range l.all {
@@ -206,7 +206,7 @@ func (l Locations) IsRoot(dir Directory) bool {
 }
 
 // Owns reports whether dir is a directory that Resolve could have named: in a listed bucket, below a known
-// directory, one id of 32 hexadecimal digits, closing slash. The store asks it again before every call.
+// directory, one id of 32 hexadecimal digits, closing slash. The store checks this before every call.
 func (l Locations) Owns(dir Directory) bool {
 	for _, loc := range l.all {
 		if loc.Bucket != dir.Bucket {
@@ -225,17 +225,17 @@ func (l Locations) Owns(dir Directory) bool {
 
 // Target is where the files of one reference are.
 type Target struct {
-	Places []Place // one; or all locations, where the link does not say in which of them the files are
+	Places []Place // one; or one for each location, if the link does not say in which of them the files are
 	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie
 	// in the places all the same, but none is expected.
 	External bool
-	IDs      []string // all that its directories are named by, whatever the location
+	IDs      []string // of its directories, in whatever location
 }
 
 // Place is what a reference names in one location.
 type Place struct {
 	Location     *Location
-	Downloads    []Directory // of the download id; two, if the link holds another id than the column
+	Downloads    []Directory // one; two, if the link holds another download id than the column
 	Verification *Directory  // nil without a usable verify_uuid
 }
 
@@ -349,9 +349,9 @@ func (l Locations) under(norm string) int {
 	return slices.IndexFunc(l.prefixes, func(p urlPrefix) bool { return strings.HasPrefix(norm, p.prefix) })
 }
 
-// guess decides about a link that is under no prefix. One with a host or a scheme of its own names another place,
-// however odd it is. Any other is not understood, and the download_uuid decides if there is only one location in which
-// its files can be, and if the link names no other id.
+// guess handles a link that is under no prefix. A link with a host or a scheme of its own names another place, however
+// malformed it is. Any other link says nothing: the download_uuid decides, if there is only one location, and if the
+// link holds no other id.
 func (l Locations) guess(ref Reference) (at int, id, problem string) {
 	link := strings.TrimSpace(ref.DownloadURL)
 	parts := strings.Split(link, "/")

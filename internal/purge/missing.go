@@ -6,31 +6,30 @@ import (
 	"strings"
 )
 
-// seen reports whether there is a file of this user in the directory, or was one until we deleted it. A soft-deleted
-// file that we never saw was deleted by another program, which may have moved it. A directory that could not be listed
-// counts as seen: it has a problem of its own.
+// seen reports whether a file of this user is in the directory, or was until certpurge deleted it. A soft-deleted file
+// that certpurge never listed was deleted by another program, which may have moved it. A directory that could not be
+// listed counts as seen: it has a problem of its own.
 func (d *directory) seen() bool {
 	return d.err != nil || d.emptied || d.holdsFile()
 }
 
-// holdsFile reports whether the first listing showed a file. An object that only stands for the directory proves
-// nothing: consoles make one when a directory is made by hand, and leave it when the files are moved.
+// holdsFile reports whether the first listing showed a file. A placeholder proves nothing: consoles create one when a
+// directory is made by hand, and leave it when the files are moved.
 func (d *directory) holdsFile() bool {
 	return slices.ContainsFunc(d.found, func(g Generation) bool { return !IsPlaceholder(g.Name) })
 }
 
-// IsPlaceholder reports whether an object is none of a certificate's files but stands for a directory: its name ends in
-// a slash.
+// IsPlaceholder reports whether an object is no file but a placeholder for a directory: its name ends in a slash.
 func IsPlaceholder(name string) bool { return strings.HasSuffix(name, "/") }
 
-// seek finds the directories in which files of the reference were expected and never seen. Absence is doubt: the files
-// may be somewhere else. Where several locations could hold them, they are expected in one of these.
-func (r *planned) seek() {
+// findMissing finds the directories in which files of the reference were expected and never seen. Absence is doubt: the
+// files may be somewhere else. If several locations could hold them, they are expected in one of these.
+func (r *planned) findMissing() {
 	r.missing = map[Kind][]*directory{}
 	if r.external || len(r.places) == 0 {
 		return
 	}
-	candidates := r.places // in which the verification files are expected: where the PDF is, or was
+	candidates := r.places // the places in which the PDF is, or was, and the verification files are expected
 	for i := range r.places[0].downloads {
 		holds := func(at place) bool { return at.downloads[i].seen() }
 		if !slices.ContainsFunc(r.places, holds) {
@@ -52,8 +51,8 @@ func (r *planned) seek() {
 	}
 }
 
-// decideMissing decides about directories in which files were expected and never seen: whether that is accepted, by
-// whom, and whether it is the location that is wrong.
+// decideMissing decides about directories in which files were expected and never seen: whether that is accepted, and by
+// whom, or whether the location is wrong.
 func (w *work) decideMissing(p *Purger, attempt Attempt) []error {
 	type group struct {
 		kind  Kind
@@ -62,7 +61,7 @@ func (w *work) decideMissing(p *Purger, attempt Attempt) []error {
 	certificates := map[group][]CertificateID{}
 	var doubts []error
 	for _, ref := range w.refs {
-		ref.seek()
+		ref.findMissing()
 		for _, kind := range []Kind{Downloads, Verification} {
 			missing := ref.missing[kind]
 			if len(missing) == 0 {
@@ -105,7 +104,7 @@ func (w *work) decideMissing(p *Purger, attempt Attempt) []error {
 	return problems
 }
 
-// confirm tells that the location of a reference is right, if a file was seen there.
+// confirm records that the location of a reference is right, if a file was seen there.
 func (r *planned) confirm(misses *Misses, kind Kind, user UserID) {
 	if len(r.places) != 1 {
 		return
@@ -123,8 +122,8 @@ func (r *planned) confirm(misses *Misses, kind Kind, user UserID) {
 	}
 }
 
-// accepter says who accepted that files of a kind are missing: the operator who did for this request, or the settings
-// of all locations that could hold them. It is empty if it was not accepted.
+// accepter returns who accepted that files of a kind are missing: an operator, for this request, or the settings of all
+// locations that could hold them. It is empty if that was not accepted.
 func (r *planned) accepter(kind Kind, attempt Attempt) string {
 	if attempt.AcceptMissing != "" {
 		return attempt.AcceptMissing
@@ -147,7 +146,7 @@ func (r *planned) where(kind Kind) string {
 	return strings.Join(names, " and ")
 }
 
-// list names numbered things for a sentence, no more than a line holds.
+// list names things by their ids for a sentence, at most five of them.
 func list[T ~int64](what string, ids []T) string {
 	const shown = 5
 	var names []string

@@ -2,7 +2,7 @@ package purge
 
 import "time"
 
-// Step is a part of an attempt whose time is worth knowing.
+// Step is a part of an attempt whose time is measured.
 type Step string
 
 // The steps, in their order.
@@ -30,11 +30,11 @@ type Observer interface {
 	// Saw says what a recorded attempt has found out about objects: how many generations with which outcome, and, as
 	// Absent, how many directories without any.
 	Saw(outcome Outcome, n int)
-	// Cleared says how many references a recorded attempt has asked to clear.
+	// Cleared says how many references a recorded attempt was to clear.
 	Cleared(references int)
 }
 
-// took tells the observer, if there is one, of a step that begun then.
+// took tells the observer, if there is one, how long a step took.
 func (p *Purger) took(step Step, begun time.Time) {
 	if p.Observer != nil {
 		p.Observer.Took(step, time.Since(begun))

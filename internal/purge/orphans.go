@@ -32,10 +32,11 @@ func OrphanKey(fingerprint string, part int) string {
 	return fmt.Sprintf("orphans:%s:%d", fingerprint, part)
 }
 
-// AboutOrphans reports whether a task is about a set of orphans, whose number is in the place of the certificate.
+// AboutOrphans reports whether a task is about a set of orphans; Certificate is then the number of the set.
 func (t Task) AboutOrphans() bool { return t.User == 0 && t.Certificate != 0 }
 
-// planOrphans names the directories of a set. What a row holds by now, or is below no location, is left.
+// planOrphans finds the directories of a set. A directory is left if a row holds its id by now, or if it is below no
+// location.
 func (p *Purger) planOrphans(ctx context.Context, attempt Attempt) (*work, error) {
 	if p.Orphans == nil {
 		return nil, &Error{Class: Misconfigured, Text: "this worker does not erase orphans"}

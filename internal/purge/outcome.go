@@ -47,8 +47,8 @@ type Evidence struct {
 	Generation    Generation // Number 0 and Name equal to the prefix for a directory
 	Outcome       Outcome
 	Until         time.Time // for SoftDeleted and KeptUntil
-	// AcceptedBy says who accepted a doubt about the directory: for MissingAccepted that it is empty, for others that a
-	// row of another user names it, too. It is an operator's account, or the setting.
+	// AcceptedBy says who accepted a doubt about the directory: for MissingAccepted, that it is empty; otherwise, that a
+	// row of another user names it, too. It is an operator's account, or a setting.
 	AcceptedBy string
 }
 

@@ -14,12 +14,12 @@ import (
 type Users interface {
 	// User reads eligibility and references at one moment. A user that does not exist is an answer, not an error.
 	User(ctx context.Context, id UserID) (User, error)
-	// Sharing names the other users whose rows hold, or held, one of the ids that directories are named by: 32 lower-case
-	// hexadecimal digits each.
+	// Sharing returns the other users whose rows hold, or held, one of these ids of directories: 32 lower-case hexadecimal
+	// digits each.
 	Sharing(ctx context.Context, user UserID, ids []string) ([]Shared, error)
 }
 
-// Shared is the id of a directory, and another user whose row names it, too, or did.
+// Shared is the id of a directory, and another user with a row that names it, too, or that named it.
 type Shared struct {
 	ID    string
 	Other UserID
@@ -29,20 +29,19 @@ type Shared struct {
 type Ledger interface {
 	// Begin claims the task's request for one attempt, under a lease of LeaseDuration. A request that has ended is
 	// returned as it is, without a claim. It may read the user as well, as Users does. ErrUnknownRequest means that
-	// there is no such request, or that it is another user's. What the attempt is about is what the ledger says,
-	// whatever the task's payload says.
+	// there is no such request, or that it is another user's. The scope of the attempt comes from the ledger, not from the
+	// task's payload.
 	Begin(ctx context.Context, task Task) (Attempt, error)
 	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the
 	// request.
 	Extend(ctx context.Context, attempt Attempt) error
-	// Intend writes down, durably and before anything is deleted, what the attempt is about to delete, and then reads the
-	// user's eligibility once more, and which of the empty directories held files of this user before. Both lists may be
-	// empty.
+	// Intend records, durably and before anything is deleted, what the attempt is about to delete. Then it reads the user's
+	// eligibility again, and which of the empty directories held files of this user before. Both lists may be empty.
 	Intend(ctx context.Context, attempt Attempt, intents []Evidence, empty []Directory) (Intended, error)
 	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
-	// Done only if the LMS database shows no reference any more, of the user or of the request's certificate, but for
-	// those of Report.Keep; then also if another attempt has failed it meanwhile. It lets an attempt that another one has
-	// overtaken clear and add evidence, but not end the request as refused or failed.
+	// Done only if the LMS database shows no reference of the user, or of the request's certificate, except those of
+	// Report.Keep; then also if another attempt has meanwhile ended it as failed. An attempt that is no longer the newest
+	// clears and adds evidence, but does not end the request as refused or failed.
 	Record(ctx context.Context, attempt Attempt, report Report) (Recorded, error)
 }
 
@@ -51,10 +50,10 @@ type Objects interface {
 	// List returns every generation of every object under dir, noncurrent ones too. It succeeds only if the listing was
 	// complete; a missing bucket is an error of class Misconfigured, never an empty list.
 	List(ctx context.Context, dir Directory) ([]Generation, error)
-	// Delete removes one generation. One that is gone already is no error. Success is no proof.
+	// Delete removes one generation. If it is gone already, that is no error. Success is no proof.
 	Delete(ctx context.Context, g Generation) error
-	// SoftDeleted lists what was deleted under dir and can still be restored; nothing if the bucket had no soft delete.
-	// Whether it has is read after since, when the last delete had ended: the setting may have changed meanwhile.
+	// SoftDeleted lists what was deleted under dir and can still be restored; nothing if the bucket has no soft delete. It
+	// uses only settings that were read after since, when the last delete had ended: they may have changed meanwhile.
 	SoftDeleted(ctx context.Context, dir Directory, since time.Time) ([]SoftDeletedObject, error)
 }
 
@@ -62,19 +61,19 @@ type Objects interface {
 // ledger restored from a backup, or a node of a database cluster that has not got the request yet.
 var ErrUnknownRequest = errors.New("the ledger has no such request of this user")
 
-// Task is what a queue hands over: a request, the user whom it is about, and how far it goes.
+// Task is the content of a task in the queue: a request, its user, and its scope.
 type Task struct {
 	Request     RequestID
 	User        UserID
 	Certificate CertificateID // this one only; 0 for all of the user's
-	Trace       string        // of the caller, as a W3C traceparent; empty for none. It decides nothing
+	Trace       string        // of the caller, as a W3C traceparent; empty for none; only for tracing
 }
 
 // Intended is Intend's answer.
 type Intended struct {
 	Retirement Retirement
-	// Emptied are those of the empty directories of which the evidence says that we emptied them for this user, in this
-	// request or an earlier one: a file there was about to be deleted, and none was left because something protected it.
+	// Emptied are the empty directories that, according to the evidence, certpurge has emptied for this user, in this
+	// request or an earlier one: a file was about to be deleted, and none remained because something protected it.
 	Emptied []Directory
 }
 
@@ -87,11 +86,11 @@ type Attempt struct {
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
 	AcceptMissing string
-	// AcceptShared says who accepted, for this request, that directories are erased which a row of another user names,
-	// too; empty if that was not accepted.
+	// AcceptShared says who accepted, for this request, that directories are erased although a row of another user names
+	// them, too; empty if that was not accepted.
 	AcceptShared string
 	Failures     int       // counted failures since the request was opened
-	Lapsed       int       // attempts in a row before this one whose lease ran out, and that recorded nothing
+	Lapsed       int       // consecutive attempts right before this one that recorded nothing until their lease ran out
 	OpenedAt     time.Time // when the request was made, or opened again
 	State        State
 	Reason       Reason
@@ -99,7 +98,7 @@ type Attempt struct {
 	Origin       Origin
 	Began        time.Time // when the attempt was claimed
 	Chain        Chain
-	Read         *User // what was read of the user right after the claim; nil if nothing was
+	Read         *User // the user, if Begin has read it, too; else nil
 }
 
 // Origin says where a request comes from. It does not change.
@@ -108,10 +107,10 @@ type Origin struct {
 	RequestedBy string // as Submission.By
 	RequestedAt time.Time
 	Ticket      string // as Submission.Ticket
-	ReopenedBy  string // who opened it again last; empty if it never was
+	ReopenedBy  string // who last opened it again; empty if it never was
 }
 
-// Chain is the end of a request's evidence, as an attempt found it: each document holds the hash of the one before it.
+// Chain is the end of a request's evidence when an attempt began: each document holds the hash of the one before it.
 type Chain struct {
 	Documents int // so far
 	Hash      [32]byte
@@ -122,11 +121,11 @@ type Policy struct {
 	ExcludedStates   []string // retirement states that are not yet, or no longer, retiring: PENDING, ABORTED
 	ClearHistory     bool     // clear the references of history rows too; their files are erased either way
 	AcceptSoftDelete bool     // whether a restorable object counts as erased
-	AcceptShared     bool     // do not ask whether a row of another user names a directory, too
+	AcceptShared     bool     // do not check whether a row of another user names a directory, too
 	ClearExternal    bool     // clear links that lead to no file of ours; otherwise they stay
 	MaxAttempts      int      // counted failures, or deaths of workers, after which a request ends as failed: gave_up
 	// MaxAge is how long a request may be open before a failure, also one that is not counted, ends it as gave_up. Waiting
-	// for a date, for a fixed configuration or for another worker is no failure. Zero is for ever.
+	// for a date, for a corrected configuration or for another worker is no failure. Zero means no limit.
 	MaxAge time.Duration
 }
 
@@ -156,7 +155,7 @@ type Purger struct {
 	Observer Observer // may be nil
 }
 
-// recordGrace is how long an attempt whose time is over may take to write down what it did.
+// recordGrace is how long an attempt whose time is over may take to record what it did.
 const recordGrace = 5 * time.Second
 
 // Purge makes one attempt at a task. Without an error the request has ended, and Result says how. With one it has not:
@@ -176,13 +175,13 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	}
 	defer p.keepLease(ctx, attempt)()
 	report, work, failure := p.attempt(ctx, attempt)
-	p.testify(work, &report)
+	p.addProof(work, &report)
 	result := Result{
 		Request: attempt.Request, State: report.State, Reason: report.Reason, Detail: report.Detail,
 		Attempt: attempt.Number,
 	}
 
-	// What was done must be written down even if the attempt's time has run out meanwhile.
+	// What was done must be recorded even if the attempt's time has run out meanwhile.
 	recordCtx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), recordGrace+remaining(ctx),
 		errors.New("recording took too long"))
 	defer cancel()
@@ -191,7 +190,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	p.took(StepCommit, begun)
 	if err != nil {
 		result.State, result.Reason = Queued, ReasonNone
-		// This error comes first, because it decides when to try again: what was to be recorded is not, whatever it was.
+		// This error comes first, because it decides when to try again: the report was not recorded, so its state is not.
 		return result, errors.Join(fmt.Errorf("recording attempt %d of request %d: %w", attempt.Number, attempt.Request, err),
 			failure)
 	}
@@ -201,7 +200,7 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 		result.Reason = recorded.Reason
 		return result, nil
 	}
-	if failure == nil { // the report said done, refused or failed; the database did not agree
+	if failure == nil { // the report said done, refused or failed, which the database did not allow
 		failure = &Error{Class: Transient, Text: fmt.Sprintf(
 			"request %d was not ended: references of user %d changed meanwhile, or a newer attempt is at work", attempt.Request,
 			task.User)}
@@ -209,11 +208,11 @@ func (p *Purger) Purge(ctx context.Context, task Task) (Result, error) {
 	return result, failure
 }
 
-// LeaseDuration is how long a claim counts as being worked on without being extended. A claim whose lease has run out
-// without a record is that of a worker that died.
+// LeaseDuration is how long a claim is valid without being extended. If the lease runs out before anything was
+// recorded, the worker counts as dead.
 const LeaseDuration = time.Minute
 
-// keepLease extends the lease of an attempt, often enough for one failure, until release is called.
+// keepLease extends the lease of an attempt, often enough that one call may fail, until release is called.
 func (p *Purger) keepLease(ctx context.Context, attempt Attempt) (release func()) {
 	ctx, release = context.WithCancel(context.WithoutCancel(ctx)) // recording goes on after the attempt's time, too
 	go func() {
@@ -240,10 +239,10 @@ func remaining(ctx context.Context) time.Duration {
 	return max(0, time.Until(deadline))
 }
 
-// attempt does everything but the recording. The error is nil if the report ends the request. The work is what it was
-// about, nil if it came to none.
+// attempt does everything except the recording. The error is nil if the report ends the request. The work is nil if the
+// attempt ended before it had any.
 func (p *Purger) attempt(ctx context.Context, attempt Attempt) (Report, *work, error) {
-	if attempt.Lapsed >= p.Policy.MaxAttempts { // before it kills one more
+	if attempt.Lapsed >= p.Policy.MaxAttempts { // it may kill every worker that tries
 		return Report{State: Failed, Reason: ReasonGaveUp, Detail: fmt.Sprintf(
 			"the last %d attempts recorded nothing: workers died, or could not write to the ledger", attempt.Lapsed)}, nil, nil
 	}
@@ -287,7 +286,7 @@ func (p *Purger) user(ctx context.Context, attempt Attempt) (User, error) {
 	return p.Users.User(ctx, attempt.User)
 }
 
-// erase lists, writes the intents, asks once more whether it may, deletes and lists again.
+// erase lists, writes the intents, checks again whether it may delete, deletes and lists again.
 func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report, *work, error) {
 	pool := newPool()
 	defer pool.leave()
@@ -312,7 +311,7 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	}
 	p.took(StepIntend, begun)
 	if err != nil {
-		return p.conclude(attempt, nil, fmt.Errorf("asking again whether request %d may delete: %w", attempt.Request, err))
+		return p.conclude(attempt, nil, fmt.Errorf("checking again whether request %d may delete: %w", attempt.Request, err))
 	}
 	if !attempt.AboutOrphans() {
 		if refused := p.Policy.Refusal(intended.Retirement); refused != ReasonNone {
@@ -335,8 +334,8 @@ func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report
 	return p.conclude(attempt, work)
 }
 
-// verify lists the directories again in which something was, and what can be restored in each, at the same time: the
-// latter reads the bucket's settings again, and neither depends on the other.
+// verify lists the directories that held something again, and in all of them what can be restored. It does both at the
+// same time: the latter reads the bucket's settings, and neither depends on the other.
 func (p *Purger) verify(ctx context.Context, pool pool, work *work) {
 	since := time.Now()
 	var looks []func()
@@ -355,7 +354,8 @@ func (p *Purger) verify(ctx context.Context, pool pool, work *work) {
 	}
 }
 
-// list lists a directory, and keeps when for the evidence. A listing that failed proves nothing and is not kept.
+// list lists a directory, and keeps the times of the listing for the evidence. A listing that failed proves nothing and
+// is not kept.
 func (p *Purger) list(ctx context.Context, d *directory) ([]Generation, error) {
 	listing := Listing{Directory: d.Directory, Began: time.Now()}
 	found, err := p.Objects.List(withPages(ctx, &listing.Pages), d.Directory)
@@ -366,8 +366,8 @@ func (p *Purger) list(ctx context.Context, d *directory) ([]Generation, error) {
 	return found, err
 }
 
-// testify adds to a report what makes it evidence: the listings, and the settings of their buckets.
-func (p *Purger) testify(w *work, report *Report) {
+// addProof adds the listings, and the settings of their buckets, to a report.
+func (p *Purger) addProof(w *work, report *Report) {
 	if w == nil {
 		return
 	}
@@ -401,7 +401,7 @@ func (p Policy) Refusal(r Retirement) Reason {
 	}
 }
 
-// refusal reports a user that may not be purged. Nothing is cleared, not even what has no files.
+// refusal is the report about a user who may not be purged. Nothing is cleared, not even references without files.
 func refusal(attempt Attempt, reason Reason) Report {
 	detail := fmt.Sprintf("user %d has no retirement request past the cancellable stage; nothing was touched",
 		attempt.User)
@@ -411,7 +411,7 @@ func refusal(attempt Attempt, reason Reason) Report {
 	return Report{State: Refused, Reason: reason, Detail: detail}
 }
 
-// conclude turns what was seen into the report, and the problems into the request's next state.
+// conclude makes the report of the work, and derives the request's next state from the problems.
 func (p *Purger) conclude(attempt Attempt, work *work, problems ...error) (Report, *work, error) {
 	var report Report
 	if work != nil {
@@ -430,8 +430,8 @@ func (p *Purger) conclude(attempt Attempt, work *work, problems ...error) (Repor
 	return report, work, failure
 }
 
-// next decides from the classes of all problems what happens to the request. What may pass by itself goes first: only
-// when nothing else is left does the request end. It returns the failure for the queue.
+// next derives the request's next state from the classes of all problems. Problems that may pass by themselves take
+// precedence: the request ends only if there are no others. next returns the failure for the queue.
 func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 	until := map[Class]time.Time{}
 	seen := map[Class]bool{}
@@ -439,7 +439,7 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 		class := ClassOf(problem)
 		seen[class] = true
 		if e, ok := errors.AsType[*Error](problem); ok && (until[class].IsZero() || e.Until.Before(until[class])) {
-			until[class] = e.Until // the earliest date lets at least one file go as soon as it may
+			until[class] = e.Until // the earliest date: at least one file can be deleted then
 		}
 	}
 	again := func(class Class, reason Reason) error {
@@ -489,7 +489,8 @@ func (p *Purger) next(attempt Attempt, problems []error, report *Report) error {
 	}
 }
 
-// doneReason says what was accepted, if the request is done with something missing, or whether there was nothing to do.
+// doneReason returns the reason and the detail of a request that is done: with missing files that were accepted, with
+// nothing to do, or none.
 func (r *Report) doneReason() (Reason, string) {
 	var accepters []string
 	missing := 0

@@ -4,8 +4,8 @@ import "context"
 
 // Reopener is the part of the ledger that opens ended requests again.
 type Reopener interface {
-	// Reopen queues ended requests again, with a fresh budget, and returns how many. Those that are open stay as they
-	// are, and so do those of whose scope another one is open.
+	// Reopen opens ended requests again, with no failures counted, and returns how many. It leaves a request as it is if
+	// it is open, or if another request of the same scope is.
 	Reopen(ctx context.Context, ids []RequestID, r Reopening) (int, error)
 }
 
@@ -28,8 +28,8 @@ func Requeue(ctx context.Context, ledger Reopener, queue Restorer, requests []Op
 	return n, queue.Restore(ctx, requests)
 }
 
-// For is what of a Reopening counts for a request that ended for a reason: what is accepted is a decision about
-// requests that failed because of it.
+// For returns the Reopening for a request that ended for a reason. What the operator accepts counts only for requests
+// that failed because of it.
 func (r Reopening) For(reason Reason) Reopening {
 	if reason != ReasonFilesMissing {
 		r.AcceptMissing = ""

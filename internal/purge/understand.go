@@ -60,7 +60,7 @@ func (l Locations) Understand(ref Reference) Understanding {
 
 // splitLink splits a reference's link before the directory of the certificate, and returns what stands before, as
 // Understanding.Prefix has it, and the id; the id is empty if the link holds none where a directory would be. A link
-// without one is split behind downloads/, or behind its host.
+// without one is split after downloads/, or after its host.
 func splitLink(ref Reference) (prefix, id string) {
 	norm, err := NormalLink(ref.DownloadURL)
 	if err != nil {

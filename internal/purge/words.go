@@ -40,8 +40,7 @@ func (id UserID) Valid() bool { return id >= 1 && id <= maxID }
 type RequestID int64
 
 // CertificateID is the id of a row of certificates_generatedcertificate. A history row carries the id of its live row.
-// Where it says how far a request goes, 0 stands for all certificates of the user; beside user 0, it is the number of
-// an OrphanSet.
+// As the scope of a request, 0 means all certificates of the user; with user 0, it is the number of an OrphanSet.
 type CertificateID int64
 
 // ParseCertificateID reads the id of a certificate as ParseUserID reads a user's.
@@ -83,7 +82,7 @@ const (
 // States returns all states.
 func States() []State { return []State{Queued, Running, Done, Refused, Failed} }
 
-// Ended reports whether no worker will touch the request again unless it is submitted again.
+// Ended reports whether the request has ended: no worker takes it unless it is opened again.
 func (s State) Ended() bool { return s == Done || s == Refused || s == Failed }
 
 // Reason says why a request is in its state. The set is closed: it is a label of metrics and a filter of commands.
@@ -101,7 +100,7 @@ const (
 	ReasonNoPermission Reason = "no_permission"          // failed: the service account may not delete an object
 	ReasonUnrecognised Reason = "unrecognised_reference" // failed: no artifact can be named from a reference
 	ReasonShared       Reason = "shared_directory"       // failed: a row of another user names the same directory
-	// refused: a directory that was to have no link has one, is too young or foreign
+	// refused: a directory of an OrphanSet has a link, is too young, or is below no location
 	ReasonNotOrphan     Reason = "not_orphan"
 	ReasonTooMany       Reason = "too_many_objects" // failed: a directory lists more than any certificate has
 	ReasonGaveUp        Reason = "gave_up"          // failed: the attempts are used up
@@ -192,7 +191,7 @@ type Retirement struct {
 	State      string // state_name of the status row; empty if there is no row, StateUnknown if its state does not exist
 }
 
-// StateUnknown stands for a status row whose state cannot be found. It is no name that a state can have.
+// StateUnknown stands for a status row whose state does not exist. No state can have this name.
 const StateUnknown = "(unknown)"
 
 // User is what the LMS database says about a user: its retirement and its references.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// work is what one attempt has to do: directories, and the references that hang on them.
+// work is what one attempt has to do: the directories, and the references whose files are in them.
 type work struct {
 	dirs         []*directory
 	refs         []*planned
@@ -23,9 +23,9 @@ type planned struct {
 	problem  error // why nothing of it is touched: it is not understood, or its directory is another user's, too
 	places   []place
 	external bool // the link leads to no file of ours
-	// missing are the directories in which files were expected and never seen, by kind; decided at the end.
+	// missing are the directories in which files were expected and never seen, by kind; set by findMissing.
 	missing map[Kind][]*directory
-	// refused is whether one of them is not accepted, or there is a problem, so that the reference is kept.
+	// refused means that the reference is kept: a missing directory was not accepted, or there is a problem.
 	refused bool
 }
 
@@ -48,10 +48,10 @@ type directory struct {
 	missing   Outcome // Missing or MissingAccepted, if files were expected here and never seen
 	accepter  string  // of MissingAccepted
 	sharing   string  // who accepted that it is erased although a row of another user names it, too
-	leave     Outcome // why nothing is deleted, of an orphan that is none
+	leave     Outcome // why nothing is deleted: a directory of an OrphanSet that is no orphan
 	err       error   // of either listing
-	softErr   error   // of the listing of what can be restored, until the listings have ended
-	clear     bool    // nothing is left, references may go
+	softErr   error   // of the soft-deleted listing, until verify adds it to err
+	clear     bool    // nothing is left, references may be cleared
 	listings  []Listing
 }
 
@@ -61,8 +61,8 @@ type deletion struct {
 	err error
 }
 
-// plan names the artifacts. A reference that it cannot understand, and one whose directory is another user's, too, has
-// a problem; it stays as it is, and nothing of it is listed.
+// plan finds the directories of all references. A reference has a problem if it is not understood, or if its directory
+// is another user's, too; it is kept, and none of its directories is listed.
 func (p *Purger) plan(ctx context.Context, refs []Reference, attempt Attempt) (*work, error) {
 	w := &work{certificates: map[CertificateID]bool{}}
 	targets, ids := make([]Target, len(refs)), []string(nil)
@@ -121,7 +121,7 @@ func (p *Purger) sharing(ctx context.Context, attempt Attempt, ids []string) ([]
 	return p.Users.Sharing(ctx, attempt.User, ids)
 }
 
-// sharedWith are the other users of a target's directories, each once.
+// sharedWith returns the other users of a target's directories, each once.
 func (t Target) sharedWith(shared []Shared) []UserID {
 	var others []UserID
 	for _, s := range shared {
@@ -133,14 +133,14 @@ func (t Target) sharedWith(shared []Shared) []UserID {
 	return others
 }
 
-// sharedError is the problem of a reference whose directory another user's row names, too, or did.
+// sharedError is the problem of a reference whose directory is, or was, named by another user's row, too.
 func sharedError(ref Reference, user UserID, others []UserID) error {
 	return &Error{Class: SharedDirectory, Text: fmt.Sprintf(
 		"certificate %d of user %d names a directory that a row of %s names, too, or did: nothing in it was deleted",
 		ref.CertificateID, user, list("user", others))}
 }
 
-// intents returns what the attempt will delete.
+// intents decides what the attempt will delete, and returns it as evidence.
 func (w *work) intents() []Evidence {
 	var intents []Evidence
 	for _, d := range w.dirs {
@@ -254,7 +254,7 @@ func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evi
 	}
 }
 
-// decide works out what became of one directory. Only a complete listing without a single generation lets it be clear.
+// decide reports what became of one directory. It is clear only after a complete listing without a single generation.
 func (d *directory) decide(policy Policy, report *Report) []error {
 	if d.err != nil {
 		for _, g := range d.deletions {
@@ -311,7 +311,7 @@ func (d *directory) reportLeft(report *Report) []error {
 		listed[key{g.Name, g.Number}] = true
 	}
 	for _, g := range d.deletions {
-		if !listed[key{g.Name, g.Number}] { // the rest of the directory does not make it less gone
+		if !listed[key{g.Name, g.Number}] { // this one is gone, whatever else is left
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, Erased, time.Time{}))
 		}
 	}
