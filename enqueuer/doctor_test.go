@@ -564,7 +564,7 @@ func TestDoctorGoesOnWithoutAServer(t *testing.T) {
 		},
 		"Redis is closed": {
 			func(p place) { lessRights(p); redis(p, "CONFIG", "SET", "requirepass", "other") },
-			cli.ExitConfiguration, "unreachable database_settings", "does not let us in",
+			cli.ExitConfiguration, "unreachable database_settings", "rejects the login",
 		},
 		"MySQL is away": {
 			func(p place) { redis(p, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"); p.servers.MySQL.Stop() },

@@ -115,7 +115,7 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 	return append(lines, more...), cmp.Or(err, verdictOfLines(lines))
 }
 
-// lines asks each check, unless something that it needs has failed.
+// lines runs the checks, except those that need something that has failed.
 func (c *checker) lines(ctx context.Context, failed map[string]error) ([]line, error) {
 	var lines []line
 	var errs []error
@@ -157,7 +157,7 @@ func (c *checker) lines(ctx context.Context, failed map[string]error) ([]line, e
 	return lines, failure(errs...)
 }
 
-// failure is the error of what is wrong: what asking again does not help comes first.
+// failure returns the error for the failed checks. The exit code says whether one of them will not pass by itself.
 func failure(errs ...error) error {
 	if len(errs) == 0 {
 		return nil

@@ -28,17 +28,17 @@ type checker struct {
 	store     *mysql.Store
 	redis     redis.UniversalClient
 	objects   *gcs.Store
-	// walk reads the LMS into the table of owners for the first time; nil for those who only look.
+	// walk reads the LMS into the table of owners for the first time; nil for worker check, which only reads.
 	walk func(context.Context) error
 }
 
 // check is one thing that purges need.
 type check struct {
 	name         string
-	group        string // after a check of the same group has failed, this one is not asked, unless it is independent
+	group        string // after a check of the same group has failed, this one is not made, unless it is independent
 	needs        []string
 	whileRunning bool // made again while the worker runs
-	// independent means that it says something of its own although others of its group have failed.
+	// independent means that it is made although another of its group has failed.
 	independent bool
 	ask         func(context.Context) (answer, error)
 	next        func(error) string // the command to type after a failure
@@ -135,7 +135,7 @@ func (c *checker) excess(ctx context.Context) (answer, error) {
 	}}}, nil
 }
 
-// owners asks whether it is known whose directories there are. A worker reads that before it begins.
+// owners checks that the table of owners is complete. A worker fills it before it pulls tasks.
 func (c *checker) owners(ctx context.Context) (answer, error) {
 	if c.walk != nil {
 		if err := c.walk(ctx); err != nil {

@@ -47,19 +47,19 @@ these directories. Soft-deleted objects are in no listing.
 Memory: 18 bytes for each id that a row holds and for each directory without
 one, and 4 for each retiring user; a site with 1,000,000 certificates needs
 about 70 MB, however many objects there are. The listing runs at gcs.read_rate,
-a thousand objects for each request. It is kept in a file: with --checkpoint, a
-run that was interrupted, or whose listing failed, resumes there; the file is
-removed at the end.
+a thousand objects for each request, and is written to a file. With
+--checkpoint, a run that was interrupted, or whose listing failed, resumes from
+that file, which is removed at the end.
 
 --erase-orphans takes a list that --list orphan has written and an operator has
 reviewed. It shows what would be erased. With --execute it makes requests of
 500 directories each, which go through the ledger, the queue, the rate limits
-and the proofs of every purge; the evidence has the operator and the list's
+and the proofs of every purge; the evidence names the operator and the list's
 fingerprint. A directory is left if a row of the LMS holds its id by then, if
-an object in it is younger than --older-than, or if it is below no location;
-its request then ends as refused: not_orphan, after all others in it were
-erased. The worker's account may make no request, so the enqueuer's DSN is
-needed.
+an object in it is younger than --older-than, or if it is below no location.
+The request then ends as refused: not_orphan, after its other directories were
+erased. The worker's account may not make requests, so --execute needs the
+enqueuer's DSN.
 
 ` + cli.Exits{
 			cli.ExitOK: "it can be stated that no file of a retired user is left;\nwith --erase-orphans: every " +
@@ -83,8 +83,8 @@ needed.
 	f.StringSliceVar(&o.list, "list", nil, "print the directories of this `CLASS` instead of the figures, which go to "+
 		"standard error; may be repeated")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "`FILE` from which an interrupted run resumes")
-	cli.DurationFlag(f, &o.minAge, "min-age", 30*24*time.Hour, "what has no link and is younger is called young, "+
-		"not an orphan")
+	cli.DurationFlag(f, &o.minAge, "min-age", 30*24*time.Hour, "a directory without a link that holds something younger "+
+		"is young, not an orphan")
 	f.StringVar(&o.erase.file, "erase-orphans", "", "erase the orphans of this `FILE`, as --list orphan has written it; "+
 		"only with --execute")
 	f.BoolVar(&o.erase.execute, "execute", false, "with --erase-orphans: make the requests")
@@ -166,8 +166,8 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	return nil
 }
 
-// keepInventory writes the result into the ledger, where the console shows it. Where that does not work, the inventory
-// is as good: an account with the rights of an earlier version may not.
+// keepInventory writes the result into the ledger, where the console shows it. A failure is only reported: the account
+// may still have the rights of an earlier version, and the inventory does not depend on it.
 func (r *reading) keepInventory(ctx context.Context, s cli.Streams, begun time.Time, report inventory.Report,
 	failure error,
 ) {
@@ -201,7 +201,7 @@ func (r *reading) keepInventory(ctx context.Context, s cli.Streams, begun time.T
 // keepLimit is how long writing the result may take.
 const keepLimit = 10 * time.Second
 
-// softDeleting are the buckets that keep deleted objects restorable.
+// softDeleting returns the buckets that keep deleted objects restorable.
 func (r *reading) softDeleting() []string {
 	var names []string
 	for _, settings := range r.objects.Settings() {
@@ -248,7 +248,7 @@ func listDirectories(w io.Writer, format cli.Format) (list func(inventory.Direct
 		}
 }
 
-// doubts are the reasons why it cannot be stated that no file of a retired user is left.
+// doubts returns the reasons why it cannot be stated that no file of a retired user is left.
 func doubts(r inventory.Report, softDeleting []string) []string {
 	var all []string
 	directories := func(class inventory.Class, why string) {

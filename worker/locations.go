@@ -21,7 +21,7 @@ import (
 	"github.com/certpurge/certpurge/internal/survey"
 )
 
-// maxSample bounds --sample: a larger sample says nothing more.
+// maxSample bounds --sample: a larger sample would show nothing more.
 const maxSample = 1_000
 
 func newLocationsCommand(s cli.Streams, path *string) *cobra.Command {
@@ -85,7 +85,7 @@ standard error.
 	f.IntVar(&o.sample, "sample", 20, "look for `NUMBER` certificates of each group in the bucket; 0 for none, then no "+
 		"bucket is asked")
 	f.BoolVar(&o.suggest, "suggest", false, "print locations and external_prefixes that would fit, as YAML")
-	f.StringSliceVar(&o.buckets, "bucket", nil, "look into this `BUCKET`, too; may be repeated")
+	f.StringSliceVar(&o.buckets, "bucket", nil, "search this `BUCKET`, too; may be repeated")
 	out = cli.FormatFlag(cmd, "text", "json", "csv")
 	return cmd
 }

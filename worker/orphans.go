@@ -107,7 +107,7 @@ func eraseOrphans(cmd *cobra.Command, s cli.Streams, path string, o inventoryOpt
 // maxOrphanList bounds a list: 200 bytes for each of some 5,000,000 directories.
 const maxOrphanList = 1 << 30
 
-// readOrphans reads a list in CSV or in lines of JSON. A line that is none of --list orphan makes the whole unusable.
+// readOrphans reads a list in CSV or in lines of JSON. It refuses a list with any line that --list orphan did not write.
 func readOrphans(file string, locations purge.Locations) (orphanList, error) {
 	bad := func(line int, format string, args ...any) error {
 		return cli.Usage("%s, line %d: %w; nothing was done", file, line, fmt.Errorf(format, args...))
@@ -198,7 +198,7 @@ func readCSVOrphans(text []byte, bad func(int, string, ...any) error,
 // orphanReaders is how many directories are listed at a time, within the limits of gcs.
 const orphanReaders = 16
 
-// lookAtOrphans says what would become of a list, with the questions of the purge itself.
+// lookAtOrphans says what would become of a list, with the checks of the purge itself.
 func (r *reading) lookAtOrphans(ctx context.Context, list orphanList, before time.Time) (orphansFound, error) {
 	found := orphansFound{
 		Directories: len(list.directories), Left: map[purge.Outcome]int{}, Fingerprint: list.fingerprint,

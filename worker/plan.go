@@ -66,7 +66,7 @@ type planOptions struct {
 	format                      *cli.Format
 }
 
-// reading is what commands open that look and change nothing.
+// reading holds what read-only commands open.
 type reading struct {
 	store   *mysql.Store
 	objects *gcs.Store
@@ -74,7 +74,7 @@ type reading struct {
 	cfg     config.Worker
 }
 
-// openToRead opens the databases and the buckets, of which the settings and rights are asked.
+// openToRead opens the databases and the buckets, and checks the rights on both and the settings of the buckets.
 func openToRead(ctx context.Context, s cli.Streams, path string) (*reading, error) {
 	cfg, locations, err := load(path, s.Environ)
 	if err != nil {
@@ -159,15 +159,15 @@ func plan(ctx context.Context, s cli.Streams, path string, args []string, o plan
 	case len(unknown) > 0:
 		return cli.Usage("the LMS has no user %s (expected the numeric id, auth_user.id)", strings.Join(unknown, ", "))
 	case notDone > 0:
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d would not be done, or with files missing", notDone,
+		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d would not be done, or would be done with files missing", notDone,
 			len(scopes))}
 	default:
 		return nil
 	}
 }
 
-// parseScopes reads user ids or the ids of certificates, whose users are not known yet: 0, or the only one that is
-// given.
+// parseScopes reads the ids of users or certificates. The user of a certificate is the one that is given, or 0 if none
+// is: ownersOf looks it up.
 func parseScopes(users, certificates []string) ([]purge.Task, error) {
 	var scopes []purge.Task
 	for _, text := range users {

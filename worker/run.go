@@ -21,17 +21,17 @@ import (
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// worker is the composition: everything that a purge needs, opened.
+// worker holds everything that a purge needs, opened.
 type worker struct {
 	checker
 
 	log     *slog.Logger
 	health  *telemetry.Health
-	recheck chan struct{} // an attempt met a failure that may be that of all users
+	recheck chan struct{} // holds one: a check was requested by checkSoon
 	misses  purge.Misses
 	present *presence.Announcer
 
-	said struct { // by the checks, which say each thing once
+	logged struct { // by the checks, so that each line is written once
 		warnings map[string]bool
 		settings []purge.BucketSettings
 		walked   int64 // rows, of the first walk
@@ -71,9 +71,9 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	w.present = presence.NewAnnouncer(w.redis, cli.Version(), w.checkSoon)
 	defer w.present.Start(ctx)()
 	w.objects, err = gcs.Open(ctx, gcs.Config{
-		GCS: cfg.GCS, Locations: locations, Environ: environ, Log: log, Trace: w.tracing.Asked,
+		GCS: cfg.GCS, Locations: locations, Environ: environ, Log: log, Trace: w.tracing.StorageRequest,
 		Observe: func(kind string, status int, took time.Duration) {
-			w.metrics.Asked(kind, status, took)
+			w.metrics.StorageRequest(kind, status, took)
 			if status == 0 { // no answer: this one request, or the whole service
 				w.checkSoon()
 			}
@@ -85,10 +85,9 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
 
 	w.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.checkingAll(w.store.Check)},
-		telemetry.Check{Name: "redis", Ask: w.checkingAll(func(ctx context.Context) error {
-			return inspect.CheckPull(ctx,
-				w.redis)
+		telemetry.Check{Name: "mysql", Ask: w.recheckAfter(w.store.Check)},
+		telemetry.Check{Name: "redis", Ask: w.recheckAfter(func(ctx context.Context) error {
+			return inspect.CheckPull(ctx, w.redis)
 		})},
 	)
 	serving, giveUp := context.WithCancelCause(ctx)
@@ -110,7 +109,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	if cause := context.Cause(serving); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	return nil // told to stop: that is what it did
+	return nil // a stop that was requested is no error
 }
 
 func newLocations(all []config.Location) []purge.Location {
@@ -133,7 +132,7 @@ func newLocations(all []config.Location) []purge.Location {
 	return locations
 }
 
-// newHandler builds what every task meets.
+// newHandler builds the handler of all tasks.
 func (w *worker) newHandler() *queue.Handler {
 	return &queue.Handler{
 		Log: w.log,
@@ -149,8 +148,8 @@ func (w *worker) newHandler() *queue.Handler {
 	}
 }
 
-// checkingAll is a check that pauses the worker as well, if what it found is found again.
-func (w *worker) checkingAll(check func(context.Context) error) func(context.Context) error {
+// recheckAfter wraps the check of a readiness probe: if it fails, all checks are repeated, which may pause the worker.
+func (w *worker) recheckAfter(check func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := check(ctx)
 		if err != nil {
@@ -164,11 +163,11 @@ func (w *worker) checkingAll(check func(context.Context) error) func(context.Con
 func (w *worker) checkSoon() {
 	select {
 	case w.recheck <- struct{}{}:
-	default: // a check is under way
+	default: // one was requested already
 	}
 }
 
-// newReconciler builds what keeps Redis in line with the ledger.
+// newReconciler builds the reconciler, which makes Redis agree with the ledger.
 func (w *worker) newReconciler() *doctor.Reconciler {
 	return &doctor.Reconciler{
 		Reconciler: w.cfg.Reconciler, Ledger: w.store, Queue: inspect.NewKeeper(w.redis, w.cfg.Tasks),
@@ -182,7 +181,7 @@ func (w *worker) newReconciler() *doctor.Reconciler {
 	}
 }
 
-// rates are how fast the buckets are worked on.
+// rates returns the figures of the rates of all buckets.
 func (w *worker) rates() []telemetry.BucketFigures {
 	var all []telemetry.BucketFigures
 	for _, b := range w.objects.Stats() {

@@ -15,8 +15,8 @@ import (
 	"github.com/certpurge/certpurge/internal/queue/presence"
 )
 
-// work pulls tasks whenever everything that a purge needs is there, until ctx ends. A misconfiguration at the very
-// start is returned; one that comes later pauses the worker, so that no user fails for it.
+// work pulls tasks while everything that a purge needs is available, until ctx ends. A misconfiguration at the start is
+// returned; a later one pauses the worker, so that no request fails because of it.
 func (w *worker) work(ctx context.Context) error {
 	handler := w.newHandler()
 	for first := true; ; first = false {
@@ -40,15 +40,15 @@ func (w *worker) work(ctx context.Context) error {
 	}
 }
 
-// await returns when every check has passed. It waits out what is not reachable, and says so once for each problem.
+// await returns when every check has passed. It waits while a server cannot be reached, and logs each problem once.
 func (w *worker) await(ctx context.Context, first bool) error {
 	w.walk = nil
 	if first {
-		w.walk = func(ctx context.Context) error { return w.store.WalkOwners(ctx, ownersAgain, w.sayWalk) }
+		w.walk = func(ctx context.Context) error { return w.store.WalkOwners(ctx, ownersAgain, w.logWalk) }
 	}
 	return w.health.Await(ctx,
 		func(ctx context.Context) error {
-			if first { // later, an empty location may be our own work
+			if first { // later, a location may be empty because everything was purged
 				return w.checkAll(ctx, false)
 			}
 			return w.check(ctx)
@@ -64,8 +64,8 @@ func (w *worker) await(ctx context.Context, first bool) error {
 func (w *worker) check(ctx context.Context) error { return w.checkAll(ctx, true) }
 
 func (w *worker) checkAll(ctx context.Context, whileRunning bool) error {
-	err := w.runChecks(ctx, whileRunning, func(name string, warning warning) { w.sayWarning(ctx, name, warning) })
-	w.saySettings(ctx, w.objects.Settings())
+	err := w.runChecks(ctx, whileRunning, func(name string, warning warning) { w.logWarning(ctx, name, warning) })
+	w.logSettings(ctx, w.objects.Settings())
 	if err != nil {
 		return err
 	}
@@ -79,12 +79,12 @@ const (
 	ownersAgain = 24 * time.Hour
 )
 
-// sayWalk tells how far the first walk through the LMS's certificates is.
-func (w *worker) sayWalk(walk mysql.Walk) {
-	if walk.Rows < w.said.walked+100_000 {
-		return // of a small site, nothing
+// logWalk reports the progress of the first walk through the LMS's certificates.
+func (w *worker) logWalk(walk mysql.Walk) {
+	if walk.Rows < w.logged.walked+100_000 {
+		return // a small site gets no line
 	}
-	w.said.walked = walk.Rows
+	w.logged.walked = walk.Rows
 	text := fmt.Sprintf("starting: the directories of all users are being read for the first time, %d %% are done",
 		walk.Share)
 	w.health.NotReady(text)
@@ -92,7 +92,7 @@ func (w *worker) sayWalk(walk mysql.Walk) {
 	w.log.Info("reading whose directories there are", slog.Int64("rows", walk.Rows), slog.Int("percent", walk.Share))
 }
 
-// readOwners keeps the table of owners in step with the LMS while tasks are pulled.
+// readOwners keeps the table of owners up to date with the LMS while tasks are pulled.
 func (w *worker) readOwners(ctx context.Context) {
 	if w.cfg.SharedDirectories != "refuse" {
 		return
@@ -106,28 +106,27 @@ func (w *worker) readOwners(ctx context.Context) {
 	}
 }
 
-// sayWarning logs what does not keep the worker from purging, once.
-func (w *worker) sayWarning(ctx context.Context, name string, warning warning) {
-	if w.said.warnings == nil {
-		w.said.warnings = map[string]bool{}
+// logWarning logs a warning of a check once. Warnings do not keep the worker from purging.
+func (w *worker) logWarning(ctx context.Context, name string, warning warning) {
+	if w.logged.warnings == nil {
+		w.logged.warnings = map[string]bool{}
 	}
-	if !w.said.warnings[warning.text] {
-		w.said.warnings[warning.text] = true
+	if !w.logged.warnings[warning.text] {
+		w.logged.warnings[warning.text] = true
 		w.log.WarnContext(ctx, "a check warns", slog.String("check", name), slog.String("warning", warning.text))
 	}
 }
 
-// saySettings logs what the buckets' settings are, and warns when they have changed: they decide what an erasure is
-// worth.
-func (w *worker) saySettings(ctx context.Context, settings []purge.BucketSettings) {
+// logSettings logs the buckets' settings, and warns when they have changed: they decide whether an erasure is final.
+func (w *worker) logSettings(ctx context.Context, settings []purge.BucketSettings) {
 	for i := range settings {
 		settings[i].ReadAt = time.Time{} // it changes each time
 	}
-	if slices.Equal(settings, w.said.settings) {
+	if slices.Equal(settings, w.logged.settings) {
 		return
 	}
 	for _, s := range settings {
-		if slices.Contains(w.said.settings, s) {
+		if slices.Contains(w.logged.settings, s) {
 			continue
 		}
 		figures := []slog.Attr{
@@ -135,19 +134,18 @@ func (w *worker) saySettings(ctx context.Context, settings []purge.BucketSetting
 			slog.Bool("soft_delete_unknown", s.SoftDeleteUnknown),
 			slog.Duration("retention", s.Retention), slog.Bool("requester_pays", s.RequesterPays),
 		}
-		if w.said.settings == nil {
+		if w.logged.settings == nil {
 			w.log.LogAttrs(ctx, slog.LevelInfo, "bucket", figures...)
 		} else {
 			w.log.LogAttrs(ctx, slog.LevelWarn, "the settings of a bucket have changed", figures...)
 		}
 	}
-	w.said.settings = settings
+	w.logged.settings = settings
 }
 
-// watch makes the checks again when one is requested, at most once a second, and pauses the worker if one fails. Until
-// then tasks that meet the trouble are put back without a counted failure, unless it is Cloud Storage that does not
-// answer. It makes them also as often as a bucket's settings may have changed: nothing else would notice while there is
-// no work.
+// watch repeats the checks when checkSoon was called, at most once a second, and every gcs.attributes_max_age, because
+// an idle worker would not notice changed settings of a bucket. It pauses the worker if a check fails. Attempts that
+// fail before that are not counted, unless the cause is that Cloud Storage does not answer.
 func (w *worker) watch(ctx context.Context, pause context.CancelCauseFunc) {
 	ticker := time.NewTicker(w.cfg.GCS.AttributesMaxAge)
 	defer ticker.Stop()

@@ -20,7 +20,7 @@ const (
 	serverRedis = "Redis"
 )
 
-// check is one check, and the servers without which it is left out.
+// check is one check and the servers that it needs; it is left out if one of them cannot be reached.
 type check struct {
 	run   func(context.Context) ([]Finding, error)
 	needs []string
@@ -257,9 +257,9 @@ func (d *Doctor) Clocks(ctx context.Context, servers ...string) ([]Finding, erro
 	return findings, nil
 }
 
-// CompareClocks compares what the clock of a server showed, between two readings of this machine's clock, with them.
+// CompareClocks compares the clock of a server with two readings of this machine's clock, before and after.
 func CompareClocks(server string, before, theirs, after time.Time) (finding Finding, differs bool) {
-	// How far theirs lies outside of the two readings. A difference within them cannot be told.
+	// How far theirs lies outside of the two readings. A difference within them cannot be measured.
 	skew := max(before.Sub(theirs), theirs.Sub(after))
 	if skew <= maxSkew {
 		return Finding{}, false

@@ -100,11 +100,11 @@ func (d *Doctor) restore(ctx context.Context) (bool, error) {
 // Needless searches for tasks that wait although no request of their user is open. It does so twice: a task that ran
 // between the reads of Redis and the ledger does not wait any more.
 func (d *Doctor) Needless(ctx context.Context) ([]Finding, error) {
-	first, err := d.waitInVain(ctx, nil)
+	first, err := d.needless(ctx, nil)
 	if err != nil || len(first) == 0 {
 		return nil, err
 	}
-	second, err := d.waitInVain(ctx, first)
+	second, err := d.needless(ctx, first)
 	if err != nil || len(second) == 0 {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func (d *Doctor) Needless(ctx context.Context) ([]Finding, error) {
 	}}, nil
 }
 
-// waitInVain returns users who have a waiting task and no open request; if among is not nil, of those users only.
-func (d *Doctor) waitInVain(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
+// needless returns users who have a waiting task and no open request; if among is not nil, of those users only.
+func (d *Doctor) needless(ctx context.Context, among map[purge.UserID]bool) (map[purge.UserID]bool, error) {
 	found := map[purge.UserID]bool{}
 	for users, err := range inspect.WaitingUsers(ctx, d.Redis) {
 		if err != nil {
@@ -170,7 +170,7 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// count says how many there are of something.
+// count writes a number of things, such as "3 tasks".
 func count(n int, what string, more bool) string {
 	switch {
 	case more:

@@ -8,11 +8,11 @@ import (
 	"github.com/dustin/go-humanize/english"
 )
 
-// From when on notifications that wait are a finding.
+// For how long notifications may wait before they are a finding.
 const (
-	receiverPatience = 30 * time.Minute // the receiver has accepted none for so long
-	waitPatience     = time.Hour        // one has waited for so long, though others are accepted
-	lookPatience     = 10 * time.Minute // no process has looked for so long
+	receiverPatience = 30 * time.Minute // while the receiver accepts none
+	waitPatience     = time.Hour        // for one, while others are accepted
+	lookPatience     = 10 * time.Minute // while no process sends notifications
 )
 
 // notifications reports notifications that do not reach the receiver of notify.url.

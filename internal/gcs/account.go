@@ -13,7 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Account says as whom a Store asks.
+// Account is the account that a Store uses.
 type Account struct {
 	Name  string // an address, or what kind of account it is; empty if that is not known
 	Found string // where the credentials were found
@@ -25,10 +25,10 @@ type account struct {
 	found       string
 }
 
-// metadataTimeout bounds the question for the account's name, which only commands for people ask.
+// metadataTimeout limits the request for the account's name, which is only shown to operators.
 const metadataTimeout = 3 * time.Second
 
-// Account tries whether an access token can be had, and says for which account.
+// Account obtains an access token, and returns the account that it is for.
 func (s *Store) Account(ctx context.Context) (Account, error) {
 	a := Account{Found: s.account.found}
 	if s.account.credentials == nil {
@@ -38,7 +38,7 @@ func (s *Store) Account(ctx context.Context) (Account, error) {
 	defer cancel()
 	if _, err := s.account.credentials.Token(ctx); err != nil {
 		if purge.ClassOf(err) == purge.Transient { // not from our own wrapper: the context's end
-			return a, &purge.Error{Class: purge.Unavailable, Cause: err, Text: "no access token could be had in time"}
+			return a, &purge.Error{Class: purge.Unavailable, Cause: err, Text: "no access token could be obtained in time"}
 		}
 		return a, err
 	}

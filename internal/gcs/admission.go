@@ -9,14 +9,14 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// call is one call of the client library: one request, or several where a listing has several pages or a try failed.
-// All of it happens in one goroutine.
+// call is one call of the client library: one request, or several if a listing has several pages or a try failed. All
+// of it happens in one goroutine.
 type call struct {
 	bucket   *bucket
 	pace     *pace
 	nameLock *nameLock // of the object that is mutated; nil for reads
 	name     string    // that nameLock locks
-	pages    *listing  // to which the pages that are read belong; nil for a call that bounds none
+	pages    *listing  // that the pages belong to; nil for a call that reads none
 	slot     bool      // held
 	tries    int       // requests that were sent
 	paid     bool      // the next request has its token
@@ -138,7 +138,7 @@ func (c *call) timeoutError(err error, throttled bool) error {
 	}
 }
 
-// waiter waits for an admission, but not so long that there is no time left to say that it did not come.
+// waiter waits for an admission. It gives up early enough for the attempt to record that none came.
 type waiter struct {
 	ctx  context.Context // it lives as long as one call of a function
 	stop <-chan struct{}

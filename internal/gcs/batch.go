@@ -17,14 +17,14 @@ import (
 	"sync/atomic"
 )
 
-// batcher sends deletes of one bucket that are ready at the same moment as one batch request, and hands each its own
-// answer (https://cloud.google.com/storage/docs/batch). It stands right before the network, so admission, observation
-// and classes are those of each delete. A delete that is ready alone is sent as it is, and so is a second try: one
-// object whose delete fails or hangs does so once for the others.
+// batcher sends deletes of one bucket that are ready at the same moment as one batch request, and returns to each its
+// own answer (https://cloud.google.com/storage/docs/batch). It comes after the other RoundTrippers, so admission,
+// observation and classes are those of each delete. A single delete is sent as it is, and so is a retry: a delete that
+// fails or hangs does so at most once for the others of its batch.
 type batcher struct {
 	next   http.RoundTripper
 	log    *slog.Logger
-	gather func() // lets the goroutines that are ready to run go first
+	gather func() // lets the other goroutines that are ready run first
 	min    int    // deletes that make a batch
 
 	unsupported atomic.Bool // the endpoint takes no batches
@@ -74,7 +74,7 @@ func newBatcher(next http.RoundTripper, cfg Config) *batcher {
 	return t
 }
 
-// RoundTrip sends a request, perhaps in a batch. The first delete that comes sends those that come until it may go on.
+// RoundTrip sends a request, perhaps in a batch. The first delete sends all that arrive while it gathers.
 func (t *batcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	c, ok := r.Context().Value(callKey{}).(*call)
 	if !ok || r.Method != http.MethodDelete || c.tries > 1 || t.unsupported.Load() ||
@@ -114,7 +114,7 @@ func (t *batcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	return d.resp, d.err
 }
 
-// start sends a batch in a goroutine of its own: it belongs to no caller. The caller holds mu.
+// start sends a batch in a goroutine of its own, because any of its callers may leave. The caller holds mu.
 func (t *batcher) start(ctx context.Context, all []*batchedDelete) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b := &batch{callers: len(all), cancel: cancel}
@@ -130,7 +130,7 @@ func (t *batcher) start(ctx context.Context, all []*batchedDelete) {
 	}()
 }
 
-// leave takes a delete whose caller has gone out of those that wait, or ends its batch if no caller is left.
+// leave removes a delete whose caller has left, or cancels its batch if no caller is left.
 func (t *batcher) leave(from *bucket, d *batchedDelete) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,7 +145,7 @@ func (t *batcher) leave(from *bucket, d *batchedDelete) {
 
 // send sends a batch and gives each of its deletes its answer.
 func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
-	resp, body, err := t.ask(ctx, all) //nolint:bodyclose // ask has read and closed it
+	resp, body, err := t.post(ctx, all) //nolint:bodyclose // post has read and closed it
 	if err != nil {
 		for _, d := range all {
 			d.err = err
@@ -163,7 +163,7 @@ func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
 			again.Header, again.Body, again.Request = resp.Header.Clone(), io.NopCloser(bytes.NewReader(body)), d.request
 			d.resp = &again
 		}
-	default: // what it means for a delete, if anything, the single ones tell
+	default: // each delete is sent by itself and gets its own answer
 		if !t.unsupported.Swap(true) {
 			t.log.WarnContext(ctx, "the storage endpoint takes no batch requests: deletes are sent one by one",
 				slog.Int("status", code))
@@ -174,8 +174,8 @@ func (t *batcher) send(ctx context.Context, all []*batchedDelete) {
 	}
 }
 
-// ask sends a batch and reads the answer whole.
-func (t *batcher) ask(ctx context.Context, all []*batchedDelete) (*http.Response, []byte, error) {
+// post sends a batch and reads the whole answer.
+func (t *batcher) post(ctx context.Context, all []*batchedDelete) (*http.Response, []byte, error) {
 	r, err := newBatch(ctx, all)
 	if err != nil {
 		return nil, nil, err
@@ -196,7 +196,7 @@ func (t *batcher) ask(ctx context.Context, all []*batchedDelete) (*http.Response
 	return resp, body.Bytes(), nil
 }
 
-// newBatch makes the request. The headers of each delete, such as the token that makes its tries one, stay its own.
+// newBatch makes the request. Each delete keeps its own headers, such as the idempotency token.
 func newBatch(ctx context.Context, all []*batchedDelete) (*http.Request, error) {
 	var b bytes.Buffer
 	b.Grow(640 * len(all))
@@ -227,8 +227,8 @@ func newBatch(ctx context.Context, all []*batchedDelete) (*http.Request, error) 
 	return r, nil
 }
 
-// errNoPart means that whether a delete was done is unknown: the answer to its batch does not say. The client library
-// tries again after it, and a second try goes alone.
+// errNoPart means that the answer to the batch does not say whether a delete was done. The client library retries it,
+// and a retry is sent by itself.
 var errNoPart = fmt.Errorf("the answer to the batch holds none to this delete: %w", io.ErrUnexpectedEOF)
 
 // readBatch gives each delete its part of the answer. Only a whole part that names the delete, and is the only one that

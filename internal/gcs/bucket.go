@@ -26,10 +26,10 @@ type bucket struct {
 	nameLocks      nameLocks
 
 	asking   chan struct{}                        // the calls that read the settings, for all that wait
-	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for those who only look
+	latest   atomic.Pointer[purge.BucketSettings] // as they were last read, for Store.Settings and others that only read
 	mu       sync.Mutex                           // guards the next three
 	settings purge.BucketSettings
-	asked    time.Time // when they were read, by Config.Now; zero if they are not known
+	readAt   time.Time // when they were read, by Config.Now; zero if they are not known
 	began    time.Time // the same, by the machine's clock
 
 	restorable restorable
@@ -50,11 +50,11 @@ func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 	}
 }
 
-// permissions are what a purge needs (IAM permissions for Cloud Storage): the proof needs list, the settings need get.
+// permissions are the IAM permissions that a purge needs: listings need list, the bucket's settings need get.
 var permissions = []string{"storage.objects.list", "storage.objects.delete", "storage.buckets.get"}
 
 // Probe reads the settings of every bucket and tests whether the account has the permissions. It also warms the
-// connection up. Its error is of class Misconfigured if asking again would not help.
+// connection up. Its error is of class Misconfigured if trying again would not help.
 func (s *Store) Probe(ctx context.Context) ([]purge.BucketSettings, error) {
 	var all []purge.BucketSettings
 	var errs []error
@@ -125,20 +125,20 @@ func (s *Store) CheckLocations(ctx context.Context, names ...string) error {
 	return errors.Join(errs...)
 }
 
-// fresh decides, by the times at which settings were read (by Config.Now and by the machine's clock), whether they need
-// not be read again.
-type fresh func(asked, began time.Time) bool
+// fresh reports whether settings are recent enough to be used. readAt and began are when they were read, by Config.Now
+// and by the machine's clock.
+type fresh func(readAt, began time.Time) bool
 
-// recent are settings that are young enough to begin with.
-func (s *Store) recent(asked, _ time.Time) bool {
-	return s.cfg.Now().Sub(asked) < s.cfg.AttributesMaxAge
+// recent accepts settings that are not older than gcs.attributes_max_age.
+func (s *Store) recent(readAt, _ time.Time) bool {
+	return s.cfg.Now().Sub(readAt) < s.cfg.AttributesMaxAge
 }
 
 // known returns the settings if they are fresh.
 func (b *bucket) known(is fresh) (purge.BucketSettings, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.settings, !b.asked.IsZero() && is(b.asked, b.began)
+	return b.settings, !b.readAt.IsZero() && is(b.readAt, b.began)
 }
 
 // settings returns a bucket's settings, which it reads unless fresh ones are known, and refuses a bucket in which an
@@ -146,7 +146,7 @@ func (b *bucket) known(is fresh) (purge.BucketSettings, bool) {
 func (s *Store) settings(ctx context.Context, b *bucket, is fresh) (purge.BucketSettings, error) {
 	settings, ok := b.known(is)
 	if !ok {
-		if err := b.ask(ctx); err != nil {
+		if err := b.enterReading(ctx); err != nil {
 			return purge.BucketSettings{}, classify("reading the settings of", b.name, err)
 		}
 		defer func() { <-b.asking }()
@@ -166,9 +166,9 @@ func (s *Store) settings(ctx context.Context, b *bucket, is fresh) (purge.Bucket
 	return settings, nil
 }
 
-// readSettings asks the service. After a failure nothing is known: what was true before need not be.
+// readSettings reads the settings from the service. After a failure they count as unknown: they may have changed.
 func (s *Store) readSettings(ctx context.Context, b *bucket) (purge.BucketSettings, error) {
-	asked, began := s.cfg.Now(), time.Now()
+	readAt, began := s.cfg.Now(), time.Now()
 	var attrs *storage.BucketAttrs
 	err := s.call(ctx, b.read(), func(ctx context.Context) (err error) {
 		if attrs, err = b.handle.Attrs(ctx); err == nil && attrs.Name != b.name {
@@ -179,25 +179,25 @@ func (s *Store) readSettings(ctx context.Context, b *bucket) (purge.BucketSettin
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
-		b.asked = time.Time{}
+		b.readAt = time.Time{}
 		err = classify("reading the settings of", b.name, err)
 		if e, ok := errors.AsType[*purge.Error](err); ok && e.Class == purge.NoPermission {
-			e.Class = purge.Misconfigured // no object is at fault
+			e.Class = purge.Misconfigured // the permission concerns the bucket, not one object
 		}
 		return purge.BucketSettings{}, err
 	}
 	settings := settingsOf(b.name, attrs)
-	settings.ReadAt = asked
+	settings.ReadAt = readAt
 	if !began.Before(b.began) { // calls that overlap may end in another order
-		b.settings, b.asked, b.began = settings, asked, began
+		b.settings, b.readAt, b.began = settings, readAt, began
 		b.latest.Store(&settings)
 	}
 	return settings, nil
 }
 
-// ask waits for the call that reads the settings already: a call that waits for its admission must not hold up an
-// attempt whose time is over.
-func (b *bucket) ask(ctx context.Context) error {
+// enterReading takes a place among the calls that read the settings. It gives up when the attempt's time is over, even
+// while those that hold the places wait for their admission.
+func (b *bucket) enterReading(ctx context.Context) error {
 	select {
 	case b.asking <- struct{}{}:
 		return nil

@@ -66,10 +66,10 @@ func explain(err error) (purge.Class, string) {
 		return purge.Transient, "no answer in time; whether it was done is unknown"
 	}
 	if _, ok := errors.AsType[*auth.Error](err); ok {
-		return purge.Misconfigured, "no access token could be had"
+		return purge.Misconfigured, "no access token could be obtained"
 	}
 	if _, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return purge.Misconfigured, "no access token could be had"
+		return purge.Misconfigured, "no access token could be obtained"
 	}
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
 		return purge.Misconfigured, "the service's host name does not resolve"
@@ -89,8 +89,8 @@ func explain(err error) (purge.Class, string) {
 	return purge.Transient, "the answer could not be understood"
 }
 
-// explainToken tells credentials that are refused from a source of tokens (Google's endpoint, the metadata server of
-// the machine) that is late, overloaded or away. Every user meets either; the latter passes.
+// explainToken distinguishes credentials that are refused from a source of tokens (Google's endpoint, the metadata
+// server of the machine) that is slow, overloaded or down. Both concern every user; the latter passes.
 func explainToken(err error) (purge.Class, string) {
 	if e, ok := errors.AsType[*auth.Error](err); ok && e.Response != nil {
 		what := fmt.Sprintf("answer %d", e.Response.StatusCode)
@@ -143,8 +143,8 @@ func reasonOf(e *googleapi.Error) string {
 	return e.Errors[0].Reason
 }
 
-// asksForLess reports whether an answer is about the rate of requests. A 503 by itself is not: single ones are
-// ordinary.
+// asksForLess reports whether an answer is about the rate of requests. A 503 without a reason is not: a few of them are
+// normal.
 func asksForLess(e *googleapi.Error) bool {
 	switch e.Code {
 	case http.StatusTooManyRequests:
@@ -158,8 +158,8 @@ func asksForLess(e *googleapi.Error) bool {
 	}
 }
 
-// isAboutOneName reports whether an answer that asks for less means one object and not the bucket. Only the message
-// tells. If its wording changes, the whole bucket slows down for such an answer, which costs time and nothing else.
+// isAboutOneName reports whether an answer that asks for fewer requests means one object and not the bucket. Only the
+// message says so. If its wording changes, the whole bucket slows down after such an answer, which costs only time.
 func isAboutOneName(e *googleapi.Error) bool {
 	return strings.Contains(e.Message, "rate limit for object mutation") ||
 		strings.Contains(e.Message, "changes to the object")

@@ -12,8 +12,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Lister looks into any bucket that the credentials may list, for the operator who does not know yet where files are.
-// It can only list: a Store deletes nothing outside of its locations. Its requests keep to the rates of the Store.
+// Lister lists any bucket that the credentials may list, for an operator who does not know yet where the files are. It
+// can only list: a Store deletes nothing outside of its locations. The rates of the Store apply to its requests.
 type Lister struct {
 	store *Store
 
@@ -46,8 +46,8 @@ func (l *Lister) Holds(ctx context.Context, dir purge.Directory) (bool, error) {
 // maxDirectoryPages bounds the listing of a first level, which also holds the objects that lie in it.
 const maxDirectoryPages = 10
 
-// Directories returns the directories right below a prefix, each with the slash at its end; most of them only, where
-// thousands of objects lie beside them.
+// Directories returns the directories right below a prefix, each with the slash at its end. If there are thousands of
+// objects beside them, it returns only those of the first pages.
 func (l *Lister) Directories(ctx context.Context, bucket, prefix string) ([]string, error) {
 	b := l.bucket(bucket)
 	var found []string
@@ -97,7 +97,7 @@ func (s *Store) holds(ctx context.Context, b *bucket, prefix string) (found bool
 	return found, classify("listing", b.name, err)
 }
 
-// handle is the client library's of a bucket.
+// handle returns the client library's handle of a bucket.
 func (s *Store) handle(name string) *storage.BucketHandle {
 	handle := s.client.Bucket(name)
 	if s.cfg.UserProject != "" {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// nameLocks lets one mutation of an object follow the other. The service takes about one mutation a second of the same
-// name (https://cloud.google.com/storage/quotas#objects), so the generations of one object, all at once, would mostly
-// be refused.
+// nameLocks serializes the mutations of each object. The service accepts about one mutation a second of the same name
+// (https://cloud.google.com/storage/quotas#objects), so concurrent deletes of the generations of one object would
+// mostly be refused.
 type nameLocks struct {
 	mu     sync.Mutex
 	byName map[string]*nameLock
@@ -23,7 +23,7 @@ type nameLock struct {
 	next      time.Time     // no request before this; belongs to the call that is admitted
 }
 
-// mutationGap is the time between two mutations of one name, once the service has insisted.
+// mutationGap is the time between two mutations of one name, once the service has refused one.
 const mutationGap = time.Second
 
 // mutate waits until no other call mutates the object and returns the call that may, until its unlock.

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Observe is told of every request that was sent to the service, also of new tries and further pages: its kind, the
-// status of the answer or 0 if none came, and the time until then. It is called by many at a time and must be quick.
+// Observe is called after every request to the service, also after retries and further pages, with its kind, the status
+// of the answer or 0 if none came, and the time until then. It is called concurrently and must be quick.
 type Observe func(kind string, status int, took time.Duration)
 
-// Trace is told that a request is sent, with the context of its caller, and then, like Observe, of the
-// status.
+// Trace is called before every request, with the context of its caller. It returns the function to call with the
+// status, as Observe's.
 type Trace func(ctx context.Context, kind string) (answered func(status int))
 
 // The kinds of requests.
@@ -23,12 +23,12 @@ const (
 	KindBucket = "bucket" // questions about settings and permissions
 )
 
-// observed stands right before the network.
+// observed reports each request when it is sent, after its admission.
 type observed struct {
 	next    http.RoundTripper
 	observe Observe
 	trace   Trace
-	clock   *clock // told of the service's clock
+	clock   *clock // reads the service's clock from the answers
 }
 
 // RoundTrip sends the request.
@@ -62,7 +62,7 @@ func kindOf(r *http.Request) string {
 	}
 }
 
-// clock is what the latest answer said of the service's clock.
+// clock holds the service's clock as of the latest answer.
 type clock struct{ latest atomic.Pointer[dated] }
 
 // dated is a reading with the header it was read from.
@@ -75,7 +75,7 @@ type dated struct {
 // Reading is what a clock showed at some time between two readings of our own.
 type Reading struct{ Before, Theirs, After time.Time }
 
-// read notes the date of an answer, to the second. Of the many answers of one second it reads one.
+// read keeps the date of an answer, to the second. It reads only one of the answers of a second.
 func (c *clock) read(header http.Header, before, after time.Time) {
 	date := header.Get("Date")
 	if latest := c.latest.Load(); latest != nil && latest.date == date && after.Sub(latest.After) < time.Second {
@@ -86,7 +86,7 @@ func (c *clock) read(header http.Header, before, after time.Time) {
 	}
 }
 
-// Clock returns what the latest answer of the service said of its clock, to the second; false if none did.
+// Clock returns the service's clock as of the latest answer, to the second; false if no answer had a date.
 func (s *Store) Clock() (Reading, bool) {
 	latest := s.clock.latest.Load()
 	if latest == nil {

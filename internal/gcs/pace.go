@@ -25,9 +25,9 @@ const (
 // were under way together halve the rate once.
 const (
 	afterCut    = time.Second
-	slowest     = 0.01 // of the starting rate, and at least one request a second, so that a recovery is noticed
+	minRate     = 0.01 // of the starting rate, and at least one request a second, so that a recovery is noticed
 	gain        = 0.01 // of the starting rate, a second: from half to whole in 50 seconds
-	gainAtMost  = 0.1  // of the present rate, a second, so that a very slow one does not leap
+	maxGain     = 0.1  // of the present rate, a second, so that a very slow one does not leap
 	burstWindow = 250 * time.Millisecond
 	maxPause    = 10 * time.Minute // longer than any sensible Retry-After: a mistaken one must not stop a bucket for days
 )
@@ -41,15 +41,15 @@ type pace struct {
 	mu       sync.Mutex
 	tokens   *rate.Limiter
 	rate     float64   // of tokens
-	stepped  time.Time // up to when the growth of the rate is reckoned
+	stepped  time.Time // up to when the growth of the rate has been computed
 	wanted   time.Time // when a call last found no token
 	failed   time.Time // when the service last failed for other reasons
 	cut      time.Time // when the rate was last halved
-	paused   time.Time // the service requested no request before this
-	queued   int       // who waits for a token
+	paused   time.Time // no request before this: the service's Retry-After
+	queued   int       // calls that wait for a token
 	waiting  int       // calls that wait for an admission, of whatever kind
 	waited   time.Duration
-	answers  int64 // that asked for less
+	answers  int64 // that asked for fewer requests
 	halvings int64
 }
 
@@ -72,7 +72,7 @@ func (p *pace) setRate(now time.Time, r float64) {
 	p.tokens.SetBurstAt(now, burst(r))
 }
 
-// take takes a token, if there is one. While others queue, only the next one gets one.
+// take takes a token, if there is one. While calls queue, only the first of them (next) gets one.
 func (p *pace) take(next bool) bool {
 	now := time.Now()
 	p.mu.Lock()
@@ -95,7 +95,7 @@ func (p *pace) untilToken() time.Duration {
 	defer p.mu.Unlock()
 	wait := max(0, p.paused.Sub(now))
 	if missing := 1 - p.tokens.TokensAt(now.Add(wait)); missing > 0 && p.limits.Start > 0 {
-		// Never nothing: the sum of the fractions may fall short of a whole token by a hair.
+		// Never zero: by rounding, the fractions may add up to slightly less than a whole token.
 		wait += max(10*time.Microsecond, time.Duration(math.Ceil(missing/p.rate*float64(time.Second))))
 	}
 	return wait
@@ -110,13 +110,13 @@ func (p *pace) grow(now time.Time) {
 	switch {
 	case r < start:
 		for ; r < start && now.Sub(p.stepped) >= time.Second; p.stepped = p.stepped.Add(time.Second) {
-			r = min(start, r+min(start*gain, r*gainAtMost))
+			r = min(start, r+min(start*gain, r*maxGain))
 		}
 		if r == start {
 			p.stepped = now
 			p.log.Info("rate towards Cloud Storage recovered", slog.Float64("per_second", r))
 		}
-	case p.wanted.After(p.stepped) && !p.failed.After(p.stepped): // only what is used makes the service spread a bucket
+	case p.wanted.After(p.stepped) && !p.failed.After(p.stepped): // the service spreads a bucket only for rates in use
 		r, p.stepped = min(float64(p.limits.Ceiling), r*math.Exp2(float64(time.Second)/float64(doubling))), now
 	case now.Sub(p.wanted) > forgetAfter:
 		r, p.stepped = start, now
@@ -128,7 +128,7 @@ func (p *pace) grow(now time.Time) {
 	}
 }
 
-// throttle follows an answer that asked for less, to a request that was sent at the given time.
+// throttle lowers the rate after an answer that asked for fewer requests; sent is when its request was sent.
 func (p *pace) throttle(sent time.Time, retryAfter time.Duration) {
 	now := time.Now()
 	p.mu.Lock()
@@ -141,7 +141,7 @@ func (p *pace) throttle(sent time.Time, retryAfter time.Duration) {
 		return
 	}
 	p.cut, p.stepped = now, now
-	floor := max(1, float64(p.limits.Start)*slowest)
+	floor := max(1, float64(p.limits.Start)*minRate)
 	if p.rate <= floor {
 		return
 	}
@@ -151,7 +151,7 @@ func (p *pace) throttle(sent time.Time, retryAfter time.Duration) {
 		slog.Float64("per_second", math.Round(p.rate*10)/10), slog.Duration("retry_after", retryAfter))
 }
 
-// recordServerError follows any other failure of the service: the rate does not grow above its start for it.
+// recordServerError records any other failure of the service: the rate does not grow above its start in that second.
 func (p *pace) recordServerError() {
 	now := time.Now()
 	p.mu.Lock()
@@ -159,7 +159,7 @@ func (p *pace) recordServerError() {
 	p.failed = now
 }
 
-// slowed reports whether the service has lately asked for less.
+// slowed reports whether the rate is lowered, or paused, because the service asked for fewer requests.
 func (p *pace) slowed() bool {
 	now := time.Now()
 	p.mu.Lock()
@@ -168,7 +168,7 @@ func (p *pace) slowed() bool {
 	return p.rate < float64(p.limits.Start) || now.Before(p.paused)
 }
 
-// countThrottled counts an answer that asked for less without meaning the bucket.
+// countThrottled counts an answer that asked for fewer requests to one object, not to the bucket.
 func (p *pace) countThrottled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -189,7 +189,7 @@ func (p *pace) wait() (done func()) {
 	}
 }
 
-// queue is how many wait for a token: n more.
+// queue adds n to the number of calls that wait for a token.
 func (p *pace) queue(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/api/googleapi"
 )
 
-// pacer stands where every request passes, also new tries and further pages, which the client library sends by itself.
-// It makes each wait for its admission and reads from the answers how fast the next may follow.
+// pacer is a RoundTripper for every request, also for retries and further pages, which the client library sends by
+// itself. Each request waits for its admission; the answers set the rate of those that follow.
 type pacer struct{ next http.RoundTripper }
 
 // RoundTrip waits for the request's admission, sends it and observes the answer.

@@ -7,8 +7,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// restorable is what was deleted in directories while their bucket had soft delete. It is asked only after the policy
-// was switched off: the service then lists nothing of it, although each object stays restorable for its time.
+// restorable holds what was deleted in directories while their bucket had soft delete. It is used only after the policy
+// was switched off: the service then lists none of it, although each object stays restorable for its time.
 type restorable struct {
 	mu    sync.Mutex
 	byDir map[purge.Directory][]purge.SoftDeletedObject

@@ -6,7 +6,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// BucketStats says how fast a bucket is worked on, at one moment and since the start.
+// BucketStats are the figures of the requests to one bucket, at one moment and since the start.
 type BucketStats struct {
 	Bucket                string
 	InFlight, MaxInFlight int
@@ -17,12 +17,12 @@ type BucketStats struct {
 type PaceStats struct {
 	Rate, Ceiling float64       // requests a second, now and at most; both 0 without a limit
 	Waiting       int           // calls that wait for an admission
-	Throttled     int64         // answers that asked for less
+	Throttled     int64         // answers that asked for fewer requests
 	Halved        int64         // how often that halved the rate
 	Waited        time.Duration // of all calls that were admitted or have given up
 }
 
-// Stats returns the figures of every bucket, in the order of the locations. It asks nothing of the service.
+// Stats returns the figures of every bucket, in the order of the locations. It sends no request.
 func (s *Store) Stats() []BucketStats {
 	var all []BucketStats
 	for _, name := range s.cfg.Locations.Buckets() {
@@ -34,8 +34,8 @@ func (s *Store) Stats() []BucketStats {
 	return all
 }
 
-// Settings returns the settings of the buckets as they were last read, in the order of the locations, also of those in
-// which the store refuses to work. It asks nothing of the service; a bucket that was never read is left out.
+// Settings returns the settings of the buckets as they were last read, in the order of the locations, also of buckets
+// that the store refuses. It sends no request; a bucket whose settings were never read is left out.
 func (s *Store) Settings() []purge.BucketSettings {
 	var all []purge.BucketSettings
 	for _, name := range s.cfg.Locations.Buckets() {

@@ -54,18 +54,17 @@ func (cfg Config) variable(name string) (value string) {
 
 const emulatorVariable = "STORAGE_EMULATOR_HOST"
 
-// Store lists and deletes the objects of certificates. It is safe for concurrent use; make one for a process, because
-// closing a client of the library leaves its connections open; closeTx closes them.
+// Store lists and deletes the objects of certificates. It is safe for concurrent use. One for a process is enough.
 type Store struct {
 	cfg     Config
 	client  *storage.Client
-	closeTx func()
+	closeTx func() // closes the idle connections, which closing the client leaves open
 	buckets map[string]*bucket
 	account account
 	clock   *clock
 }
 
-// Open makes a Store. It asks nothing of the service yet; Probe does.
+// Open makes a Store. It sends no request yet; Probe does.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.variable(emulatorVariable) != "" && !cfg.AllowEmulator {
 		return nil, &purge.Error{Class: purge.Misconfigured, Text: emulatorVariable + " is set, so deletes would go, " +
@@ -79,8 +78,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	who, theirs := account{found: "none is sent: gcs.anonymous, or an emulator"}, &clock{}
-	httpClient, closeTx, err := newHTTPClient(ctx, cfg, &who, theirs)
+	who, serviceClock := account{found: "none is sent: gcs.anonymous, or an emulator"}, &clock{}
+	httpClient, closeTx, err := newHTTPClient(ctx, cfg, &who, serviceClock)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
 		storage.WithPolicy(storage.RetryIdempotent),
 	)
-	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}, account: who, clock: theirs}
+	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}, account: who, clock: serviceClock}
 	for _, name := range cfg.Locations.Buckets() {
 		s.buckets[name] = newBucket(name, s.handle(name), cfg)
 	}
@@ -124,8 +123,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// List returns every generation under dir. It succeeds only with a complete listing: the transport checks each page and
-// that no page is missing (listing in transport.go).
+// List returns every generation under dir. It succeeds only with a complete listing: the transport checks each page,
+// and that no page is missing (see listing in transport.go).
 func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generation, error) {
 	b, err := s.bucketOf(dir)
 	if err != nil {
@@ -183,7 +182,7 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 		return b.handle.Object(g.Name).Generation(g.Number).Delete(ctx)
 	})
 	if errors.Is(err, storage.ErrObjectNotExist) {
-		err = nil // or a missing bucket, or a proxy: the listing that follows tells
+		err = nil // or a missing bucket, or a proxy: the listing that follows finds out
 	}
 	if settings := b.latest.Load(); err == nil && settings != nil && settings.SoftDelete > 0 {
 		b.restorable.add(g, s.cfg.Now().Add(settings.SoftDelete))
@@ -191,8 +190,8 @@ func (s *Store) Delete(ctx context.Context, g purge.Generation) error {
 	return classify("deleting from", b.name, err)
 }
 
-// SoftDeleted lists what can still be restored under dir. It asks only where the bucket has a soft delete policy, or
-// may have one: without one the service answers 400, and nothing deleted from now on can be restored.
+// SoftDeleted lists what can still be restored under dir. It sends the request only if the bucket has a soft delete
+// policy, or may have one: without one the service answers 400, and nothing deleted from now on can be restored.
 func (s *Store) SoftDeleted(
 	ctx context.Context, dir purge.Directory, since time.Time,
 ) ([]purge.SoftDeletedObject, error) {
@@ -232,7 +231,7 @@ func (s *Store) SoftDeleted(
 	return found, nil
 }
 
-// bucketOf refuses every directory that is not one certificate's (invariant 3), however it came here.
+// bucketOf refuses every directory that belongs to no certificate (invariant 3), wherever it comes from.
 func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 	b := s.buckets[dir.Bucket]
 	if b == nil || !s.cfg.Locations.Owns(dir) {
@@ -242,7 +241,7 @@ func (s *Store) bucketOf(dir purge.Directory) (*bucket, error) {
 	return b, nil
 }
 
-// list reads the listing of one directory to its end, within the bounds of one.
+// list reads the listing of one directory to its end, within gcs.max_generations and gcs.max_listing_bytes.
 func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found func([]*storage.ObjectAttrs)) error {
 	seen := 0
 	bounds := newListing(int64(s.cfg.MaxListingBytes))
@@ -255,7 +254,7 @@ func (s *Store) list(ctx context.Context, b *bucket, q *storage.Query, found fun
 	})
 }
 
-// pages reads a listing to its end. Each page is a call with a time and tries of its own: there may be many.
+// pages reads a listing to its end. Each page is a call with its own time limit and tries, because there may be many.
 func (s *Store) pages(
 	ctx context.Context, b *bucket, q *storage.Query, bounds *listing, do func([]*storage.ObjectAttrs) error,
 ) error {
@@ -303,13 +302,13 @@ func readPage(it *storage.ObjectIterator) (page []*storage.ObjectAttrs, err erro
 	return page, nil
 }
 
-// tooMany is the error of a directory that no certificate has.
+// tooMany is the error of a listing that is larger than that of any certificate.
 func tooMany(bucket, what string) error {
 	return &purge.Error{Class: purge.TooManyObjects, Text: fmt.Sprintf(
 		"listing bucket %q: a directory holds %s, which no certificate has: nothing in it was deleted", bucket, what)}
 }
 
-// errStuck means that a page of a listing leads to one that was read before, or that very many pages hold nothing.
+// errStuck means that a page of a listing leads to one that was read before, or that too many pages hold nothing.
 var errStuck = errors.New("the listing does not go on")
 
 // errForeignName means that a listing showed a name which was not requested. Nothing in it can be believed then.

@@ -27,7 +27,7 @@ import (
 // newHTTPClient makes the process's one HTTP client, which follows no redirect: net/http would turn a redirected DELETE
 // into a GET and report the target's answer as the delete's.
 func newHTTPClient(
-	ctx context.Context, cfg Config, who *account, theirs *clock,
+	ctx context.Context, cfg Config, who *account, serviceClock *clock,
 ) (client *http.Client, closeIdle func(), err error) {
 	inFlight := cfg.MaxInFlight * max(1, len(cfg.Locations.Buckets()))
 	base := &http.Transport{
@@ -62,7 +62,7 @@ func newHTTPClient(
 		transport = newBatcher(transport, cfg)
 	}
 	return &http.Client{
-		Transport:     withoutACL{pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, theirs}}}},
+		Transport:     withoutACL{pacer{answerChecker{observed{transport, cfg.Observe, cfg.Trace, serviceClock}}}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, base.CloseIdleConnections, nil
 }
@@ -96,8 +96,8 @@ func authenticated(ctx context.Context, base http.RoundTripper, cfg Config) (htt
 	return transport, who, err
 }
 
-// tokens says what it means that no access token could be had, which the client library mixes with the answers of the
-// service.
+// tokens gives the failure to obtain an access token a class of its own. The client library does not distinguish it
+// from an answer of the service.
 type tokens struct{ auth.TokenProvider }
 
 // Token implements auth.TokenProvider.
@@ -105,13 +105,13 @@ func (t tokens) Token(ctx context.Context) (*auth.Token, error) {
 	token, err := t.TokenProvider.Token(ctx)
 	if err != nil {
 		class, what := explainToken(err)
-		return nil, &purge.Error{Class: class, Cause: err, Text: "no access token could be had: " + what}
+		return nil, &purge.Error{Class: class, Cause: err, Text: "no access token could be obtained: " + what}
 	}
 	return token, nil
 }
 
-// withoutACL takes the access control lists out of what is requested. The client library always requests those of a
-// bucket, and a caller who lacks the right storage.buckets.getIamPolicy may then be refused.
+// withoutACL removes the access control lists from requests. The client library always requests those of a bucket, and
+// the service may refuse that to an account without the permission storage.buckets.getIamPolicy.
 type withoutACL struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -123,9 +123,8 @@ func (t withoutACL) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// answerChecker makes sure that what the client library takes for an answer of the service is one. The library would
-// read an empty page, or a bucket without soft delete, from a 204 or from any JSON object, and both are parts of our
-// proof.
+// answerChecker makes sure that an answer comes from the service. The client library would read an empty page, or a
+// bucket without soft delete, from a 204 or from any JSON object, and both are parts of the proof.
 type answerChecker struct{ next http.RoundTripper }
 
 // The kinds that answers hold (JSON API reference), unless fields are selected; that is why Store selects none.
@@ -157,13 +156,13 @@ const (
 	maxEmpty = 1_000
 )
 
-// listing is what the pages of one listing, which are requested one after the other, may still have.
+// listing bounds the pages of one listing, which are requested one after the other.
 type listing struct {
-	left  int64 // bytes
-	all   int64
-	empty int // the latest pages, which held nothing
+	left  int64 // bytes that further pages may have
+	all   int64 // bytes that all pages may have
+	empty int   // consecutive pages without an item, up to the latest
 	seed  maphash.Seed
-	order map[uint64]int // of the pages, by the hash of the token with which each was requested: a bucket may have many
+	order map[uint64]int // number of each page, by the hash of its token, because a bucket may have many pages
 }
 
 func newListing(bytes int64) *listing { return &listing{left: bytes, all: bytes} }
@@ -199,10 +198,10 @@ func (l *listing) addPage(u *url.URL, page shape) error {
 	return nil
 }
 
-// errForeign means that something else than Cloud Storage answered, or Cloud Storage something else than was requested.
+// errForeign means that something other than Cloud Storage answered, or that the answer is not to this request.
 var errForeign = &purge.Error{Class: purge.Transient, Text: "what answered was not Cloud Storage"}
 
-// RoundTrip sends the request and reads the answer to a question whole.
+// RoundTrip sends the request, and reads the whole answer to a GET.
 func (t answerChecker) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
@@ -287,8 +286,8 @@ func (b *answerBody) shape() (answer shape, ok bool) {
 	return read(b.decoder)
 }
 
-// checkedBody is the body of one answer. After Close it holds nothing, whatever is done with it: its content may be
-// another answer's by then.
+// checkedBody is the body of one answer. After Close it returns nothing, because its buffer may hold another answer by
+// then.
 type checkedBody struct{ *answerBody }
 
 // Read implements io.Reader.

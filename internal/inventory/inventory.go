@@ -46,7 +46,7 @@ type Bucket interface {
 type Database interface {
 	// EachReference calls do for every row that holds a reference; user 0 is not known.
 	EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error
-	// Retirees returns a page of users with a retirement request, in the order of their ids.
+	// Retirees returns a page of users with a retirement request, in the order of their ids after a given one.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
 	// EachOutcome calls do for the evidence of objects that were erased, or protected.
 	EachOutcome(ctx context.Context, do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error) error
@@ -58,14 +58,14 @@ type Inventory struct {
 	Database   Database
 	Locations  purge.Locations
 	Eligible   func(purge.Retirement) bool
-	Site       string        // what a checkpoint must be of, beside the locations: the name of the LMS's database
-	Checkpoint string        // file to go on from, and to go on with; empty for none
-	MinAge     time.Duration // something without a link that is younger is no orphan
+	Site       string        // name of the LMS's database; a checkpoint of another site or of other locations is refused
+	Checkpoint string        // file to resume from, and to write to; empty for none
+	MinAge     time.Duration // a directory without a link that holds something younger is no orphan
 	Now        func() time.Time
-	Progress   func(Progress)                // told after each page; may be nil
-	List       func(Directory) error         // told of each directory of the classes that Want wants; may be nil
+	Progress   func(Progress)                // called after each page; may be nil
+	List       func(Directory) error         // called for each directory of the classes for which Want is true; may be nil
 	Want       func(Class) bool              // nil for none
-	Phase      func(what string, rows int64) // told what is read beside the bucket; may be nil
+	Phase      func(what string, rows int64) // called with what is read from the databases; may be nil
 }
 
 // Progress is how far the listing is.
@@ -147,7 +147,7 @@ func (r Report) Sum(class Class) Sum {
 	return Sum{Class: class}
 }
 
-// Run takes the inventory. An error means that nothing can be said; with a checkpoint, the next run goes on.
+// Run takes the inventory. An error means that nothing can be said; with a checkpoint, the next run resumes there.
 func (v *Inventory) Run(ctx context.Context) (report Report, err error) {
 	spool, err := openSpool(v.Checkpoint, v.site(), v.Now())
 	if err != nil {
@@ -180,7 +180,7 @@ func (v *Inventory) Run(ctx context.Context) (report Report, err error) {
 	return r.finish(), nil
 }
 
-// site is what a checkpoint is of.
+// site identifies the LMS and the locations of a checkpoint.
 func (v *Inventory) site() string {
 	digest := sha256.New()
 	for _, root := range v.Locations.Roots() {
@@ -189,14 +189,14 @@ func (v *Inventory) site() string {
 	return fmt.Sprintf("%s and locations %s", v.Site, hex.EncodeToString(digest.Sum(nil))[:12])
 }
 
-// list lists one root into the spool, behind what an earlier run has listed.
+// list lists one root into the spool, after what an earlier run has listed.
 func (v *Inventory) list(ctx context.Context, s *spool, roots []purge.Root, at int) error {
 	root, from := roots[at], ""
 	resumed := s.last.name
 	if resumed != "" {
 		from = root.Prefix + resumed
-		if behind, isDirectory := strings.CutSuffix(from, "/"); isDirectory {
-			from = behind + "0" // the character behind the slash
+		if dir, isDirectory := strings.CutSuffix(from, "/"); isDirectory {
+			from = dir + "0" // the character after the slash, so after everything in the directory
 		}
 	}
 	var current listed
@@ -351,7 +351,7 @@ func idOf(dir purge.Directory) (id [16]byte, ok bool) {
 // key is that of a directory in unheld. (A site has a few locations; of more than 127, some share their evidence.)
 func (r *reading) key(d listed, id [16]byte) key { return key{id, uint8(d.root)} } //nolint:gosec // see above
 
-// match notes at the references which of their directories hold something, and collects the other directories.
+// match marks the references whose directories hold something, and collects the other directories.
 func (r *reading) match(d listed) error {
 	id, ok := d.id()
 	if !ok {
@@ -371,7 +371,7 @@ func (r *reading) match(d listed) error {
 	return nil
 }
 
-// readEvidence notes what the ledger says about directories that are not those of users who are not retiring.
+// readEvidence marks the collected directories with what the evidence says about them.
 func (r *reading) readEvidence(ctx context.Context) error {
 	r.unheld = r.unheld.sorted()
 	if len(r.unheld) == 0 {

@@ -48,7 +48,7 @@ func (c *Client) enqueue(ctx context.Context, task purge.Task) error {
 			return err
 		}
 	}
-	return nil // another process enqueues it again and again
+	return nil // another process keeps enqueuing it
 }
 
 func (c *Client) put(ctx context.Context, id string, task purge.Task, opts ...asynq.Option) error {

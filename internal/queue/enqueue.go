@@ -12,13 +12,13 @@ import (
 const (
 	// enqueueBatch is the number of tasks in a batch: about 150 kB, answered in a few milliseconds. More gain nothing.
 	enqueueBatch = 500
-	// enqueueBatches is the number of batches on their way: one is made while Redis works on the other.
+	// enqueueBatches is the number of batches in flight: one is made while Redis works on the other.
 	enqueueBatches = 2
 )
 
 // Enqueue puts a task for each request into the queue. A task that is there already is a success: it may be our own,
 // put there by a command whose answer was lost. A task that has ended is replaced, and one that waits for its retry
-// runs now. At most two batches are in memory and on their way. After a failure no further batch is sent.
+// runs now. At most two batches are in memory and in flight. After a failure no further batch is sent.
 func (c *Client) Enqueue(ctx context.Context, tasks []purge.Task) error {
 	errs := make([]error, len(tasks))
 	var failed atomic.Bool

@@ -22,7 +22,7 @@ func Ping(ctx context.Context, rdb redis.UniversalClient) error {
 	return Explain(err)
 }
 
-// rejected reports whether an answer rejects the login.
+// rejected reports whether an answer rejects the login or the database number.
 func rejected(err error) bool {
 	return slices.ContainsFunc([]string{"WRONGPASS", "NOAUTH", "AUTH", "DB index", "invalid DB"},
 		func(prefix string) bool {
@@ -52,7 +52,7 @@ var answers = []struct {
 
 const noRight = "the account of redis.url lacks a right that the queue needs (docs/security.md names them)"
 
-// Explain gives an error of Redis its class, and says what to do about it. The server's own words follow; they name
+// Explain gives an error of Redis its class, and says what to do about it. The server's own text follows; it names
 // commands, keys and accounts.
 func Explain(err error) error {
 	if err == nil {
@@ -61,7 +61,7 @@ func Explain(err error) error {
 	if rejected(err) {
 		return &purge.Error{
 			Class: purge.Misconfigured, Cause: err,
-			Text: "Redis does not let us in (check redis.url): " + purge.Printable(err.Error()),
+			Text: "Redis rejects the login or the database number (check redis.url): " + purge.Printable(err.Error()),
 		}
 	}
 	for _, a := range answers {

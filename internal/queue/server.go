@@ -13,12 +13,12 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// checkInterval is how often an idle server looks for work. asynq's default of 1 s is felt by live requests.
+// checkInterval is how often an idle server looks for work. asynq's default of 1 s would delay live requests.
 const checkInterval = 250 * time.Millisecond
 
-// Serve pulls tasks until ctx ends, then drains: it takes no more, lets those at work finish, gives them the stop
-// signal when three quarters of the drain time are over, and hands back to Redis what is still not finished at its end.
-// No retry is spent. An asynq server cannot be started twice; call Serve again for another run.
+// Serve pulls tasks until ctx ends, then drains: it takes no more, lets running tasks finish, gives them the stop
+// signal when three quarters of the drain time are over, and puts those that are still running at its end back into
+// Redis, without counting a retry. An asynq server cannot be started twice; call Serve again for another run.
 func Serve(ctx context.Context, rdb redis.UniversalClient, cfg config.Queue, handler asynq.Handler,
 	log *slog.Logger,
 ) error {

@@ -14,7 +14,7 @@ import (
 // TaskType is the type of every task.
 const TaskType = "certificates:purge"
 
-// The queues. A backfill has one of its own, so that a live request never waits behind millions.
+// The queues. A backfill has one of its own, so that a live request never waits for millions of others.
 const (
 	Live     = "purge"
 	Backfill = "backfill"
@@ -41,8 +41,7 @@ type payload struct {
 }
 
 // TaskID is the ID of a task: one for each user in a queue, and one for each certificate, or each set of orphans, that
-// is requested by itself. It has no "-", at which asynqmon cuts ids, and no "/", on which its pages
-// break.
+// is requested by itself. It has no "-", at which asynqmon cuts ids, and no "/", which breaks asynqmon's pages.
 func TaskID(task purge.Task) string {
 	id := "purge:" + strconv.FormatInt(int64(task.User), 10)
 	if task.Certificate != 0 {
@@ -51,7 +50,7 @@ func TaskID(task purge.Task) string {
 	return id
 }
 
-// FollowUpID is the ID of the task that follows an active one, for a request that came while that was ending.
+// FollowUpID is the ID of the task that follows an active one, for a request that was made while that was ending.
 func FollowUpID(task purge.Task) string {
 	return TaskID(task) + ":" + strconv.FormatInt(int64(task.Request), 10)
 }

@@ -13,9 +13,9 @@ const (
 	lastWait  = 30 * time.Second
 )
 
-// Await returns nil and is ready once check passes. It waits out failures, longer and longer; meanwhile it is not ready
-// and says why, and paused is told each new reason once. An error that fatal accepts is returned instead. If ctx ends
-// before, Await returns nil without having become ready.
+// Await repeats check until it passes, with growing waits in between, then sets the process ready and returns nil.
+// Meanwhile the process is not ready, with the reason, and paused is called once with each new reason. An error that
+// fatal accepts is returned. If ctx ends first, Await returns nil, and the process is not ready.
 func (h *Health) Await(ctx context.Context, check func(context.Context) error, fatal func(error) bool,
 	paused func(error),
 ) error {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Check asks one dependency whether it can be used.
+// Check tests whether one dependency can be used.
 type Check struct {
 	Name string
 	Ask  func(context.Context) error
 }
 
-// Health answers two questions: is the process alive, which depends on nothing else, and should it get work.
+// Health answers two probes: liveness, which depends on nothing else, and readiness.
 type Health struct {
 	checks []Check
 
@@ -58,7 +58,7 @@ func (h *Health) Problems(ctx context.Context) []string {
 	if why != "" {
 		problems = append(problems, why)
 	}
-	// Each has all of the time, so that a slow one does not make the next look broken.
+	// They run concurrently, so that a slow one does not make the next look broken.
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	errs := make([]error, len(h.checks))

@@ -12,11 +12,11 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// All metrics of ours are declared in this file, in metrics_servers.go and in metrics_watch.go. They have no label that
-// could name a user, and each exists, at zero, from the start: a series that appears only with the first failure cannot
-// be alerted on.
+// The metrics of certpurge are declared in this file and in the other metrics_*.go. They have no label that could name
+// a user, and each exists, at zero, from the start: a series that appears only with the first failure cannot be alerted
+// on.
 
-// Worker is what a worker counts. It implements the observers of the packages that it is handed to.
+// Worker holds the metrics of a worker. It implements queue.Metrics and purge.Observer.
 type Worker struct {
 	attempts   *prometheus.CounterVec
 	attempt    prometheus.Histogram
@@ -29,13 +29,13 @@ type Worker struct {
 	request    *prometheus.HistogramVec
 	rounds     *prometheus.CounterVec
 	restored   prometheus.Counter
-	swept      prometheus.Counter
+	removed    prometheus.Counter
 }
 
 // durations are bounds of histograms, in seconds: most purges take less than one, and a timeout at most an hour.
 var durations = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 180}
 
-// NewWorker registers what a worker counts.
+// NewWorker registers the metrics of a worker.
 func NewWorker(r prometheus.Registerer) (*Worker, error) {
 	w := &Worker{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -47,8 +47,8 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 			Name: "certpurge_attempt_duration_seconds", Help: "Time that attempts at requests took.", Buckets: durations,
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "certpurge_tasks_refused_total", Help: "Tasks in Redis that no request stands behind, or that are " +
-				"none of ours.",
+			Name: "certpurge_tasks_refused_total", Help: "Tasks in Redis that have no request in the ledger, or that " +
+				"another program made.",
 		}),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "certpurge_step_duration_seconds", Help: "Time that the steps of attempts took.", Buckets: durations,
@@ -81,14 +81,14 @@ func NewWorker(r prometheus.Registerer) (*Worker, error) {
 		restored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certpurge_reconciler_tasks_restored_total", Help: "Tasks that the reconciler has put back into Redis.",
 		}),
-		swept: prometheus.NewCounter(prometheus.CounterOpts{
+		removed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "certpurge_reconciler_tasks_removed_total", Help: "Archived and broken tasks that the reconciler has " +
 				"removed from Redis.",
 		}),
 	}
 	w.zero()
 	return w, register(r, w.attempts, w.attempt, w.refused, w.steps, w.objects, w.references, w.lastDone, w.requests,
-		w.request, w.rounds, w.restored, w.swept)
+		w.request, w.rounds, w.restored, w.removed)
 }
 
 // ends are the states and reasons that a request can have after an attempt.
@@ -108,7 +108,7 @@ func ends() map[purge.State][]purge.Reason {
 	}
 }
 
-// outcomes are what may become of an object.
+// outcomes are those that exist from the start.
 func outcomes() []purge.Outcome {
 	return []purge.Outcome{
 		purge.Erased, purge.Absent, purge.Missing, purge.MissingAccepted, purge.External, purge.SoftDeleted, purge.HeldBack,
@@ -171,7 +171,7 @@ func observe(ctx context.Context, h prometheus.Histogram, value float64) {
 	h.Observe(value)
 }
 
-// Refused counts a task that is none of ours.
+// Refused counts a task that was dropped: of another program, unreadable, or without a request.
 func (w *Worker) Refused() { w.refused.Inc() }
 
 // Took observes a step.
@@ -187,8 +187,8 @@ func (w *Worker) Saw(outcome purge.Outcome, n int) {
 // Cleared counts references.
 func (w *Worker) Cleared(references int) { w.references.Add(float64(references)) }
 
-// Asked observes a request to Cloud Storage; status 0 means that no answer came.
-func (w *Worker) Asked(kind string, status int, took time.Duration) {
+// StorageRequest counts a request to Cloud Storage; status 0 means that no answer came.
+func (w *Worker) StorageRequest(kind string, status int, took time.Duration) {
 	code := "none"
 	if status != 0 {
 		code = strconv.Itoa(status)
@@ -208,13 +208,13 @@ func (w *Worker) Reconciled(led bool, restored, removed int, err error) {
 	}
 	w.rounds.WithLabelValues(result).Inc()
 	w.restored.Add(float64(restored))
-	w.swept.Add(float64(removed))
+	w.removed.Add(float64(removed))
 }
 
-// Intake is what a process counts that accepts submissions.
+// Intake holds the metrics of a process that accepts submissions.
 type Intake struct{ accepted *prometheus.CounterVec }
 
-// NewIntake registers what such a process counts. sources are those that it accepts from.
+// NewIntake registers them. sources are those of the submissions that the process accepts.
 func NewIntake(r prometheus.Registerer, sources ...purge.Source) (*Intake, error) {
 	in := &Intake{accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "certpurge_wishes_accepted_total",

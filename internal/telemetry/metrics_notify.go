@@ -6,14 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Notify is what a process counts that tells others.
+// Notify holds the metrics of a process that sends notifications.
 type Notify struct {
 	tries   *prometheus.CounterVec
 	waiting prometheus.Gauge
 	oldest  prometheus.Gauge
 }
 
-// NewNotify registers what a process counts that tells others.
+// NewNotify registers the metrics of a process that sends notifications.
 func NewNotify(r prometheus.Registerer) (*Notify, error) {
 	n := &Notify{
 		tries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -35,14 +35,14 @@ func NewNotify(r prometheus.Registerer) (*Notify, error) {
 	return n, register(r, n.tries, n.waiting, n.oldest)
 }
 
-// Sent counts what became of tries, and what was given up.
+// Sent counts notifications that were delivered, tries that failed, and notifications that were given up.
 func (n *Notify) Sent(delivered, failed, givenUp int) {
 	n.tries.WithLabelValues("delivered").Add(float64(delivered))
 	n.tries.WithLabelValues("failed").Add(float64(failed))
 	n.tries.WithLabelValues("given_up").Add(float64(givenUp))
 }
 
-// Waits says how many notifications wait, and for how long the oldest has.
+// Waits sets how many notifications wait, and for how long the oldest has.
 func (n *Notify) Waits(waiting int64, oldest time.Duration) {
 	n.waiting.Set(float64(waiting))
 	n.oldest.Set(oldest.Seconds())

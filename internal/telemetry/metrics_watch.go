@@ -2,13 +2,13 @@ package telemetry
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Watch is what a watcher counts.
+// Watch holds the metrics of a watcher.
 type Watch struct {
 	rounds *prometheus.CounterVec
 	last   prometheus.Gauge
 }
 
-// NewWatch registers what a watcher counts.
+// NewWatch registers the metrics of a watcher.
 func NewWatch(r prometheus.Registerer) (*Watch, error) {
 	w := &Watch{
 		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -26,7 +26,7 @@ func NewWatch(r prometheus.Registerer) (*Watch, error) {
 	return w, register(r, w.rounds, w.last)
 }
 
-// Watched counts a round of the watcher; led is false if another one is, or was only just now, at work.
+// Watched counts a round of the watcher; led is false if another watcher leads, or made a round shortly before.
 func (w *Watch) Watched(led bool, err error) {
 	switch {
 	case err != nil:

@@ -141,9 +141,9 @@ func (t *Tracing) Attempt(ctx context.Context, traceparent string) (_ context.Co
 	}
 }
 
-// Asked begins the span of one request to Cloud Storage, if it belongs to a trace that is kept. It is ended with the
-// status of the answer, 0 if none came.
-func (t *Tracing) Asked(ctx context.Context, kind string) (answered func(status int)) {
+// StorageRequest begins the span of one request to Cloud Storage, if it belongs to a trace that is kept. answered ends
+// it with the status of the answer, 0 if none came.
+func (t *Tracing) StorageRequest(ctx context.Context, kind string) (answered func(status int)) {
 	if t == nil || !trace.SpanContextFromContext(ctx).IsSampled() {
 		return func(int) {}
 	}

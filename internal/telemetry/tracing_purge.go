@@ -10,11 +10,11 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// tracedSubmissions is how many submissions of one call are followed into their purges. What is more is a bulk: each of
-// its purges is a trace of its own, or one trace would have a million spans.
+// tracedSubmissions is how many submissions one call may have for its trace to include their purges. In a larger call
+// each purge is a trace of its own, because one trace would have a million spans.
 const tracedSubmissions = 100
 
-// Follow has the purges of what next accepts follow the trace of the caller.
+// Follow makes the purges of the requests that next accepts part of the caller's trace.
 func (t *Tracing) Follow(next purge.Requests) purge.Requests {
 	if t == nil {
 		return next

@@ -36,7 +36,7 @@ func TestWithoutACollectorNothingIsTraced(t *testing.T) {
 	}
 	ctx, ended := tracing.Attempt(t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	ended(purge.Result{}, nil)
-	tracing.Asked(ctx, "list")(http.StatusOK)
+	tracing.StorageRequest(ctx, "list")(http.StatusOK)
 	if got := telemetry.Traceparent(ctx); got != "" {
 		t.Errorf("got %q", got)
 	}

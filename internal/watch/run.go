@@ -12,8 +12,8 @@ import (
 // jitter is the part of the interval by which the time between two rounds differs at most.
 const jitter = 0.1
 
-// rest is the part of the interval that must lie between two rounds of any watchers, so that a second one, which is
-// there in case the first dies, does not double the pace.
+// rest is the part of the interval that must pass between two rounds of any watchers, so that a second watcher, which
+// runs in case the first dies, does not double the rate.
 const rest = 0.8
 
 // Run makes a round at once and then one in each interval, until ctx ends or a round fails; then it returns the error.
@@ -34,7 +34,7 @@ func (w *Watcher) Run(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// log writes one line about a round, also about one that was cut short. Rounds of another process are worth no line.
+// log writes one line about a round, also if it was cut short. If another process leads, the line is for debugging.
 func (s Summary) log(ctx context.Context, log *slog.Logger, took time.Duration) {
 	if !s.Led || s.Recent {
 		log.DebugContext(ctx, "another watcher is at work", slog.Bool("leads", !s.Led))

@@ -1,13 +1,13 @@
-// Package watch asks by itself for users who have become eligible for a purge and still have references, so that an
-// operator needs no change to the retirement pipeline.
+// Package watch submits purge requests for users who have become eligible and still have references, so that the
+// retirement pipeline needs no change.
 //
-// A round is a full turn over the retirement requests in the order of user ids, page by page. Neither the creation nor
-// the change of a row can be requested by an index in the LMS, and a user becomes eligible long after the request was
-// made, so a high-water mark on ids would miss people. The turn begins where the last one ended, and goes on there
-// after a restart: a round that was cut short by its limits is continued, not begun again.
+// A round reads all retirement requests in the order of user ids, page by page. The LMS has no index of when a row was
+// created or changed, and a user becomes eligible long after the retirement request was made, so a high-water mark on
+// ids would miss users. A round begins where the last one ended, also after a restart: a round that was cut short by
+// its limits is continued, not begun again.
 //
-// It never touches an LMS table or a bucket. Whether a user is retiring is decided by the worker, at the moment of
-// work.
+// The package never touches a bucket and never writes to an LMS table. The worker decides whether a user is retiring,
+// when it does the work.
 package watch
 
 import (
@@ -23,14 +23,14 @@ import (
 type Ledger interface {
 	// LeadWatch makes the caller the leader unless another process is. release must be called by a leader.
 	LeadWatch(ctx context.Context) (release func(), leading bool, err error)
-	// WatchPosition returns the user behind whom to go on, and how long ago the latest round of any watcher ended.
+	// WatchPosition returns the user after whom to continue, and how long ago the latest round of any watcher ended.
 	WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error)
-	// SaveWatchPosition writes down behind whom to go on, and whether a round has ended there.
+	// SaveWatchPosition stores after whom to continue, and whether a round has ended there.
 	SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error
-	// Retirees returns users with a retirement request behind a user id, in order; fewer than limit only if there are no
+	// Retirees returns users with a retirement request after a user id, in order; fewer than limit only if there are no
 	// more.
 	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
-	// Standings tells how those of the users stand who have a reference; the others are missing.
+	// Standings returns the standing of each user who has a reference; the others are missing.
 	Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error)
 }
 
@@ -54,23 +54,22 @@ type Watcher struct {
 // Summary is what one round did.
 type Summary struct {
 	Led            bool `json:"led"`             // false: another process is the leader
-	Recent         bool `json:"recent"`          // nothing was done, because a round ended only just now
+	Recent         bool `json:"recent"`          // nothing was done, because a round has just ended
 	Requests       int  `json:"requests"`        // retirement requests checked
 	Eligible       int  `json:"eligible"`        // of those, past the cancellable stage
 	CoolingOff     int  `json:"cooling_off"`     // of the eligible, not for long enough
 	WithReferences int  `json:"with_references"` // of the rest, those with references
 	Open           int  `json:"open"`            // of those: requested before, and at work
 	Failed         int  `json:"failed"`          // left to an operator
-	TooSoon        int  `json:"too_soon"`        // refused, or done before the reference came back, only just now
-	Asked          int  `json:"asked"`           // requested in this round
-	Again          int  `json:"again"`           // of the asked, those with an earlier request
+	TooSoon        int  `json:"too_soon"`        // refused, or done before the reference came back, less than ask_again_after ago
+	Asked          int  `json:"asked"`           // submitted in this round
+	Again          int  `json:"again"`           // of the submitted, those with an earlier request
 	Capped         bool `json:"capped"`          // stopped early: enough users for one round
 	Full           bool `json:"full"`            // stopped early: enough tasks wait
 }
 
-
-// lastWords is how long what was begun may take to be finished when the watcher is told to stop.
-const lastWords = 30 * time.Second
+// acceptTimeout is the limit of a batch that is under way when the watcher is stopped.
+const acceptTimeout = 30 * time.Second
 
 // Once makes one round, unless another process leads or one ended less than rest ago.
 func (w *Watcher) Once(ctx context.Context, rest time.Duration) (Summary, error) {
@@ -101,7 +100,7 @@ func (w *Watcher) Once(ctx context.Context, rest time.Duration) (Summary, error)
 	return sum, w.Ledger.SaveWatchPosition(context.WithoutCancel(ctx), r.after, true)
 }
 
-// round is one turn on its way.
+// round is a round in progress.
 type round struct {
 	*Watcher
 	sum   *Summary
@@ -132,7 +131,7 @@ func (r *round) part(ctx context.Context, last purge.UserID) (more bool, err err
 	}
 }
 
-// page requests those of the retirees who are due, as far as there is room, and reports whether there was enough.
+// page submits the retirees who are due, as far as there is room, and reports whether there was enough.
 func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, err error) {
 	due, err := r.due(ctx, retirees)
 	if err != nil {
@@ -149,7 +148,7 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 		r.sum.Capped = room < len(due) && room == left
 		r.sum.Full = room < len(due) && !r.sum.Capped
 	}
-	if err := r.ask(ctx, due[:room]); err != nil {
+	if err := r.submit(ctx, due[:room]); err != nil {
 		return false, err
 	}
 	switch {
@@ -158,13 +157,13 @@ func (r *round) page(ctx context.Context, retirees []purge.Retiree) (more bool, 
 	case room == len(due) && len(retirees) > 0:
 		r.after = retirees[len(retirees)-1].User
 	}
-	if room > 0 { // a restart finds the others open anyway, this only saves it the way
+	if room > 0 { // after a restart these users would count as open anyway; this saves reading them again
 		err = r.Ledger.SaveWatchPosition(context.WithoutCancel(ctx), r.after, false)
 	}
 	return room == len(due), err
 }
 
-// due chooses the users to request, and counts the others.
+// due returns the users to submit, and counts the others.
 func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Submission, error) {
 	now, coolOff := r.Now(), time.Duration(r.CoolOffDays)*24*time.Hour
 	var users []purge.UserID
@@ -193,7 +192,7 @@ func (r *round) due(ctx context.Context, retirees []purge.Retiree) ([]purge.Subm
 	return due, nil
 }
 
-// judge decides whether to request a user with references.
+// judge decides whether to submit a user with references.
 func (r *round) judge(s purge.Standing, now time.Time) bool {
 	r.sum.WithReferences++
 	switch {
@@ -213,13 +212,13 @@ func (r *round) judge(s purge.Standing, now time.Time) bool {
 	return false
 }
 
-// ask enqueues users. What was begun is finished even when the watcher is told to stop, so that no request is left
+// submit submits users. A batch that is under way is finished when the watcher is stopped, so that no request is left
 // without its task.
-func (r *round) ask(ctx context.Context, submissions []purge.Submission) error {
+func (r *round) submit(ctx context.Context, submissions []purge.Submission) error {
 	if len(submissions) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), acceptTimeout)
 	defer cancel()
 	accepted, err := r.Intake.Accept(ctx, submissions)
 	for _, a := range accepted {

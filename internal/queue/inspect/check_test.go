@@ -99,7 +99,7 @@ func TestChecksFindARedisThatTakesNoTasks(t *testing.T) {
 		},
 		"a wrong password": {
 			spoil: func(do admin, _ string) { account(do, full...) }, url: "certpurge:other",
-			says: "does not let us in", class: purge.Misconfigured, deaf: true,
+			says: "rejects the login", class: purge.Misconfigured, deaf: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestChecksReadWordsAfterERR(t *testing.T) {
 	server := sandboxtest.OwnServers(t).Redis
 	rdb := open(t, "redis://"+server.Addr+"/999999")
 	for _, err := range []error{queue.Ping(t.Context(), rdb), inspect.Check(t.Context(), rdb)} {
-		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "does not let us in") {
+		if purge.ClassOf(err) != purge.Misconfigured || !strings.Contains(err.Error(), "rejects the login") {
 			t.Errorf("got %v, want a wrong database number", err)
 		}
 	}
