@@ -46,8 +46,8 @@ type Bucket interface {
 type Database interface {
 	// EachReference calls do for every row that holds a reference; user 0 is not known.
 	EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error
-	// Retirees returns a page of users with a retirement request, in the order of their ids after a given one.
-	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
+	// EachRetiree calls do for every user with a retirement request, in the order of their ids.
+	EachRetiree(ctx context.Context, do func(purge.Retiree) error) error
 	// EachOutcome calls do for the evidence of objects that were erased, or protected.
 	EachOutcome(ctx context.Context, do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error) error
 }
@@ -274,24 +274,18 @@ func (r *reading) phase(what string, rows int64) {
 }
 
 func (r *reading) readRetirees(ctx context.Context) error {
-	const pageSize = 1000
-	for last := purge.UserID(0); ; {
-		page, err := r.Database.Retirees(ctx, last, pageSize)
-		if err != nil {
-			return err
+	read := int64(0)
+	err := r.Database.EachRetiree(ctx, func(retiree purge.Retiree) error {
+		if read++; read%10_000 == 0 {
+			r.phase("retirement requests", read)
 		}
-		for _, retiree := range page {
-			last = retiree.User
-			if r.Eligible(retiree.Retirement) {
-				r.retiring = append(r.retiring, retiree.User)
-			}
+		if r.Eligible(retiree.Retirement) {
+			r.retiring = append(r.retiring, retiree.User)
 		}
-		r.phase("retirement requests", int64(len(r.retiring)))
-		if len(page) < pageSize {
-			r.report.Retiring = len(r.retiring)
-			return nil
-		}
-	}
+		return nil
+	})
+	r.report.Retiring = len(r.retiring)
+	return err
 }
 
 func (r *reading) readReferences(ctx context.Context) error {

@@ -9,7 +9,30 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Retirees returns users with a retirement request, in the order of their ids behind a given one; fewer than limit only
+// retireesPage is how many retirement requests EachRetiree reads at a time.
+const retireesPage = 1_000
+
+// EachRetiree calls do for every user with a retirement request, in the order of their ids. It reads them in pages, as
+// Retirees does.
+func (s *Store) EachRetiree(ctx context.Context, do func(purge.Retiree) error) error {
+	for last := purge.UserID(0); ; {
+		page, err := s.Retirees(ctx, last, retireesPage)
+		if err != nil {
+			return err
+		}
+		for _, retiree := range page {
+			if err := do(retiree); err != nil {
+				return err
+			}
+			last = retiree.User
+		}
+		if len(page) < retireesPage {
+			return nil
+		}
+	}
+}
+
+// Retirees returns users with a retirement request, in the order of their ids after a given one; fewer than limit only
 // if there are no more. Each page is a short statement over the unique index of the requests' user_id.
 func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error) {
 	var page []struct {

@@ -1,7 +1,9 @@
 package mysql_test
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -52,6 +54,33 @@ func TestRetireesComeInPagesWithTheirStateAndTheMomentTheyAsked(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestEachRetireeReadsAllPages: three pages, and pages that end at the last user.
+func TestEachRetireeReadsAllPages(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2_000, 2_100} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, lms.UTF8MB4)
+			populate(t, f.db, n)
+			last, wrong := purge.UserID(0), errors.New("no more")
+			err := f.EachRetiree(t.Context(), func(r purge.Retiree) error {
+				if last++; r.User != last {
+					t.Fatalf("got user %d, want %d", r.User, last)
+				}
+				return nil
+			})
+			if err != nil || last != purge.UserID(n) {
+				t.Errorf("got %d users, %v", last, err)
+			}
+			calls := 0
+			err = f.EachRetiree(t.Context(), func(purge.Retiree) error { calls++; return wrong })
+			if !errors.Is(err, wrong) || calls != 1 {
+				t.Errorf("got %d calls and %v, want one and the error of the caller", calls, err)
 			}
 		})
 	}

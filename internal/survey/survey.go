@@ -20,9 +20,8 @@ import (
 type Database interface {
 	// EachReference calls do for every reference; the user is 0 where the row names none.
 	EachReference(ctx context.Context, do func(purge.UserID, purge.Reference) error) error
-	// Retirees returns users with a retirement request, in the order of their ids after a given one; fewer than limit only
-	// if there are no more.
-	Retirees(ctx context.Context, after purge.UserID, limit int) ([]purge.Retiree, error)
+	// EachRetiree calls do for every user with a retirement request.
+	EachRetiree(ctx context.Context, do func(purge.Retiree) error) error
 	// Emptied returns those of the directories that certpurge emptied for a user.
 	Emptied(ctx context.Context, user purge.UserID, dirs []purge.Directory) ([]purge.Directory, error)
 }
@@ -121,9 +120,6 @@ const maxGroups = 1_000
 // progressEvery is after how many links Progress is told.
 const progressEvery = 1_000
 
-// retireesPage is how many retirement requests are read at a time.
-const retireesPage = 1_000
-
 // Run reads all links and looks for the sample.
 func (s *Survey) Run(ctx context.Context) (*Report, error) {
 	retiring, err := s.retiring(ctx)
@@ -167,20 +163,12 @@ func (s *Survey) Run(ctx context.Context) (*Report, error) {
 // retiring are the users who may be purged.
 func (s *Survey) retiring(ctx context.Context) (*roaring.Bitmap, error) {
 	users := roaring.New()
-	for after := purge.UserID(0); ; {
-		page, err := s.Database.Retirees(ctx, after, retireesPage)
-		if err != nil {
-			return nil, err
+	return users, s.Database.EachRetiree(ctx, func(retiree purge.Retiree) error {
+		if s.Eligible(retiree.Retirement) && retiree.User.Valid() {
+			users.Add(uint32(retiree.User)) //nolint:gosec // Valid: below 2^31
 		}
-		for _, retiree := range page {
-			if after = retiree.User; s.Eligible(retiree.Retirement) && after.Valid() {
-				users.Add(uint32(after)) //nolint:gosec // Valid: below 2^31
-			}
-		}
-		if len(page) < retireesPage {
-			return users, nil
-		}
-	}
+		return nil
+	})
 }
 
 type groupKey struct {

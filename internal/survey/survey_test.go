@@ -76,11 +76,14 @@ func (m made) EachReference(_ context.Context, do func(purge.UserID, purge.Refer
 	return nil
 }
 
-func (made) Retirees(_ context.Context, after purge.UserID, limit int) (page []purge.Retiree, err error) {
-	for id := after + 1; id <= 2_500 && len(page) < limit; id++ {
-		page = append(page, purge.Retiree{User: id, Retirement: purge.Retirement{UserExists: true, Requested: true}})
+func (made) EachRetiree(_ context.Context, do func(purge.Retiree) error) error {
+	for id := purge.UserID(1); id <= 2_500; id++ {
+		retirement := purge.Retirement{UserExists: true, Requested: true}
+		if err := do(purge.Retiree{User: id, Retirement: retirement}); err != nil {
+			return err
+		}
 	}
-	return page, nil
+	return nil
 }
 
 func (made) Emptied(context.Context, purge.UserID, []purge.Directory) ([]purge.Directory, error) {
