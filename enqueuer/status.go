@@ -73,7 +73,8 @@ the requests in that state, oldest first.
 	cmd.Flags().StringVar(&key, "idempotency-key", "", "the request that was made with this `KEY`")
 	cmd.Flags().StringVar(&caller, "caller", "", "the `CALLER` of enqueuer serve whose key it is, such as \"token "+
 		"portal\"; without it, the key is a command's")
-	cmd.Flags().StringVar(&state, "state", "", "list the requests in this `STATE`: "+strings.Join(cli.Words(purge.States()), ", "))
+	cmd.Flags().StringVar(&state, "state", "", "list the requests in this `STATE`: "+
+		strings.Join(cli.Words(purge.States()), ", "))
 	cmd.Flags().StringVar(&reason, "reason", "", "of these, only those with this `REASON`")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(cli.Words(purge.States()),
 		cobra.ShellCompDirectiveNoFileComp))

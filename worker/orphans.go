@@ -107,7 +107,8 @@ func eraseOrphans(cmd *cobra.Command, s cli.Streams, path string, o inventoryOpt
 // maxOrphanList bounds a list: 200 bytes for each of some 5,000,000 directories.
 const maxOrphanList = 1 << 30
 
-// readOrphans reads a list in CSV or in lines of JSON. It refuses a list with any line that --list orphan did not write.
+// readOrphans reads a list in CSV or in lines of JSON. It refuses a list with a line that --list orphan cannot have
+// written.
 func readOrphans(file string, locations purge.Locations) (orphanList, error) {
 	bad := func(line int, format string, args ...any) error {
 		return cli.Usage("%s, line %d: %w; nothing was done", file, line, fmt.Errorf(format, args...))

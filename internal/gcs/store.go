@@ -97,7 +97,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second, Multiplier: 2}),
 		storage.WithPolicy(storage.RetryIdempotent),
 	)
-	s := &Store{cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}, account: who, clock: serviceClock}
+	s := &Store{
+		cfg: cfg, client: client, closeTx: closeTx, buckets: map[string]*bucket{}, account: who, clock: serviceClock,
+	}
 	for _, name := range cfg.Locations.Buckets() {
 		s.buckets[name] = newBucket(name, s.handle(name), cfg)
 	}

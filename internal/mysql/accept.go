@@ -46,7 +46,7 @@ type ledgerSide struct {
 	open map[scope]*met  // the open request of a scope
 }
 
-// acceptTries bounds how often what was read is read again. Each time, another caller has accepted the same meanwhile.
+// acceptTries bounds how often Accept starts over because another caller has made one of its requests meanwhile.
 const acceptTries = 10
 
 // Accept makes or finds a request for each submission: one read of what is there, one INSERT for what is not. An INSERT
@@ -353,7 +353,7 @@ func (k ledgerSide) meets(w purge.Submission) *met {
 	return m
 }
 
-// answer tells each submission what it met, as if one had been accepted after the other, and opens ended requests
+// answer returns the answer to each submission, as if one had been accepted after the other, and opens ended requests
 // again.
 func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted,
 	error,

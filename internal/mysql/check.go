@@ -119,7 +119,7 @@ func (s *Store) checkWrite(ctx context.Context) error {
 	return nil
 }
 
-// readOnly reports whether the server says that it is read-only. The driver tells nothing of that: it closes the
+// readOnly reports whether the server says that it is read-only. The driver does not return that error: it closes the
 // connection.
 func (s *Store) readOnly(ctx context.Context) bool {
 	var on bool

@@ -10,7 +10,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Detail is what the ledger tells about one request, as much as a page can hold.
+// Detail is what the ledger holds about one request, as much as a page can show.
 type Detail struct {
 	Timeline []TimelineEntry
 	Evidence []EvidenceRecord

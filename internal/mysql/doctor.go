@@ -13,8 +13,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Problems does what Check does, or for the enqueuer CheckIntake, but goes on after a problem and returns all of them.
-// An error means that it could not look, because the server cannot be reached for example.
+// Problems does what Check does, or for the enqueuer CheckIntake, but continues after a problem and returns all of
+// them. An error means that it could not check, for example because the server cannot be reached.
 func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	if err := s.Ping(ctx); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	return problems, nil
 }
 
-// Server says as whom the server let this account in, and what it is: certpurge_worker@% on 8.4.0.
+// Server returns the account of this connection and the version of the server: certpurge_worker@% on 8.4.0.
 func (s *Store) Server(ctx context.Context) (string, error) {
 	var account, version string
 	if err := s.sql.QueryRowContext(ctx, "SELECT CURRENT_USER(), VERSION()").Scan(&account, &version); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// document is one that is about to be written behind the end of a request's chain.
+// document is a document to append to a request's chain.
 type document struct {
 	*evidence.Document
 
@@ -54,7 +54,7 @@ const largestDocument = 256 << 10
 func maxDocument(on *sql.Conn) int {
 	limit, err := packetLimit(on)
 	if err != nil {
-		return largestDocument // the statement that follows will tell
+		return largestDocument // the statement that follows returns the error
 	}
 	return min(largestDocument, limit/4)
 }

@@ -22,9 +22,9 @@ const (
 	eventAcceptedShared  eventKind = "accepted_shared"
 )
 
-// event is a row of the table events. Rows are added, in the transaction of the change that they tell of, and never
-// changed. Who made a request, when and with which ticket is no event: the request's own row says it, and no account of
-// a running program may change that.
+// event is a row of the table events. Rows are added, in the transaction of the change that they record, and never
+// changed. Who made a request, when and with which ticket is no event: it is in the request's own row, in columns that
+// no account of a running program may change.
 type event struct {
 	request purge.RequestID
 	kind    eventKind

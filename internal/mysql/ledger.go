@@ -17,7 +17,7 @@ import (
 )
 
 // An attempt takes four steps here: claim, read, intend and record. The calls of a process that come at the same time
-// share each of them: one script for all, in one transaction where it writes. batches are what gathers them.
+// share each of them: one script for all, in one transaction where it writes. batches gathers the calls.
 type batches struct {
 	begin   *purge.Batcher[purge.Task, purge.Attempt]
 	user    *purge.Batcher[purge.UserID, purge.User]
@@ -204,7 +204,7 @@ func (s *Store) intendAll(ctx context.Context, calls []intendCall, alone bool) (
 			if !alone || !isDuplicate(err) {
 				return err
 			}
-			// Another attempt at the request has written meanwhile: this one goes on behind it.
+			// Another attempt at the request has written meanwhile: this one appends to its document.
 			if documents[0].chain, err = readChain(ctx, conn, calls[0].attempt.Request); err != nil {
 				return err
 			}
@@ -468,8 +468,8 @@ func scanRequestRow(rows *sql.Rows) (*requestRow, error) {
 	return &w, err
 }
 
-// scanDocument notes where the chain of a request ends, and finds out who has earlier evidence: anything but the
-// intents of this very attempt.
+// scanDocument records where the chain of a request ends, and which members have earlier evidence: anything but the
+// intents of the same attempt.
 func (r *recording) scanDocument(rows *sql.Rows) error {
 	var user purge.UserID
 	var request purge.RequestID
@@ -494,7 +494,7 @@ func (r *recording) scanDocument(rows *sql.Rows) error {
 	return nil
 }
 
-// scanLegacy finds out who has evidence in the rows of earlier versions.
+// scanLegacy records which members have evidence in the rows of earlier versions.
 func (r *recording) scanLegacy(rows *sql.Rows) error {
 	var user purge.UserID
 	var request purge.RequestID

@@ -43,9 +43,9 @@ type End struct {
 	Told       bool // it has a notification
 }
 
-// EndsAfter returns requests that ended at a moment or later, in the order of their ends: those behind a given one, or
-// all if its Request is 0. It returns fewer than limit only if there are no more. It reads nothing but indexes, because
-// the latest ends are read again and again.
+// EndsAfter returns requests that ended at a moment or later, in the order of their ends: those after a given one, or
+// all if its Request is 0. It returns fewer than limit only if there are no more. It reads only indexes, because it is
+// called often for the latest ends.
 func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, error) {
 	const what = "looking for requests that have ended"
 	standings, err := s.standings(ctx, []purge.State{purge.Done, purge.Refused, purge.Failed}, "")

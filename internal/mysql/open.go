@@ -41,7 +41,7 @@ func (s *Store) LeadWatch(ctx context.Context) (release func(), leading bool, er
 	return s.lead(ctx, watchLock)
 }
 
-// LeadNotify is Lead for processes that tell others.
+// LeadNotify is Lead for processes that send notifications.
 func (s *Store) LeadNotify(ctx context.Context) (release func(), leading bool, err error) {
 	return s.lead(ctx, notifyLock)
 }

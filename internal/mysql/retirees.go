@@ -63,8 +63,8 @@ func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]
 	return retirees, nil
 }
 
-// Standings tells those of the users apart that have a reference, live or in the history, and how each stands. Users
-// without one are missing. Requests about single certificates say nothing about the rest of a user, and do not count.
+// Standings returns the standing of each user who has a reference, live or in the history; the others are missing.
+// Requests about single certificates do not count, because they say nothing about the user's other certificates.
 func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.UserID]purge.Standing, error) {
 	if len(users) == 0 {
 		return nil, nil

@@ -96,7 +96,7 @@ func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) 
 		}
 	}
 	switch {
-	case hits.Whole && found == len(page): // there is no more behind the page
+	case hits.Whole && found == len(page): // this is the last page
 		hits.Next = nil
 	case hits.Next == nil:
 		hits.Next = &last

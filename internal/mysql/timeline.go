@@ -66,8 +66,8 @@ func (e TimelineEntry) Title() string {
 	}
 }
 
-// Timeline tells what happened to requests: who made them, what callers and operators did to them afterwards, and each
-// attempt that has left a document. It is ordered by request, then by time.
+// Timeline returns what happened to requests: who made them, what callers and operators did to them afterwards, and
+// each attempt that has left a document. It is ordered by request, then by time.
 func (s *Store) Timeline(ctx context.Context, requests []Request) ([]TimelineEntry, error) {
 	var all []TimelineEntry
 	for some := range slices.Chunk(requests, rowsPerStatement) {

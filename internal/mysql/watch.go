@@ -9,8 +9,8 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// WatchPosition returns the user behind whom the next round begins, and how long ago the latest one ended, by the clock
-// of the server. If none ever did, that is for ever.
+// WatchPosition returns the user after whom the next round begins, and how long ago the latest one ended, by the clock
+// of the server. If none has ever ended, that is the longest possible duration.
 func (s *Store) WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error) {
 	const forEver = time.Duration(1<<63 - 1)
 	var ago sql.NullInt64
@@ -28,7 +28,7 @@ func (s *Store) WatchPosition(ctx context.Context) (after purge.UserID, ended ti
 	return after, time.Duration(ago.Int64) * time.Microsecond, nil
 }
 
-// SaveWatchPosition writes down behind which user to go on, and whether a round has ended there.
+// SaveWatchPosition stores after which user to continue, and whether a round has ended there.
 func (s *Store) SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error {
 	_, err := s.sql.ExecContext(ctx, "INSERT INTO watch_position (id, after_user_id, ended_at) VALUES (1, ?, IF(?, "+
 		"UTC_TIMESTAMP(6), NULL))"+

@@ -35,8 +35,9 @@ type Ledger interface {
 	// Extend makes the lease of an attempt last for LeaseDuration from now, unless a newer attempt has claimed the
 	// request.
 	Extend(ctx context.Context, attempt Attempt) error
-	// Intend records, durably and before anything is deleted, what the attempt is about to delete. Then it reads the user's
-	// eligibility again, and which of the empty directories held files of this user before. Both lists may be empty.
+	// Intend records, durably and before anything is deleted, what the attempt is about to delete. Then it reads the
+	// user's eligibility again, and which of the empty directories held files of this user before. Both lists may be
+	// empty.
 	Intend(ctx context.Context, attempt Attempt, intents []Evidence, empty []Directory) (Intended, error)
 	// Record clears the references, writes the evidence and moves the request, all or nothing. It moves the request to
 	// Done only if the LMS database shows no reference of the user, or of the request's certificate, except those of

@@ -61,7 +61,7 @@ type Summary struct {
 	WithReferences int  `json:"with_references"` // of the rest, those with references
 	Open           int  `json:"open"`            // of those: requested before, and at work
 	Failed         int  `json:"failed"`          // left to an operator
-	TooSoon        int  `json:"too_soon"`        // refused, or done before the reference came back, less than ask_again_after ago
+	TooSoon        int  `json:"too_soon"`        // refused or done less than watch.ask_again_after ago
 	Asked          int  `json:"asked"`           // submitted in this round
 	Again          int  `json:"again"`           // of the submitted, those with an earlier request
 	Capped         bool `json:"capped"`          // stopped early: enough users for one round
