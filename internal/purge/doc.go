@@ -49,6 +49,6 @@
 //	internal/purge/purge.go         Purge           one attempt: claim, eligibility, references, listings, end
 //	internal/purge/work.go          plan            what the attempt lists and deletes
 //	internal/gcs/store.go           List            every generation; a listing that is not complete is an error
-//	internal/mysql/certificates.go  User            eligibility and references; the guard of every UPDATE
-//	internal/mysql/ledger.go        Record          the one transaction that clears, records and ends
+//	internal/mysql/certificates.go  User            eligibility and references
+//	internal/mysql/ledger.go        Record          the one transaction that compares the rows, clears, records and ends
 package purge
