@@ -387,7 +387,7 @@ func TestNothingToShowIsNoSuccess(t *testing.T) {
 		}
 	}
 	_, said := c.run(cli.ExitNothing, "report", "--user", failed)
-	if !strings.Contains(said, "no evidence; request 1 is failed (held)") {
+	if !strings.Contains(said, "no evidence of an erasure; request 1 is failed (held)") {
 		t.Errorf("report of a failed one: got %q", said)
 	}
 

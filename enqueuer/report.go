@@ -52,7 +52,7 @@ not.
 			cli.ExitUsage: "bad input, or the LMS does not have the user", cli.ExitUnavailable: "",
 			cli.ExitConfiguration: "",
 			cli.ExitNotKnown:      "with --user: no request was ever made for the user;\nwith --ticket: none has this ticket",
-			cli.ExitNothing:       "with --user: requests were made, and left no evidence",
+			cli.ExitNothing:       "with --user: requests were made, and nothing was erased for them",
 		}.String(),
 		Example: "  enqueuer report --user 42\n" +
 			"  enqueuer report --ticket PRIV-7\n" +
@@ -92,7 +92,7 @@ not.
 				})
 			})
 			if err == nil && found == 0 && filter.User != 0 {
-				return errNothing(cmd.Context(), store, filter.User, "no evidence"+during(filter))
+				return errNothing(cmd.Context(), store, filter.User, "no evidence of an erasure"+during(filter))
 			}
 			return cli.Unavailable(err)
 		},
@@ -175,7 +175,7 @@ func evidenceFilter(user, since, until string) (mysql.EvidenceFilter, error) {
 	return f, err
 }
 
-// during completes the text "no evidence" if the filter has a period.
+// during completes the text "no evidence of an erasure" if the filter has a period.
 func during(f mysql.EvidenceFilter) string {
 	if f.Since.IsZero() && f.Until.IsZero() {
 		return ""

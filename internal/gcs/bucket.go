@@ -38,7 +38,7 @@ type bucket struct {
 // maxReaders is how many calls read a bucket's settings at a time, for all attempts that wait for them. Each attempt
 // needs settings that were read after its last delete: with one call at a time it would wait for the end of a call that
 // began too early, and then for the next one.
-const maxReaders = 4
+const maxReaders = 8
 
 func newBucket(name string, handle *storage.BucketHandle, cfg Config) *bucket {
 	log := cfg.Log.With(slog.String("bucket", name))
