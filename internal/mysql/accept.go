@@ -18,8 +18,8 @@ import (
 // acceptBatch is how many requests one INSERT carries. Larger ones gain nothing and hold their locks longer.
 const acceptBatch = 500
 
-// met is a request that a submission has met: there before it, or made for it.
-type met struct {
+// knownRequest is a request that a submission leads to: there before it, or made for it.
+type knownRequest struct {
 	id       purge.RequestID
 	scope    scope
 	state    purge.State
@@ -40,10 +40,10 @@ func scopeOf(w purge.Submission) scope { return scope{w.User, w.Certificate} }
 // number is the column open_scope of an open request.
 func (s scope) number() int64 { return int64(s.user)<<32 + int64(s.certificate) }
 
-// ledgerSide is what the ledger holds of the submissions of one call.
-type ledgerSide struct {
-	keys map[string]*met // by idempotency key
-	open map[scope]*met  // the open request of a scope
+// knownRequests is what the ledger holds of the submissions of one call.
+type knownRequests struct {
+	keys map[string]*knownRequest // by idempotency key
+	open map[scope]*knownRequest  // the open request of a scope
 }
 
 // acceptTries bounds how often Accept starts over because another caller has made one of its requests meanwhile.
@@ -104,16 +104,16 @@ func (s *Store) acceptOnce(ctx context.Context, submissions []purge.Submission, 
 
 // sortOut finds the submissions whose keys are new: those that need a request, and those whose key leads to an open
 // one.
-func sortOut(submissions []purge.Submission, known ledgerSide) (fresh, aliases []purge.Submission, err error) {
+func sortOut(submissions []purge.Submission, known knownRequests) (fresh, aliases []purge.Submission, err error) {
 	scopes, opening := map[string]scope{}, map[scope]bool{}
 	for _, w := range submissions {
 		sc := scopeOf(w)
-		before, asked := scopes[w.Key]
-		if (asked && before != sc) || (known.keys[w.Key] != nil && known.keys[w.Key].scope != sc) {
+		before, earlier := scopes[w.Key]
+		if (earlier && before != sc) || (known.keys[w.Key] != nil && known.keys[w.Key].scope != sc) {
 			return nil, nil, keyTaken(w)
 		}
 		switch {
-		case asked || known.keys[w.Key] != nil:
+		case earlier || known.keys[w.Key] != nil:
 		case known.open[sc] != nil || opening[sc]:
 			aliases = append(aliases, w)
 		default:
@@ -127,8 +127,10 @@ func sortOut(submissions []purge.Submission, known ledgerSide) (fresh, aliases [
 func keyTaken(w purge.Submission) error { return fmt.Errorf("user %d: %w", w.User, purge.ErrKeyTaken) }
 
 // lookUp reads the requests to which the keys of submissions lead, and the open ones of their scopes.
-func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (ledgerSide, error) {
-	known := ledgerSide{keys: make(map[string]*met, len(submissions)), open: make(map[scope]*met, len(submissions))}
+func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (knownRequests, error) {
+	known := knownRequests{
+		keys: make(map[string]*knownRequest, len(submissions)), open: make(map[scope]*knownRequest, len(submissions)),
+	}
 	for part := range slices.Chunk(submissions, acceptBatch) {
 		keys, scopes := make([]any, len(part)), make([]any, len(part))
 		for i, w := range part {
@@ -138,7 +140,7 @@ func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (led
 		const columns = "r.id, r.user_id, r.certificate_id, r.state, r.reason, r.attempts_made, r.ticket"
 		err := each(ctx, s.sql, func(rows *sql.Rows) error {
 			var key string
-			var m met
+			var m knownRequest
 			err := rows.Scan(&key, &m.id, &m.scope.user, &m.scope.certificate, &m.state, &m.reason, &m.attempts, &m.ticket)
 			if err != nil {
 				return err
@@ -167,7 +169,7 @@ func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (led
 }
 
 // boundKeys refuses keys beyond purge.MaxKeys of one request.
-func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known ledgerSide) error {
+func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known knownRequests) error {
 	more := map[purge.RequestID]int{}
 	var ids []any
 	for _, w := range aliases {
@@ -216,7 +218,7 @@ func lostRace(err error) bool {
 // insert makes a request for each submission, or none, and reads the ids, in one round trip. The ids of one INSERT
 // follow each other; where they do not (a cluster counts in steps), the others are looked up. What submissions accept
 // is written as events in the same transaction: the request keeps it until its end only.
-func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
+func (s *Store) insert(ctx context.Context, submissions []purge.Submission, known knownRequests) error {
 	var q script
 	var accepting []purge.Submission
 	for _, w := range submissions {
@@ -255,7 +257,7 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 			missing = append(missing, w)
 			continue
 		}
-		known.made(w, &met{
+		known.add(w, &knownRequest{
 			id: ids[w.Key], scope: scopeOf(w), state: purge.Queued, ticket: cutTicket(w.Ticket), fresh: true,
 		})
 	}
@@ -272,7 +274,7 @@ func (s *Store) insert(ctx context.Context, submissions []purge.Submission, know
 			return &purge.Error{Class: purge.Transient, Text: "a request that was just written is not there"}
 		}
 		m.fresh = true
-		known.made(w, m)
+		known.add(w, m)
 	}
 	return nil
 }
@@ -321,11 +323,13 @@ var optionalColumns = []requestColumn{
 	{"accept_shared_by", func(w purge.Submission) any { return cut(w.AcceptShared, 128) }},
 }
 
-// made adds the request that was made for a submission.
-func (k ledgerSide) made(w purge.Submission, m *met) { k.keys[w.Key], k.open[m.scope] = m, m }
+// add adds the request that was made for a submission.
+func (k knownRequests) add(w purge.Submission, m *knownRequest) {
+	k.keys[w.Key], k.open[m.scope] = m, m
+}
 
 // insertKeys makes the keys of submissions lead to the open requests of their scopes.
-func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, known ledgerSide) error {
+func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, known knownRequests) error {
 	now := s.now()
 	args := make([]any, 0, 4*len(submissions))
 	for _, w := range submissions {
@@ -344,8 +348,8 @@ func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, 
 var errOpenElsewhere = &purge.Error{Class: purge.Transient, Text: "another request of the same scope was " +
 	"opened meanwhile"}
 
-// meets is the request that a submission meets: that of its key, or, if that has ended, the open one of its scope.
-func (k ledgerSide) meets(w purge.Submission) *met {
+// of returns the request that a submission leads to: that of its key, or, if that has ended, the open one of its scope.
+func (k knownRequests) of(w purge.Submission) *knownRequest {
 	m := k.keys[w.Key]
 	if open := k.open[scopeOf(w)]; open != nil && (m == nil || m.state.Ended() && !w.Replay) {
 		return open
@@ -355,7 +359,7 @@ func (k ledgerSide) meets(w purge.Submission) *met {
 
 // answer returns the answer to each submission, as if one had been accepted after the other, and opens ended requests
 // again.
-func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known ledgerSide) ([]purge.Accepted,
+func (s *Store) answer(ctx context.Context, submissions []purge.Submission, known knownRequests) ([]purge.Accepted,
 	error,
 ) {
 	left, err := s.leftToDo(ctx, submissions, known)
@@ -366,7 +370,7 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 	again, open := map[purge.Reopening][]purge.RequestID{}, map[purge.Reopening][]purge.RequestID{}
 	var resubmitted []event
 	for i, w := range submissions {
-		m := known.meets(w)
+		m := known.of(w)
 		a := purge.Accepted{
 			Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: true,
 			Attempts: m.attempts, Ticket: m.ticket,
@@ -410,14 +414,14 @@ func (s *Store) answer(ctx context.Context, submissions []purge.Submission, know
 }
 
 // leftToDo asks what still has references, of that whose requests are done.
-func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, known ledgerSide) (map[scope]bool,
+func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, known knownRequests) (map[scope]bool,
 	error,
 ) {
 	var users []purge.UserID
 	var certificates []scope
 	for _, w := range submissions {
 		switch {
-		case known.meets(w).state != purge.Done || w.Replay:
+		case known.of(w).state != purge.Done || w.Replay:
 		case w.Certificate != 0:
 			certificates = append(certificates, scopeOf(w))
 		default:

@@ -15,7 +15,7 @@ func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]
 	}
 	var earlier []purge.Submission
 	for _, w := range submissions {
-		if known.meets(w) != nil {
+		if known.of(w) != nil {
 			earlier = append(earlier, w)
 		}
 	}
@@ -26,7 +26,7 @@ func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]
 	previewed := make([]purge.Accepted, len(submissions))
 	for i, w := range submissions {
 		previewed[i] = purge.Accepted{User: w.User, Certificate: w.Certificate, Found: purge.FoundNew, Open: true}
-		if m := known.meets(w); m != nil {
+		if m := known.of(w); m != nil {
 			stays := m.state.Ended() && (w.Replay || m.state == purge.Done && !left[scopeOf(w)])
 			previewed[i] = purge.Accepted{
 				Request: m.id, User: w.User, Certificate: w.Certificate, Found: purge.Found(m.state), Open: !stays,
