@@ -21,6 +21,8 @@ TESTENV := go run ./internal/sandbox/cmd/testenv --
 
 # What lint, vet, test and bench look at.
 PACKAGES ?= ./...
+# Whether make test uses the race detector; empty: it does not.
+RACE ?= -race
 # Arguments of the demo: make demo ARGS="--users 100 -o json".
 ARGS ?=
 # Where make browser puts pictures of what it sees, an absolute path; nowhere if empty.
@@ -85,7 +87,7 @@ demo: ## purge 1,000 users on private servers and check the result (ARGS="--user
 
 .PHONY: test
 test: compiler curl ## run all tests with the race detector, on private servers (SERVER=mysql: Oracle's MySQL)
-	$(TESTENV) go test -race -shuffle=on -timeout=30m $(PACKAGES)
+	$(TESTENV) go test $(RACE) -shuffle=on -timeout=30m $(PACKAGES)
 
 .PHONY: browser
 browser: chromium ## look at the admin pages through a headless Chromium, with axe-core (SCREENSHOTS=dir keeps pictures)
