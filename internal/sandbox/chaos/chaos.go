@@ -176,7 +176,7 @@ func (r *run) close() {
 		r.fleet.stop()
 	}
 	if r.proxy != nil {
-		r.proxy.close()
+		r.proxy.Close()
 	}
 	if r.redis != nil {
 		_ = r.redis.Close() // the server goes next

@@ -45,11 +45,11 @@ func newProxied(t *testing.T, url string) *proxied {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options.Addr = p.addr
+	options.Addr = p.Addr
 	w := &proxied{proxy: p, t: t, redis: redis.NewClient(options)}
 	t.Cleanup(func() {
 		_ = w.redis.Close()
-		p.close()
+		p.Close()
 	})
 	return w
 }

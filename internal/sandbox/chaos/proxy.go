@@ -3,7 +3,6 @@ package chaos
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"math"
 	"net"
@@ -11,66 +10,44 @@ import (
 	"sync/atomic"
 
 	"github.com/tidwall/redcon"
+
+	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
 // proxy stands in front of Redis. A reply that it drops is one whose command Redis has carried out: the client sees a
 // broken connection and cannot know. It reads the commands, so that a fault can be aimed at one of them.
 type proxy struct {
-	addr     string
-	listener net.Listener
-	target   string
-	dice     *dice
-	chance   atomic.Uint64 // of each reply to be dropped: the bits of a float64
-	dropped  atomic.Int64
-	aimed    atomic.Pointer[strike]
+	*sandbox.Proxy
 
-	mu     sync.Mutex
-	open   map[net.Conn]struct{} // nil when closed
-	serves sync.WaitGroup
+	dice    *dice
+	chance  atomic.Uint64 // of each reply to be dropped: the bits of a float64
+	dropped atomic.Int64
+	aimed   atomic.Pointer[strike]
 }
 
 func startProxy(ctx context.Context, target string, seed uint64) (*proxy, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("opening a port for the proxy of Redis: %w", err)
-	}
-	p := &proxy{
-		addr: listener.Addr().String(), listener: listener, target: target, dice: newDice(seed),
-		open: map[net.Conn]struct{}{},
-	}
-	p.serves.Go(p.accept)
-	return p, nil
+	p := &proxy{dice: newDice(seed)}
+	var err error
+	p.Proxy, err = sandbox.StartProxy(ctx, target, p.forward)
+	return p, err
 }
 
 // url is Redis through the proxy.
-func (p *proxy) url() string { return "redis://" + p.addr + "/0" }
+func (p *proxy) url() string { return "redis://" + p.Addr + "/0" }
 
 // drop sets the chance of each reply to be dropped.
 func (p *proxy) drop(chance float64) { p.chance.Store(math.Float64bits(chance)) }
 
-func (p *proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return // closed
-		}
-		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
-		if err != nil {
-			_ = client.Close() // what a client sees of a server that is down
-			continue
-		}
-		if !p.keep(client, server) {
-			return
-		}
-		p.serves.Go(func() {
-			defer p.end(client, server)
-			p.command(server, client)
-		})
-		p.serves.Go(func() {
-			defer p.end(client, server)
-			p.reply(client, server)
-		})
-	}
+// forward closes both connections as soon as one direction ends.
+func (p *proxy) forward(client, server net.Conn) {
+	var replies sync.WaitGroup
+	replies.Go(func() {
+		p.reply(client, server)
+		_ = client.Close()
+	})
+	p.command(server, client)
+	_ = server.Close()
+	replies.Wait()
 }
 
 // command hands on commands, those of a pipeline together, until one side ends the connection.
@@ -83,7 +60,7 @@ func (p *proxy) command(server io.Writer, client io.Reader) {
 		}
 		for _, c := range pipeline {
 			forward := func() {
-				_, _ = out.Write(c.Raw) // the Flush below tells
+				_, _ = out.Write(c.Raw) // the Flush below returns its error
 				_ = out.Flush()
 			}
 			if !p.struck(c.Args, forward) {
@@ -112,38 +89,4 @@ func (p *proxy) reply(client io.Writer, server io.Reader) {
 			return
 		}
 	}
-}
-
-func (p *proxy) keep(conns ...net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		if p.open == nil {
-			_ = c.Close()
-			continue
-		}
-		p.open[c] = struct{}{}
-	}
-	return p.open != nil
-}
-
-// end closes both sides. Closing twice is an error that says nothing.
-func (p *proxy) end(conns ...net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-		delete(p.open, c)
-	}
-}
-
-func (p *proxy) close() {
-	_ = p.listener.Close()
-	p.mu.Lock()
-	for c := range p.open {
-		_ = c.Close()
-	}
-	p.open = nil
-	p.mu.Unlock()
-	p.serves.Wait()
 }

@@ -186,18 +186,18 @@ func TestGaleraOfThree(t *testing.T) {
 
 	must(t, third.Signal(os.Kill))
 	w.logs(w.children[1], "worker paused")
-	third.proxy.moveTo(w.env.Servers.MySQL.Addr)
+	third.proxy.SetTarget(w.env.Servers.MySQL.Addr)
 	w.until(w.all() / 2)
 
 	_, err := second.root.ExecContext(t.Context(), "SET GLOBAL wsrep_cluster_address = ''")
 	must(t, err)
 	w.logs(w.children[0], "worker paused", "Galera")
-	second.proxy.moveTo(w.env.Servers.MySQL.Addr)
+	second.proxy.SetTarget(w.env.Servers.MySQL.Addr)
 	w.until(w.all() * 2 / 3)
 	_, err = second.root.ExecContext(t.Context(), "SET GLOBAL wsrep_cluster_address = 'gcomm://"+g.seed+"'")
 	must(t, err)
 	second.synced(t)
-	second.proxy.moveTo(second.Addr)
+	second.proxy.SetTarget(second.Addr)
 	must(t, backfill.Wait(t.Context()))
 	w.env.EnqueuerDSN = second.proxy.through(w.env.EnqueuerDSN) // the rest is submitted on another node
 	w.finish()

@@ -14,23 +14,20 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
 // proxy stands between the programs and a MySQL server. It hands on what it reads, until it is told of a fault. Of the
 // protocol it knows the headers of packets and which of them are commands: those with the sequence number 0.
 type proxy struct {
-	addr     string
-	listener net.Listener
+	*sandbox.Proxy
 
 	mu       sync.Mutex
-	target   string
 	forgets  bool // statements that only set variables are answered, and go no further
 	fault    *fault
-	open     map[net.Conn]struct{} // nil when closed
-	commands map[byte]int          // that were seen, by their codes
-	queries  map[string]int        // the first words of queries
-	serves   sync.WaitGroup
+	commands map[byte]int   // that were seen, by their codes
+	queries  map[string]int // the first words of queries
 }
 
 // fault is what a proxy does with some queries instead of handing them on.
@@ -59,23 +56,11 @@ const (
 
 func startProxy(t *testing.T, target string) *proxy {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	p := &proxy{commands: map[byte]int{}, queries: map[string]int{}}
+	var err error
+	p.Proxy, err = sandbox.StartProxy(t.Context(), target, p.forward)
 	must(t, err)
-	p := &proxy{
-		addr: listener.Addr().String(), listener: listener, target: target,
-		open: map[net.Conn]struct{}{}, commands: map[byte]int{}, queries: map[string]int{},
-	}
-	p.serves.Go(p.accept)
-	t.Cleanup(func() {
-		_ = p.listener.Close()
-		p.mu.Lock()
-		for c := range p.open {
-			_ = c.Close()
-		}
-		p.open = nil
-		p.mu.Unlock()
-		p.serves.Wait()
-	})
+	t.Cleanup(p.Close)
 	return p
 }
 
@@ -83,17 +68,7 @@ func startProxy(t *testing.T, target string) *proxy {
 func (p *proxy) through(dsn string) string {
 	before, rest, _ := strings.Cut(dsn, "@tcp(")
 	_, after, _ := strings.Cut(rest, ")")
-	return before + "@tcp(" + p.addr + ")" + after
-}
-
-// moveTo ends all connections and leads new ones to another server.
-func (p *proxy) moveTo(target string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.target = target
-	for c := range p.open {
-		_ = c.Close()
-	}
+	return before + "@tcp(" + p.Addr + ")" + after
 }
 
 // strike makes a fault hit so many queries. The fault before must have ended.
@@ -132,59 +107,13 @@ func (p *proxy) hit(query string, inTransaction bool) *fault {
 	return f
 }
 
-func (p *proxy) accept() {
-	for {
-		client, err := p.listener.Accept()
-		if err != nil {
-			return // closed
-		}
-		p.mu.Lock()
-		target := p.target
-		p.mu.Unlock()
-		server, err := net.Dial("tcp", target) //nolint:noctx // on this machine
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		if !p.keep(client, server) {
-			return
-		}
-		p.serves.Go(func() {
-			defer p.end(client, server)
-			p.serve(client, server)
-		})
-	}
-}
-
-func (p *proxy) keep(conns ...net.Conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		if p.open == nil {
-			_ = c.Close()
-			continue
-		}
-		p.open[c] = struct{}{}
-	}
-	return p.open != nil
-}
-
-func (p *proxy) end(conns ...net.Conn) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-		delete(p.open, c)
-	}
-}
-
-// serve hands on one connection until it ends.
-func (p *proxy) serve(client, server net.Conn) {
+// forward hands on one connection until it ends.
+func (p *proxy) forward(client, server net.Conn) {
 	var silent atomic.Bool
 	answers := make(chan struct{})
 	go func() {
 		defer close(answers)
-		defer p.end(client) // what a client sees of a server that has gone
+		defer func() { _ = client.Close() }() // what a client sees of a server that has gone
 		buffer := make([]byte, 32<<10)
 		for {
 			n, err := server.Read(buffer)
@@ -199,7 +128,7 @@ func (p *proxy) serve(client, server net.Conn) {
 			}
 		}
 	}()
-	defer func() { p.end(server); <-answers }()
+	defer func() { _ = server.Close(); <-answers }()
 	in := bufio.NewReader(client)
 	inTransaction := false
 	for {
