@@ -74,6 +74,19 @@ func TestPagesAreNarrow(t *testing.T) {
 	}
 }
 
+// TestREADMEIsShort holds the README to what a newcomer reads; details are in docs.
+func TestREADMEIsShort(t *testing.T) {
+	t.Parallel()
+	const limit = 120
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(text), "\n"); lines > limit {
+		t.Errorf("README.md: got %d lines, want at most %d", lines, limit)
+	}
+}
+
 func TestPagesLinkToWhatIsThere(t *testing.T) {
 	t.Parallel()
 	all := allPages(t)
