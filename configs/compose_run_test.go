@@ -191,8 +191,8 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and does what its first
-// lines tell.
+// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and runs the commands of
+// its first lines and of the quickstart.
 func TestStackWorksTogether(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)
@@ -209,7 +209,7 @@ func TestStackWorksTogether(t *testing.T) {
 		n.page("../docs/quickstart.md"), -1) {
 		n.run(workers[0], line[1])
 	}
-	// What the first lines of the file tell, then what people are told to try.
+	// The commands of the file's first lines, then those of the quickstart.
 	for _, page := range []struct{ name, command string }{
 		{"../docker-compose.yml", `(?m)^#   docker compose exec enqueuer (enqueuer .+?)(?: +#.*)?$`},
 		{"../docs/quickstart.md", `(?m)^\$ bin/(enqueuer .+?)(?: +[#|].*)?$`},
@@ -377,7 +377,7 @@ func (n *native) ask(method, url, body string, header http.Header) (status int, 
 	return got.StatusCode, string(bytes.TrimSpace(text))
 }
 
-// TestSiteLeavesARealSiteAlone: a server with an LMS or a ledger is refused, whatever is in it.
+// TestSiteLeavesARealSiteAlone: a server with an LMS or a ledger is refused, even an empty one.
 func TestSiteLeavesARealSiteAlone(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)

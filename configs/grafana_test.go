@@ -149,7 +149,7 @@ func TestPanelsHaveTheirPlaces(t *testing.T) {
 	}
 }
 
-// TestProvisioningNamesWhatThereIs compares what Grafana is told with the files beside it.
+// TestProvisioningNamesWhatThereIs compares Grafana's provisioning with the files beside it.
 func TestProvisioningNamesWhatThereIs(t *testing.T) {
 	t.Parallel()
 	var sources struct {

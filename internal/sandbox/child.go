@@ -141,7 +141,7 @@ func (c *Child) Kill() {
 	<-c.gone
 }
 
-// Stop tells the process to end and waits for that. The error is ErrKilled if it had to be killed, otherwise that of
+// Stop signals the process to end and waits for that. The error is ErrKilled if it had to be killed, otherwise that of
 // the process, or nil if it had ended before. It may be called again. SIGCONT follows because a test may have stopped
 // the process with SIGSTOP, and a stopped process acts on nothing else.
 func (c *Child) Stop() error {

@@ -45,7 +45,7 @@ type installer struct {
 	run func(ctx context.Context, name string, args ...string) (output string, err error)
 	out io.Writer
 
-	newest bool // packages are those of Debian's unstable, whatever the machine's release has
+	newest bool // packages are those of Debian's unstable, not of the machine's release
 }
 
 var (

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// waitToBeKilled tells on standard output where its servers are. It ends by itself, without Stop, when standard input
+// waitToBeKilled prints the addresses of its servers. It ends by itself, without Stop, when standard input
 // does.
 func waitToBeKilled() int {
 	servers, err := sandbox.StartServers(context.Background(), sandbox.Options{NoSync: true})

@@ -127,7 +127,7 @@ func (m *MySQL) commonArguments() []string {
 		"--tmpdir=" + m.dir,
 	}
 	if os.Getuid() == 0 {
-		args = append(args, "--user=root") // the server refuses to run as root unless told to
+		args = append(args, "--user=root") // the server refuses to run as root without this
 	}
 	if m.Engine == OracleMySQL {
 		return append(args, m.mysqldCommonArguments()...)

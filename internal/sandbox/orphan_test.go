@@ -10,7 +10,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// The servers must not outlive the process that started them, whatever ends it.
+// The servers must not outlive the process that started them, however it ends.
 func TestDeadParentLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, parent *exec.Cmd, closeInput func() error){

@@ -18,8 +18,8 @@ const (
 
 var errNoPort = errors.New("finding a free port: every one tried was taken")
 
-// startOnFreePort starts the server on a port that listenOn is told. Between the look and the start another process may
-// take the port: then the next one is tried.
+// startOnFreePort starts the server on a free port, which it passes to listenOn. Between check and start another
+// process may take the port: then the next one is tried.
 func (s *server) startOnFreePort(ctx context.Context, last int, listenOn func(addr string)) error {
 	for range portTries {
 		addr, err := freeAddress(ctx, last)

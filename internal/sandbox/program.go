@@ -123,7 +123,7 @@ func (l locator) candidates(name string, trees []string) []program {
 func libraries(root, pattern string) []string {
 	var found []string
 	for _, dir := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
-		// The pattern is well-formed, which is all that Glob complains about.
+		// The pattern is well-formed, the only error of Glob.
 		matches, _ := filepath.Glob(filepath.Join(root, dir, pattern))
 		found = append(found, matches...)
 	}

@@ -143,7 +143,7 @@ func startStorage(b *testing.B) *emulator {
 	return &emulator{base: line(), orders: line(), pid: cmd.Process.Pid}
 }
 
-// order tells the emulator something and returns its answer.
+// order sends the emulator a command and returns its answer.
 func (s *emulator) order(b *testing.B, what string, values map[string]int) string {
 	b.Helper()
 	form := url.Values{}

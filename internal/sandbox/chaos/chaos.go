@@ -94,7 +94,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if report, err = r.report(ctx); err != nil {
 		return Report{}, err
 	}
-	if err := r.tell(report); err != nil {
+	if err := r.print(report); err != nil {
 		return report, err
 	}
 	if !report.OK {

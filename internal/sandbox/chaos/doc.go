@@ -7,7 +7,7 @@
 // stored, and nothing of a user who is not retiring is touched. What must hold at the end: every request has the end
 // that the site's author expects, and ledger, tables and buckets agree.
 //
-// Beside the storm of faults there are scenarios of one kind of trouble each; docs/chaos.md tells of all.
+// Beside the storm of faults there are scenarios of one kind of trouble each; docs/chaos.md describes all.
 //
 // The faults, their order, their mixture and the users that meet them come from one seed. The interleaving of processes
 // does not, so a seed repeats the schedule and not the run.

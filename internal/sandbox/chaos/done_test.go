@@ -177,7 +177,7 @@ func TestTheStopIsAimedAtDone(t *testing.T) {
 	at := <-begun
 	straight := redis.NewClient(&redis.Options{Addr: servers.Redis.Addr, ReadTimeout: time.Minute})
 	defer straight.Close()
-	// The task's hash goes with the report, which the server reads when it goes on.
+	// The task's hash goes with the report, which the server reads when it continues.
 	sandboxtest.Eventually(t, "the task is done", func() bool {
 		return straight.Exists(t.Context(), "asynq:{"+queue.Live+"}:t:"+queue.TaskID(purge.Task{User: 1})).Val() == 0
 	})

@@ -39,7 +39,7 @@ func (r *run) prepareScratch(ctx context.Context) error {
 	return nil
 }
 
-// killConnections kills connections of the product's account, whatever they are doing.
+// killConnections kills connections of the product's account, whether they are busy or idle.
 func killConnections(ctx context.Context, e *episode) error {
 	return e.repeatedly(ctx, 50*time.Millisecond, 300*time.Millisecond, func() error {
 		rows, err := e.env.Root.QueryContext(ctx, "SELECT id FROM information_schema.processlist WHERE user = 'certpurge'")

@@ -107,7 +107,7 @@ func (e *episode) awaitBacklog(ctx context.Context) {
 	}
 }
 
-// redisFigure reads a figure of the server; 0 if it does not tell.
+// redisFigure reads a figure of the server; 0 if INFO has none.
 func (e *episode) redisFigure(ctx context.Context, section, name string) int64 {
 	text, err := e.redis.Info(ctx, section).Result()
 	if err != nil {

@@ -97,7 +97,7 @@ func (o *observer) watch(ctx context.Context) {
 	watching.Go(func() {
 		for ctx.Err() == nil {
 			begun := time.Now()
-			_ = o.sweep(ctx) // the next one tells
+			_ = o.sweep(ctx) // the next one reports it
 			pause(ctx, max(sweepEvery, sweepShare*time.Since(begun)))
 		}
 	})

@@ -50,7 +50,7 @@ func (p *proxy) forward(client, server net.Conn) {
 	replies.Wait()
 }
 
-// command hands on commands, those of a pipeline together, until one side ends the connection.
+// command forwards commands, those of a pipeline together, until one side ends the connection.
 func (p *proxy) command(server io.Writer, client io.Reader) {
 	commands, out := redcon.NewReader(client), bufio.NewWriter(server)
 	for {
@@ -73,7 +73,7 @@ func (p *proxy) command(server io.Writer, client io.Reader) {
 	}
 }
 
-// reply hands on replies until one is dropped, and with it the connection.
+// reply forwards replies until one is dropped, and with it the connection.
 func (p *proxy) reply(client io.Writer, server io.Reader) {
 	buffer := make([]byte, 32<<10)
 	for {

@@ -84,8 +84,8 @@ func name(end dataset.End) string {
 	return string(end.State) + ": " + string(end.Reason)
 }
 
-// tell prints the report.
-func (r *run) tell(report Report) error {
+// print prints the report.
+func (r *run) print(report Report) error {
 	table := tabwriter.NewWriter(r.people, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintln(table, "\nfault\tepisodes\tinjected\tusers\tretries\tviolations\tseconds\t")
 	for _, l := range report.Faults {

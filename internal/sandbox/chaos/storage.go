@@ -68,7 +68,7 @@ func (b *buckets) rename(gone bool) error {
 	return nil
 }
 
-// stored returns the first generation under a prefix of a bucket, whatever the bucket is called now.
+// stored returns the first generation under a prefix of a bucket, also while the bucket is renamed.
 func (b *buckets) stored(bucket, prefix string) (gcstest.Object, bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

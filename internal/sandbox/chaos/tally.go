@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// tally are what is written down while the run goes on.
+// tally is what is counted during the run.
 type tally struct {
 	commands atomic.Int64 // enqueuers started
 	lists    atomic.Int64 // of users, written for backfills
 	repeated atomic.Int64 // enqueue commands repeated because they failed, as an operator would
-	restarts atomic.Int64 // workers started again, for whatever reason
+	restarts atomic.Int64 // workers started again, for any reason
 
 	mu         sync.Mutex
 	lines      map[string]*Line // by fault

@@ -22,7 +22,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// spy is a worker that tells where it runs before it becomes the real one.
+// spy is a worker that records where it runs before it becomes the real one.
 type spy struct {
 	t      *testing.T
 	path   string // of the script
@@ -109,7 +109,7 @@ func TestDemoHoldsWithTheRealBinaries(t *testing.T) {
 		}
 	}
 	if !strings.Contains(people.String(), "The check holds.") {
-		t.Errorf("people are not told the result:\n%s", people.String())
+		t.Errorf("the result is not printed:\n%s", people.String())
 	}
 	s.checkGone()
 	log, err := os.ReadFile(s.output)
@@ -147,7 +147,7 @@ func TestKeepWaitsForTheEnd(t *testing.T) {
 	if s.gone() {
 		t.Error("everything is gone before the end")
 	}
-	// The commands that people are told work as they stand.
+	// The commands that are printed work as they stand.
 	script := regexp.MustCompile(`(?m)^  (export .*|\S+/enqueuer status.*)$`).FindAllString(text, -1)
 	commands := strings.Join(script, "\n")
 	output, err := exec.CommandContext(t.Context(), "sh", "-ec", commands).CombinedOutput() //nolint:gosec // the demo's
@@ -252,7 +252,7 @@ func TestLazyWorkerFailsTheCheck(t *testing.T) {
 		t.Errorf("got %+v, %v, want references left", report, err)
 	}
 	if !strings.Contains(people.String(), "WRONG") || !strings.Contains(people.String(), "does NOT hold") {
-		t.Errorf("people are not told:\n%s", people.String())
+		t.Errorf("the output lacks it:\n%s", people.String())
 	}
 	s.checkGone()
 }

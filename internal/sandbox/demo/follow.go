@@ -59,7 +59,7 @@ func (d *demo) purge(ctx context.Context) error {
 	}
 	enqueuing.Wait() // it must have ended before what it uses is taken away
 	if err != nil {
-		return err // whatever the enqueuer says to its being stopped explains nothing
+		return err // what the enqueuer prints when it is stopped explains nothing
 	}
 	return enqueueErr
 }

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	os.Exit(sandboxtest.Main(m))
 }
 
-// keepPlaying tells on standard output what people are told. It does not return by itself.
+// keepPlaying prints the demo's output. It does not return until it is stopped.
 func keepPlaying(worker string) int {
 	_, err := demo.Run(context.Background(), demo.Options{
 		Users: 1, Keep: true, Out: os.Stdout, Err: os.Stderr, Worker: worker, Enqueuer: os.Args[1],

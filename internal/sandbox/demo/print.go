@@ -64,7 +64,7 @@ func label(what string) string {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%6.1f s", d.Seconds()) }
 
-// print tells people how it went.
+// print prints the result.
 func (d *demo) print(r Report) {
 	d.printf("\nHow the %s requests ended (all that no line excepts is gone)\n", grouped(r.Users))
 	for _, end := range slices.SortedFunc(maps.Keys(r.ends), byEnd) {
@@ -74,7 +74,7 @@ func (d *demo) print(r Report) {
 		}
 		d.printf("%9s  %-31s %s\n", grouped(r.ends[end]), name, meanings[end])
 	}
-	d.printf("\nWhat became of the retiring users' certificates\n")
+	d.printf("\nOutcomes of the retiring users' certificates\n")
 	d.printf("%9s  stored generations erased\n", grouped(r.ObjectsErased))
 	d.printf("%9s  links cleared, in the live table and in the history\n", grouped(r.ReferencesCleared))
 	d.printf("%9s  generations and %s links held back, for the reasons above\n", grouped(r.ObjectsHeldBack),
@@ -113,13 +113,13 @@ func (d *demo) print(r Report) {
 		verdict, grouped(r.Users), r.Seconds, r.UsersPerSecond, r.TotalSeconds)
 }
 
-// byEnd orders ends as they are told: good ones first.
+// byEnd orders ends as they are printed: good ones first.
 func byEnd(a, b dataset.End) int {
 	order := []purge.State{purge.Done, purge.Refused, purge.Failed, purge.Queued, purge.Running}
 	return cmp.Or(cmp.Compare(slices.Index(order, a.State), slices.Index(order, b.State)), cmp.Compare(a.Reason, b.Reason))
 }
 
-// printKept tells people how to look around.
+// printKept prints how to explore the site.
 func (d *demo) printKept(ctx context.Context, api string) error {
 	h := d.env
 	health, err := address(ctx, d.worker, "listening")

@@ -58,7 +58,7 @@ func ServeSite(ctx context.Context, o SiteOptions) (err error) {
 		slog.Int("files", data.Files),
 		slog.Int64("took_ms", time.Since(begun).Milliseconds()), slog.String("storage", url))
 	<-ctx.Done()
-	return nil // told to stop: that is what it did
+	return nil // stopped on request
 }
 
 func makeSite(ctx context.Context, root *sql.DB, storage *gcstest.Server, o SiteOptions) (dataset.Figures, error) {

@@ -21,7 +21,7 @@ func TestTheDriverRetiresWithTheRealServerAndWorker(t *testing.T) {
 	w := newWorld(t)
 	license := w.driver(driver.LicenseManager)
 
-	t.Log("no worker is there for a minute; the driver goes on asking")
+	t.Log("no worker is there for a minute; the driver keeps asking")
 	waited, once := time.Duration(0), sync.Once{}
 	license.Wait = func(_ context.Context, d time.Duration) {
 		if waited += d; waited > time.Minute {

@@ -68,7 +68,7 @@ func (w *world) command(binary, dsn string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run starts a binary that goes on until stop, or until the test ends.
+// run starts a binary that runs until stop, or until the test ends.
 func (w *world) run(log io.Writer, binary string, args ...string) (stop func()) {
 	w.t.Helper()
 	dsn := w.env.EnqueuerDSN

@@ -21,7 +21,7 @@ func (a Account) String() string { return a.Name + "@" + a.Host }
 
 var sqlComment = regexp.MustCompile(`(?m)^\s*--.*$`)
 
-// Grant makes the ledger's schema and the accounts as configs/mysql/grants.sql tells operators to.
+// Grant makes the ledger's schema and the accounts as configs/mysql/grants.sql does.
 func Grant(ctx context.Context, root *sql.DB, database, ledger string, accounts Accounts) error {
 	script := sqlComment.ReplaceAllString(configs.Grants, "")
 	pairs := []string{"`openedx`", "`" + database + "`", "`certpurge`", "`" + ledger + "`"}

@@ -74,7 +74,7 @@ func (d *Database) explain(ctx context.Context, database, statement string, args
 	return plan, err
 }
 
-// accesses collects the tables of a plan, whatever they are nested in.
+// accesses collects the tables of a plan, at any depth.
 func accesses(node any) (found []Access) {
 	switch node := node.(type) {
 	case []any:

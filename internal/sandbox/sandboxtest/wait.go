@@ -16,7 +16,7 @@ const (
 )
 
 // Eventually waits until a condition holds, and fails the test if it does not come to that. It is for what other
-// processes or other people's goroutines do; what a test can be told of, it waits for by a signal.
+// processes or a library's goroutines do; where a test can get a signal, it waits for that.
 func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), patience)

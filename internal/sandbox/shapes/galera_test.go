@@ -18,7 +18,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// galera starts the nodes of a cluster. They share nothing but what they tell each other.
+// galera starts the nodes of a cluster. They share nothing but what they replicate.
 type galera struct {
 	t        *testing.T
 	provider string

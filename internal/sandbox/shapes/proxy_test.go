@@ -18,7 +18,7 @@ import (
 	"github.com/certpurge/certpurge/internal/sandbox/sandboxtest"
 )
 
-// proxy stands between the programs and a MySQL server. It hands on what it reads, until it is told of a fault. Of the
+// proxy stands between the programs and a MySQL server. It forwards what it reads, until strike sets a fault. Of the
 // protocol it knows the headers of packets and which of them are commands: those with the sequence number 0.
 type proxy struct {
 	*sandbox.Proxy
@@ -30,7 +30,7 @@ type proxy struct {
 	queries  map[string]int // the first words of queries
 }
 
-// fault is what a proxy does with some queries instead of handing them on.
+// fault is what a proxy does with some queries instead of forwarding them.
 type fault struct {
 	concerns func(query string, inTransaction bool) bool
 	does     effect
@@ -107,7 +107,7 @@ func (p *proxy) hit(query string, inTransaction bool) *fault {
 	return f
 }
 
-// forward hands on one connection until it ends.
+// forward forwards one connection until it ends.
 func (p *proxy) forward(client, server net.Conn) {
 	var silent atomic.Bool
 	answers := make(chan struct{})

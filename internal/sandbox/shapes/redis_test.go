@@ -137,9 +137,9 @@ func (n *nodes) version(server *sandbox.Redis) string {
 	n.t.Helper()
 	lines := versionLine.FindAllStringSubmatch(n.client(server).Info(n.t.Context(), "server").Val(), -1)
 	if len(lines) == 0 {
-		n.t.Fatal("the server does not tell its version")
+		n.t.Fatal("INFO has no version")
 	}
-	last := lines[len(lines)-1] // Valkey tells Redis's, for compatibility, before its own
+	last := lines[len(lines)-1] // Valkey reports Redis's version, for compatibility, before its own
 	return last[1] + " " + last[2]
 }
 
@@ -169,7 +169,7 @@ func TestOneRedis(t *testing.T) {
 	}
 }
 
-// look opens the pages of the dashboard that tell of the servers and of the queues, with the worker's account.
+// look opens the dashboard's pages of the servers and of the queues, with the worker's account.
 func (n *nodes) look(w *world) {
 	n.t.Helper()
 	rdb, err := queue.NewRedis(config.Redis{URL: config.NewSecret(w.workerRedis), TLS: n.trusted})

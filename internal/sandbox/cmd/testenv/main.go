@@ -1,4 +1,4 @@
-// Testenv runs a command beside a private MySQL server and Redis, and tells it where they are:
+// Testenv runs a command beside a private MySQL server and Redis, and passes it their addresses:
 //
 //	go run ./internal/sandbox/cmd/testenv -- go test ./...
 //

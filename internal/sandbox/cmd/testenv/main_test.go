@@ -124,7 +124,7 @@ func TestSignalsReachTheCommand(t *testing.T) {
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait() // the exit code tells
+			_ = cmd.Wait() // the exit code says it
 			if got, want := cmd.ProcessState.ExitCode(), 9; got != want {
 				t.Errorf("got %d, want %d", got, want)
 			}

@@ -100,7 +100,7 @@ func (c *check) evidence(ctx context.Context) error {
 			c.outcome(user, row)
 		}
 	}
-	// What was not found, or is no file of ours, must be told for exactly the users of whom it is true.
+	// What was not found, or is no file of ours, must be reported for exactly the users of whom it is true.
 	for user, end := range c.want.Ends {
 		for outcome, want := range map[string]bool{
 			"missing":          end == dataset.End{State: purge.Failed, Reason: purge.ReasonFilesMissing},

@@ -142,7 +142,7 @@ func (b *builder) withoutURL(u *User, turn int) {
 	b.files(u, p, ref, goes)
 }
 
-// withoutID gives a certificate whose files only the URL tells.
+// withoutID gives a certificate whose files only the URL names.
 func (b *builder) withoutID(u *User, turn int) {
 	p := eras[turn%len(eras)]
 	ref := b.reference(p)
@@ -275,7 +275,7 @@ func (b *builder) foreign(u *User, turn int) {
 	b.files(u, foreign, ref, stays)
 }
 
-// oddID gives a certificate whose id is not one of ours. It must not become a prefix, whatever it looks like.
+// oddID gives a certificate whose id is not one of ours. It must not become a prefix, even if it looks like one.
 func (b *builder) oddID(u *User, turn int) {
 	b.ordinary(u, turn)
 	ref := b.reference(cdn)

@@ -134,7 +134,7 @@ func (u *User) forgotten() bool {
 	return u.requested && (u.State == "" || u.State == "LMS_COMPLETE" || u.State == "COMPLETE")
 }
 
-// nameInCertificates is emptied by the LMS's own step, whatever becomes of the files.
+// nameInCertificates is emptied by the LMS's own step, with or without a purge of the files.
 func (u *User) nameInCertificates() string {
 	if u.forgotten() {
 		return ""
