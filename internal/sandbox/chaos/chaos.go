@@ -190,18 +190,6 @@ func (r *run) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(r.people, format, args...)
 }
 
-// pause waits, and reports false if ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
-
 // newRandom is a source that belongs to one goroutine.
 func newRandom(seed uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) //nolint:gosec // the same faults each time are the point

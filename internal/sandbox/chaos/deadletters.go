@@ -165,7 +165,7 @@ func (r *run) watchArchive(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for pause(ctx, archiveEvery) {
+		for purge.Sleep(ctx, archiveEvery) {
 			archived := int64(0)
 			for _, name := range r.redis.SMembers(ctx, "asynq:queues").Val() {
 				archived += r.redis.ZCard(ctx, "asynq:{"+name+"}:archived").Val()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // doneTask returns the id of the task that a command reports as done; ok is false for every other command.
@@ -104,7 +106,7 @@ func stopAtDone(ctx context.Context, e *episode) error {
 			return err
 		}
 		e.hit()
-		pause(context.WithoutCancel(ctx), standstill)
+		purge.Sleep(context.WithoutCancel(ctx), standstill)
 		return server.Signal(syscall.SIGCONT)
 	})
 }

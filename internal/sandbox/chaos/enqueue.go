@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // enqueueArguments are those of the command that requests the purge of users.
@@ -49,7 +51,7 @@ func (r *run) enqueue(ctx context.Context, users []int) bool {
 			r.tally.violate("an enqueuer failed with %v", err)
 		}
 		r.tally.repeated.Add(1)
-		pause(ctx, betweenRepetition)
+		purge.Sleep(ctx, betweenRepetition)
 	}
 	return false
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 // fault is one way in which the world breaks.
@@ -88,7 +90,7 @@ func (e *episode) repeatedly(ctx context.Context, least, most time.Duration, str
 		if err := strike(); err != nil {
 			return err
 		}
-		pause(ctx, e.rng.between(least, most))
+		purge.Sleep(ctx, e.rng.between(least, most))
 	}
 	return nil
 }
@@ -105,7 +107,7 @@ func (e *episode) ask(ctx context.Context) {
 	}
 	for i := range parts {
 		e.enqueue(ctx, e.users[i*len(e.users)/parts:(i+1)*len(e.users)/parts])
-		if !pause(ctx, askEvery) {
+		if !purge.Sleep(ctx, askEvery) {
 			return
 		}
 	}

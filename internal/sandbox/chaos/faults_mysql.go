@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox"
 	"github.com/certpurge/certpurge/internal/sandbox/demo"
 	"github.com/certpurge/certpurge/internal/sandbox/lms"
@@ -67,7 +68,7 @@ func killConnections(ctx context.Context, e *episode) error {
 
 // restartMySQL restarts the server, in order or by SIGKILL.
 func restartMySQL(ctx context.Context, e *episode) error {
-	if !pause(ctx, e.rng.between(100*time.Millisecond, 800*time.Millisecond)) {
+	if !purge.Sleep(ctx, e.rng.between(100*time.Millisecond, 800*time.Millisecond)) {
 		return nil
 	}
 	e.hit()
@@ -78,7 +79,7 @@ func restartMySQL(ctx context.Context, e *episode) error {
 	if err := server.Signal(os.Kill); err != nil {
 		return err
 	}
-	pause(ctx, e.rng.between(0, time.Second))
+	purge.Sleep(ctx, e.rng.between(0, time.Second))
 	return server.Start(context.WithoutCancel(ctx))
 }
 
@@ -129,6 +130,6 @@ func (e *episode) lockBackwards(ctx context.Context) {
 		if _, err := tx.ExecContext(ctx, fmt.Sprintf(statement, users)); err != nil {
 			return
 		}
-		pause(ctx, e.rng.between(5*time.Millisecond, 60*time.Millisecond))
+		purge.Sleep(ctx, e.rng.between(5*time.Millisecond, 60*time.Millisecond))
 	}
 }

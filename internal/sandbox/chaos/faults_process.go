@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
@@ -23,7 +24,7 @@ func processFaults() []fault {
 // killWorkers kills one worker after the other, wherever it is.
 func killWorkers(ctx context.Context, e *episode) error {
 	return e.repeatedly(ctx, 500*time.Millisecond, 3*time.Second, func() error {
-		if !pause(ctx, e.rng.between(50*time.Millisecond, time.Second)) {
+		if !purge.Sleep(ctx, e.rng.between(50*time.Millisecond, time.Second)) {
 			return nil
 		}
 		if e.fleet.signal(ctx, e.rng.n(e.Workers), os.Kill) {
@@ -39,7 +40,7 @@ func rollWorkers(ctx context.Context, e *episode) error {
 		if e.fleet.signal(ctx, i%e.Workers, syscall.SIGTERM) {
 			e.hit()
 		}
-		pause(ctx, e.rng.between(50*time.Millisecond, 300*time.Millisecond))
+		purge.Sleep(ctx, e.rng.between(50*time.Millisecond, 300*time.Millisecond))
 	}
 	return nil
 }
@@ -65,15 +66,15 @@ func killEnqueuer(ctx context.Context, e *episode) error {
 		}
 		if e.rng.chance(0.5) {
 			e.accepted(ctx, p, part[0])
-			pause(ctx, e.rng.between(0, 10*time.Millisecond))
+			purge.Sleep(ctx, e.rng.between(0, 10*time.Millisecond))
 		} else {
-			pause(ctx, e.rng.between(20*time.Millisecond, 200*time.Millisecond))
+			purge.Sleep(ctx, e.rng.between(20*time.Millisecond, 200*time.Millisecond))
 		}
 		p.Kill()
 		if state, _ := p.Exit(); state.ExitCode() < 0 { // it had not ended before
 			e.hit()
 		}
-		pause(ctx, e.rng.between(0, e.length/killedEnqueuers))
+		purge.Sleep(ctx, e.rng.between(0, e.length/killedEnqueuers))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 func redisFaults() []fault {
@@ -23,7 +25,7 @@ func redisFaults() []fault {
 // flush empties Redis now and then.
 func flush(ctx context.Context, e *episode) error {
 	return e.repeatedly(ctx, 500*time.Millisecond, 2*time.Second, func() error {
-		if !pause(ctx, e.rng.between(10*time.Millisecond, 500*time.Millisecond)) {
+		if !purge.Sleep(ctx, e.rng.between(10*time.Millisecond, 500*time.Millisecond)) {
 			return nil
 		}
 		if e.redis.FlushAll(ctx).Err() == nil { // an error is another fault's
@@ -35,7 +37,7 @@ func flush(ctx context.Context, e *episode) error {
 
 // restartRedis restarts the server, which keeps nothing.
 func restartRedis(ctx context.Context, e *episode) error {
-	if !pause(ctx, e.rng.between(100*time.Millisecond, 800*time.Millisecond)) {
+	if !purge.Sleep(ctx, e.rng.between(100*time.Millisecond, 800*time.Millisecond)) {
 		return nil
 	}
 	e.hit()
@@ -44,7 +46,7 @@ func restartRedis(ctx context.Context, e *episode) error {
 
 // stopRedis makes the server stand still for 3 s: commands are carried out after their clients gave up on them.
 func stopRedis(ctx context.Context, e *episode) error {
-	if !pause(ctx, e.rng.between(50*time.Millisecond, 600*time.Millisecond)) {
+	if !purge.Sleep(ctx, e.rng.between(50*time.Millisecond, 600*time.Millisecond)) {
 		return nil
 	}
 	e.hit()
@@ -52,7 +54,7 @@ func stopRedis(ctx context.Context, e *episode) error {
 	if err := server.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	pause(context.WithoutCancel(ctx), 3*time.Second)
+	purge.Sleep(context.WithoutCancel(ctx), 3*time.Second)
 	return server.Signal(syscall.SIGCONT)
 }
 
@@ -75,7 +77,7 @@ func evict(ctx context.Context, e *episode) error {
 		used, own := e.redisFigure(ctx, "memory", "used_memory"), e.redisFigure(ctx, "memory", "used_memory_startup")
 		if used > own {
 			e.redis.ConfigSet(ctx, "maxmemory", strconv.FormatInt(own+(used-own)/int64(2+e.rng.n(5)), 10))
-			pause(ctx, 50*time.Millisecond)
+			purge.Sleep(ctx, 50*time.Millisecond)
 			e.redis.ConfigSet(whole, "maxmemory", "0") // or nothing new could be written
 		}
 		return nil
@@ -101,7 +103,7 @@ func loseLists(ctx context.Context, e *episode) error {
 func (e *episode) awaitBacklog(ctx context.Context) {
 	for range 50 {
 		if e.redis.LLen(ctx, "asynq:{purge}:pending").Val()+e.redis.ZCard(ctx, "asynq:{purge}:retry").Val() > 0 ||
-			!pause(ctx, 10*time.Millisecond) {
+			!purge.Sleep(ctx, 10*time.Millisecond) {
 			return
 		}
 	}

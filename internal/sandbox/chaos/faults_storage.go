@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/certpurge/certpurge/internal/gcs/gcstest"
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 func storageFaults() []fault {
@@ -56,7 +57,7 @@ func withdrawPermission(ctx context.Context, e *episode) error {
 	return e.repeatedly(ctx, 200*time.Millisecond, 600*time.Millisecond, func() error {
 		e.hit()
 		e.env.Storage.Deny(purged(), right)
-		pause(ctx, e.rng.between(300*time.Millisecond, 1500*time.Millisecond))
+		purge.Sleep(ctx, e.rng.between(300*time.Millisecond, 1500*time.Millisecond))
 		e.env.Storage.Allow(purged(), right)
 		return nil
 	})

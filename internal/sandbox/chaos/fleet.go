@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox"
 )
 
@@ -80,12 +81,12 @@ func (f *fleet) judge(ctx context.Context, s *slot, p *sandbox.Child) {
 	case sent == os.Kill:
 	case sent == syscall.SIGTERM && (err == nil || unborn(p)):
 	case state.ExitCode() == exitConfiguration: // a supervisor tries again, a little later
-		pause(ctx, 500*time.Millisecond)
+		purge.Sleep(ctx, 500*time.Millisecond)
 	case sent != nil:
 		f.run.tally.violate("%s ended with %v after %v: %s", s.name, err, sent, lastLine(p))
 	default:
 		f.run.tally.violate("%s ended by itself with %v: %s", s.name, err, lastLine(p))
-		pause(ctx, 500*time.Millisecond)
+		purge.Sleep(ctx, 500*time.Millisecond)
 	}
 }
 
@@ -128,7 +129,7 @@ func (f *fleet) signal(ctx context.Context, number int, sig os.Signal) bool {
 	p := s.worker
 	if p == nil || s.sent != nil {
 		s.mu.Unlock()
-		pause(ctx, 20*time.Millisecond)
+		purge.Sleep(ctx, 20*time.Millisecond)
 		return false
 	}
 	s.sent = sig

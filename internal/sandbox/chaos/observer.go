@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/certpurge/certpurge/internal/purge"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/audit"
 	"github.com/certpurge/certpurge/internal/sandbox/demo/dataset"
 )
@@ -91,14 +92,14 @@ func (o *observer) watch(ctx context.Context) {
 				last = time.Now()
 			}
 			o.mu.Unlock()
-			pause(ctx, pollInterval)
+			purge.Sleep(ctx, pollInterval)
 		}
 	})
 	watching.Go(func() {
 		for ctx.Err() == nil {
 			begun := time.Now()
 			_ = o.sweep(ctx) // the next one reports it
-			pause(ctx, max(sweepEvery, sweepShare*time.Since(begun)))
+			purge.Sleep(ctx, max(sweepEvery, sweepShare*time.Since(begun)))
 		}
 	})
 	watching.Wait()

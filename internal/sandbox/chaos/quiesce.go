@@ -72,7 +72,7 @@ func (r *run) await(ctx context.Context, left func(standing) int) {
 				r.printf("  %6.1fs  %d requests are open\n", time.Since(r.begun).Seconds(), open)
 			}
 		}
-		if !pause(ctx, followEvery) {
+		if !purge.Sleep(ctx, followEvery) {
 			r.tally.violate("the bound of %v was over before all requests had ended: see below", r.Bound)
 			return
 		}
