@@ -171,7 +171,7 @@ func (s *Store) lookUp(ctx context.Context, submissions []purge.Submission) (kno
 // boundKeys refuses keys beyond purge.MaxKeys of one request.
 func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known knownRequests) error {
 	more := map[purge.RequestID]int{}
-	var ids []any
+	var ids []purge.RequestID
 	for _, w := range aliases {
 		m := known.open[scopeOf(w)]
 		if m == nil || !w.HasOwnKey() { // its request will be made by this call; or its key is the only one of its kind
@@ -183,18 +183,17 @@ func (s *Store) boundKeys(ctx context.Context, aliases []purge.Submission, known
 		more[m.id]++
 	}
 	for part := range slices.Chunk(ids, acceptBatch) {
-		err := each(ctx, s.sql, func(rows *sql.Rows) error {
-			var id purge.RequestID
-			var n int
-			if err := rows.Scan(&id, &n); err != nil {
-				return err
-			}
-			more[id] += n
-			return nil
-		}, "SELECT request_id, COUNT(*) FROM request_keys WHERE request_id IN ("+tuples("?", len(part))+
-			") GROUP BY request_id", part...)
+		var rows []struct {
+			RequestID purge.RequestID
+			Count     int
+		}
+		err := s.read(ctx, "counting idempotency keys", &rows, "SELECT request_id, COUNT(*) AS count FROM request_keys"+
+			" WHERE request_id IN ? GROUP BY request_id", part)
 		if err != nil {
-			return classify("counting idempotency keys", err)
+			return err
+		}
+		for _, row := range rows {
+			more[row.RequestID] += row.Count
 		}
 	}
 	for id, n := range more {
@@ -337,10 +336,9 @@ func (s *Store) insertKeys(ctx context.Context, submissions []purge.Submission, 
 		args = append(args, w.Key, m.id, cut(w.By, 160), now)
 		known.keys[w.Key] = m
 	}
-	text := "INSERT INTO request_keys" + //nolint:gosec // a text of our own
-		" (idempotency_key, request_id, requested_by, created_at) VALUES " + tuples("(?, ?, ?, ?)", len(submissions))
-	_, err := s.sql.ExecContext(ctx, text, args...)
-	return classify("writing idempotency keys to the ledger", err)
+	_, err := s.exec(ctx, "writing idempotency keys to the ledger", "INSERT INTO request_keys (idempotency_key,"+
+		" request_id, requested_by, created_at) VALUES "+tuples("(?, ?, ?, ?)", len(submissions)), args...)
+	return err
 }
 
 // errOpenElsewhere means that a request which was to be opened again stayed ended, because another one of its scope was
@@ -432,7 +430,7 @@ func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, kn
 	for part := range slices.Chunk(users, acceptBatch) {
 		some, err := s.withReferences(ctx, part)
 		if err != nil {
-			return nil, classify("asking the LMS database", err)
+			return nil, err
 		}
 		for id := range some {
 			left[scope{user: id}] = true
@@ -440,7 +438,7 @@ func (s *Store) leftToDo(ctx context.Context, submissions []purge.Submission, kn
 	}
 	for part := range slices.Chunk(certificates, acceptBatch) {
 		if err := s.leftOf(ctx, part, left); err != nil {
-			return nil, classify("asking the LMS database", err)
+			return nil, err
 		}
 	}
 	return left, nil
@@ -457,10 +455,10 @@ func (s *Store) leftOf(ctx context.Context, certificates []scope, left map[scope
 			ID     purge.CertificateID
 			UserID purge.UserID
 		}
-		err := s.gorm.WithContext(ctx).Raw("SELECT DISTINCT id, user_id FROM "+table+
-			" WHERE id IN ? AND user_id IS NOT NULL AND "+hasReference, ids).Scan(&rows).Error
+		err := s.read(ctx, "asking the LMS database", &rows, "SELECT DISTINCT id, user_id FROM "+table+
+			" WHERE id IN ? AND user_id IS NOT NULL AND "+hasReference, ids)
 		if err != nil {
-			return fmt.Errorf("looking for references: %w", err)
+			return err
 		}
 		for _, row := range rows {
 			left[scope{row.UserID, row.ID}] = true

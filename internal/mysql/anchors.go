@@ -16,10 +16,9 @@ import (
 const anchorSize = 100_000
 
 // LastDocument is the number of the latest document; 0 if there is none.
-func (s *Store) LastDocument(ctx context.Context) (int64, error) {
-	var last sql.NullInt64
-	err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM evidence_documents").Scan(&last)
-	return last.Int64, classify("reading the evidence", err)
+func (s *Store) LastDocument(ctx context.Context) (last int64, err error) {
+	err = s.read(ctx, "reading the evidence", &last, "SELECT COALESCE(MAX(id), 0) FROM evidence_documents")
+	return last, err
 }
 
 // Anchored is an anchor that was made.
@@ -65,17 +64,15 @@ func (s *Store) AddAnchor(ctx context.Context, upTo int64) (made Anchored, err e
 
 // UnanchoredSince is when the oldest document was written that is in no anchor; zero if there is none.
 func (s *Store) UnanchoredSince(ctx context.Context) (since time.Time, err error) {
-	err = each(ctx, s.sql, func(rows *sql.Rows) error { return rows.Scan(&since) }, "SELECT at FROM evidence_documents"+
+	err = s.read(ctx, "reading the evidence", &since, "SELECT at FROM evidence_documents"+
 		" WHERE id > (SELECT COALESCE(MAX(last_id), 0) FROM anchors) ORDER BY id LIMIT 1")
-	return since, classify("reading the evidence", err)
+	return since, err
 }
 
 // LastAnchored is when the latest anchor was made; zero if none was.
-func (s *Store) LastAnchored(ctx context.Context) (time.Time, error) {
-	var at time.Time
-	err := each(ctx, s.sql, func(rows *sql.Rows) error { return rows.Scan(&at) },
-		"SELECT at FROM anchors ORDER BY id DESC LIMIT 1")
-	return at, classify("reading the anchors", err)
+func (s *Store) LastAnchored(ctx context.Context) (at time.Time, err error) {
+	err = s.read(ctx, "reading the anchors", &at, "SELECT at FROM anchors ORDER BY id DESC LIMIT 1")
+	return at, err
 }
 
 const anchorColumns = "id, after_id, last_id, hash, documents"
@@ -181,13 +178,8 @@ func (s *Store) VerifyLatest(ctx context.Context, trouble func(evidence.Trouble)
 func (s *Store) requestsWithEvidence(ctx context.Context, which string, args ...any) (
 	ids []purge.RequestID, err error,
 ) {
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var id purge.RequestID
-		err := rows.Scan(&id)
-		ids = append(ids, id)
-		return err
-	}, "SELECT DISTINCT request_id FROM evidence_documents "+which, args...)
-	return ids, classify("reading the evidence", err)
+	err = s.read(ctx, "reading the evidence", &ids, "SELECT DISTINCT request_id FROM evidence_documents "+which, args...)
+	return ids, err
 }
 
 func (s *Store) verifyRequests(ctx context.Context, v *Verified, ids []purge.RequestID, removed pruned,
@@ -305,30 +297,26 @@ const verifyRange = 10_000
 // verifyFigures finds requests whose figures say that something was erased or cleared, and of which there is no
 // evidence at all, in documents or in the rows of earlier versions.
 func (s *Store) verifyFigures(ctx context.Context, removed pruned, trouble func(evidence.Trouble) error) error {
-	var last sql.NullInt64
-	if err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM requests").Scan(&last); err != nil {
-		return classify("reading requests", err)
+	last, err := s.lastRequest(ctx)
+	if err != nil {
+		return err
 	}
-	for from := int64(0); from < last.Int64; from += verifyRange {
-		var troubles []evidence.Trouble
-		err := each(ctx, s.sql, func(rows *sql.Rows) error {
-			var id purge.RequestID
-			var objects, references int
-			err := rows.Scan(&id, &objects, &references)
-			troubles = append(troubles, evidence.Trouble{Request: id, Text: fmt.Sprintf("request %d has erased %d objects "+
-				"and cleared %d references, but all of its evidence is missing", id, objects, references)})
-			return err
-		}, "SELECT id, objects_erased, references_cleared FROM requests r WHERE id > ? AND id <= ?"+
+	for from := int64(0); from < last; from += verifyRange {
+		var rows []Request
+		err := s.read(ctx, "reading requests", &rows, "SELECT id, objects_erased, references_cleared FROM requests r"+
+			" WHERE id > ? AND id <= ?"+
 			" AND (objects_erased > 0 OR references_cleared > 0) AND (finished_at IS NULL OR finished_at >= ?)"+
 			" AND NOT EXISTS (SELECT 1 FROM evidence_documents e WHERE e.request_id = r.id)"+
 			" AND NOT EXISTS (SELECT 1 FROM evidence_objects e WHERE e.request_id = r.id)"+
 			" AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.request_id = r.id) ORDER BY id", from, from+verifyRange,
 			removed.before)
 		if err != nil {
-			return classify("reading requests", err)
+			return err
 		}
-		for _, t := range troubles {
-			if err := trouble(t); err != nil {
+		for _, r := range rows {
+			err := trouble(evidence.Trouble{Request: r.ID, Text: fmt.Sprintf("request %d has erased %d objects "+
+				"and cleared %d references, but all of its evidence is missing", r.ID, r.ObjectsErased, r.ReferencesCleared)})
+			if err != nil {
 				return err
 			}
 		}
@@ -377,13 +365,16 @@ func (s *Store) verifyAnchors(ctx context.Context, v *Verified, want []byte, rem
 		before = a
 	}
 	v.LastAnchor = before.ID
-	var oldest sql.NullTime
-	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(*), MIN(at) FROM evidence_documents WHERE id > ?", before.Last).
-		Scan(&v.Unanchored, &oldest)
-	if err != nil {
-		return classify("reading the evidence", err)
+	var newer struct {
+		Count int
+		Since *time.Time
 	}
-	v.UnanchoredSince = known(oldest.Time)
+	err := s.read(ctx, "reading the evidence", &newer, "SELECT COUNT(*) AS count, MIN(at) AS since"+
+		" FROM evidence_documents WHERE id > ?", before.Last)
+	if err != nil {
+		return err
+	}
+	v.Unanchored, v.UnanchoredSince = newer.Count, newer.Since
 	if !found {
 		return trouble(evidence.Trouble{Text: fmt.Sprintf("there is no anchor %x: the tables are older than it, or were "+
 			"changed", want)})

@@ -51,8 +51,8 @@ func (s *Store) Owners(ctx context.Context, ids []purge.CertificateID) (map[purg
 				ID     purge.CertificateID
 				UserID purge.UserID
 			}
-			if err := s.gorm.WithContext(ctx).Raw("SELECT id, user_id FROM "+from, part).Scan(&rows).Error; err != nil {
-				return nil, classify("looking up certificates", err)
+			if err := s.read(ctx, "looking up certificates", &rows, "SELECT id, user_id FROM "+from, part); err != nil {
+				return nil, err
 			}
 			for _, row := range rows {
 				owners[row.ID] = row.UserID

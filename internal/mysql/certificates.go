@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -89,17 +88,9 @@ func (s *Store) Users(ctx context.Context, ids []purge.UserID) (map[purge.UserID
 	if len(ids) == 0 {
 		return users, nil
 	}
-	rows, err := s.gorm.WithContext(ctx).Raw(s.tables.user("IN ?"), ids, ids, ids).Rows()
-	if err != nil {
-		return nil, classify("reading the LMS database", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scanUser(rows, users); err != nil {
-			return nil, classify("reading the LMS database", err)
-		}
-	}
-	return users, classify("reading the LMS database", rows.Err())
+	err := each(ctx, s.sql, func(rows *sql.Rows) error { return scanUser(rows, users) },
+		s.tables.user("IN ("+tuples("?", len(ids))+")"), slices.Repeat(anys(ids), 3)...)
+	return users, classify("reading the LMS database", err)
 }
 
 // scanUser reads one row of the users' UNION into the user that it belongs to.
@@ -136,7 +127,7 @@ func (s *Store) withReferences(ctx context.Context, users []purge.UserID) (map[p
 	for _, table := range s.counting() {
 		references, err := s.referring(ctx, table, users)
 		if err != nil {
-			return nil, fmt.Errorf("looking for references: %w", err)
+			return nil, err
 		}
 		for id, n := range references {
 			found[id] += n

@@ -70,10 +70,10 @@ func (s *Store) intakeChecks() []Check {
 // checkInsert reports whether rows may be added to tables of the ledger. It adds none.
 func (s *Store) checkInsert(ctx context.Context, tables ...string) error {
 	for _, table := range tables {
-		_, err := s.sql.ExecContext(ctx, "INSERT INTO "+table+" SELECT * FROM "+table+ //nolint:gosec // names of our own
+		_, err := s.exec(ctx, "checking the right to write to "+table, "INSERT INTO "+table+" SELECT * FROM "+table+
 			" WHERE 1 = 0")
 		if err != nil {
-			return classify("checking the right to write to "+table, err)
+			return err
 		}
 	}
 	return nil
@@ -128,8 +128,7 @@ func (s *Store) readOnly(ctx context.Context) bool {
 
 // checkClear reports whether references of a table may be cleared. It changes nothing.
 func (s *Store) checkClear(ctx context.Context, table string) error {
-	statement := "UPDATE " + table + //nolint:gosec // a quoted name of our own
-		" SET download_uuid = '', download_url = '' WHERE 1 = 0"
-	_, err := s.sql.ExecContext(ctx, statement)
-	return classify("checking the right to clear references", err)
+	_, err := s.exec(ctx, "checking the right to clear references", "UPDATE "+table+
+		" SET download_uuid = '', download_url = '' WHERE 1 = 0")
+	return err
 }

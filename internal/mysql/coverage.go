@@ -45,7 +45,7 @@ func (s *Store) uncovered(ctx context.Context, users []purge.UserID, do func(Unc
 	}
 	left, err := s.withReferences(ctx, users)
 	if err != nil || len(left) == 0 {
-		return classify("asking the LMS database", err)
+		return err
 	}
 	var rows []Request
 	if err := s.gorm.WithContext(ctx).Select("id, user_id, state, reason, references_kept").

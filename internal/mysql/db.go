@@ -156,6 +156,22 @@ func each(ctx context.Context, on querier, scan func(*sql.Rows) error, text stri
 	return rows.Err()
 }
 
+// read scans the rows of a query into dest as gorm does: dest points to a value, to a struct, or to a slice of either,
+// and stays as it is if there is no row. A placeholder takes a slice, too: id IN ?.
+func (s *Store) read(ctx context.Context, what string, dest any, query string, args ...any) error {
+	return classify(what, s.gorm.WithContext(ctx).Raw(query, args...).Scan(dest).Error)
+}
+
+// exec runs a statement that commits by itself, and returns the number of rows that it changed.
+func (s *Store) exec(ctx context.Context, what, statement string, args ...any) (int64, error) {
+	result, err := s.sql.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return 0, classify(what, err)
+	}
+	changed, err := result.RowsAffected()
+	return changed, classify(what, err)
+}
+
 // ignoreClosed drops the complaint about a connection that was thrown away already.
 func ignoreClosed(err error) error {
 	if errors.Is(err, sql.ErrConnDone) {

@@ -2,9 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -36,20 +33,15 @@ func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 
 // Server returns the account of this connection and the version of the server: certpurge_worker@% on 8.4.0.
 func (s *Store) Server(ctx context.Context) (string, error) {
-	var account, version string
-	if err := s.sql.QueryRowContext(ctx, "SELECT CURRENT_USER(), VERSION()").Scan(&account, &version); err != nil {
-		return "", classify("connecting to MySQL", err)
-	}
-	return purge.Printable(account + " on " + version), nil
+	var text string
+	err := s.read(ctx, "connecting to MySQL", &text, "SELECT CONCAT(CURRENT_USER(), ' on ', VERSION())")
+	return purge.Printable(text), err
 }
 
 // Clock returns the time by MySQL's clock.
-func (s *Store) Clock(ctx context.Context) (time.Time, error) {
-	var now time.Time
-	if err := s.sql.QueryRowContext(ctx, "SELECT UTC_TIMESTAMP(6)").Scan(&now); err != nil {
-		return now, classify("reading MySQL's clock", err)
-	}
-	return now, nil
+func (s *Store) Clock(ctx context.Context) (now time.Time, err error) {
+	err = s.read(ctx, "reading MySQL's clock", &now, "SELECT UTC_TIMESTAMP(6)")
+	return now, err
 }
 
 // WithOpenRequests returns those of the users who have a request that is queued or running.
@@ -72,20 +64,13 @@ func (s *Store) WithOpenRequests(ctx context.Context, users []purge.UserID) ([]p
 // as a right that could not be understood.
 func (s *Store) ExcessRights(ctx context.Context, role Role) (excess []string, err error) {
 	// Without FOR, the rights of the roles that are active count as well.
-	rows, err := s.sql.QueryContext(ctx, "SHOW GRANTS")
-	if err != nil {
-		return nil, classify("reading the account's rights", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var line string
-		if err := rows.Scan(&line); err != nil {
-			return nil, fmt.Errorf("reading the account's rights: %w", err)
-		}
+	var lines []string
+	err = s.read(ctx, "reading the account's rights", &lines, "SHOW GRANTS")
+	for _, line := range lines {
 		excess = append(excess, s.excess(role, line)...)
 	}
 	slices.Sort(excess)
-	return slices.Compact(excess), classify("reading the account's rights", rows.Err())
+	return slices.Compact(excess), err
 }
 
 // The evidence that ChangedEvidence checks, and the requests that it names at most.
@@ -128,33 +113,29 @@ func (s *Store) changedRows(ctx context.Context, all bool, found map[purge.Reque
 	const what = "comparing evidence with its keys"
 	last := int64(0) // rows are counted, not ids: an attacker who can write evidence chooses ids
 	if !all {
-		err := s.gorm.WithContext(ctx).Raw("SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?",
-			latestEvidence).
-			Scan(&last).Error
+		err := s.read(ctx, what, &last, "SELECT id FROM evidence_objects ORDER BY id DESC LIMIT 1 OFFSET ?", latestEvidence)
 		if err != nil {
-			return nil, classify(what, err)
+			return nil, err
 		}
 	}
 	for len(found) < changedRequests {
-		var end sql.NullInt64
-		err := s.gorm.WithContext(ctx).Raw("SELECT MAX(id) FROM (SELECT id FROM evidence_objects WHERE id > ? ORDER BY id "+
-			"LIMIT ?) page",
-			last, evidencePage).Scan(&end).Error
-		if err != nil || !end.Valid {
-			return slices.Sorted(maps.Keys(found)), classify(what, err)
+		var end int64
+		err := s.read(ctx, what, &end, "SELECT COALESCE(MAX(id), 0) FROM (SELECT id FROM evidence_objects WHERE id > ?"+
+			" ORDER BY id LIMIT ?) page", last, evidencePage)
+		if err != nil || end == 0 {
+			return slices.Sorted(maps.Keys(found)), err
 		}
 		var ids []purge.RequestID
 		// Without the hint, all evidence is read, in the order of the requests.
-		err = s.gorm.WithContext(ctx).Raw("SELECT DISTINCT request_id FROM evidence_objects FORCE INDEX (PRIMARY) WHERE id "+
-			"> ? AND id <= ? AND ("+
-			changedCondition+") ORDER BY request_id LIMIT ?", last, end.Int64, changedRequests).Scan(&ids).Error
+		err = s.read(ctx, what, &ids, "SELECT DISTINCT request_id FROM evidence_objects FORCE INDEX (PRIMARY)"+
+			" WHERE id > ? AND id <= ? AND ("+changedCondition+") ORDER BY request_id LIMIT ?", last, end, changedRequests)
 		if err != nil {
-			return nil, classify(what, err)
+			return nil, err
 		}
 		for _, id := range ids {
 			found[id] = struct{}{}
 		}
-		last = end.Int64
+		last = end
 	}
 	return slices.Sorted(maps.Keys(found))[:changedRequests], nil
 }

@@ -3,7 +3,6 @@ package mysql
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -87,7 +86,7 @@ func addAcceptedByKey(q *script, submissions []purge.Submission) {
 // the same moment do not see each other's events, so a few more may be written.
 const (
 	resubmittedPause = time.Hour
-	resubmittedMost  = 20
+	maxResubmitted   = 20
 )
 
 // addResubmitted writes events of requests that were submitted again and stay as they are: those that are done, and
@@ -96,31 +95,30 @@ const (
 func (s *Store) addResubmitted(ctx context.Context, events []event) error {
 	now := s.now()
 	for some := range slices.Chunk(events, acceptBatch) {
-		type asked struct {
-			request purge.RequestID
-			actor   string
+		type submitter struct {
+			RequestID purge.RequestID
+			Actor     string
 		}
-		before, count := map[asked]bool{}, map[purge.RequestID]int{}
-		args := []any{eventResubmitted, now.Add(-resubmittedPause)}
-		for _, e := range some {
-			args = append(args, e.request)
+		ids := make([]purge.RequestID, len(some))
+		for i, e := range some {
+			ids[i] = e.request
 		}
-		err := each(ctx, s.sql, func(rows *sql.Rows) error {
-			var a asked
-			err := rows.Scan(&a.request, &a.actor)
-			before[a] = true
-			count[a.request]++
-			return err
-		}, "SELECT request_id, actor FROM events WHERE kind = ? AND at > ? AND request_id IN ("+tuples("?", len(some))+")",
-			args...)
+		var written []submitter
+		err := s.read(ctx, "reading events", &written, "SELECT request_id, actor FROM events WHERE kind = ? AND at > ?"+
+			" AND request_id IN ?", eventResubmitted, now.Add(-resubmittedPause), ids)
 		if err != nil {
-			return classify("reading events", err)
+			return err
+		}
+		before, count := map[submitter]bool{}, map[purge.RequestID]int{}
+		for _, w := range written {
+			before[w] = true
+			count[w.RequestID]++
 		}
 		var fresh []event
 		for _, e := range some {
-			a := asked{e.request, e.actor}
-			if !before[a] && count[e.request] < resubmittedMost {
-				fresh, before[a] = append(fresh, e), true
+			w := submitter{e.request, e.actor}
+			if !before[w] && count[e.request] < maxResubmitted {
+				fresh, before[w] = append(fresh, e), true
 				count[e.request]++
 			}
 		}
@@ -128,8 +126,9 @@ func (s *Store) addResubmitted(ctx context.Context, events []event) error {
 		if addEvents(&q, fresh, now); len(fresh) == 0 {
 			continue
 		}
-		if _, err := s.sql.ExecContext(ctx, q.statements[0].text, q.statements[0].args...); err != nil {
-			return classify("writing events to the ledger", err)
+		_, err = s.exec(ctx, "writing events to the ledger", q.statements[0].text, q.statements[0].args...)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -165,20 +164,15 @@ type Operation struct {
 
 // NoteOperation writes down what an operator is about to do.
 func (s *Store) NoteOperation(ctx context.Context, o Operation) error {
-	_, err := s.sql.ExecContext(ctx,
+	_, err := s.exec(ctx, "writing an event to the ledger",
 		"INSERT INTO events (request_id, at, kind, actor, ticket, subject) VALUES (0, ?, ?, ?, ?, ?)",
 		s.now(), o.Kind, cut(o.By, 160), cutTicket(o.Ticket), cut(o.Subject, 64))
-	return classify("writing an event to the ledger", err)
+	return err
 }
 
 // Operations returns the latest operations, the last one first.
-func (s *Store) Operations(ctx context.Context, limit int) ([]Operation, error) {
-	var all []Operation
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var o Operation
-		err := rows.Scan(&o.At, &o.Kind, &o.By, &o.Ticket, &o.Subject)
-		all = append(all, o)
-		return err
-	}, "SELECT at, kind, actor, ticket, subject FROM events WHERE request_id = 0 ORDER BY id DESC LIMIT ?", limit)
-	return all, classify("reading what operators did", err)
+func (s *Store) Operations(ctx context.Context, limit int) (all []Operation, err error) {
+	err = s.read(ctx, "reading what operators did", &all, "SELECT at, kind, actor AS `by`, ticket, subject FROM events"+
+		" WHERE request_id = 0 ORDER BY id DESC LIMIT ?", limit)
+	return all, err
 }

@@ -53,7 +53,7 @@ func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(Evid
 	if f.User != 0 {
 		return s.eachOfUser(ctx, f, do)
 	}
-	for last, more := (documentKey{at: f.Since}), true; more; {
+	for last, more := (documentKey{At: f.Since}), true; more; {
 		page, err := s.documentPage(ctx, f, last)
 		if err != nil {
 			return err
@@ -227,28 +227,24 @@ const documentsPage = 500
 
 // documentKey is where a document stands in the order of their times.
 type documentKey struct {
-	at      time.Time
-	id      int64
-	user    purge.UserID
-	request purge.RequestID
+	At      time.Time
+	ID      int64
+	User    purge.UserID
+	Request purge.RequestID
 }
 
 // documentPage reads which records come next in a period.
 func (s *Store) documentPage(ctx context.Context, f EvidenceFilter, after documentKey) (page []documentKey, err error) {
-	until, args := "", []any{after.at.UTC(), after.at.UTC(), after.id}
+	until, args := "", []any{after.At.UTC(), after.At.UTC(), after.ID}
 	if !f.Until.IsZero() {
 		until, args = " AND at < ?", append(args, f.Until.UTC())
 	}
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var k documentKey
-		err := rows.Scan(&k.at, &k.id, &k.user, &k.request)
-		page = append(page, k)
-		return err
-		// Left to itself, the server sorts the whole period for each page.
-	}, "SELECT at, id, user_id, request_id FROM evidence_documents FORCE INDEX (evidence_documents_at)"+
+	// Without the hint, the server sorts the whole period for each page.
+	err = s.read(ctx, "reading evidence", &page, "SELECT at, id, user_id AS user, request_id AS request"+
+		" FROM evidence_documents FORCE INDEX (evidence_documents_at)"+
 		" WHERE at >= ? AND (at > ? OR id > ?)"+until+" AND part = 'record' ORDER BY at, id LIMIT ?",
 		append(args, documentsPage)...)
-	return page, classify("reading evidence", err)
+	return page, err
 }
 
 // eachOfPage calls do for what the documents of a page have settled and no later one has settled again.
@@ -257,21 +253,21 @@ func (s *Store) eachOfPage(ctx context.Context, page []documentKey, do func(Evid
 	var order []documentKey // one for each user, or request about orphans
 	for _, k := range page {
 		switch {
-		case k.user == 0 && orphans[k.request] == nil, k.user != 0 && users[k.user] == nil:
+		case k.User == 0 && orphans[k.Request] == nil, k.User != 0 && users[k.User] == nil:
 			order = append(order, k)
 		}
-		if k.user == 0 {
-			orphans[k.request] = append(orphans[k.request], k.id)
+		if k.User == 0 {
+			orphans[k.Request] = append(orphans[k.Request], k.ID)
 		} else {
-			users[k.user] = append(users[k.user], k.id)
+			users[k.User] = append(users[k.User], k.ID)
 		}
 	}
 	for some := range slices.Chunk(order, rowsPerStatement) {
 		all := ledgers{}
 		var ids []any
 		for _, k := range some {
-			if k.user != 0 {
-				ids = append(ids, k.user)
+			if k.User != 0 {
+				ids = append(ids, k.User)
 			}
 		}
 		if len(ids) > 0 {
@@ -280,13 +276,13 @@ func (s *Store) eachOfPage(ctx context.Context, page []documentKey, do func(Evid
 			}
 		}
 		for _, k := range some {
-			t, documents := all.of(k.user), users[k.user]
-			if k.user == 0 { // the evidence of all orphans is not one thing
+			t, documents := all.of(k.User), users[k.User]
+			if k.User == 0 { // the evidence of all orphans is not one thing
 				of := ledgers{}
-				if err := s.readEvidence(ctx, "request_id", []any{k.request}, of); err != nil {
+				if err := s.readEvidence(ctx, "request_id", []any{k.Request}, of); err != nil {
 					return err
 				}
-				t, documents = of.of(0), orphans[k.request]
+				t, documents = of.of(0), orphans[k.Request]
 			}
 			chosen := func(_ time.Time, document int64) bool { return slices.Contains(documents, document) }
 			if err := t.each(chosen, do); err != nil {
@@ -358,24 +354,20 @@ func (s *Store) addOrigins(ctx context.Context, page []EvidenceRecord) error {
 	if len(page) == 0 {
 		return nil
 	}
-	of := map[purge.RequestID]origin{}
-	var ids []any
-	for _, r := range page {
-		if _, known := of[r.RequestID]; !known {
-			of[r.RequestID], ids = origin{}, append(ids, r.RequestID)
-		}
+	ids := make([]purge.RequestID, len(page))
+	for i, r := range page {
+		ids[i] = r.RequestID
 	}
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var id purge.RequestID
-		var o origin
-		err := rows.Scan(&id, &o.by, &o.ticket)
-		of[id] = o
-		return err
-	}, "SELECT id, requested_by, ticket FROM requests WHERE id IN ("+tuples("?", len(ids))+")", ids...)
+	var rows []Request
+	err := s.read(ctx, "reading requests", &rows, "SELECT id, requested_by, ticket FROM requests WHERE id IN ?", ids)
+	of := make(map[purge.RequestID]Request, len(rows))
+	for _, r := range rows {
+		of[r.ID] = r
+	}
 	for i := range page {
-		page[i].RequestedBy, page[i].Ticket = of[page[i].RequestID].by, of[page[i].RequestID].ticket
+		page[i].RequestedBy, page[i].Ticket = of[page[i].RequestID].RequestedBy, of[page[i].RequestID].Ticket
 	}
-	return classify("reading requests", err)
+	return err
 }
 
 // LedgerDocument is a document as the ledger holds it.

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -17,20 +16,17 @@ type Inventory struct {
 
 // AddInventory writes a result down.
 func (s *Store) AddInventory(ctx context.Context, i Inventory) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT INTO inventories (started_at, ended_at, software, complete, report)"+
-		" VALUES (?, ?, ?, ?, ?)", i.Started.UTC(), i.Ended.UTC(), cut(i.Software, 64), i.Complete, i.Report)
-	return classify("writing the inventory to the ledger", err)
+	_, err := s.exec(ctx, "writing the inventory to the ledger", "INSERT INTO inventories (started_at, ended_at,"+
+		" software, complete, report) VALUES (?, ?, ?, ?, ?)", i.Started.UTC(), i.Ended.UTC(), cut(i.Software, 64),
+		i.Complete, i.Report)
+	return err
 }
 
 // Inventories returns the newest results without their reports, the newest one first.
 func (s *Store) Inventories(ctx context.Context, limit int) (all []Inventory, err error) {
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var i Inventory
-		err := rows.Scan(&i.ID, &i.Started, &i.Ended, &i.Software, &i.Complete)
-		all = append(all, i)
-		return err
-	}, "SELECT id, started_at, ended_at, software, complete FROM inventories ORDER BY id DESC LIMIT ?", limit)
-	return all, classify("reading inventories", err)
+	err = s.read(ctx, "reading inventories", &all, "SELECT id, started_at AS started, ended_at AS ended, software,"+
+		" complete FROM inventories ORDER BY id DESC LIMIT ?", limit)
+	return all, err
 }
 
 // InventoryReport returns the report of a result.

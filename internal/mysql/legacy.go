@@ -174,16 +174,12 @@ func (s *Store) readOrigins(ctx context.Context, db *sql.DB, list string, args [
 }
 
 // insertDocuments writes documents in one transaction.
-func insertDocuments(ctx context.Context, db *sql.DB, documents []document) (err error) {
+func insertDocuments(ctx context.Context, db *sql.DB, documents []document) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
-		}
-	}()
+	defer tx.Rollback() //nolint:errcheck // after a Commit it has nothing to do; without one, the error is returned
 	var q script
 	if err := addDocuments(&q, documents, largestDocument); err != nil {
 		return err
@@ -234,17 +230,11 @@ func (s *Store) RevokeSuperseded(ctx context.Context, role Role, account string)
 var supersededIndexes = []string{"requests_finished", "requests_open", "requests_opened"}
 
 // SupersededIndexes returns the indexes of the ledger that only earlier versions need.
-func (s *Store) SupersededIndexes(ctx context.Context) ([]string, error) {
-	var names []string
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var name string
-		err := rows.Scan(&name)
-		names = append(names, name)
-		return err
-	}, "SELECT DISTINCT index_name FROM information_schema.statistics WHERE table_schema = ? AND table_name = 'requests'"+
-		" AND index_name IN ("+tuples("?", len(supersededIndexes))+") ORDER BY index_name",
-		append([]any{s.ledger}, anys(supersededIndexes)...)...)
-	return names, classify("reading the ledger's indexes", err)
+func (s *Store) SupersededIndexes(ctx context.Context) (names []string, err error) {
+	err = s.read(ctx, "reading the ledger's indexes", &names, "SELECT DISTINCT index_name FROM"+
+		" information_schema.statistics WHERE table_schema = ? AND table_name = 'requests' AND index_name IN ?"+
+		" ORDER BY index_name", s.ledger, supersededIndexes)
+	return names, err
 }
 
 // DropSuperseded drops the indexes that only earlier versions need, with the rights of the account that migrates, and

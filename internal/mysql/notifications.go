@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ type Delivery struct {
 type End struct {
 	Request    purge.RequestID
 	FinishedAt time.Time
-	Told       bool // it has a notification
+	Notified   bool // it has a notification
 }
 
 // EndsAfter returns requests that ended at a moment or later, in the order of their ends: those after a given one, or
@@ -61,15 +60,11 @@ func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, err
 	}
 	args = append(args, KindRequestEnded, limit)
 	var ends []End
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var e End
-		err := rows.Scan(&e.Request, &e.FinishedAt, &e.Told)
-		ends = append(ends, e)
-		return err
-	}, "SELECT e.id, e.since, n.id IS NOT NULL FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+") e"+
+	err = s.read(ctx, what, &ends, "SELECT e.id AS request, e.since AS finished_at, n.id IS NOT NULL AS notified"+
+		" FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+") e"+
 		" LEFT JOIN notifications n ON n.kind = ? AND n.request_id = e.id AND n.happened_at = e.since"+
 		" ORDER BY e.since, e.id LIMIT ?", args...)
-	return ends, classify(what, err)
+	return ends, err
 }
 
 // Tell remembers notifications, each of which is due at once, and that everything up to a moment is told. A
@@ -106,17 +101,11 @@ func addNotifications(q *script, all []Notification) {
 
 // DueNotifications returns notifications that may be sent now, those with the fewest tries first: one that the receiver
 // refuses again and again does not hold up the others, and a new one shows soonest whether the receiver is well again.
-func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) ([]Notification, error) {
-	var due []Notification
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var n Notification
-		err := rows.Scan(&n.ID, &n.EventID, &n.Kind, &n.Request, &n.HappenedAt, &n.CreatedAt, &n.Tries, &n.Body)
-		due = append(due, n)
-		return err
-	}, "SELECT id, event_id, kind, request_id, happened_at, created_at, tries, body FROM notifications"+
-		" FORCE INDEX (notifications_due) WHERE outcome = '' AND due_at <= ? ORDER BY tries, due_at LIMIT ?",
-		now.UTC(), limit)
-	return due, classify("looking for notifications to send", err)
+func (s *Store) DueNotifications(ctx context.Context, now time.Time, limit int) (due []Notification, err error) {
+	err = s.read(ctx, "looking for notifications to send", &due, "SELECT id, event_id, kind, request_id AS request,"+
+		" happened_at, created_at, tries, body FROM notifications FORCE INDEX (notifications_due)"+
+		" WHERE outcome = '' AND due_at <= ? ORDER BY tries, due_at LIMIT ?", now.UTC(), limit)
+	return due, err
 }
 
 // SaveDeliveries writes down what became of notifications, and how the receiver is.
@@ -142,49 +131,35 @@ func (s *Store) SaveDeliveries(ctx context.Context, all []Delivery, receiver Rec
 
 // GiveUpNotifications ends notifications that have waited since before a moment, and returns how many.
 func (s *Store) GiveUpNotifications(ctx context.Context, before, now time.Time) (int64, error) {
-	n, err := s.inBatches(ctx, "UPDATE notifications SET outcome = 'given_up', settled_at = ? WHERE outcome = '' AND "+
-		"created_at < ? LIMIT ?", now.UTC(), before.UTC())
-	return n, classify("giving up old notifications", err)
+	return inBatches(ctx, s.sql, "giving up old notifications", "UPDATE notifications SET outcome = 'given_up',"+
+		" settled_at = ? WHERE outcome = '' AND created_at < ? LIMIT ?", now.UTC(), before.UTC())
 }
 
 // RetryNotifications makes all notifications due that wait or were given up, and the receiver as if it had never
 // failed. It returns how many were given up.
 func (s *Store) RetryNotifications(ctx context.Context, now time.Time) (int64, error) {
-	n, err := s.inBatches(ctx, "UPDATE notifications SET outcome = '', tries = 0, due_at = ?, created_at = ?,"+
+	const what = "making notifications due again"
+	n, err := inBatches(ctx, s.sql, what, "UPDATE notifications SET outcome = '', tries = 0, due_at = ?, created_at = ?,"+
 		" settled_at = NULL WHERE outcome = 'given_up' LIMIT ?", now.UTC(), now.UTC())
 	if err == nil {
-		_, err = s.inBatches(ctx, "UPDATE notifications SET due_at = ? WHERE outcome = '' AND due_at > ? LIMIT ?",
-			now.UTC(), now.UTC())
+		_, err = inBatches(ctx, s.sql, what, "UPDATE notifications SET due_at = ? WHERE outcome = '' AND due_at > ?"+
+			" LIMIT ?", now.UTC(), now.UTC())
 	}
 	if err == nil {
-		_, err = s.sql.ExecContext(ctx, "UPDATE notify_state SET next_at = NULL WHERE id = 1")
+		_, err = s.exec(ctx, what, "UPDATE notify_state SET next_at = NULL WHERE id = 1")
 	}
-	return n, classify("making notifications due again", err)
+	return n, err
 }
 
 // PruneNotifications removes notifications that were delivered, or given up, and are older than a moment.
 func (s *Store) PruneNotifications(ctx context.Context, delivered, givenUp time.Time) (removed int64, err error) {
 	for outcome, before := range map[string]time.Time{"delivered": delivered, "given_up": givenUp} {
-		n, err := s.inBatches(ctx, "DELETE FROM notifications WHERE outcome = ? AND created_at < ? LIMIT ?", outcome,
-			before.UTC())
+		n, err := inBatches(ctx, s.sql, "removing old notifications", "DELETE FROM notifications WHERE outcome = ?"+
+			" AND created_at < ? LIMIT ?", outcome, before.UTC())
 		removed += n
 		if err != nil {
-			return removed, classify("forgetting old notifications", err)
+			return removed, err
 		}
 	}
 	return removed, nil
-}
-
-// inBatches repeats a statement whose last argument is a LIMIT until it finds nothing more, and counts the rows.
-func (s *Store) inBatches(ctx context.Context, statement string, args ...any) (all int64, err error) {
-	for n := int64(pruneBatch); n == pruneBatch; all += n {
-		result, err := s.sql.ExecContext(ctx, statement, append(slices.Clone(args), pruneBatch)...)
-		if err != nil {
-			return all, err
-		}
-		if n, err = result.RowsAffected(); err != nil {
-			return all, err
-		}
-	}
-	return all, nil
 }

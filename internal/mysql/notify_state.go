@@ -2,12 +2,10 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"time"
 )
 
-// Receiver is how the receiver of notifications is. Times are zero if there is none.
+// Receiver says whether the receiver of notifications accepts them. Times are zero if there is none.
 type Receiver struct {
 	Failures     int       `json:"failures"` // in a row
 	FailingSince time.Time `json:"failing_since,omitzero"`
@@ -16,75 +14,72 @@ type Receiver struct {
 	DeliveredAt  time.Time `json:"delivered_at,omitzero"`
 }
 
-// NotifyState is how far telling others has come.
+// NotifyState is how far the notifications have come.
 type NotifyState struct {
 	Receiver
 
-	BeganAt  time.Time `json:"began_at,omitzero"`  // ends before it are not told
-	Position time.Time `json:"position,omitzero"`  // ends up to here are told, except for late commits
-	LookedAt time.Time `json:"looked_at,omitzero"` // when a process last looked, give or take lookedEvery
-	Verdict  string    `json:"verdict,omitempty"`  // that was told last
+	BeganAt  time.Time `json:"began_at,omitzero"`  // requests that ended before it get no notification
+	Position time.Time `json:"position,omitzero"`  // requests that ended before it have one, except for late commits
+	LookedAt time.Time `json:"looked_at,omitzero"` // when a process last searched, give or take lookedEvery
+	Verdict  string    `json:"verdict,omitempty"`  // of the latest notification about one
 }
-
-const notifyColumns = "began_at, position, looked_at, failures, failing_since, next_at, answer, delivered_at, verdict"
 
 // lookedEvery is how old looked_at becomes before it is written again.
 const lookedEvery = time.Minute
 
-// NotifyState reads how far telling has come, and writes down that a process looks. The first call begins it.
+// NotifyState reads how far the notifications have come, and writes down that a process searches. The first call begins
+// them.
 func (s *Store) NotifyState(ctx context.Context, now time.Time) (NotifyState, error) {
-	state, err := s.readNotifyState(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = s.sql.ExecContext(ctx, "INSERT IGNORE INTO notify_state (id, began_at, position, looked_at) VALUES "+
+	const what = "reading the state of the notifications"
+	state, begun, err := s.readNotifyState(ctx)
+	if err == nil && !begun {
+		_, err = s.exec(ctx, what, "INSERT IGNORE INTO notify_state (id, began_at, position, looked_at) VALUES "+
 			"(1, ?, ?, ?)", now.UTC(), now.UTC(), now.UTC())
 		if err == nil {
-			state, err = s.readNotifyState(ctx)
+			state, _, err = s.readNotifyState(ctx)
 		}
 	}
 	if err == nil && now.Sub(state.LookedAt).Abs() >= lookedEvery {
-		_, err = s.sql.ExecContext(ctx, "UPDATE notify_state SET looked_at = ? WHERE id = 1", now.UTC())
+		_, err = s.exec(ctx, what, "UPDATE notify_state SET looked_at = ? WHERE id = 1", now.UTC())
 	}
-	return state, classify("reading how far telling has come", err)
-}
-
-// BeginNotify begins telling again: what ended before a moment is not told.
-func (s *Store) BeginNotify(ctx context.Context, now time.Time) error {
-	_, err := s.sql.ExecContext(ctx, "UPDATE notify_state SET began_at = ?, position = ? WHERE id = 1",
-		now.UTC(), now.UTC())
-	return classify("writing down from where to tell", err)
-}
-
-func (s *Store) readNotifyState(ctx context.Context) (state NotifyState, err error) {
-	var failing, next, delivered sql.NullTime
-	err = s.sql.QueryRowContext(ctx, "SELECT "+notifyColumns+" FROM notify_state WHERE id = 1").Scan(&state.BeganAt,
-		&state.Position, &state.LookedAt, &state.Failures, &failing, &next, &state.Answer, &delivered, &state.Verdict)
-	state.FailingSince, state.NextAt, state.DeliveredAt = failing.Time, next.Time, delivered.Time
 	return state, err
+}
+
+// BeginNotify begins the notifications anew: requests that ended before a moment get none.
+func (s *Store) BeginNotify(ctx context.Context, now time.Time) error {
+	_, err := s.exec(ctx, "writing down where notifications begin", "UPDATE notify_state SET began_at = ?, position = ?"+
+		" WHERE id = 1", now.UTC(), now.UTC())
+	return err
+}
+
+// readNotifyState reads the one row; begun is false if there is none.
+func (s *Store) readNotifyState(ctx context.Context) (state NotifyState, begun bool, err error) {
+	err = s.read(ctx, "reading the state of the notifications", &state, "SELECT * FROM notify_state WHERE id = 1")
+	return state, !state.BeganAt.IsZero(), err
 }
 
 // NotifyFigures is what an operator wants to know of the notifications.
 type NotifyFigures struct {
 	NotifyState
+	NotifyCounts
+}
 
+// NotifyCounts counts notifications that are not delivered.
+type NotifyCounts struct {
 	Waiting int64     `json:"waiting"`
 	Oldest  time.Time `json:"oldest,omitzero"` // when the oldest that waits was made
 	GivenUp int64     `json:"given_up"`
 }
 
-// NotifyFigures reads them; ok is false if telling has never begun.
+// NotifyFigures reads them; ok is false if no process has ever had a notify.url.
 func (s *Store) NotifyFigures(ctx context.Context) (f NotifyFigures, ok bool, err error) {
-	const what = "reading the figures of the notifications"
-	f.NotifyState, err = s.readNotifyState(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return f, false, nil
+	f.NotifyState, ok, err = s.readNotifyState(ctx)
+	if err != nil || !ok {
+		return f, false, err
 	}
-	if err != nil {
-		return f, false, classify(what, err)
-	}
-	var oldest sql.NullTime
-	err = s.sql.QueryRowContext(ctx, "SELECT (SELECT COUNT(*) FROM notifications WHERE outcome = ''),"+
-		" (SELECT MIN(created_at) FROM notifications WHERE outcome = ''),"+
-		" (SELECT COUNT(*) FROM notifications WHERE outcome = 'given_up')").Scan(&f.Waiting, &oldest, &f.GivenUp)
-	f.Oldest = oldest.Time
-	return f, true, classify(what, err)
+	err = s.read(ctx, "counting notifications", &f.NotifyCounts, "SELECT"+
+		" (SELECT COUNT(*) FROM notifications WHERE outcome = '') AS waiting,"+
+		" (SELECT MIN(created_at) FROM notifications WHERE outcome = '') AS oldest,"+
+		" (SELECT COUNT(*) FROM notifications WHERE outcome = 'given_up') AS given_up")
+	return f, true, err
 }

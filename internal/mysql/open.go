@@ -13,14 +13,14 @@ import (
 // first if it is the zero value: those that were not touched since a moment, and that do not wait for a date.
 func (s *Store) OpenRequests(ctx context.Context, after purge.OpenRequest, untouchedSince time.Time,
 	limit int,
-) ([]purge.OpenRequest, error) {
-	// Only open requests have an open_scope. Unless MySQL is told the index, it may walk through all that have ended.
-	var open []purge.OpenRequest
-	err := s.gorm.WithContext(ctx).Raw("SELECT id AS request, user_id AS user, certificate_id AS certificate, source"+
+) (open []purge.OpenRequest, err error) {
+	// Only open requests have an open_scope. Without the hint, MySQL may walk through all that have ended.
+	err = s.read(ctx, "looking for open requests", &open, "SELECT id AS request, user_id AS user,"+
+		" certificate_id AS certificate, source"+
 		" FROM requests FORCE INDEX (requests_open_scope) WHERE open_scope > ? AND updated_at < ?"+
 		" AND (not_before IS NULL OR not_before < ?) ORDER BY open_scope LIMIT ?",
-		scope{after.User, after.Certificate}.number(), untouchedSince, s.now(), limit).Scan(&open).Error
-	return open, classify("looking for open requests", err)
+		scope{after.User, after.Certificate}.number(), untouchedSince, s.now(), limit)
+	return open, err
 }
 
 // The locks of which each is held by one process at a time. Locks are per server, so the schema is part of their names.

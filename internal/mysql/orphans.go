@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
+	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -20,67 +22,55 @@ func (s *Store) AddOrphanSet(ctx context.Context, key string, set purge.OrphanSe
 	return id, classify("writing a set of orphans to the ledger", err)
 }
 
-func (s *Store) addOrphanSet(ctx context.Context, key string, set purge.OrphanSet) (id purge.CertificateID, err error) {
-	find := func() error {
-		return s.sql.QueryRowContext(ctx, "SELECT id FROM orphan_sets WHERE idempotency_key = ?", key).Scan(&id)
-	}
-	if err := find(); !errors.Is(err, sql.ErrNoRows) {
+func (s *Store) addOrphanSet(ctx context.Context, key string, set purge.OrphanSet) (purge.CertificateID, error) {
+	db := s.gorm.WithContext(ctx)
+	find := func() (id purge.CertificateID, err error) {
+		err = db.Raw("SELECT id FROM orphan_sets WHERE idempotency_key = ?", key).Scan(&id).Error
 		return id, err
 	}
-	tx, err := s.sql.BeginTx(ctx, nil)
-	if err != nil {
-		return 0, err
+	if id, err := find(); err != nil || id != 0 {
+		return id, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
+	row := orphanSet{IdempotencyKey: key, CreatedBefore: set.Before.UTC()}
+	err := db.Transaction(func(tx *gorm.DB) error {
+		if err := tx.Create(&row).Error; err != nil {
+			return err //nolint:wrapcheck // classified by AddOrphanSet
 		}
-	}()
-	result, err := tx.ExecContext(ctx, "INSERT INTO orphan_sets (idempotency_key, created_before) VALUES (?, ?)", key,
-		set.Before.UTC())
-	if lostRace(err) { // the same list, by another command
-		return id, errors.Join(ignoreDone(tx.Rollback()), find())
+		args := make([]any, 0, 4*len(set.Directories))
+		for i, dir := range set.Directories {
+			args = append(args, row.ID, i, dir.Bucket, dir.Prefix)
+		}
+		return tx.Exec("INSERT INTO orphan_directories (set_id, number, bucket, directory) VALUES "+
+			tuples("(?, ?, ?, ?)", len(set.Directories)), args...).Error
+	})
+	if lostRace(err) { // perhaps against the same list, by another command
+		if id, failed := find(); failed == nil && id != 0 {
+			return id, nil
+		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	number, err := result.LastInsertId()
-	if err != nil {
-		return 0, err
-	}
-	args := make([]any, 0, 4*len(set.Directories))
-	for i, dir := range set.Directories {
-		args = append(args, number, i, dir.Bucket, dir.Prefix)
-	}
-	text := "INSERT INTO orphan_directories" + //nolint:gosec // a text of our own
-		" (set_id, number, bucket, directory) VALUES " + tuples("(?, ?, ?, ?)", len(set.Directories))
-	if _, err := tx.ExecContext(ctx, text, args...); err != nil {
-		return 0, err
-	}
-	return purge.CertificateID(number), tx.Commit()
+	return row.ID, err
 }
 
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
+// orphanSet is a row of orphan_sets.
+type orphanSet struct {
+	ID             purge.CertificateID
+	IdempotencyKey string
+	CreatedBefore  time.Time
 }
 
 // OrphanSet returns the directories of a set.
 func (s *Store) OrphanSet(ctx context.Context, id purge.CertificateID) (purge.OrphanSet, error) {
+	const what = "reading a set of orphans"
 	var set purge.OrphanSet
-	err := each(ctx, s.sql, func(rows *sql.Rows) error {
-		var dir purge.Directory
-		err := rows.Scan(&set.Before, &dir.Bucket, &dir.Prefix)
-		set.Directories = append(set.Directories, dir)
-		return err
-	}, "SELECT s.created_before, d.bucket, d.directory FROM orphan_sets s JOIN orphan_directories d ON d.set_id = s.id "+
-		"WHERE s.id = ? ORDER BY d.number", id)
+	err := s.read(ctx, what, &set.Before, "SELECT created_before FROM orphan_sets WHERE id = ?", id)
+	if err == nil {
+		err = s.read(ctx, what, &set.Directories, "SELECT bucket, directory AS prefix FROM orphan_directories"+
+			" WHERE set_id = ? ORDER BY number", id)
+	}
 	if err == nil && len(set.Directories) == 0 {
 		return set, &purge.Error{Class: purge.Transient, Text: fmt.Sprintf("the ledger has no set of orphans %d", id)}
 	}
-	return set, classify("reading a set of orphans", err)
+	return set, err
 }
 
 // referencedPage is how many primary keys of a table one statement of Referenced covers.
@@ -99,17 +89,17 @@ func (s *Store) Referenced(ctx context.Context, ids []string) (map[string]bool, 
 		asked[id] = true
 	}
 	some := tuples("?", len(ids))
-	for _, t := range []struct{ name, key string }{{s.tables.certificates, "id"}, {s.tables.history, "history_id"}} {
-		var last sql.NullInt64
-		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.key+") FROM "+t.name).Scan(&last); err != nil {
-			return nil, classify("reading the references of the LMS", err)
+	for _, t := range s.referenceTables() {
+		last, err := s.lastKey(ctx, t)
+		if err != nil {
+			return nil, err
 		}
 		text := "SELECT " + exact("download_uuid") + ", " + exact("verify_uuid") + ", " + exact("download_url") + " FROM " +
 			t.name +
 			" WHERE " + t.key + " > ? AND " + t.key + " <= ? AND " + hasReference + " AND (download_uuid IN (" + some +
 			") OR verify_uuid IN (" + some +
 			") OR download_url <> '' AND (download_uuid = '' OR LOCATE(download_uuid, download_url) = 0))"
-		for from := int64(0); from < last.Int64; from += referencedPage {
+		for from := int64(0); from < last; from += referencedPage {
 			args := append(append([]any{from, from + referencedPage}, anys(ids)...), anys(ids)...)
 			err := each(ctx, s.sql, func(rows *sql.Rows) error {
 				var texts [3]sql.NullString

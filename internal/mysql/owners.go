@@ -27,6 +27,12 @@ const (
 	ownersOverlap = 1_000
 )
 
+// What fails, in errors.
+const (
+	readingWalk = "reading how far the owners of directories are known"
+	savingWalk  = "writing down how far the owners of directories are known"
+)
+
 // ownersLock is held by the process that walks.
 const ownersLock = "certpurge_owners:%.40s"
 
@@ -41,24 +47,20 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 	}
 	defer release()
 	var walk Walk
-	for i, t := range []struct {
-		source    purge.Table
-		table, id string
-	}{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}} {
-		var last sql.NullInt64
-		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.id+") FROM "+t.table).Scan(&last); err != nil {
-			return classify("reading the LMS database", err)
+	for i, t := range s.referenceTables() {
+		last, err := s.lastKey(ctx, t)
+		if err != nil {
+			return err
 		}
 		// A table that was restored from a backup counts from where it was then.
-		_, err := s.sql.ExecContext(ctx, "UPDATE owner_walks SET position = ? WHERE source_table = ? AND position > ?",
-			last.Int64, t.source, last.Int64)
+		_, err = s.exec(ctx, savingWalk, "UPDATE owner_walks SET position = ? WHERE source_table = ? AND position > ?",
+			last, t.table, last)
 		if err != nil {
-			return classify("writing down how far the owners of directories are known", err)
+			return err
 		}
-		share := func(at int64) int { return i*50 + int(50*at/max(last.Int64, 1)) }
-		err = s.walk(ctx, t.source, t.table, t.id, "position", 0, func(at int64, rows int) {
+		err = s.walk(ctx, t, "position", 0, func(at int64, rows int) {
 			walk.Rows += int64(rows)
-			walk.Share = min(share(at), 100)
+			walk.Share = min(i*50+int(50*at/max(last, 1)), 100)
 			progress(walk)
 		})
 		if err != nil {
@@ -66,13 +68,13 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 		}
 	}
 	var due bool
-	err = s.sql.QueryRowContext(ctx, "SELECT again > 0 OR walked_at NOT BETWEEN UTC_TIMESTAMP(6) - INTERVAL ? SECOND "+
-		"AND UTC_TIMESTAMP(6)"+
-		" FROM owner_walks WHERE source_table = ?", int64(again.Seconds()), purge.Live).Scan(&due)
+	err = s.read(ctx, readingWalk, &due, "SELECT again > 0 OR walked_at NOT BETWEEN"+
+		" UTC_TIMESTAMP(6) - INTERVAL ? SECOND AND UTC_TIMESTAMP(6)"+
+		" FROM owner_walks WHERE source_table = ?", int64(again.Seconds()), purge.Live)
 	if err != nil || !due {
-		return classify("reading how far the owners of directories are known", err)
+		return err
 	}
-	return s.walk(ctx, purge.Live, s.tables.certificates, "id", "again", 9, func(_ int64, rows int) {
+	return s.walk(ctx, s.referenceTables()[0], "again", 9, func(_ int64, rows int) {
 		walk.Rows += int64(rows)
 		progress(walk)
 	})
@@ -80,42 +82,40 @@ func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress fu
 
 // walk reads a table from the position in a column of owner_walks to its end, and rests after each page as many times
 // as long as that took.
-func (s *Store) walk(ctx context.Context, source purge.Table, table, id, column string, rests int,
+func (s *Store) walk(ctx context.Context, t referenceTable, column string, rests int,
 	page func(at int64, rows int),
 ) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT IGNORE INTO owner_walks (source_table, position, again) VALUES (?, 0, 0)",
-		source)
+	_, err := s.exec(ctx, savingWalk, "INSERT IGNORE INTO owner_walks (source_table, position, again) VALUES (?, 0, 0)",
+		t.table)
 	if err != nil {
-		return classify("beginning to read the owners of directories", err)
+		return err
 	}
 	var at int64
-	if err := s.sql.QueryRowContext(ctx, "SELECT "+column+" FROM owner_walks WHERE source_table = ?",
-		source).Scan(&at); err != nil {
-		return classify("reading how far the owners of directories are known", err)
+	err = s.read(ctx, readingWalk, &at, "SELECT "+column+" FROM owner_walks WHERE source_table = ?", t.table)
+	if err != nil {
+		return err
 	}
 	if column == "position" {
 		at = max(0, at-ownersOverlap)
 	}
 	for {
 		begun := time.Now()
-		owners, last, rows, err := s.readOwners(ctx, table, id, at)
+		owners, last, rows, err := s.readOwners(ctx, t, at)
 		if err != nil {
 			return err
 		}
 		if err := s.addOwners(ctx, owners); err != nil {
 			return err
 		}
-		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)} //nolint:gosec // a text of our own
-		if rows < ownersPage {                                                  // the end
+		text, args := column+" = GREATEST("+column+", ?)", []any{max(at, last)}
+		if rows < ownersPage { // the end
 			text, args = "position = GREATEST(position, ?), again = 0, walked_at = IF(? OR walked_at IS NULL, "+
 				"UTC_TIMESTAMP(6), walked_at)",
 				[]any{max(at, last), column == "again"}
 		}
-		if rows > 0 || rows < ownersPage {
-			text = "UPDATE owner_walks SET " + text + " WHERE source_table = ?"
-			if _, err := s.sql.ExecContext(ctx, text, append(args, source)...); err != nil {
-				return classify("writing down how far the owners of directories are known", err)
-			}
+		_, err = s.exec(ctx, savingWalk, "UPDATE owner_walks SET "+text+" WHERE source_table = ?", append(args, t.table)...)
+		if err != nil {
+			return err
 		}
 		at = max(at, last)
 		page(at, rows)
@@ -135,7 +135,7 @@ type owner struct {
 }
 
 // readOwners reads one page of a table after a primary key.
-func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (owners []owner, last int64, n int,
+func (s *Store) readOwners(ctx context.Context, t referenceTable, after int64) (owners []owner, last int64, n int,
 	err error,
 ) {
 	err = each(ctx, s.sql, func(rows *sql.Rows) error {
@@ -151,9 +151,8 @@ func (s *Store) readOwners(ctx context.Context, table, id string, after int64) (
 			}
 		}
 		return nil
-	}, "SELECT "+id+", user_id, "+exact("download_uuid")+", "+exact("verify_uuid")+", "+exact("download_url")+
-		" FROM "+table+" WHERE "+id+" > ? ORDER BY "+id+" LIMIT ?",
-		after, ownersPage)
+	}, "SELECT "+t.key+", user_id, "+exact("download_uuid")+", "+exact("verify_uuid")+", "+exact("download_url")+
+		" FROM "+t.name+" WHERE "+t.key+" > ? ORDER BY "+t.key+" LIMIT ?", after, ownersPage)
 	// In the order of the primary key, so that the pages of the table are touched one after the other.
 	slices.SortFunc(owners, func(a, b owner) int {
 		return cmp.Or(bytes.Compare(a.id[:], b.id[:]),
@@ -168,11 +167,10 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 		for _, o := range part {
 			args = append(args, o.id[:], o.user)
 		}
-		text := "INSERT IGNORE INTO directory_owners (id, user_id) VALUES " + //nolint:gosec // a text of our own
-			tuples("(?, ?)", len(part))
-		_, err := s.sql.ExecContext(ctx, text, args...)
+		_, err := s.exec(ctx, "writing down the owners of directories", "INSERT IGNORE INTO directory_owners (id, user_id)"+
+			" VALUES "+tuples("(?, ?)", len(part)), args...)
 		if err != nil {
-			return classify("writing down the owners of directories", err)
+			return err
 		}
 	}
 	return nil
@@ -181,13 +179,13 @@ func (s *Store) addOwners(ctx context.Context, owners []owner) error {
 // CheckOwners reports whether both tables have been read to their ends at least once.
 func (s *Store) CheckOwners(ctx context.Context) error {
 	var known int
-	err := s.sql.QueryRowContext(ctx, "SELECT COUNT(walked_at) FROM owner_walks").Scan(&known)
+	err := s.read(ctx, readingWalk, &known, "SELECT COUNT(walked_at) FROM owner_walks")
 	if err == nil && known < 2 {
 		return &purge.Error{Class: purge.Unavailable, Text: "the directories of all users are being read for the first " +
 			"time, so that none is" +
 			" deleted that another user's row names; purging begins after that"}
 	}
-	return classify("reading how far the owners of directories are known", err)
+	return err
 }
 
 // sharingBatch is how many ids one statement requests, so that it stays far below any server's max_allowed_packet.

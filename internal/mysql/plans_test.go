@@ -302,7 +302,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 
 		"ends": {ask: func(ctx context.Context) error {
 			ends, err := f.enqueuer.EndsAfter(ctx, mysql.End{FinishedAt: then}, 100)
-			if err == nil && (len(ends) != 100 || !ends[0].Told || ends[0].FinishedAt.Before(then)) {
+			if err == nil && (len(ends) != 100 || !ends[0].Notified || ends[0].FinishedAt.Before(then)) {
 				err = fmt.Errorf("got %+v, want a hundred that are told", ends)
 			}
 			return err

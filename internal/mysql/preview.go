@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 
 	"github.com/certpurge/certpurge/internal/purge"
 )
@@ -41,8 +40,7 @@ func (s *Store) Preview(ctx context.Context, submissions []purge.Submission) ([]
 }
 
 // LastRetiree returns the highest id of a user with a retirement request; 0 if there is none.
-func (s *Store) LastRetiree(ctx context.Context) (purge.UserID, error) {
-	var last sql.NullInt64
-	err := s.sql.QueryRowContext(ctx, "SELECT MAX(user_id) FROM "+s.tables.requests).Scan(&last)
-	return purge.UserID(last.Int64), classify("reading retirement requests", err)
+func (s *Store) LastRetiree(ctx context.Context) (last purge.UserID, err error) {
+	err = s.read(ctx, "reading retirement requests", &last, "SELECT COALESCE(MAX(user_id), 0) FROM "+s.tables.requests)
+	return last, err
 }

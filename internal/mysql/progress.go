@@ -78,9 +78,9 @@ func (s *Store) Oldest(ctx context.Context) ([]Oldest, error) {
 		args = append(args, at.State, at.Reason, at.State, at.Reason)
 	}
 	var oldest []Oldest
-	err = s.gorm.WithContext(ctx).Raw("SELECT * FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+
-		") o WHERE opened_at IS NOT NULL", args...).Scan(&oldest).Error // null: they have moved meanwhile
-	return oldest, classify(what, err)
+	err = s.read(ctx, what, &oldest, "SELECT * FROM ("+one+strings.Repeat(" UNION ALL "+one, len(standings)-1)+
+		") o WHERE opened_at IS NOT NULL", args...) // null: they have moved meanwhile
+	return oldest, err
 }
 
 // Dates are a number of requests that wait for one, and the first and the last of the dates.
@@ -90,21 +90,18 @@ type Dates struct {
 }
 
 // Recoverable counts requests of which something that was erased can still be restored.
-func (s *Store) Recoverable(ctx context.Context) (Dates, error) {
-	var d Dates
-	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(recoverable_until) AS first, "+
-		"MAX(recoverable_until) AS last"+
-		" FROM requests WHERE recoverable_until > ?", s.now()).Scan(&d).Error
-	return d, classify("counting what can be restored", err)
+func (s *Store) Recoverable(ctx context.Context) (d Dates, err error) {
+	err = s.read(ctx, "counting what can be restored", &d, "SELECT COUNT(*) AS count, MIN(recoverable_until) AS first,"+
+		" MAX(recoverable_until) AS last FROM requests WHERE recoverable_until > ?", s.now())
+	return d, err
 }
 
 // Retained counts open requests that wait for a date that protects a file. Unlike the others it reads a row for each.
-func (s *Store) Retained(ctx context.Context) (Dates, error) {
-	var d Dates
-	err := s.gorm.WithContext(ctx).Raw("SELECT COUNT(*) AS count, MIN(not_before) AS first, MAX(not_before) AS last"+
-		" FROM requests WHERE state = ? AND reason IN ?", purge.Queued,
-		[]purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted}).Scan(&d).Error
-	return d, classify("counting what waits for a date", err)
+func (s *Store) Retained(ctx context.Context) (d Dates, err error) {
+	err = s.read(ctx, "counting what waits for a date", &d, "SELECT COUNT(*) AS count, MIN(not_before) AS first,"+
+		" MAX(not_before) AS last FROM requests WHERE state = ? AND reason IN ?", purge.Queued,
+		[]purge.Reason{purge.ReasonRetained, purge.ReasonSoftDeleted})
+	return d, err
 }
 
 // Ended is how many requests ended in one state within one slot of time.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/evidence"
@@ -67,19 +68,30 @@ func (s *Store) Prune(ctx context.Context, before time.Time, actor string, execu
 			*t.count += n
 			continue
 		}
-		for n := int64(pruneBatch); n == pruneBatch; {
-			text := "DELETE FROM " + t.table + " WHERE " + t.condition + " LIMIT ?" //nolint:gosec // a text of our own
-			result, err := db.ExecContext(ctx, text, t.arg, pruneBatch)
-			if err != nil {
-				return pruned, classify(what, err)
-			}
-			if n, err = result.RowsAffected(); err != nil {
-				return pruned, classify(what, err)
-			}
-			*t.count += n
+		n, err := inBatches(ctx, db, what, "DELETE FROM "+t.table+" WHERE "+t.condition+" LIMIT ?", t.arg)
+		*t.count += n
+		if err != nil {
+			return pruned, err
 		}
 	}
 	return pruned, nil
+}
+
+// pruneBatch is how many rows one statement of inBatches changes: larger ones hold their locks longer.
+const pruneBatch = 1_000
+
+// inBatches repeats a statement whose last argument is a LIMIT until it finds nothing more, and counts the rows.
+func inBatches(ctx context.Context, db *sql.DB, what, statement string, args ...any) (all int64, err error) {
+	for n := int64(pruneBatch); n == pruneBatch; all += n {
+		result, err := db.ExecContext(ctx, statement, append(slices.Clone(args), pruneBatch)...)
+		if err != nil {
+			return all, classify(what, err)
+		}
+		if n, err = result.RowsAffected(); err != nil {
+			return all, classify(what, err)
+		}
+	}
+	return all, nil
 }
 
 // Pruning is one run of Prune.
@@ -105,27 +117,28 @@ const MinKept = 30 * 24 * time.Hour
 // evidence, or whose anchor is younger.
 func (s *Store) readPruned(ctx context.Context) (p pruned, err error) {
 	p.before = time.Unix(0, 0).UTC()
-	err = each(ctx, s.sql, func(rows *sql.Rows) error {
-		var run Pruning
-		var id, anchor, last int64
-		var anchored sql.NullTime
-		var anchoredLast sql.NullInt64
-		if err := rows.Scan(&id, &run.At, &run.Before, &anchor, &last, &run.By, &anchored, &anchoredLast); err != nil {
-			return err
-		}
-		p.runs = append(p.runs, run)
+	var runs []struct {
+		Pruning
+
+		ID, Anchor, Last int64
+		AnchoredAt       *time.Time // nil if there is no such anchor
+		AnchoredLast     int64
+	}
+	err = s.read(ctx, "reading what was removed", &runs, "SELECT p.id, p.at, p.written_before AS `before`,"+
+		" p.anchor_id AS anchor, p.last_id AS last, p.actor AS `by`, a.at AS anchored_at, a.last_id AS anchored_last"+
+		" FROM prunings p LEFT JOIN anchors a ON a.id = p.anchor_id ORDER BY p.id")
+	for _, run := range runs {
+		p.runs = append(p.runs, run.Pruning)
 		switch {
 		case run.At.Sub(run.Before) < MinKept,
-			anchor != 0 && (!anchored.Valid || !anchored.Time.Before(run.Before) || anchoredLast.Int64 != last):
+			run.Anchor != 0 && (run.AnchoredAt == nil || !run.AnchoredAt.Before(run.Before) || run.AnchoredLast != run.Last):
 			p.odd = append(p.odd, evidence.Trouble{Text: fmt.Sprintf(
-				"entry %d of prunings was not written by enqueuer prune, or was changed", id)})
+				"entry %d of prunings was not written by enqueuer prune, or was changed", run.ID)})
 		default:
-			p.before, p.anchor, p.last = latest(p.before, run.Before), max(p.anchor, anchor), max(p.last, last)
+			p.before, p.anchor, p.last = latest(p.before, run.Before), max(p.anchor, run.Anchor), max(p.last, run.Last)
 		}
-		return nil
-	}, "SELECT p.id, p.at, p.written_before, p.anchor_id, p.last_id, p.actor, a.at, a.last_id FROM prunings p"+
-		" LEFT JOIN anchors a ON a.id = p.anchor_id ORDER BY p.id")
-	return p, classify("reading what was removed", err)
+	}
+	return p, err
 }
 
 // Prunings are the runs of Prune, the oldest first.

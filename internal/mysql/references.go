@@ -35,13 +35,12 @@ const samplePage = 20
 // It reads a few rows in each.
 func (s *Store) SampleReferences(ctx context.Context, places int, do func(purge.UserID, purge.Reference) error) error {
 	for _, t := range s.referenceTables() {
-		var end sql.NullInt64
-		if err := s.sql.QueryRowContext(ctx, "SELECT MAX("+t.key+") FROM "+t.name).Scan(&end); err != nil {
-			return classify("reading the references of the LMS", err)
+		end, err := s.lastKey(ctx, t)
+		if err != nil {
+			return err
 		}
-		for i, last := int64(0), int64(0); i < int64(places) && last < end.Int64; i++ {
-			var err error
-			if last, _, err = s.readReferences(ctx, t, max(last, i*end.Int64/int64(places)), samplePage, do); err != nil {
+		for i, last := int64(0), int64(0); i < int64(places) && last < end; i++ {
+			if last, _, err = s.readReferences(ctx, t, max(last, i*end/int64(places)), samplePage, do); err != nil {
 				return classify("reading the references of the LMS", err)
 			}
 		}
@@ -57,6 +56,12 @@ type referenceTable struct {
 
 func (s *Store) referenceTables() []referenceTable {
 	return []referenceTable{{purge.Live, s.tables.certificates, "id"}, {purge.History, s.tables.history, "history_id"}}
+}
+
+// lastKey is the highest primary key of a table; 0 if it has no row.
+func (s *Store) lastKey(ctx context.Context, t referenceTable) (last int64, err error) {
+	err = s.read(ctx, "reading the LMS database", &last, "SELECT COALESCE(MAX("+t.key+"), 0) FROM "+t.name)
+	return last, err
 }
 
 // readReferences reads one page of rows after a key, and returns the last key and the number of rows.

@@ -89,10 +89,8 @@ func (s *Store) reopenSome(ctx context.Context, ids []purge.RequestID, r purge.R
 	var ended, opened []purge.RequestID // of this try
 	into := func(list *[]purge.RequestID) func(*sql.Rows) error {
 		return func(rows *sql.Rows) error {
-			var id purge.RequestID
-			err := rows.Scan(&id)
-			*list = append(*list, id)
-			return err
+			*list = append(*list, 0)
+			return rows.Scan(&(*list)[len(*list)-1])
 		}
 	}
 	err = s.onConnection(ctx, func(conn *sql.Conn) error {
@@ -204,11 +202,11 @@ const ticketRange = 10_000
 // EachOfTicket calls do for every request that was made with exactly this ticket, or of which an event has it, in the
 // order of ids.
 func (s *Store) EachOfTicket(ctx context.Context, ticket string, do func([]Request) error) error {
-	var last sql.NullInt64
-	if err := s.sql.QueryRowContext(ctx, "SELECT MAX(id) FROM requests").Scan(&last); err != nil {
-		return classify("reading requests", err)
+	last, err := s.lastRequest(ctx)
+	if err != nil {
+		return err
 	}
-	for from := int64(0); from < last.Int64; from += ticketRange {
+	for from := int64(0); from < last; from += ticketRange {
 		var found []Request
 		// Compared as bytes: the collation of the columns takes a for A.
 		err := s.gorm.WithContext(ctx).Raw("SELECT * FROM requests r WHERE r.id > ? AND r.id <= ? AND ("+
@@ -226,6 +224,12 @@ func (s *Store) EachOfTicket(ctx context.Context, ticket string, do func([]Reque
 		}
 	}
 	return nil
+}
+
+// lastRequest is the highest id of a request; 0 if there is none.
+func (s *Store) lastRequest(ctx context.Context) (last int64, err error) {
+	err = s.read(ctx, "reading requests", &last, "SELECT COALESCE(MAX(id), 0) FROM requests")
+	return last, err
 }
 
 // RequestsAfter returns the first requests that the filter chooses, in the order of ids after a given one.
@@ -349,13 +353,12 @@ func (s *Store) Tallies(ctx context.Context) ([]Tally, error) {
 // Requests returns the requests with these ids, oldest first.
 func (s *Store) Requests(ctx context.Context, ids []purge.RequestID) ([]Request, error) {
 	var all []Request
-	for len(ids) > 0 {
-		n := min(len(ids), acceptBatch)
+	for part := range slices.Chunk(ids, acceptBatch) {
 		var rows []Request
-		if err := s.gorm.WithContext(ctx).Where("id IN ?", ids[:n]).Order("id").Find(&rows).Error; err != nil {
+		if err := s.gorm.WithContext(ctx).Where("id IN ?", part).Order("id").Find(&rows).Error; err != nil {
 			return nil, classify("reading requests", err)
 		}
-		all, ids = append(all, rows...), ids[n:]
+		all = append(all, rows...)
 	}
 	return all, nil
 }

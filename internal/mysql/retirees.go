@@ -41,13 +41,12 @@ func (s *Store) Retirees(ctx context.Context, after purge.UserID, limit int) ([]
 		State     *string
 		Since     time.Time
 	}
-	err := s.gorm.WithContext(ctx).Raw("SELECT r.user_id, s.id IS NOT NULL AS has_status, "+exact("t.state_name")+
-		" AS state,"+
-		" COALESCE(s.created, r.created) AS since FROM "+
+	err := s.read(ctx, "reading retirement requests", &page, "SELECT r.user_id, s.id IS NOT NULL AS has_status, "+
+		exact("t.state_name")+" AS state, COALESCE(s.created, r.created) AS since FROM "+
 		s.tables.requests+" r LEFT JOIN "+s.tables.statuses+" s ON s.user_id = r.user_id LEFT JOIN "+s.tables.states+
-		" t ON t.id = s.current_state_id WHERE r.user_id > ? ORDER BY r.user_id LIMIT ?", after, limit).Scan(&page).Error
+		" t ON t.id = s.current_state_id WHERE r.user_id > ? ORDER BY r.user_id LIMIT ?", after, limit)
 	if err != nil {
-		return nil, classify("reading retirement requests", err)
+		return nil, err
 	}
 	retirees := make([]purge.Retiree, len(page))
 	for i, row := range page {
@@ -73,7 +72,7 @@ func (s *Store) Standings(ctx context.Context, users []purge.UserID) (map[purge.
 	for _, table := range []string{s.tables.certificates, s.tables.history} {
 		references, err := s.referring(ctx, table, users)
 		if err != nil {
-			return nil, classify("asking the LMS database", err)
+			return nil, err
 		}
 		for id, n := range references {
 			found[id] = purge.Standing{}
@@ -116,8 +115,8 @@ func (s *Store) referring(ctx context.Context, table string, users []purge.UserI
 		UserID purge.UserID
 		N      int
 	}
-	err := s.gorm.WithContext(ctx).Raw("SELECT user_id, COUNT(*) AS n FROM "+table+" WHERE user_id IN ? AND "+hasReference+
-		" GROUP BY user_id", users).Scan(&rows).Error
+	err := s.read(ctx, "asking the LMS database", &rows, "SELECT user_id, COUNT(*) AS n FROM "+table+
+		" WHERE user_id IN ? AND "+hasReference+" GROUP BY user_id", users)
 	found := make(map[purge.UserID]int, len(rows))
 	for _, row := range rows {
 		found[row.UserID] = row.N

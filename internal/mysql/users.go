@@ -21,9 +21,9 @@ func (s *Store) UnknownUsers(ctx context.Context, ids []purge.UserID) ([]purge.U
 	known := make(map[purge.UserID]bool, len(ids))
 	for part := range slices.Chunk(ids, acceptBatch) {
 		var rows []purge.UserID
-		if err := s.gorm.WithContext(ctx).Raw("SELECT id FROM "+s.tables.users+" WHERE id IN ?",
-			part).Scan(&rows).Error; err != nil {
-			return nil, classify("looking up users", err)
+		err := s.read(ctx, "looking up users", &rows, "SELECT id FROM "+s.tables.users+" WHERE id IN ?", part)
+		if err != nil {
+			return nil, err
 		}
 		for _, id := range rows {
 			known[id] = true
@@ -39,10 +39,10 @@ func (s *Store) UserByOriginalName(ctx context.Context, name string) (purge.User
 		UserID purge.UserID
 		Name   string
 	}
-	err := s.gorm.WithContext(ctx).Raw("SELECT user_id, "+exact("original_username")+" AS name FROM "+s.tables.statuses+
-		" WHERE original_username = ?", name).Scan(&rows).Error
+	err := s.read(ctx, "looking up a user name", &rows, "SELECT user_id, "+exact("original_username")+" AS name FROM "+
+		s.tables.statuses+" WHERE original_username = ?", name)
 	if err != nil {
-		return 0, classify("looking up a user name", err)
+		return 0, err
 	}
 	var found []purge.UserID
 	for _, r := range rows {
@@ -61,14 +61,10 @@ func (s *Store) UserByOriginalName(ctx context.Context, name string) (purge.User
 }
 
 // OriginalName returns the original user name in the retirement status row of a user; empty if there is no row.
-func (s *Store) OriginalName(ctx context.Context, user purge.UserID) (string, error) {
-	var names []string
-	query := "SELECT " + exact("original_username") + " FROM " + s.tables.statuses + " WHERE user_id = ?"
-	err := s.gorm.WithContext(ctx).Raw(query, user).Scan(&names).Error
-	if err != nil || len(names) == 0 {
-		return "", classify("looking up the name of a user", err)
-	}
-	return names[0], nil
+func (s *Store) OriginalName(ctx context.Context, user purge.UserID) (name string, err error) {
+	err = s.read(ctx, "looking up the name of a user", &name, "SELECT "+exact("original_username")+" FROM "+
+		s.tables.statuses+" WHERE user_id = ?", user)
+	return name, err
 }
 
 // Glance is what the LMS says about a user, without any link.
@@ -91,7 +87,7 @@ func (s *Store) GlanceUser(ctx context.Context, user purge.UserID) (g Glance, er
 	for table, n := range map[string]*int{s.tables.certificates: &g.Live, s.tables.history: &g.History} {
 		found, err := s.referring(ctx, table, []purge.UserID{user})
 		if err != nil {
-			return g, classify("reading the LMS database", err)
+			return g, err
 		}
 		*n = found[user]
 	}

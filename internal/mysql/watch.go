@@ -2,8 +2,7 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"math"
 	"time"
 
 	"github.com/certpurge/certpurge/internal/purge"
@@ -12,27 +11,23 @@ import (
 // WatchPosition returns the user after whom the next round begins, and how long ago the latest one ended, by the clock
 // of the server. If none has ever ended, that is the longest possible duration.
 func (s *Store) WatchPosition(ctx context.Context) (after purge.UserID, ended time.Duration, err error) {
-	const forEver = time.Duration(1<<63 - 1)
-	var ago sql.NullInt64
-	err = s.sql.QueryRowContext(ctx, "SELECT after_user_id, TIMESTAMPDIFF(MICROSECOND, ended_at, UTC_TIMESTAMP(6)) FROM "+
-		"watch_position WHERE id = 1").
-		Scan(&after, &ago)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return 0, forEver, nil
-	case err != nil:
-		return 0, 0, classify("reading where watching goes on", err)
-	case !ago.Valid || ago.Int64 < 0: // the clock was set back
-		return after, forEver, nil
+	position := struct {
+		After purge.UserID
+		Ago   *int64 // microseconds
+	}{}
+	err = s.read(ctx, "reading the position of the watcher", &position, "SELECT after_user_id AS after,"+
+		" TIMESTAMPDIFF(MICROSECOND, ended_at, UTC_TIMESTAMP(6)) AS ago FROM watch_position WHERE id = 1")
+	if position.Ago == nil || *position.Ago < 0 { // the clock was set back
+		return position.After, math.MaxInt64, err
 	}
-	return after, time.Duration(ago.Int64) * time.Microsecond, nil
+	return position.After, time.Duration(*position.Ago) * time.Microsecond, err
 }
 
 // SaveWatchPosition stores after which user to continue, and whether a round has ended there.
 func (s *Store) SaveWatchPosition(ctx context.Context, after purge.UserID, ended bool) error {
-	_, err := s.sql.ExecContext(ctx, "INSERT INTO watch_position (id, after_user_id, ended_at) VALUES (1, ?, IF(?, "+
-		"UTC_TIMESTAMP(6), NULL))"+
+	_, err := s.exec(ctx, "writing down the position of the watcher", "INSERT INTO watch_position (id, after_user_id,"+
+		" ended_at) VALUES (1, ?, IF(?, UTC_TIMESTAMP(6), NULL))"+
 		" ON DUPLICATE KEY UPDATE after_user_id = VALUES(after_user_id), ended_at = COALESCE(VALUES(ended_at), ended_at)",
 		after, ended)
-	return classify("writing down where watching goes on", err)
+	return err
 }

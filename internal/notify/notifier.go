@@ -154,7 +154,7 @@ func (n *Notifier) tell(ctx context.Context, ends []mysql.End, state mysql.Notif
 	var ids []purge.RequestID
 	position := state.Position
 	for _, e := range ends {
-		if !e.Told {
+		if !e.Notified {
 			ids = append(ids, e.Request)
 		}
 		// Never beyond now: a worker whose clock is ahead must not hide what others end before its time comes.

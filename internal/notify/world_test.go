@@ -363,7 +363,7 @@ type stale struct{ notify.Ledger }
 func (s stale) EndsAfter(ctx context.Context, after mysql.End, limit int) ([]mysql.End, error) {
 	ends, err := s.Ledger.EndsAfter(ctx, after, limit)
 	for i := range ends {
-		ends[i].Told = false
+		ends[i].Notified = false
 	}
 	return ends, err
 }
