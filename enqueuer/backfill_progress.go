@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,17 +36,18 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	}
 	var showing sync.WaitGroup
 	showing.Go(func() {
-		ticker := time.NewTicker(p.Interval())
+		ticker := time.NewTicker(showInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-asked:
-				p.Notice(line(status.Now(), 0))
+				now := status.Now()
+				p.Line(now.Part(), facts(now)...)
 			case <-ticker.C:
 				now := status.Now()
-				p.Show(func(width int) string { return line(now, width) })
+				p.Show(now.Part(), facts(now)...)
 			}
 		}
 	})
@@ -61,53 +60,32 @@ func (p *progress) start(ctx context.Context, status *backfill.Status) (stop fun
 	}
 }
 
-// The width of the bar, where there is room for it.
-const (
-	narrowBar = 8
-	wideBar   = 20
-)
+// showInterval is how often the status is read; Progress shows it less often where it writes lines.
+const showInterval = 200 * time.Millisecond
 
-// line describes a snapshot in at most width characters; 0 means any number, and no bar. The least important parts come
-// last, and are left out first.
-func line(s backfill.Snapshot, width int) string {
-	var parts []string
+// facts describes a snapshot, the most important facts first.
+func facts(s backfill.Snapshot) []string {
+	var facts []string
 	if s.Stalled {
-		parts = append(parts, "no task is taken")
+		facts = append(facts, "no task is taken")
 	}
-	parts = append(parts, numbers.Sprintf("%d submitted", s.Users))
+	facts = append(facts, numbers.Sprintf("%d submitted", s.Users))
 	if s.Followed {
 		if s.Ended.Missing > 0 {
-			parts = append(parts, numbers.Sprintf("%d with files missing", s.Ended.Missing))
+			facts = append(facts, numbers.Sprintf("%d with files missing", s.Ended.Missing))
 		}
-		parts = append(parts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused),
+		facts = append(facts, numbers.Sprintf("%d done", s.Ended.Done), numbers.Sprintf("%d refused", s.Ended.Refused),
 			numbers.Sprintf("%d failed", s.Ended.Failed))
 	}
 	if s.Held {
-		parts = append(parts, "queue full")
+		facts = append(facts, "queue full")
 	}
-	part := s.Part()
-	if part >= 0 {
-		parts = append(parts, fmt.Sprintf("%.0f%%", 100*part))
+	if left := s.Remaining(); left >= 0 && s.Part() < 1 {
+		facts = append(facts, left.Round(time.Second).String()+" left")
 	}
-	if left := s.Remaining(); left >= 0 && part < 1 {
-		parts = append(parts, left.Round(time.Second).String()+" left")
-	}
-	parts = append(parts, numbers.Sprintf("%.0f/s", s.Rate()))
+	facts = append(facts, numbers.Sprintf("%.0f/s", s.Rate()))
 	if s.Followed && s.Ended.Waiting > 0 {
-		parts = append(parts, numbers.Sprintf("%d wait for a date", s.Ended.Waiting))
+		facts = append(facts, numbers.Sprintf("%d wait for a date", s.Ended.Waiting))
 	}
-	text := strings.Join(parts, ", ")
-	if width == 0 {
-		return text
-	}
-	for len(parts) > 1 && len(text) > width {
-		parts = parts[:len(parts)-1]
-		text = strings.Join(parts, ", ")
-	}
-	bar := min(wideBar, width-len(text)-1)
-	if part < 0 || bar < narrowBar {
-		return text[:min(len(text), width)]
-	}
-	full := int(part * float64(bar))
-	return strings.Repeat("█", full) + strings.Repeat("░", bar-full) + " " + text
+	return facts
 }

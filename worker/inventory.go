@@ -212,20 +212,20 @@ func (r *reading) softDeleting() []string {
 	return names
 }
 
-// showInventory draws a line on a terminal, and writes one every ten seconds elsewhere.
+// showInventory shows how far the listing is, and then the reading of the LMS.
 func showInventory(progress *cli.Progress) (listing func(inventory.Progress), reading func(string, int64)) {
 	begun := time.Now()
 	listing = func(p inventory.Progress) {
-		text := fmt.Sprintf("listed %s objects in %s directories, %.0f%%", humanize.Comma(p.Objects),
-			humanize.Comma(int64(p.Directories)), 100*p.Part)
+		facts := []string{fmt.Sprintf("listed %s objects in %s directories", humanize.Comma(p.Objects),
+			humanize.Comma(int64(p.Directories)))}
 		if p.Part > 0.01 {
 			left := time.Duration(float64(time.Since(begun)) * (1 - p.Part) / p.Part)
-			text += ", " + left.Round(time.Second).String() + " left"
+			facts = append(facts, left.Round(time.Second).String()+" left")
 		}
-		progress.ShowSometimes(text)
+		progress.Show(p.Part, facts...)
 	}
 	return listing, func(what string, rows int64) {
-		progress.ShowSometimes(fmt.Sprintf("read %s rows of %s", humanize.Comma(rows), what))
+		progress.Show(-1, fmt.Sprintf("read %s rows of %s", humanize.Comma(rows), what))
 	}
 }
 

@@ -120,7 +120,7 @@ func surveyLocations(ctx context.Context, s cli.Streams, path string, o location
 		look.Objects, look.Lister = objects, objects.Lister()
 	}
 	progress := cli.NewProgress(s)
-	look.Progress = func(links int) { progress.ShowSometimes("reading links: " + numbers.Sprint(links)) }
+	look.Progress = func(links int) { progress.Show(-1, "reading links: "+numbers.Sprint(links)) }
 	report, err := look.Run(ctx)
 	progress.Clear()
 	if err != nil {
