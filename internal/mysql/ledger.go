@@ -29,23 +29,23 @@ type batches struct {
 // batchLimit bounds what a batch of several calls does; each statement has its own, shorter bound.
 const batchLimit = time.Minute
 
-// newBatches makes the batchers, which take turns: what comes for one gathers while the others run.
+// newBatches makes the batchers. They share a semaphore: calls for one gather while another runs.
 func newBatches(s *Store, size int) batches {
-	lane := make(chan struct{}, 1)
+	one := make(chan struct{}, 1)
 	return batches{
-		begin:   purge.NewBatcher(batchOptions[purge.Task](size, lane), s.beginAll),
-		user:    purge.NewBatcher(batchOptions[purge.UserID](size, lane), s.userAll),
-		sharing: purge.NewBatcher(batchOptions[sharingCall](size, lane), s.sharingAll),
-		intend:  purge.NewBatcher(batchOptions[intendCall](size, lane), s.intendAll),
-		record:  purge.NewBatcher(batchOptions[recordCall](size, lane), s.recordAll),
+		begin:   purge.NewBatcher(batchOptions[purge.Task](size, one), s.beginAll),
+		user:    purge.NewBatcher(batchOptions[purge.UserID](size, one), s.userAll),
+		sharing: purge.NewBatcher(batchOptions[sharingCall](size, one), s.sharingAll),
+		intend:  purge.NewBatcher(batchOptions[intendCall](size, one), s.intendAll),
+		record:  purge.NewBatcher(batchOptions[recordCall](size, one), s.recordAll),
 	}
 }
 
-func batchOptions[T any](size int, lane chan struct{}) purge.BatchOptions[T] {
+func batchOptions[T any](size int, semaphore chan struct{}) purge.BatchOptions[T] {
 	if size <= 1 {
 		return purge.BatchOptions[T]{Max: 1, Workers: math.MaxInt} // every call by itself, at once
 	}
-	return purge.BatchOptions[T]{Max: size, Workers: 1, Lane: lane, Limit: batchLimit}
+	return purge.BatchOptions[T]{Max: size, Workers: 1, Semaphore: semaphore, Limit: batchLimit}
 }
 
 // readCommitted is for the transaction that follows: the gap locks of the default isolation would let the purges of

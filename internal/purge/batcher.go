@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Answer is what became of one item of a batch.
+// Answer is the result of one item of a batch.
 type Answer[R any] struct {
 	Value R
 	Err   error
@@ -39,10 +39,10 @@ type BatchOptions[T any] struct {
 	Size    func(T) int // how much room an item takes; nil for one
 	Max     int         // of a batch, in sizes
 	Workers int         // how many batches may be under way
-	// Lane is shared by Batchers of which only one may run a batch at a time, so that what comes for the others gathers
-	// meanwhile; nil for none. It holds one.
-	Lane  chan struct{}
-	Limit time.Duration // of a batch of several calls, for which the context of none speaks
+	// Semaphore limits how many batches run at the same time; nil for no limit. Batchers that share one of capacity 1 run
+	// one batch at a time, and calls of the others gather meanwhile.
+	Semaphore chan struct{}
+	Limit     time.Duration // of a batch of several calls, which ignores the deadlines of their contexts
 }
 
 type batchCall[T, R any] struct {
@@ -91,16 +91,16 @@ func (b *Batcher[T, R]) work() {
 
 // batch runs the calls that wait, as many as fit. Where there are none, it returns false.
 func (b *Batcher[T, R]) batch() bool {
-	if b.options.Lane != nil {
-		b.options.Lane <- struct{}{}
+	if b.options.Semaphore != nil {
+		b.options.Semaphore <- struct{}{}
 	}
 	calls := b.next()
 	var answers []Answer[R]
 	if len(calls) > 0 {
 		answers = b.together(calls)
 	}
-	if b.options.Lane != nil {
-		<-b.options.Lane
+	if b.options.Semaphore != nil {
+		<-b.options.Semaphore
 	}
 	for i, c := range calls {
 		if errors.Is(answers[i].Err, ErrAlone) {

@@ -97,10 +97,10 @@ func TestAFailedBatchIsRunOneByOne(t *testing.T) {
 			}
 			return nil
 		}}
-		lane := make(chan struct{}, 1)
-		lane <- struct{}{} // so that all come together
-		b := purge.NewBatcher(purge.BatchOptions[int]{Max: 8, Workers: 1, Lane: lane, Limit: time.Minute}, d.run)
-		go func() { synctest.Wait(); <-lane }()
+		semaphore := make(chan struct{}, 1)
+		semaphore <- struct{}{} // so that all come together
+		b := purge.NewBatcher(purge.BatchOptions[int]{Max: 8, Workers: 1, Semaphore: semaphore, Limit: time.Minute}, d.run)
+		go func() { synctest.Wait(); <-semaphore }()
 		answers, errs := many(t, b, 5)
 		if fmt.Sprint(answers) != "[2 4 8 10]" || len(errs) != 1 || !errors.Is(errs[0], poisoned) {
 			t.Errorf("got %v, %v", answers, errs)
@@ -128,7 +128,7 @@ func TestAnItemThatIsRunAloneHoldsUpNoOther(t *testing.T) {
 			return d.run(ctx, items, alone)
 		}
 		b := purge.NewBatcher(purge.BatchOptions[int]{
-			Max: 8, Workers: 1, Lane: make(chan struct{}, 1),
+			Max: 8, Workers: 1, Semaphore: make(chan struct{}, 1),
 			Limit: time.Minute,
 		}, slow)
 		begun := time.Now()
@@ -149,12 +149,12 @@ func TestAnItemThatIsRunAloneHoldsUpNoOther(t *testing.T) {
 	})
 }
 
-func TestBatchersOfALaneTakeTurns(t *testing.T) {
+func TestBatchersWithOneSemaphoreTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		lane := make(chan struct{}, 1)
+		semaphore := make(chan struct{}, 1)
 		var d doubling
-		options := purge.BatchOptions[int]{Max: 8, Workers: 1, Lane: lane, Limit: time.Minute}
+		options := purge.BatchOptions[int]{Max: 8, Workers: 1, Semaphore: semaphore, Limit: time.Minute}
 		a, b := purge.NewBatcher(options, d.run), purge.NewBatcher(options, d.run)
 		begun := time.Now()
 		go func() {
@@ -177,15 +177,15 @@ func TestACallerWhoLeavesHoldsUpNoBatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var d doubling
-		lane := make(chan struct{}, 1)
-		lane <- struct{}{}
-		b := purge.NewBatcher(purge.BatchOptions[int]{Max: 8, Workers: 1, Lane: lane, Limit: time.Minute}, d.run)
+		semaphore := make(chan struct{}, 1)
+		semaphore <- struct{}{}
+		b := purge.NewBatcher(purge.BatchOptions[int]{Max: 8, Workers: 1, Semaphore: semaphore, Limit: time.Minute}, d.run)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if _, err := b.Do(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		<-lane
+		<-semaphore
 		if answer, err := b.Do(t.Context(), 2); err != nil || answer != 4 {
 			t.Errorf("got %d, %v", answer, err)
 		}

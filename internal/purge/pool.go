@@ -9,17 +9,17 @@ type pool struct{ jobs chan func() }
 
 func newPool() pool { return pool{make(chan func())} }
 
-// leave stops the workers.
-func (c pool) leave() { close(c.jobs) }
+// stop stops the workers.
+func (p pool) stop() { close(p.jobs) }
 
 // do runs a job on an idle worker, or on a new one.
-func (c pool) do(job func()) {
+func (p pool) do(job func()) {
 	select {
-	case c.jobs <- job:
+	case p.jobs <- job:
 	default:
 		go func() {
 			job()
-			for next := range c.jobs {
+			for next := range p.jobs {
 				next()
 			}
 		}()
@@ -28,14 +28,14 @@ func (c pool) do(job func()) {
 
 // each calls do for all items at the same time, for one of them in the caller's goroutine, and waits for the last. The
 // store limits how many calls are under way.
-func each[T any](c pool, items []T, do func(T)) {
+func each[T any](p pool, items []T, do func(T)) {
 	if len(items) == 0 {
 		return
 	}
 	var wg sync.WaitGroup
 	for _, item := range items[1:] {
 		wg.Add(1)
-		c.do(func() {
+		p.do(func() {
 			defer wg.Done()
 			do(item)
 		})

@@ -290,7 +290,7 @@ func (p *Purger) user(ctx context.Context, attempt Attempt) (User, error) {
 // erase lists, writes the intents, checks again whether it may delete, deletes and lists again.
 func (p *Purger) erase(ctx context.Context, attempt Attempt, work *work) (Report, *work, error) {
 	pool := newPool()
-	defer pool.leave()
+	defer pool.stop()
 	begun := time.Now()
 	each(pool, work.dirs, func(d *directory) {
 		if d.leave == "" {
