@@ -122,9 +122,9 @@ func TestBrowserOverview(t *testing.T) {
 		}
 	}
 	sandboxtest.Eventually(t, "what is read in the background is there", func() bool {
-		v.Do("looking again", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
+		v.Do("opening it again", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
 		text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main")))
-		return strings.Contains(text, "still have links") && strings.Contains(text, "Looked")
+		return strings.Contains(text, "still have links") && strings.Contains(text, "Checked")
 	})
 	text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main")))
 	for _, want := range []string{"held", "enqueuer requeue --reason held --execute", "retained", "certs", "purge"} {
@@ -157,7 +157,7 @@ func TestBrowserOverviewInTrouble(t *testing.T) {
 	for _, look := range browser.Looks() {
 		v.Look(look)
 		sandboxtest.Eventually(t, "the page says what is wrong", func() bool {
-			v.Do("looking again", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
+			v.Do("opening it again", chromedp.Navigate(base+"/?refresh=off"), chromedp.WaitVisible(chromedp.CSS("#ended")))
 			text := browser.Ask(v, "reading", chromedp.Text(chromedp.CSS("main")))
 			return strings.Contains(text, "This process is not ready: paused") &&
 				strings.Contains(text, `there is no such bucket`)

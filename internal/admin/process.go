@@ -36,7 +36,7 @@ type Process struct {
 	Paces   func() []telemetry.BucketFigures
 }
 
-// Serve shows how the process is until stop is called; until then the pages may be used. failed is told why it cannot.
+// Serve serves the pages until stop is called. It calls failed with the reason if it cannot.
 func (p Process) Serve(ctx context.Context, failed func(error)) (pages *console.Console, stop func(), err error) {
 	sources := console.Real(p.Store, p.Role, p.Redis, p.Health.Problems, p.Policy, p.Tasks)
 	from := certificate.Origin{Installation: p.Config.Title, Software: cli.Version()}

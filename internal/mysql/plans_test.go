@@ -180,7 +180,7 @@ func (f *fixture) pagesAndPolls() map[string]poll {
 	// What a page of the console reads at most: 20,000 rows that are looked at, and a chunk of each state.
 	search := func(filter mysql.Search, reads int) poll {
 		return poll{reads: reads, ask: func(ctx context.Context) error {
-			hits, err := f.enqueuer.Search(ctx, filter, mysql.Position{}, mysql.Bounds{Page: 50, Count: 10_000, Look: 20_000})
+			hits, err := f.enqueuer.Search(ctx, filter, mysql.Position{}, mysql.Bounds{Page: 50, Count: 10_000, Check: 20_000})
 			if err == nil && len(hits.Requests) == 0 && hits.Next == nil {
 				err = errors.New("it finds nothing and goes on nowhere, so it proves nothing")
 			}

@@ -36,7 +36,7 @@ type Position struct {
 type Bounds struct {
 	Page  int // requests that are returned
 	Count int // requests that are counted; 0 counts none, and the search ends with its page
-	Look  int // rows that are looked at; 0 for no limit
+	Check int // rows that are checked; 0 for no limit
 }
 
 // Hits are what a search has found.
@@ -44,15 +44,15 @@ type Hits struct {
 	Requests []Request
 	Counts   []Tally // by state and reason, of those that were found before a bound was reached; nil if none were counted
 	Whole    bool    // no bound was reached: Counts are all that there are
-	Looked   int     // rows
+	Checked  int     // rows
 	Next     *Position
 }
 
 // searchChunk is how many rows of an index are read at a time.
 const searchChunk = 1_000
 
-// Search finds requests from a position on. It walks along the index that fits the filter best, and looks at each row
-// for the conditions that the index does not cover: Bounds.Look limits how many.
+// Search finds requests from a position on. It walks along the index that fits the filter best, and checks for each
+// row the conditions that the index does not cover: Bounds.Check limits how many.
 func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) (Hits, error) {
 	if f.Key != "" {
 		var err error
@@ -67,10 +67,10 @@ func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) 
 	var hits Hits
 	var page []purge.RequestID
 	counts, found := map[Tally]int64{}, 0
-	var last Position // that was looked at
+	var last Position // that was checked
 	for {
 		full := len(page) == b.Page
-		if full && found > len(page) && found >= b.Count || b.Look > 0 && hits.Looked >= b.Look {
+		if full && found > len(page) && found >= b.Count || b.Check > 0 && hits.Checked >= b.Check {
 			break
 		}
 		c, err := w.next(ctx)
@@ -81,7 +81,7 @@ func (s *Store) Search(ctx context.Context, f Search, after Position, b Bounds) 
 			hits.Whole = true
 			break
 		}
-		hits.Looked++
+		hits.Checked++
 		if last = c.position; !c.hit {
 			continue
 		}

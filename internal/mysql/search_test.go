@@ -85,7 +85,7 @@ func TestSearchFindsWhatTheFilterSays(t *testing.T) {
 		byEnd := (!search.EndedFrom.IsZero() || !search.EndedTo.IsZero()) && search.User == 0 && search.IDs == nil &&
 			search.Key == ""
 		for after, pages := (mysql.Position{}), 0; ; pages++ {
-			hits, err := f.enqueuer.Search(t.Context(), search, after, mysql.Bounds{Page: 7, Look: 60})
+			hits, err := f.enqueuer.Search(t.Context(), search, after, mysql.Bounds{Page: 7, Check: 60})
 			if err != nil {
 				t.Fatalf("%+v: %v", search, err)
 			}
@@ -122,18 +122,18 @@ func TestSearchCountsUpToItsBound(t *testing.T) {
 		}
 		return hits
 	}
-	whole := search(mysql.Search{State: purge.Failed}, mysql.Bounds{Page: 5, Count: 1_000, Look: 1_000})
-	if len(whole.Requests) != 5 || !whole.Whole || whole.Looked != 80 || whole.Next == nil ||
+	whole := search(mysql.Search{State: purge.Failed}, mysql.Bounds{Page: 5, Count: 1_000, Check: 1_000})
+	if len(whole.Requests) != 5 || !whole.Whole || whole.Checked != 80 || whole.Next == nil ||
 		fmt.Sprint(whole.Counts) != "[{failed files_missing 26} {failed gave_up 27} {failed held 27}]" {
 		t.Errorf("got %d requests, %+v", len(whole.Requests), whole)
 	}
-	cut := search(mysql.Search{State: purge.Failed}, mysql.Bounds{Page: 5, Count: 10, Look: 1_000})
+	cut := search(mysql.Search{State: purge.Failed}, mysql.Bounds{Page: 5, Count: 10, Check: 1_000})
 	if n := cut.Counts[0].Count + cut.Counts[1].Count + cut.Counts[2].Count; n != 10 || cut.Whole {
 		t.Errorf("got %+v", cut.Counts)
 	}
-	looked := search(mysql.Search{Ticket: "PRIV-7"}, mysql.Bounds{Page: 50, Count: 100, Look: 110})
-	if looked.Looked != 110 || looked.Whole || len(looked.Requests) != 10 || looked.Next == nil || looked.Next.ID != 291 {
-		t.Errorf("got %d looked at, %d requests, next %+v", looked.Looked, len(looked.Requests), looked.Next)
+	checked := search(mysql.Search{Ticket: "PRIV-7"}, mysql.Bounds{Page: 50, Count: 100, Check: 110})
+	if checked.Checked != 110 || checked.Whole || len(checked.Requests) != 10 || checked.Next == nil || checked.Next.ID != 291 {
+		t.Errorf("got %d checked at, %d requests, next %+v", checked.Checked, len(checked.Requests), checked.Next)
 	}
 	end := search(mysql.Search{State: purge.Failed, Reason: purge.ReasonHeld}, mysql.Bounds{Page: 27})
 	if len(end.Requests) != 27 || end.Next != nil || !end.Whole || end.Counts != nil {

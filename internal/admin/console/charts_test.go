@@ -75,7 +75,7 @@ func TestNothingIsDrawnBeforeItIsKnown(t *testing.T) {
 	w := busy()
 	w.ledger = http.ErrServerClosed
 	text := w.read(t)
-	if !strings.Contains(text, "is being counted") || strings.Contains(text, "In the last 24 hours") {
+	if !strings.Contains(text, "are being counted") || strings.Contains(text, "In the last 24 hours") {
 		t.Errorf("got\n%s", text)
 	}
 }

@@ -146,7 +146,7 @@ func parseRequestID(text string) (purge.RequestID, error) {
 
 func (f *filter) readTexts() (err error) {
 	if f.search.By = f.Get("by"); len(f.search.By) > 160 {
-		return badAddress("by: expected a part of the text that says who asked, of at most 160 bytes")
+		return badAddress("by: expected a part of the text in the column requested by, at most 160 bytes")
 	}
 	if f.search.Ticket = f.Get("ticket"); purge.CheckTicket(f.search.Ticket) != nil {
 		return badAddress("ticket: %w", purge.CheckTicket(f.search.Ticket))

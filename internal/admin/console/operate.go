@@ -24,7 +24,7 @@ type operation struct {
 	do    func(r *http.Request, by actor) (answer, error)
 }
 
-// question is what a visitor is asked before something is done.
+// question is what a visitor has to confirm before something is done.
 type question struct {
 	Title, Text, Button string
 	List                []string

@@ -92,7 +92,7 @@ func (c *Console) doResume(r *http.Request, by actor) (answer, error) {
 func (c *Console) askFix(r *http.Request) (question, error) {
 	q := question{
 		Title: "Fix what the doctor found", Button: "Fix it", Back: "/", Ticket: true,
-		Text: "This does what enqueuer doctor --fix does: it looks again, and fixes what is safe to fix. No file and no " +
+		Text: "This does what enqueuer doctor --fix does: it checks again, and fixes what is safe to fix. No file and no " +
 			"link is touched. As it stood at the last look, it would:",
 	}
 	for _, f := range c.doctor.get(r.Context(), c).Value.Findings {
@@ -111,7 +111,7 @@ func (c *Console) doFix(r *http.Request, by actor) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	a := answer{Title: "The doctor has looked again", Text: "What was found, and what of it was fixed:", Back: "/"}
+	a := answer{Title: "The doctor has checked again", Text: "What was found, and what of it was fixed:", Back: "/"}
 	for _, f := range findings {
 		text := f.Subject + ": " + f.Text
 		switch {

@@ -18,9 +18,9 @@ import (
 
 // What one visit of the list may read.
 const (
-	pageSize  = 50
-	countMost = 10_000 // requests that are counted
-	lookMost  = 20_000 // rows that are looked at
+	pageSize   = 50
+	maxCounted = 10_000 // requests that are counted
+	maxChecked = 20_000 // rows that are checked
 )
 
 // list is the page of requests.
@@ -33,7 +33,7 @@ type list struct {
 	Sum     int64
 	Exact   bool // the figures are of all that the filter chooses
 	Counted bool // there are figures
-	Looked  int
+	Checked int
 	Next    template.URL // the query of the next page; empty if there is none
 	Further bool         // this is not the first page
 	Cut     bool         // fewer rows than a page holds, and there may be more
@@ -67,9 +67,9 @@ func (c *Console) serveRequests(w http.ResponseWriter, r *http.Request) {
 		frame: c.framed(r, "Requests", "Requests"), Filter: f, Further: f.after.ID != 0,
 		States: purge.States(), Reasons: purge.Reasons(), Sources: purge.Sources(), Queues: queue.Queues(),
 	}
-	bounds := mysql.Bounds{Page: pageSize, Count: countMost, Look: lookMost}
+	bounds := mysql.Bounds{Page: pageSize, Count: maxCounted, Check: maxChecked}
 	if f.search.Ticket != "" {
-		bounds.Look /= 2 // each row is looked up in the events, too
+		bounds.Check /= 2 // each row is checked up in the events, too
 	}
 	if f.Plain() || page.Further {
 		bounds.Count = 0
@@ -79,7 +79,7 @@ func (c *Console) serveRequests(w http.ResponseWriter, r *http.Request) {
 		c.fail(w, r, "Requests", err)
 		return
 	}
-	page.Rows, page.Looked = hits.Requests, hits.Looked
+	page.Rows, page.Checked = hits.Requests, hits.Checked
 	if hits.Next != nil {
 		page.Next = f.Query(position(*hits.Next)...)
 		page.Cut = len(hits.Requests) < pageSize

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	requeueMost = 10_000  // requests that are queued again at one click
-	requeueLook = 200_000 // rows that are looked at to find them
-	listMost    = 10      // requests that are named in a question
+	maxRequeued       = 10_000  // requests that are queued again at one click
+	maxRequeueChecked = 200_000 // rows that are checked to find them
+	listMost          = 10      // requests that are named in a question
 )
 
 // chosen says which requests are to be queued again: some, by their ids, or all of a filter that had ended at a moment.
@@ -61,7 +61,7 @@ func (ch chosen) searches() (all []mysql.Search) {
 	return all
 }
 
-// find returns the chosen requests that can be queued again, requeueMost at most; left is how many of those that were
+// find returns the chosen requests that can be queued again, maxRequeued at most; left is how many of those that were
 // chosen by id cannot, and whole whether that is all.
 func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, left int, whole bool, err error) {
 	if len(ch.ids) > 0 {
@@ -74,13 +74,13 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 	}
 	whole = true
 	for _, search := range ch.searches() {
-		for after, looked := (mysql.Position{}), 0; ; {
-			if len(rows) >= requeueMost || looked >= requeueLook {
+		for after, checked := (mysql.Position{}), 0; ; {
+			if len(rows) >= maxRequeued || checked >= maxRequeueChecked {
 				whole = false
 				break
 			}
 			hits, err := c.sources.Records.Search(ctx, search, after,
-				mysql.Bounds{Page: min(purge.MaxBatch, requeueMost-len(rows)), Look: lookMost})
+				mysql.Bounds{Page: min(purge.MaxBatch, maxRequeued-len(rows)), Check: maxChecked})
 			if err != nil {
 				return nil, 0, false, err
 			}
@@ -89,7 +89,7 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 					rows = append(rows, r)
 				}
 			}
-			if looked += hits.Looked; hits.Next == nil {
+			if checked += hits.Checked; hits.Next == nil {
 				break
 			}
 			after = *hits.Next
@@ -102,7 +102,7 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 func (c *Console) remaining(ctx context.Context, ch chosen) (string, error) {
 	sum, exact := int64(0), true
 	for _, search := range ch.searches() {
-		hits, err := c.sources.Records.Search(ctx, search, mysql.Position{}, mysql.Bounds{Count: countMost, Look: lookMost})
+		hits, err := c.sources.Records.Search(ctx, search, mysql.Position{}, mysql.Bounds{Count: maxCounted, Check: maxChecked})
 		if err != nil {
 			return "", err
 		}

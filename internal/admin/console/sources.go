@@ -45,7 +45,7 @@ type Queues interface {
 	Workers(ctx context.Context) ([]presence.Worker, error)
 }
 
-// Uncovered is a number of retiring users who still have links, and what became of their requests.
+// Uncovered is a number of retiring users who still have links, and the state of their requests.
 type Uncovered struct {
 	State  purge.State // empty: never requested
 	Reason purge.Reason

@@ -37,7 +37,7 @@ func (c *Console) serveUser(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	hits, err := c.sources.Records.Search(r.Context(), mysql.Search{User: user}, mysql.Position{},
-		mysql.Bounds{Page: pageSize, Look: lookMost})
+		mysql.Bounds{Page: pageSize, Check: maxChecked})
 	if err != nil {
 		c.fail(w, r, "Requests", err)
 		return
@@ -145,10 +145,10 @@ func (c *Console) doPurge(r *http.Request, by actor) (answer, error) {
 		a.Text = "A worker takes it as soon as it can."
 	case !accepted.Open:
 		a.Title = "Request " + id(accepted.Request) + " is done already"
-		a.Text = "No link of user " + id(user) + " is left. Nothing was queued; the ledger keeps that you asked."
+		a.Text = "No link of user " + id(user) + " is left. Nothing was queued; the ledger records your submission."
 	case accepted.Found == purge.Found(purge.Queued) || accepted.Found == purge.Found(purge.Running):
 		a.Title = "Request " + id(accepted.Request) + " is " + string(accepted.Found) + " already"
-		a.Text = "Of a user, one request is open at most. The ledger keeps that you asked."
+		a.Text = "Of a user, one request is open at most. The ledger records your submission."
 	default:
 		a.Text = "It was " + string(accepted.Found) + ", and runs again."
 	}
