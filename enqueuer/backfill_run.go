@@ -114,23 +114,23 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		return badList(err, users, sum)
 	case err != nil && !capped:
 		if errors.Is(err, context.Canceled) {
-			show.Notice("stopped; to go on, " + o.again())
+			show.Notice("stopped; to continue, " + o.again())
 			return err
 		}
-		return cli.Unavailable(fmt.Errorf("%w; to go on, %s", err, o.again()))
+		return cli.Unavailable(fmt.Errorf("%w; to continue, %s", err, o.again()))
 	case waitErr != nil:
 		return waitErr
 	case ended.All() > ended.Done:
 		more := ""
 		if capped {
-			more = fmt.Sprintf("; and %v; to go on, %s", err, o.again())
+			more = fmt.Sprintf("; and %v; to continue, %s", err, o.again())
 		}
 		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s",
 			notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
 	case capped && o.moreIsOK:
-		show.Notice(fmt.Sprintf("%v; to go on, %s", err, o.again()))
+		show.Notice(fmt.Sprintf("%v; to continue, %s", err, o.again()))
 	case capped:
-		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to go on, %s", err, o.again())}
+		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to continue, %s", err, o.again())}
 	}
 	return nil
 }

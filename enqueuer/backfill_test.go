@@ -453,7 +453,7 @@ func TestAStoppedBackfillSaysHowToGoOn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if got := said.String(); !strings.Contains(got, "1,200 users requested") ||
-		!strings.Contains(got, "to go on, repeat the command with --checkpoint "+checkpoint) {
+		!strings.Contains(got, "to continue, repeat the command with --checkpoint "+checkpoint) {
 		t.Errorf("got %q", got)
 	}
 }

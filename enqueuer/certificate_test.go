@@ -377,7 +377,7 @@ func TestVerifyCertificate(t *testing.T) {
 		"signed with the given key, "+made.Signature.KeyID+"\ncompared with the ledger\n") {
 		t.Errorf("got %q", out)
 	}
-	if out, _ = c.run(cli.ExitOK, "verify", file, "--offline"); !strings.Contains(out, "only --key can tell\nnot compared") {
+	if out, _ = c.run(cli.ExitOK, "verify", file, "--offline"); !strings.Contains(out, "use --key to check whose key that is\nnot compared") {
 		t.Errorf("got %q", out)
 	}
 	if out, _ = c.run(cli.ExitNotDone, "verify", file, "--key", other); !strings.Contains(out, "not with ") {

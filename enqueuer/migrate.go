@@ -61,7 +61,7 @@ administrator run the statements of --print-grants; together with
 	return cmd
 }
 
-// convertedShown is after how many requests the progress is told.
+// convertedShown is after how many requests the progress is printed.
 const convertedShown = 10_000
 
 func (a *app) migrate(cmd *cobra.Command, o migrateOptions) error {

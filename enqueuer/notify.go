@@ -19,7 +19,7 @@ import (
 	"github.com/certpurge/certpurge/internal/telemetry"
 )
 
-// newNotifier makes what tells others beside a command that runs for long; nil if notify.url is empty.
+// newNotifier makes the notifier of a process; nil if notify.url is empty.
 func newNotifier(cfg config.Notify, store *mysql.Store, registry *prometheus.Registry, log *slog.Logger) (
 	*notify.Notifier, error,
 ) {
@@ -45,8 +45,8 @@ func newNotifyCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notify",
 		Short: "Show what waits for the receiver of the webhook; send a test event",
-		Long: `notify prints how the receiver of notify.url is, and how many notifications
-wait for it. They are sent by "enqueuer serve" and "enqueuer watch"; this
+		Long: `notify prints whether the receiver of notify.url accepts events, and how many
+notifications wait for it. "enqueuer serve" and "enqueuer watch" send them; this
 command sends none of them.
 
 --test sends an event of the type io.github.certpurge.test, once, signed like
@@ -112,7 +112,7 @@ func (a *app) notifyTest(ctx context.Context, out *cli.Format) error {
 	return err
 }
 
-// notifyFigures prints how telling stands.
+// notifyFigures prints the state of the notifications.
 func (a *app) notifyFigures(ctx context.Context, retry bool, out *cli.Format) error {
 	_, store, err := a.openStore()
 	if err != nil {
@@ -132,7 +132,7 @@ func (a *app) notifyFigures(ctx context.Context, retry bool, out *cli.Format) er
 	case *out == "json":
 		return a.printJSON(f)
 	case !begun:
-		a.printf("no process has ever told others: set notify.url and start \"enqueuer serve\" or \"enqueuer watch\"\n")
+		a.printf("no notification was ever sent: set notify.url and start \"enqueuer serve\" or \"enqueuer watch\"\n")
 		return nil
 	}
 	if retry {
@@ -146,7 +146,7 @@ func (a *app) notifyFigures(ctx context.Context, retry bool, out *cli.Format) er
 		a.printf("the receiver has failed %d times in a row since %s: %s\nnext try: %s\n", f.Failures,
 			f.FailingSince.Format(time.RFC3339), f.Answer, f.NextAt.Format(time.RFC3339))
 	}
-	a.printf("ends are told up to %s; a process last looked at %s, give or take a minute\n",
+	a.printf("requests that ended before %s have notifications; a process last searched at %s, give or take a minute\n",
 		f.Position.Format(time.RFC3339), f.LookedAt.Format(time.RFC3339))
 	return nil
 }

@@ -55,7 +55,8 @@ func (p *process) check(ctx context.Context) error {
 	return inspect.Check(ctx, p.redis)
 }
 
-// beside shows how the process is, and tells others, until stop is called. The process gives up if it cannot be probed.
+// beside serves the admin pages and sends notifications until stop is called. It gives up if the pages cannot be
+// served.
 func (p *process) beside(
 	ctx context.Context, name string, giveUp context.CancelCauseFunc, more ...telemetry.Check,
 ) (stop func(), err error) {
@@ -76,10 +77,10 @@ func (p *process) beside(
 		return stopServing, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var telling sync.WaitGroup
+	var notifying sync.WaitGroup
 	notifier.Verdict = pages.Verdict
-	telling.Go(func() { notifier.Run(ctx) })
-	return func() { cancel(); telling.Wait(); stopServing() }, nil
+	notifying.Go(func() { notifier.Run(ctx) })
+	return func() { cancel(); notifying.Wait(); stopServing() }, nil
 }
 
 // counted counts the submissions that the ledger takes.

@@ -225,7 +225,7 @@ func (a *app) reportCSV(each eachRecord) error {
 		"generation",
 		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by", "requested_by", "ticket",
 		"listings", "bucket_settings",
-	}) // Error tells
+	}) // Error returns what is lost
 	err := each(func(r mysql.EvidenceRecord) error {
 		listings, settings, err := proofCells(r)
 		if err != nil {
@@ -236,7 +236,7 @@ func (a *app) reportCSV(each eachRecord) error {
 			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
 			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt), r.AcceptedBy,
 			r.RequestedBy, r.Ticket, listings, settings,
-		}) // Error tells
+		}) // Error returns what is lost
 		return w.Error()
 	})
 	w.Flush()

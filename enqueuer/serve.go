@@ -103,7 +103,7 @@ func (s *service) run(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	return nil // told to stop: that is what it did
+	return nil // stopped on request
 }
 
 // await turns the service ready once the databases are as they must be, and gives up if they never can be.

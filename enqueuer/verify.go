@@ -33,7 +33,7 @@ whether the tables are older than that anchor, such as after a restore. Changes
 of documents that are in no anchor yet are found only where they break the
 chain of their request.
 
-It reads while workers go on, and changes nothing.
+It reads while workers continue, and changes nothing.
 
 With a FILE (- for standard input), verify checks one certificate of erasure as
 enqueuer certificate -o json writes it: that it has the format, byte for byte;

@@ -70,7 +70,7 @@ func (a *app) verifyFile(ctx context.Context, check fileCheck, format cli.Format
 	return a.printVerifiedFile(v, v.signedText(c.Signature != nil, trusted != nil), format)
 }
 
-// hasLedger reports whether the command was told of any ledger. An auditor's machine has none.
+// hasLedger reports whether any ledger is configured. An auditor's machine has none.
 func (a *app) hasLedger() bool {
 	if a.path != "" {
 		return true
@@ -96,7 +96,7 @@ func (v verifiedFile) signedText(has, given bool) string {
 	case given:
 		return "signed with the key " + v.KeyID + ", which is not the given one"
 	}
-	return "signed with the key " + v.KeyID + "; whose key that is, only --key can tell"
+	return "signed with the key " + v.KeyID + "; use --key to check whose key that is"
 }
 
 func (a *app) printVerifiedFile(v verifiedFile, signed string, format cli.Format) (err error) {

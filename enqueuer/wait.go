@@ -20,7 +20,7 @@ import (
 const pollInterval = 250 * time.Millisecond
 
 // errWaited is the end of --timeout.
-var errWaited = errors.New("--timeout was over before all requests had ended; they go on")
+var errWaited = errors.New("--timeout was over before all requests had ended; they continue")
 
 // wait follows requests in the ledger until each has ended or waits for a date, prints them, and returns the error that
 // decides the exit code. If no worker takes tasks meanwhile, it says why.
@@ -122,13 +122,13 @@ func followStandstill(
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() {
-		for told := ""; ; {
+		for last := ""; ; {
 			why := standstill(ctx, rdb, queueName)
 			if ctx.Err() != nil {
 				return
 			}
-			if why != told {
-				told = why
+			if why != last {
+				last = why
 				changed(why)
 			}
 			if !purge.Sleep(ctx, standstillInterval) {

@@ -125,7 +125,7 @@ func (w *watcher) run(ctx context.Context) error {
 	if cause := context.Cause(watching); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	return nil // told to stop: that is what it did
+	return nil // stopped on request
 }
 
 // watchOnce makes one round and prints it.
@@ -150,9 +150,9 @@ func (a *app) watchOnce(ctx context.Context, w *watcher, out *cli.Format) error 
 		"only just now\n", sum.Asked, sum.Again, sum.Open, sum.Failed, sum.TooSoon)
 	switch {
 	case sum.Capped:
-		a.printf("stopped at watch.max_users_per_round; the next round goes on from there\n")
+		a.printf("stopped at watch.max_users_per_round; the next round continues from there\n")
 	case sum.Full:
-		a.printf("stopped at watch.high_water; the next round goes on from there\n")
+		a.printf("stopped at watch.high_water; the next round continues from there\n")
 	}
 	return nil
 }

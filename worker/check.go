@@ -69,7 +69,7 @@ const (
 	lineSkipped = "skipped"
 )
 
-// line is what became of one check, or one warning of it.
+// line is the result of one check, or one warning of it.
 type line struct {
 	Check string `json:"check"`
 	State string `json:"state"`

@@ -209,7 +209,7 @@ func meaning(s purge.BucketSettings) string {
 	parts := []string{"the three rights are there", "nothing deleted can be restored"}
 	switch {
 	case s.SoftDeleteUnknown:
-		parts[1] = "soft delete unknown: the bucket does not tell"
+		parts[1] = "soft delete unknown: the bucket does not say"
 	case s.SoftDelete > 0:
 		parts[1] = fmt.Sprintf("deleted files can be restored for %v, which gcs.accept_soft_delete accepts", s.SoftDelete)
 	}
@@ -362,7 +362,7 @@ func (c *checker) runChecks(ctx context.Context, whileRunning bool, warn func(na
 	return errors.Join(errs...)
 }
 
-// locationsCommand is what tells more about locations and links.
+// locationsCommand is the command that explains locations and links.
 func (c *checker) locationsCommand() string {
 	if c.path == "" {
 		return "worker locations"

@@ -150,7 +150,7 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	case errors.Is(err, inventory.ErrCheckpoint):
 		return &cli.Error{Code: cli.ExitUsage, Err: err}
 	case err != nil && o.checkpoint != "":
-		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to go on",
+		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to continue",
 			err, o.checkpoint))
 	case err != nil:
 		return cli.Unavailable(fmt.Errorf("%w; nothing can be said", err))
@@ -235,12 +235,12 @@ func listDirectories(w io.Writer, format cli.Format) (list func(inventory.Direct
 		return func(d inventory.Directory) error { return cli.PrintJSON(w, d) }, func() error { return nil }
 	}
 	out := cli.NewCSV(w)
-	_ = out.Write([]string{"class", "bucket", "directory", "objects", "bytes", "oldest", "newest"}) // Error tells
+	_ = out.Write([]string{"class", "bucket", "directory", "objects", "bytes", "oldest", "newest"}) // as below
 	return func(d inventory.Directory) error {
 			_ = out.Write([]string{
 				string(d.Class), d.Bucket, d.Name, strconv.FormatInt(d.Objects, 10), strconv.FormatInt(d.Bytes, 10),
 				d.Oldest.Format(time.RFC3339), d.Newest.Format(time.RFC3339),
-			}) // Error tells
+			}) // Error says what is lost
 			return out.Error()
 		}, func() error {
 			out.Flush()
@@ -319,7 +319,7 @@ func printInventory(w io.Writer, r inventory.Report, doubts []string, o inventor
 
 func inventoryCSV(w io.Writer, r inventory.Report) error {
 	out := cli.NewCSV(w)
-	_ = out.Write([]string{"class", "directories", "objects", "bytes", "oldest", "newest"}) // Error tells
+	_ = out.Write([]string{"class", "directories", "objects", "bytes", "oldest", "newest"}) // as below
 	for _, sum := range r.Sums {
 		oldest, newest := "", ""
 		if sum.Oldest != nil {
@@ -329,7 +329,7 @@ func inventoryCSV(w io.Writer, r inventory.Report) error {
 			string(sum.Class), strconv.FormatInt(sum.Directories, 10), strconv.FormatInt(sum.Objects, 10),
 			strconv.FormatInt(sum.Bytes, 10),
 			oldest, newest,
-		}) // Error tells
+		}) // Error says what is lost
 	}
 	out.Flush()
 	return out.Error()

@@ -108,7 +108,7 @@ func choose(parts Parts, log *slog.Logger) http.Handler {
 			return
 		}
 		if parts.Note != nil && visitor.Right >= login.Operate {
-			// It goes on without: a queue must be paused also while MySQL is down.
+			// It continues: a queue must be paused also while MySQL is down.
 			if err := parts.Note(r.Context(), "dashboard, "+visitor.Name, target(r.URL.Path)); err != nil {
 				log.ErrorContext(r.Context(), "a change in the dashboard is in no ledger", slog.Any("error", err))
 			}

@@ -103,8 +103,8 @@ func listenersOf(cfg config.Admin, parts Parts, log *slog.Logger) ([]Listener, e
 	}, nil
 }
 
-// serveBeside serves until stop is called, so also while the process drains after the end of ctx. failed is told why it
-// cannot.
+// serveBeside serves until stop is called, so also while the process drains after the end of ctx. It calls failed with
+// the reason if it cannot.
 func serveBeside(ctx context.Context, listeners []Listener, log *slog.Logger, failed func(error)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var serving sync.WaitGroup

@@ -57,7 +57,7 @@ var (
 // decimal mark, and tabs on request.
 const separators = ",;\t"
 
-// ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, told apart by the
+// ReadLines yields the user ids of a list: one id on each line, CSV with a header, or JSON lines, distinguished by the
 // first line that is not empty. CSV may have commas, semicolons or tabs between its columns, and a line "sep=;" before
 // the header. Empty lines count as lines and hold nothing. A line without an id is a *LineError, after which the
 // caller may continue; any other error is the last.
@@ -85,7 +85,7 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 			if len(bytes.TrimSpace(text)) == 0 {
 				continue
 			}
-			text = bytes.Trim(text, " \r") // a tab may stand for an empty column
+			text = bytes.Trim(text, " \r") // a tab may be an empty column
 			if parse == nil {
 				if given, ok := declaredSeparator(text); ok && allowed == separators {
 					if allowed = given; !strings.Contains(separators, given) {
@@ -122,7 +122,7 @@ func ReadLines(r io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
-// declaredSeparator reads the line that tells a spreadsheet what separates the columns: "sep=;".
+// declaredSeparator reads the line that declares the separator for a spreadsheet: "sep=;".
 func declaredSeparator(text []byte) (separator string, ok bool) {
 	line := strings.ToLower(strings.Trim(string(text), `"`))
 	separator, ok = strings.CutPrefix(line, "sep=")

@@ -86,14 +86,14 @@ type Request struct {
 	Chain             *Chain                `json:"chain,omitempty"` // there is none before the first attempt
 }
 
-// Chain is where the documents of a request begin and end. Its hash stands for all of them.
+// Chain is where the documents of a request begin and end. Its hash covers all of them.
 type Chain struct {
 	First int    `json:"first"` // 1, unless the ones before were removed
 	Last  int    `json:"last"`
 	Hash  string `json:"hash"` // of the last one, in hex
 }
 
-// Erasure is what became of one certificate of the LMS.
+// Erasure is the outcome of one certificate of the LMS.
 type Erasure struct {
 	CertificateID purge.CertificateID `json:"certificate_id"`
 	Directories   []Directory         `json:"directories,omitempty"`
@@ -134,7 +134,7 @@ type Object struct {
 	Unproven  bool            `json:"no_listing,omitempty"` // the attempt that settled it wrote down no listing
 }
 
-// Link is what became of the references of a certificate in one table.
+// Link is the outcome of the references of a certificate in one table.
 type Link struct {
 	Table     purge.Table     `json:"table"`
 	Cleared   int             `json:"cleared,omitempty"`  // rows

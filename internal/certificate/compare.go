@@ -28,14 +28,14 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 		return nil, err //nolint:wrapcheck // it says what was read
 	}
 	say := func(format string, args ...any) { differences = append(differences, fmt.Sprintf(format, args...)) }
-	told := map[purge.RequestID]bool{} // requests of which the ledger itself shows that they were changed
+	changed := map[purge.RequestID]bool{} // requests of which the ledger itself shows that they were changed
 	for _, trouble := range audit.Troubles {
 		if !c.knew(troubleText(trouble)) {
-			told[trouble.Request] = true
+			changed[trouble.Request] = true
 			say("in the ledger, %s", troubleText(trouble))
 		}
 	}
-	again, _ := tell(audit, c.UserID, c.MadeAt)
+	again, _ := fromLedger(audit, c.UserID, c.MadeAt)
 	grown := slices.ContainsFunc(audit.Requests, func(r mysql.Request) bool { return r.OpenedAt.After(c.MadeAt) }) ||
 		slices.ContainsFunc(audit.Documents, func(d evidence.Stored) bool { return !audit.Tells(d) })
 	for _, r := range c.Requests {
@@ -44,7 +44,7 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 			say("request %d is not in the ledger", r.ID)
 			continue
 		}
-		for _, text := range r.differences(again.Requests[i], audit, grown, told[r.ID]) {
+		for _, text := range r.differences(again.Requests[i], audit, grown, changed[r.ID]) {
 			say("%s", text)
 		}
 	}
@@ -78,8 +78,8 @@ func (c *Certificate) knew(trouble string) bool {
 }
 
 // differences compares a request of the document with the ledger's. grown says that more has happened to requests of
-// the user since: figures and states may have moved with it. told says that the request is named as changed already.
-func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (all []string) {
+// the user since: figures and states may have moved with it. changed says that the request is named as changed already.
+func (r Request) differences(is Request, audit *mysql.Audit, grown, changed bool) (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if r.Chain != nil {
 		if there, found := hashOf(audit, r.ID, r.Chain.Last); !found {
@@ -91,7 +91,7 @@ func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (
 	if r.Chain != nil && is.Chain != nil && is.Chain.First > r.Chain.First {
 		say("the first %d documents of request %d are not in the ledger%s", is.Chain.First-r.Chain.First, r.ID, pruned(audit))
 	}
-	if !told && !same(r.origin(), is.origin()) {
+	if !changed && !same(r.origin(), is.origin()) {
 		say("request %d has another certificate, source, time, ticket or account that asked in the ledger", r.ID)
 	}
 	ended := !grown && r.State.Ended()
@@ -107,7 +107,7 @@ func (r Request) differences(is Request, audit *mysql.Audit, grown, told bool) (
 	return all
 }
 
-// missing says how the ledger tells an entry of the timeline otherwise, or that it does not tell it.
+// missing says how an entry of the timeline differs in the ledger, or that the ledger lacks it.
 func (r Request) missing(e mysql.TimelineEntry, there []mysql.TimelineEntry) string {
 	i := slices.IndexFunc(there, func(other mysql.TimelineEntry) bool {
 		return other.Kind == e.Kind && (other.At.Equal(e.At) || e.Attempt > 0 && other.Attempt == e.Attempt)

@@ -48,7 +48,7 @@ func (c *Certificate) WriteHTML(w io.Writer) error {
 // printed is what the page shows of a document.
 type printed struct{ *Certificate }
 
-// Digest is the SHA-256 of the JSON form, which the page stands for.
+// Digest is the SHA-256 of the JSON form, which the page presents.
 func (p printed) Digest() (string, error) {
 	text, err := p.Encode()
 	sum := sha256.Sum256(text)
@@ -66,7 +66,7 @@ func (p printed) Class() string {
 // FileName is that of the JSON form.
 func (c *Certificate) FileName() string { return fmt.Sprintf("erasure-%d.json", c.UserID) }
 
-// File is the JSON form as an address, so that a saved page holds the document that it stands for.
+// File is the JSON form as an address, so that a saved page holds the document that it presents.
 func (p printed) File() (template.URL, error) {
 	text, err := p.Encode()
 	address := "data:application/json;base64," + base64.StdEncoding.EncodeToString(text)
@@ -146,8 +146,8 @@ func (p printed) LMSText() string {
 func (p printed) Listed() (all []Directory) {
 	for _, of := range p.Certificates {
 		for _, dir := range of.Directories {
-			told := slices.ContainsFunc(all, func(d Directory) bool { return d.name() == dir.name() })
-			if len(dir.Listings) > 0 && !told {
+			listed := slices.ContainsFunc(all, func(d Directory) bool { return d.name() == dir.name() })
+			if len(dir.Listings) > 0 && !listed {
 				all = append(all, dir)
 			}
 		}

@@ -23,14 +23,14 @@ const (
 	LeftRemoved    What = "evidence_removed" // evidence of what was erased is not there any more
 	LeftRequest    What = "request"          // a request is open, or failed and no later one did its work
 	LeftUndone     What = "nothing_done"     // no request of the user is done
-	LeftReferences What = "references"       // the LMS holds references to files, for whatever reason
+	LeftReferences What = "references"       // the LMS holds references to files, for any reason
 	LeftKept       What = "kept"             // a hold or a retention protected an object
-	LeftDoubt      What = "doubt"            // it is not known what became of an object, or where it is
+	LeftDoubt      What = "doubt"            // the outcome of an object is not known, or where it is
 	LeftRestorable What = "restorable"       // soft delete can restore an object
 )
 
 // left finds all that keeps the document from being a certificate.
-func left(c *Certificate, audit *mysql.Audit, t *told) (all []Left) {
+func left(c *Certificate, audit *mysql.Audit, t *proof) (all []Left) {
 	for _, trouble := range audit.Troubles {
 		all = append(all, Left{What: LeftChanged, RequestID: trouble.Request, Text: troubleText(trouble)})
 	}
@@ -122,7 +122,7 @@ func (r Request) evidenceRemoved() (Left, bool) {
 		english.Plural(r.ObjectsErased, "object", ""), english.Plural(r.ReferencesCleared, "reference", ""))}, true
 }
 
-// generation is one generation of an object, or a directory, whichever requests told of it.
+// generation is one generation of an object, or a directory, in all requests.
 type generation struct {
 	purge.Directory
 
@@ -130,7 +130,7 @@ type generation struct {
 }
 
 // leftObjects finds objects and directories whose latest outcome does not say that they are gone for good.
-func (c *Certificate) leftObjects(t *told) (all []Left) {
+func (c *Certificate) leftObjects(t *proof) (all []Left) {
 	last := map[generation]time.Time{}
 	c.each(func(_ Erasure, dir Directory, o Object) {
 		key := generation{dir.name(), o.Name, o.Generation}
@@ -138,7 +138,7 @@ func (c *Certificate) leftObjects(t *told) (all []Left) {
 	})
 	c.each(func(of Erasure, dir Directory, o Object) {
 		if o.when().Before(last[generation{dir.name(), o.Name, o.Generation}]) {
-			return // a later request says what became of it
+			return // a later request has its outcome
 		}
 		resolved := latest(t.accepted[dir.name()], t.cleared[of.CertificateID])
 		if l := o.left(c.MadeAt, t.empty[dir.name()], resolved); l.What != "" {
@@ -213,7 +213,7 @@ func (c *Certificate) reservations() (all []Reservation) {
 	return all
 }
 
-// accepted says who accepted what an outcome says, and when: as the event tells it, which may name more than the
+// accepted says who accepted what an outcome says, and when: as the event says it, which may name more than the
 // account. A setting has no event; it was applied when the outcome was written down.
 func (c *Certificate) accepted(o Object) (by string, at time.Time) {
 	for _, r := range c.Requests {

@@ -55,12 +55,12 @@ func TestWhatIsLeftOfObjects(t *testing.T) {
 		return Object{Outcome: outcome, SettledAt: day(settled)}
 	}
 	dir := purge.Directory{Bucket: "certs", Prefix: "downloads/x/"}
-	at := func(n int) told {
-		return told{empty: map[purge.Directory]time.Time{dir: *day(n)}}
+	at := func(n int) proof {
+		return proof{empty: map[purge.Directory]time.Time{dir: *day(n)}}
 	}
 	for name, tc := range map[string]struct {
 		objects []Object
-		told    told
+		proof   proof
 		want    []What
 	}{
 		"erased":                        {objects: []Object{object(purge.Erased, 2, 0)}},
@@ -73,18 +73,18 @@ func TestWhatIsLeftOfObjects(t *testing.T) {
 		"retained, the date is over":    {objects: []Object{object(purge.KeptUntil, 2, 3)}, want: []What{LeftKept}},
 		"held, erased by another":       {objects: []Object{object(purge.HeldBack, 2, 0), object(purge.Erased, 3, 0)}},
 		"erased, then held":             {objects: []Object{object(purge.HeldBack, 3, 0), object(purge.Erased, 2, 0)}, want: []What{LeftKept}},
-		"held, the directory was empty": {objects: []Object{object(purge.HeldBack, 2, 0)}, told: at(3)},
-		"held, it was empty before":     {objects: []Object{object(purge.HeldBack, 2, 0)}, told: at(1), want: []What{LeftKept}},
+		"held, the directory was empty": {objects: []Object{object(purge.HeldBack, 2, 0)}, proof: at(3)},
+		"held, it was empty before":     {objects: []Object{object(purge.HeldBack, 2, 0)}, proof: at(1), want: []What{LeftKept}},
 		"absent":                        {objects: []Object{directory(purge.Absent, 2)}},
-		"missing":                       {objects: []Object{directory(purge.Missing, 2)}, told: at(3), want: []What{LeftDoubt}},
+		"missing":                       {objects: []Object{directory(purge.Missing, 2)}, proof: at(3), want: []What{LeftDoubt}},
 		"missing, accepted later": {
-			objects: []Object{directory(purge.Missing, 2)}, told: told{accepted: map[purge.Directory]time.Time{dir: *day(3)}},
+			objects: []Object{directory(purge.Missing, 2)}, proof: proof{accepted: map[purge.Directory]time.Time{dir: *day(3)}},
 		},
 		"missing, cleared later": {
-			objects: []Object{directory(purge.Missing, 2)}, told: told{cleared: map[purge.CertificateID]time.Time{7: *day(3)}},
+			objects: []Object{directory(purge.Missing, 2)}, proof: proof{cleared: map[purge.CertificateID]time.Time{7: *day(3)}},
 		},
 		"missing, another cleared": {
-			objects: []Object{directory(purge.Missing, 2)}, told: told{cleared: map[purge.CertificateID]time.Time{8: *day(3)}},
+			objects: []Object{directory(purge.Missing, 2)}, proof: proof{cleared: map[purge.CertificateID]time.Time{8: *day(3)}},
 			want: []What{LeftDoubt},
 		},
 		"missing accepted": {objects: []Object{directory(purge.MissingAccepted, 2)}},
@@ -93,7 +93,7 @@ func TestWhatIsLeftOfObjects(t *testing.T) {
 			CertificateID: 7, Directories: []Directory{{Bucket: dir.Bucket, Prefix: dir.Prefix, Objects: tc.objects}},
 		}}}
 		var got []What
-		for _, l := range c.leftObjects(&tc.told) {
+		for _, l := range c.leftObjects(&tc.proof) {
 			got = append(got, l.What)
 		}
 		if !slices.Equal(got, tc.want) {

@@ -18,7 +18,7 @@ import (
 
 // Ledger is where a certificate comes from, and what it is compared with.
 type Ledger interface {
-	// Audit reads all about a user in one snapshot, and compares it with its hashes. With upTo, it tells only what the
+	// Audit reads all about a user in one snapshot, and compares it with its hashes. With upTo, it returns only what the
 	// first documents of each request say, up to that number.
 	Audit(ctx context.Context, user purge.UserID, upTo map[purge.RequestID]int) (*mysql.Audit, error)
 	// Users reads retirement and references of users in the LMS; those that it does not have are missing.
@@ -71,16 +71,16 @@ func Read(ctx context.Context, l Ledger, user purge.UserID, from Origin, now tim
 			}
 		}
 	}
-	c, told := tell(audit, user, now)
+	c, proof := fromLedger(audit, user, now)
 	c.Installation, c.Software, c.LMS = from.Installation, from.Software, lms
-	if c.Left = left(c, audit, told); len(c.Left) > 0 {
+	if c.Left = left(c, audit, proof); len(c.Left) > 0 {
 		c.Kind = KindStatement
 	}
 	return c, nil
 }
 
-// tell makes the parts of the document that come from the ledger.
-func tell(audit *mysql.Audit, user purge.UserID, now time.Time) (*Certificate, *told) {
+// fromLedger makes the parts of the document that come from the ledger.
+func fromLedger(audit *mysql.Audit, user purge.UserID, now time.Time) (*Certificate, *proof) {
 	t := readDocuments(audit)
 	c := &Certificate{
 		Version: Version, Kind: KindCertificate, UserID: user, MadeAt: now.UTC(), Requests: []Request{},
@@ -100,7 +100,7 @@ func tell(audit *mysql.Audit, user purge.UserID, now time.Time) (*Certificate, *
 }
 
 func tellRequest(r mysql.Request, audit *mysql.Audit) Request {
-	told := Request{
+	made := Request{
 		ID: r.ID, CertificateID: r.CertificateID, Source: r.Source, RequestedBy: r.RequestedBy,
 		RequestedAt: r.RequestedAt.UTC(), Ticket: r.Ticket, State: r.State, Reason: r.Reason, Detail: r.Detail,
 		FinishedAt: utc(r.FinishedAt), ObjectsErased: r.ObjectsErased, ReferencesCleared: r.ReferencesCleared,
@@ -109,23 +109,23 @@ func tellRequest(r mysql.Request, audit *mysql.Audit) Request {
 	for _, e := range audit.Timeline {
 		if e.Request == r.ID {
 			e.At, e.Ended = e.At.UTC(), utc(e.Ended)
-			told.Timeline = append(told.Timeline, e)
+			made.Timeline = append(made.Timeline, e)
 		}
 	}
 	for _, d := range audit.Documents {
 		if d.Request != r.ID {
 			continue
 		}
-		if told.Chain == nil {
-			told.Chain = &Chain{First: d.Number}
+		if made.Chain == nil {
+			made.Chain = &Chain{First: d.Number}
 		}
-		told.Chain.Last, told.Chain.Hash = d.Number, hexOf(d.Hash)
+		made.Chain.Last, made.Chain.Hash = d.Number, hexOf(d.Hash)
 	}
-	return told
+	return made
 }
 
-// told is what the documents say about the proof: complete listings and settings.
-type told struct {
+// proof is what the documents say about the proof: complete listings and settings.
+type proof struct {
 	listings map[purge.Directory][]Listing
 	buckets  []Bucket
 	// empty is when a complete listing last showed nothing in a directory; accepted, when it was last accepted that
@@ -135,8 +135,8 @@ type told struct {
 	cleared map[purge.CertificateID]time.Time
 }
 
-func readDocuments(audit *mysql.Audit) *told {
-	t := &told{
+func readDocuments(audit *mysql.Audit) *proof {
+	t := &proof{
 		listings: map[purge.Directory][]Listing{}, empty: map[purge.Directory]time.Time{},
 		accepted: map[purge.Directory]time.Time{}, cleared: map[purge.CertificateID]time.Time{},
 	}
@@ -180,7 +180,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 // addEvidence adds a line of evidence where it belongs.
-func (c *Certificate) addEvidence(r mysql.EvidenceRecord, t *told) {
+func (c *Certificate) addEvidence(r mysql.EvidenceRecord, t *proof) {
 	i := slices.IndexFunc(c.Certificates, func(e Erasure) bool { return e.CertificateID == r.CertificateID })
 	if i < 0 {
 		i, c.Certificates = len(c.Certificates), append(c.Certificates, Erasure{CertificateID: r.CertificateID})
@@ -246,7 +246,7 @@ func (o Object) restorable(now time.Time) bool {
 	return o.Outcome == purge.SoftDeleted && (o.Until == nil || o.Until.After(now))
 }
 
-// doubtful reports whether it is not known what became of an object, or of what a directory was expected to hold.
+// doubtful reports whether the outcome of an object is not known, or of what a directory was expected to hold.
 func (o Object) doubtful() bool {
 	return o.Outcome == purge.Listed || o.Outcome == purge.NotProven || o.Outcome == purge.Missing
 }

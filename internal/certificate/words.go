@@ -157,7 +157,7 @@ func (o Object) nameText() string {
 	return fmt.Sprintf("%s, generation %s, %s", o.Name, o.Generation, english.Plural(int(o.Size), "byte", ""))
 }
 
-// OutcomeText says in words what became of an object.
+// OutcomeText describes the outcome of an object.
 func (o Object) OutcomeText() string {
 	text := map[purge.Outcome]string{
 		purge.Listed: "about to be deleted; no record says more yet", purge.Erased: "erased",
@@ -178,7 +178,7 @@ func (o Object) OutcomeText() string {
 	return text
 }
 
-// Text says in words what became of a link.
+// Text describes the outcome of a link.
 func (l Link) Text() string {
 	if l.External {
 		return "link to another service; nothing of it was touched"
@@ -262,7 +262,7 @@ func (c *Certificate) settings() (all []string) {
 	return all
 }
 
-// settingsMissing reports whether an object is told of by an attempt that wrote down no settings of its bucket.
+// settingsMissing reports whether an attempt that recorded an object recorded no settings of its bucket.
 func (c *Certificate) settingsMissing() (missing bool) {
 	type attempt struct {
 		bucket  string

@@ -31,7 +31,7 @@ const (
 	ExitUnavailable   = 4   // Redis or MySQL cannot be reached; repeating the command is safe
 	ExitConfiguration = 5   // the configuration, a right, a bucket or the ledger's version is wrong
 	ExitTimeout       = 6   // --wait was over before the requests had ended
-	ExitCapped        = 7   // a cap was reached, and there is more to do; repeating the command goes on
+	ExitCapped        = 7   // a cap was reached, and there is more to do; repeating the command continues
 	ExitNotKnown      = 8   // the ledger holds no such request: it was never made
 	ExitNothing       = 9   // the request is known, but there is nothing of it to show or to do
 	ExitInterrupted   = 130 // SIGINT or SIGTERM; repeating the command is safe
@@ -100,7 +100,7 @@ func Main(build func(Streams) *cobra.Command) {
 }
 
 // Execute builds a root command, runs it and returns the exit code, which is ExitFailure if any part of the output was
-// lost, whatever else the command has to say: its reader does not have it. No command checks each of its writes.
+// lost, even if the command succeeded: its reader does not have it. No command checks each of its writes.
 func Execute(ctx context.Context, build func(Streams) *cobra.Command, s Streams, args []string) int {
 	out := &output{w: s.Out}
 	s.Out = out
@@ -138,7 +138,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stderr io.Writ
 	}
 	code := ExitCode(err)
 	if code == ExitInterrupted {
-		err = errors.New("interrupted; what was accepted goes on, and the command may be repeated")
+		err = errors.New("interrupted; what was accepted continues, and the command may be repeated")
 	}
 	_, _ = fmt.Fprintf(stderr, "%s: %s\n", root.Name(), EscapeLines(err.Error()))
 	return code
@@ -173,7 +173,7 @@ func (o *output) Write(data []byte) (int, error) {
 // Unwrap returns what is written to, for those who ask whether it is a terminal.
 func (o *output) Unwrap() io.Writer { return o.w }
 
-// close tells whether something was lost. Some file systems say only at the end that a file has no room.
+// close reports whether something was lost. Some file systems say only at the end that a file has no room.
 func (o *output) close() error {
 	if file, ok := o.w.(*os.File); ok && o.lost == nil {
 		if err := file.Close(); err != nil {

@@ -16,7 +16,7 @@ func TestCellsThatTerminalsAndSpreadsheetsBear(t *testing.T) {
 	} {
 		var out strings.Builder
 		w := NewCSV(&out)
-		_ = w.Write([]string{cell, "next"}) // Error tells
+		_ = w.Write([]string{cell, "next"}) // Error returns what is lost
 		w.Flush()
 		read, err := csv.NewReader(strings.NewReader(out.String())).Read()
 		if err != nil || read[0] != want || strings.Count(out.String(), "\n") != 1 {

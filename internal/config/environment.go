@@ -14,7 +14,7 @@ const (
 	// FileVariable names the configuration file, where no flag does. The mains read it; here it is only not unknown.
 	FileVariable = prefix + "CONFIG"
 
-	// testPrefix starts the variables by which the test environment tells the tests where its servers are.
+	// testPrefix starts the variables by which the test environment passes the addresses of its servers to the tests.
 	testPrefix = prefix + "TEST_"
 )
 

@@ -35,7 +35,7 @@ func isObjectPrefix(s string) bool {
 }
 
 // isDirectory accepts one or more path segments. Object names are not paths to Cloud Storage, but "." and ".." are to
-// whatever else reads them, and an empty segment is a slip.
+// other programs that read them, and an empty segment is a slip.
 func isDirectory(s string) bool {
 	if strings.Contains(s, "..") || strings.ContainsFunc(s, func(r rune) bool {
 		return !unicode.IsPrint(r) || r == unicode.ReplacementChar || r == '\\'
@@ -71,7 +71,7 @@ func plainURL(s string) (*url.URL, bool) {
 	return u, true
 }
 
-// isPrivateEndpoint reports whether the endpoint cannot be the real service: a loopback address, in whatever spelling,
+// isPrivateEndpoint reports whether the endpoint cannot be the real service: a loopback address, in any spelling,
 // or one without TLS.
 func isPrivateEndpoint(endpoint string) bool {
 	u, ok := plainURL(endpoint)

@@ -57,7 +57,7 @@ func (s Secret) Format(f fmt.State, _ rune) {
 // LogValue keeps the value out of slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText keeps the value out of JSON, YAML and whatever else encodes through text.
+// MarshalText keeps the value out of JSON, YAML and other encodings through text.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText sets the value.
@@ -93,7 +93,7 @@ func secretFiles(keys []key) []secretFile {
 func (l *loader) readSecretFiles() {
 	for _, f := range secretFiles(l.keys) {
 		if _, given := l.origins[f.path]; given && !f.secret.IsZero() {
-			// Not a matter of precedence: which of the two was meant cannot be told, and the wrong one is another server.
+			// Not a matter of precedence: which of the two was meant is not known, and the wrong one is another server.
 			l.reportUnread(f.path, "is set together with "+f.path+"_file; keep one of them")
 			continue
 		}

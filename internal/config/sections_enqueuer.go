@@ -40,8 +40,8 @@ type Serve struct {
 	// earlier, and cuts off clients with a slow connection.
 	ReadTimeout time.Duration `yaml:"read_timeout" validate:"between=1s 5m"`
 
-	// DrainTimeout is how long requests in hand may go on when the server is told to stop. Answers that are held back for
-	// the driver do not wait for it: they are 503 at once. It must be less than the grace period of whatever stops the
+	// DrainTimeout is how long requests in hand may continue when the server stops. Answers that are held back for
+	// the driver do not wait for it: they are 503 at once. It must be less than the grace period of what stops the
 	// process.
 	DrainTimeout time.Duration `yaml:"drain_timeout" validate:"between=1s 10m"`
 }

@@ -2,8 +2,8 @@ package config
 
 import "time"
 
-// Notify is the webhook: where "enqueuer serve" and "enqueuer watch" tell that requests have ended and that the verdict
-// of the overview has changed. integrations.md says what is sent. It is off until there is a URL.
+// Notify is the webhook: where "enqueuer serve" and "enqueuer watch" report that requests have ended and that the
+// verdict of the overview has changed. integrations.md says what is sent. It is off until there is a URL.
 type Notify struct {
 	// URL is where events are sent, by POST: an https:// URL, or an http:// URL of this machine. Redirects are not
 	// followed. Each event is signed, so put no password into it; the URL is no secret. The environment variable
@@ -32,7 +32,7 @@ type Notify struct {
 	Timeout time.Duration `yaml:"timeout" validate:"between=1s 1m"`
 
 	// MaxAge is for how long an event is sent again until the receiver accepts it; then it is given up, and `enqueuer
-	// doctor` says so. Requests that ended longer ago are not told either, if no process ran meanwhile.
+	// doctor` says so. Requests that ended longer ago are not notified either, if no process ran meanwhile.
 	MaxAge time.Duration `yaml:"max_age" validate:"between=24h 8760h"`
 
 	// TLS is for receivers whose certificate the system does not trust, or that ask for one; see encryption.md.

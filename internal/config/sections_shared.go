@@ -19,7 +19,7 @@ type Log struct {
 
 // MySQL is the one connection pool to the server that holds both the LMS tables and the ledger.
 type MySQL struct {
-	// DSN tells how to reach the server and names the ledger's own database, in the driver's form
+	// DSN is the address of the server and names the ledger's own database, in the driver's form
 	// user:password@tcp(host:3306)/certpurge or user:password@unix(/path/to/socket)/certpurge. The user needs the rights
 	// of configs/mysql/grants.sql and should have no more: they are the last fence around the LMS tables.
 	DSN Secret `yaml:"dsn" validate:"required,mysql_dsn"`
@@ -94,7 +94,7 @@ func (l LMS) Policy() purge.Policy {
 
 // Redis is the server of the queue.
 type Redis struct {
-	// URL tells how to reach the server: redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/to/socket,
+	// URL is the address of the server: redis://user:password@host:6379/0, rediss:// for TLS, unix:///path/to/socket,
 	// redis+sentinel:// or redis+cluster:// (both also with rediss). The server must run with maxmemory-policy noeviction;
 	// any other may drop tasks, which costs a second run of each. The worker and the enqueuer must name the same server
 	// and database number, or the tasks of one are never seen by the other.

@@ -28,7 +28,7 @@ type Queue struct {
 	// a limit, no operator would see a request that is throttled for ever. Waiting for a retention date is not limited.
 	MaxAge time.Duration `yaml:"max_age" validate:"between=1h 2160h"`
 
-	// DrainTimeout is how long running tasks may continue when the worker is told to stop; then they go back to the queue
+	// DrainTimeout is how long running tasks may continue when the worker stops; then they go back to the queue
 	// without losing an attempt. It must be less than tasks.timeout, and less than the grace period of the process manager
 	// (30 seconds in Kubernetes by default); otherwise the process is killed, and its tasks wait until their lease ends.
 	DrainTimeout time.Duration `yaml:"drain_timeout" validate:"whole_seconds=1s 10m"`

@@ -96,7 +96,7 @@ func isNull(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 
-// describeNode tells what stands in the file where something else was expected.
+// describeNode says what is in the file where something else was expected.
 func describeNode(node *yaml.Node) string {
 	switch {
 	case node.Kind == yaml.MappingNode:

@@ -280,7 +280,7 @@ func (d *Doctor) server(ctx context.Context) ([]Finding, error) {
 	return Settings(inspect.Version(ctx, d.Redis), inspect.EvictionPolicy(ctx, d.Redis)), ctx.Err()
 }
 
-// Settings checks Redis's version and eviction policy; each is empty if the server does not tell.
+// Settings checks Redis's version and eviction policy; each is empty if the server does not report it.
 func Settings(version, policy string) []Finding {
 	var findings []Finding
 	if inspect.OldVersion(version) {
@@ -294,7 +294,7 @@ func Settings(version, policy string) []Finding {
 	case "":
 		findings = append(findings, Finding{
 			Severity: Note, Kind: "eviction_policy_unknown", Subject: "Redis",
-			Text: "Redis does not tell its maxmemory-policy, as some managed services do not. Make sure that it is " +
+			Text: "Redis does not report its maxmemory-policy, as some managed services do not. Make sure that it is " +
 				"noeviction: any other may delete tasks.",
 		})
 	default:

@@ -34,7 +34,7 @@ type Queue interface {
 }
 
 // Reconciler makes Redis agree with the ledger, which is the truth: tasks that no worker will ever run are dropped, and
-// every open request without a task gets one, whatever became of the first (a flushed Redis, an evicted key, an
+// every open request without a task gets one, for any cause (a flushed Redis, an evicted key, an
 // enqueuer that died half-way, asynq's archive). It touches no LMS table and no bucket, and ends no request. Set the
 // fields once.
 type Reconciler struct {

@@ -65,7 +65,7 @@ type Bucket struct {
 	Name              string `json:"bucket"`
 	Versioning        bool   `json:"versioning"`
 	SoftDelete        int64  `json:"soft_delete_seconds"`
-	SoftDeleteUnknown bool   `json:"soft_delete_unknown,omitempty"` // the service did not tell
+	SoftDeleteUnknown bool   `json:"soft_delete_unknown,omitempty"` // the service did not report it
 	Retention         int64  `json:"retention_seconds"`
 	RequesterPays     bool   `json:"requester_pays,omitempty"`
 
@@ -116,7 +116,7 @@ type Written struct {
 	SettledAt *time.Time      `json:"settled_at,omitempty"`
 }
 
-// Link is what became of the references of one certificate.
+// Link is the outcome of the references of one certificate.
 type Link struct {
 	CertificateID purge.CertificateID `json:"certificate_id"`
 	Table         purge.Table         `json:"table"`

@@ -104,7 +104,7 @@ func (h *History) clearing(request purge.RequestID, certificate purge.Certificat
 }
 
 // Add adds a document, whose number in the ledger is given, and returns the rows that it has settled although they were
-// written by earlier documents: files that an attempt had listed and did not live to tell of, now that their directory
+// written by earlier documents: files that an attempt had listed and died before it recorded, now that their directory
 // has been shown empty.
 func (h *History) Add(number int64, d *Document) (settled []*Row) {
 	if d.Part == Migrated {

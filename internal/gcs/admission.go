@@ -44,8 +44,8 @@ func (b *bucket) readPages(pages *listing) *call {
 	return &call{bucket: b, pace: b.reads, pages: pages}
 }
 
-// enter waits for a slot and a token for one request. No slot is held while waiting for a token, so reads go on while
-// deletes are held up.
+// enter waits for a slot and a token for one request. No slot is held while waiting for a token, so reads continue
+// while deletes are held up.
 func (c *call) enter(ctx context.Context) error {
 	if c.nameLock == nil || time.Now().After(c.nameLock.next) {
 		select {

@@ -47,18 +47,18 @@ func TestAnswersWithoutEndAreCutOff(t *testing.T) {
 		}, purge.TooManyObjects, "gcs.max_generations", 0},
 		"empty pages without end": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, n), false
-		}, purge.Transient, "does not go on", 0},
+		}, purge.Transient, "makes no progress", 0},
 		"empty pages of much text": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d%s"}`, n,
 				strings.Repeat("x", 1000)), false
 		}, purge.TooManyObjects, "gcs.max_listing_bytes", 0},
 		"empty pages in a circle": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, n%3), false
-		}, purge.Transient, "does not go on", 0},
+		}, purge.Transient, "makes no progress", 0},
 		"pages in a circle": {func(n int64) (int, string, bool) {
 			return http.StatusOK, fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d", "items": [%s]}`, n%3, item(n)),
 				false
-		}, purge.Transient, "does not go on", 0},
+		}, purge.Transient, "makes no progress", 0},
 		"a page without end": {func(int64) (int, string, bool) {
 			return http.StatusOK, `{"kind": "storage#objects", "items": [`, true
 		}, purge.TooManyObjects, "gcs.max_listing_bytes", 300_000},
@@ -160,7 +160,7 @@ func TestLocationsWithoutEndAreLeft(t *testing.T) {
 			fmt.Sprintf(`{"kind": "storage#objects", "nextPageToken": "%d"}`, asked)), nil
 	})
 	if err := store.CheckLocations(t.Context()); purge.ClassOf(err) != purge.Transient ||
-		!strings.Contains(err.Error(), "does not go on") {
+		!strings.Contains(err.Error(), "makes no progress") {
 		t.Errorf("got %v", err)
 	}
 	if asked > 2*1100 { // both directories

@@ -47,7 +47,7 @@ type pace struct {
 	cut      time.Time // when the rate was last halved
 	paused   time.Time // no request before this: the service's Retry-After
 	queued   int       // calls that wait for a token
-	waiting  int       // calls that wait for an admission, of whatever kind
+	waiting  int       // calls of any kind that wait for an admission
 	waited   time.Duration
 	answers  int64 // that asked for fewer requests
 	halvings int64

@@ -149,8 +149,8 @@ func (s *Store) List(ctx context.Context, dir purge.Directory) ([]purge.Generati
 	return found, nil
 }
 
-// generation reads what protects a listed generation from the listing itself: the answer to a delete does not tell a
-// hold from a missing permission.
+// generation reads what protects a listed generation from the listing itself: the answer to a delete does not
+// distinguish a hold from a missing permission.
 func (s *Store) generation(dir purge.Directory, a *storage.ObjectAttrs) purge.Generation {
 	until := a.RetentionExpirationTime
 	if a.Retention != nil && a.Retention.RetainUntil.After(until) {
@@ -311,7 +311,7 @@ func tooMany(bucket, what string) error {
 }
 
 // errStuck means that a page of a listing leads to one that was read before, or that too many pages hold nothing.
-var errStuck = errors.New("the listing does not go on")
+var errStuck = errors.New("the listing makes no progress")
 
 // errForeignName means that a listing showed a name which was not requested. Nothing in it can be believed then.
 var errForeignName = errors.New("the listing holds a name that was not requested")

@@ -59,7 +59,7 @@ func by(r *http.Request, f face, behalf string) string {
 }
 
 // allowed lets only callers through that show who they are and have a right, and holds them to their rate. An address
-// whose credentials are refused again and again is told to wait, by the native face: the driver must hear what is
+// whose credentials are refused again and again has to wait, on the native API: the driver must hear what is
 // wrong.
 func (s *Server) allowed(right auth.Rights, f face, next handler) http.HandlerFunc {
 	tooMany := http.StatusTooManyRequests

@@ -42,7 +42,7 @@ func (s *Server) retireUser(ctx context.Context, user purge.UserID, by run, aske
 }
 
 // maxQuestions bounds how often one call asks: for an earlier call's end that is old news, for that of an attempt which
-// was under way, and for the end that is told.
+// was under way, and for the end that is answered.
 const maxQuestions = 3
 
 // isAnsweredBy reports whether the end of a request answers those who asked, or is old news.
@@ -52,8 +52,8 @@ func (a asked) isAnsweredBy(r mysql.Request, fresh, held bool) bool {
 		return news || r.State == purge.Done
 	}
 	// The end of what an earlier call requested may be outdated, too: an operator may have fixed its cause, and the driver
-	// been run again; or links may be back. A new attempt tells. But the driver would not hear of it where the answer is
-	// not held back, and having given up is nothing that an attempt can find out.
+	// been run again; or links may be back. A new attempt finds out. But the driver would not hear of it where the answer
+	// is not held back, and having given up is nothing that an attempt can find out.
 	return news && r.State != purge.Done && (r.Reason == purge.ReasonGaveUp || !held)
 }
 
@@ -103,7 +103,7 @@ func (s *Server) ask(ctx context.Context, user purge.UserID, by run, asker strin
 	return a, true, nil
 }
 
-// run tells one run of the driver from the next. The driver gets a token when it starts and keeps it; a static token is
+// run identifies one run of the driver. The driver gets a token when it starts and keeps it; a static token is
 // the same for ever, so that all that is asked with it is one run.
 type run [sha256.Size]byte
 
@@ -118,11 +118,11 @@ type asked struct {
 }
 
 // patience is how long a driver may come back for the end of what it requested: a little longer than the ten minutes
-// that it goes on asking.
+// that it keeps asking.
 const patience = 11 * time.Minute
 
-// waiting remembers what was requested, so that a driver that was told to ask again gets the end, and does not begin
-// anew. It is lost with the process; then asking again begins anew, which is safe.
+// waiting remembers what was requested, so that a driver that was answered to ask again gets the end, and does not
+// begin anew. It is lost with the process; then asking again begins anew, which is safe.
 type waiting struct {
 	mu    sync.Mutex
 	asked map[purge.UserID]asked

@@ -68,7 +68,7 @@ func decode(data []byte, into any) *problem {
 	return newProblem(http.StatusBadRequest, "not_json", "the body is not one JSON object")
 }
 
-// isField tells our own names from whatever a client sent as a name.
+// isField distinguishes our own names from what a client sent as a name.
 func isField(pointer string) bool {
 	switch pointer {
 	case "/user_id", "/queue", "/ticket", "/requested_by",

@@ -78,7 +78,7 @@ func (f *follower) run(ctx context.Context, idle <-chan struct{}) {
 		ids := slices.Sorted(maps.Keys(f.waiters))
 		f.mu.Unlock()
 		if rows, err := f.ledger.Requests(ctx, ids); err == nil {
-			f.tell(rows)
+			f.answer(rows)
 		}
 		select {
 		case <-idle:
@@ -88,7 +88,7 @@ func (f *follower) run(ctx context.Context, idle <-chan struct{}) {
 	}
 }
 
-func (f *follower) tell(rows []mysql.Request) {
+func (f *follower) answer(rows []mysql.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range rows {
@@ -96,7 +96,7 @@ func (f *follower) tell(rows []mysql.Request) {
 			if w.settled(r) {
 				select {
 				case w.found <- r:
-				default: // told before
+				default: // answered before
 				}
 			}
 		}
@@ -105,8 +105,8 @@ func (f *follower) tell(rows []mysql.Request) {
 
 // holds are the answers that wait. A caller may take a place as long as more are free than it has (the dynamic
 // thresholds of Choudhury and Hahne, 1998): alone it gets half of them, and of n callers that take all they can get,
-// each gets one in n+1. So no callers, whatever they hold, keep the next one, such as the driver, from being waited
-// for.
+// each gets one in n+1. So no callers, with any number of calls, keep the next one, such as the driver, from being
+// waited for.
 type holds struct {
 	mu    sync.Mutex
 	free  int

@@ -48,7 +48,7 @@ func (p *problem) of(request purge.RequestID) *problem {
 	return p
 }
 
-// after tells when to ask again.
+// after says when to ask again.
 func (p *problem) after(wait time.Duration) *problem {
 	p.retryAfter = wait
 	return p

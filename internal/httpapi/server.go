@@ -145,7 +145,7 @@ func (s *Server) route(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// unknownPath is no 404, whatever the method: the driver takes a 404 for a learner who is gone, and it follows a
+// unknownPath is no 404, with any method: the driver takes a 404 for a learner who is gone, and it follows a
 // proxy's redirect with a GET. A mistyped base URL must not complete retirements.
 func unknownPath() *problem {
 	return newProblem(http.StatusBadRequest, "unknown_path", "there is nothing at this path: check the base URL and "+

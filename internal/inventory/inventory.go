@@ -72,7 +72,7 @@ type Inventory struct {
 type Progress struct {
 	Objects     int64
 	Directories int
-	Part        float64 // of all, 0 to 1; ids are random, so that the position in the alphabet tells it
+	Part        float64 // of all, 0 to 1; ids are random, so the position in the alphabet is the measure
 }
 
 // Directory is one directory, or name that is no certificate's, with what is in it.

@@ -159,7 +159,7 @@ func challenge(w http.ResponseWriter) {
 	http.Error(w, "Log in with a user of admin.users.", http.StatusUnauthorized)
 }
 
-// fingerprint stands for a name and a password in memory.
+// fingerprint represents a name and a password in memory.
 func (g *Gate) fingerprint(name, password string) (id [sha256.Size]byte) {
 	mac := hmac.New(sha256.New, g.key)
 	_, _ = fmt.Fprintf(mac, "%d:%s:%s", len(name), name, password) // a hash does not fail

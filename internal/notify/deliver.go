@@ -16,11 +16,11 @@ const parallel = 8
 // roundTime is how long a round sends before it looks for new ends again.
 const roundTime = 30 * time.Second
 
-// lastWords is how long it may take to write down what was delivered when the process is told to stop.
+// lastWords is how long it may take to write down what was delivered when the process stops.
 const lastWords = 5 * time.Second
 
 // The time before the next try doubles from minBackoff to maxBackoff. While the receiver fails, one event is sent at a
-// time, so a longer pause would save it nothing, and would delay all events after it is well again.
+// time, so a longer pause would save it nothing, and would delay all events once it works again.
 const (
 	minBackoff = time.Second
 	maxBackoff = 5 * time.Minute
@@ -58,7 +58,7 @@ func (n *Notifier) deliver(ctx context.Context, receiver mysql.Receiver, sum *Su
 	return nil
 }
 
-// send sends some events at the same time and writes down what became of them. A process that dies in between sends
+// send sends some events at the same time and writes down their outcomes. A process that dies in between sends
 // them again, with the same ids.
 func (n *Notifier) send(ctx context.Context, due []mysql.Notification, receiver mysql.Receiver, sum *Summary) (
 	mysql.Receiver, error,
@@ -118,7 +118,7 @@ func learn(receiver mysql.Receiver, tried []Answer, now time.Time) mysql.Receive
 	return receiver
 }
 
-// report logs when the receiver begins to fail, and when it is well again.
+// report logs when the receiver begins to fail, and when it works again.
 func (n *Notifier) report(ctx context.Context, before, after mysql.Receiver) {
 	switch {
 	case before.Failures == 0 && after.Failures > 0:

@@ -1,5 +1,5 @@
-// Package notify tells another service, by a webhook, that requests have ended and that the verdict of the overview has
-// changed, so that it need not poll. It replaces no other package: until now, callers had to ask.
+// Package notify notifies another service, by a webhook, that requests have ended and that the verdict of the overview
+// has changed, so that it need not poll. It replaces no other package: until now, callers had to ask.
 //
 // Only the worker writes that a request has ended, into the row of the request. The leading Notifier finds
 // such rows along an index, from a position that the ledger keeps, and remembers one notification for each end. So a

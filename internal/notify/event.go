@@ -50,7 +50,7 @@ type ended struct {
 // verdict is what is said of the overview.
 type verdict struct {
 	Level string `json:"level"` // ok, warn, bad
-	Was   string `json:"was"`   // the level that was told before
+	Was   string `json:"was"`   // the level of the notification before
 	Title string `json:"title"` // as the overview shows it
 }
 

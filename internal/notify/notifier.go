@@ -11,13 +11,13 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Ledger is where a Notifier finds what has ended, and remembers what it tells.
+// Ledger is where a Notifier finds requests that have ended, and keeps its notifications.
 type Ledger interface {
 	// LeadNotify makes the caller the leader unless another process is. release must be called by a leader.
 	LeadNotify(ctx context.Context) (release func(), leading bool, err error)
 	// NotifyState reads how far telling has come; the first call begins it.
 	NotifyState(ctx context.Context, now time.Time) (mysql.NotifyState, error)
-	// BeginNotify begins it again: what ended before a moment is not told.
+	// BeginNotify begins anew: requests that ended before a moment get no notification.
 	BeginNotify(ctx context.Context, now time.Time) error
 	// NotifyFigures reads what waits; ok is false if telling has never begun.
 	NotifyFigures(ctx context.Context) (f mysql.NotifyFigures, ok bool, err error)
@@ -30,7 +30,7 @@ type Ledger interface {
 	TellVerdict(ctx context.Context, n mysql.Notification, level string) error
 	// DueNotifications returns those that may be sent now, with the fewest tries first.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]mysql.Notification, error)
-	// SaveDeliveries writes down what became of them, and how the receiver is.
+	// SaveDeliveries writes down their outcomes, and the state of the receiver.
 	SaveDeliveries(ctx context.Context, all []mysql.Delivery, receiver mysql.Receiver, now time.Time) error
 	// GiveUpNotifications and PruneNotifications end and forget what is too old.
 	GiveUpNotifications(ctx context.Context, before, now time.Time) (int64, error)
@@ -45,7 +45,7 @@ type Meter interface {
 	Waits(n int64, oldest time.Duration)
 }
 
-// Notifier finds what is to be told, and tells it. Set the exported fields once.
+// Notifier makes notifications and sends them. Set the exported fields once.
 type Notifier struct {
 	config.Notify
 
@@ -60,14 +60,14 @@ type Notifier struct {
 	deepAt   time.Time // when the latest deep look was
 	keptAt   time.Time // when old notifications were given up and forgotten
 	judgedAt time.Time
-	level    string // one that differs from what was told,
+	level    string // one that differs from the latest notification,
 	seen     int    // and in how many looks it was seen
 }
 
 // Summary is what one round did.
 type Summary struct {
 	Led       bool // false: another process is the leader
-	Found     int  // ends and verdicts to tell
+	Found     int  // ends and verdicts without a notification
 	Delivered int
 	Failed    int // tries
 	GivenUp   int
@@ -102,7 +102,7 @@ func (n *Notifier) Once(ctx context.Context) (sum Summary, err error) {
 //
 // Every look goes back by shortOverlap. Every deepEvery, and when a process starts, one goes back by deepOverlap, which
 // no transaction outlives: an attempt ends after tasks.timeout, an hour at most, and the rest is for clocks that
-// differ. What was told already costs an entry of two indexes each.
+// differ. What has a notification costs an entry of two indexes each.
 const (
 	shortOverlap = 30 * time.Second
 	deepOverlap  = 75 * time.Minute
@@ -119,7 +119,7 @@ func (n *Notifier) collect(ctx context.Context, state mysql.NotifyState, sum *Su
 		if now.Sub(state.Position) < time.Minute {
 			return nil
 		}
-		return n.Ledger.BeginNotify(ctx, now) // what ends meanwhile is not told later
+		return n.Ledger.BeginNotify(ctx, now) // what ends meanwhile gets no notification later
 	}
 	overlap, deep := shortOverlap, now.Sub(n.deepAt) >= deepEvery
 	if deep {
@@ -134,7 +134,7 @@ func (n *Notifier) collect(ctx context.Context, state mysql.NotifyState, sum *Su
 		if len(ends) > 0 {
 			after = ends[len(ends)-1]
 		}
-		if err := n.tell(ctx, ends, state, now, sum); err != nil {
+		if err := n.add(ctx, ends, state, now, sum); err != nil {
 			return err
 		}
 		if len(ends) < page {
@@ -147,8 +147,8 @@ func (n *Notifier) collect(ctx context.Context, state mysql.NotifyState, sum *Su
 	return nil
 }
 
-// tell remembers the notifications of a page of ends, and that telling has come to its last one.
-func (n *Notifier) tell(ctx context.Context, ends []mysql.End, state mysql.NotifyState, now time.Time,
+// add writes down the notifications of a page of ends, and its last one as the position.
+func (n *Notifier) add(ctx context.Context, ends []mysql.End, state mysql.NotifyState, now time.Time,
 	sum *Summary,
 ) error {
 	var ids []purge.RequestID
@@ -184,13 +184,14 @@ func (n *Notifier) tell(ctx context.Context, ends []mysql.End, state mysql.Notif
 	return n.Ledger.Tell(ctx, all, position)
 }
 
-// A verdict is told when it was the same in this many looks: what comes and goes within a minute is not worth a call.
+// A verdict is notified when it was the same in this many checks: what comes and goes within a minute is not worth a
+// call.
 const (
 	judgeEvery = 30 * time.Second
 	steady     = 3
 )
 
-// judge remembers a notification if the verdict of the overview is another one than was told, and stays so.
+// judge writes down a notification if the verdict of the overview has changed since the last one, and stays so.
 func (n *Notifier) judge(ctx context.Context, state mysql.NotifyState, sum *Summary) error {
 	now := n.Now()
 	if n.Verdict == nil || !slices.Contains(n.Events, mysql.KindVerdictChanged) || now.Sub(n.judgedAt) < judgeEvery {
@@ -219,7 +220,7 @@ func (n *Notifier) judge(ctx context.Context, state mysql.NotifyState, sum *Summ
 }
 
 // How long notifications stay in the ledger after they could have been given up. Delivered ones stay longer than ends
-// are looked for, whatever the clocks say; given up ones until an operator has had the time to retry them.
+// are searched for, even if clocks differ; given up ones until an operator has had the time to retry them.
 const (
 	keepDelivered = 24 * time.Hour
 	keepGivenUp   = 30 * 24 * time.Hour

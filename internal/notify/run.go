@@ -14,7 +14,7 @@ const (
 	failedWait = 10 * time.Second
 )
 
-// measureEvery is how often the figures are read, by every process that could tell.
+// measureEvery is how often the figures are read, by every process that has a notify.url.
 const measureEvery = 15 * time.Second
 
 // Run makes rounds until ctx ends. What fails is logged once, and tried again.
@@ -34,7 +34,7 @@ func (n *Notifier) Run(ctx context.Context) {
 		case err != nil && !failing:
 			n.Log.WarnContext(ctx, "telling others failed, and is tried again", slog.Any("error", err))
 		case err == nil && failing:
-			n.Log.InfoContext(ctx, "others are told again")
+			n.Log.InfoContext(ctx, "notifying again")
 		}
 		if failing = err != nil; failing {
 			wait = failedWait

@@ -55,7 +55,7 @@ func NewSender(cfg config.Notify, version string) (*Sender, error) {
 	}, nil
 }
 
-// Answer is what became of one try.
+// Answer is the result of one try.
 type Answer struct {
 	Delivered bool
 	Text      string        // the status, or what was wrong; nothing that the receiver wrote

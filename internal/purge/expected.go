@@ -1,14 +1,14 @@
 package purge
 
-// Expected is what the references of one user stand for, as far as that is known without reading a bucket.
+// Expected counts the files that the references of one user should lead to, without reading a bucket.
 type Expected struct {
 	Certificates int // distinct
 	Files        int // as edx-certificates made them: one for each download id, three for each verify_uuid beside one
 	Odd          int // references with an id from which no file can be named
 }
 
-// Expect counts what a user's references stand for. Where a certificate was made without a signature, the three files
-// of its verification never existed.
+// Expect counts what a user's references should lead to. Where a certificate was made without a signature, the three
+// files of its verification never existed.
 func Expect(refs []Reference) Expected {
 	var e Expected
 	certificates, ids := map[CertificateID]bool{}, map[string]int{}

@@ -12,7 +12,7 @@ var errOddLink = errors.New("not a link")
 // NormalLink reduces a link of the LMS, or the beginning of one, to host and decoded path, so that http, https,
 // protocol-relative and scheme-less forms, upper-case hosts and default ports compare as equal. gs URLs keep their
 // scheme, because a bucket is no host name. A link that is a path only keeps its leading slash. Query and fragment are
-// dropped. An escape that is none ("100%.pdf") stands for itself. Any other text is an error, which never quotes it.
+// dropped. An invalid escape ("100%.pdf") is kept as it is. Any other text is an error, which never quotes it.
 func NormalLink(raw string) (string, error) {
 	rest := strings.TrimSpace(raw)
 	if strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -29,7 +29,7 @@ func NormalLink(raw string) (string, error) {
 		rest = rest[2:]
 	case strings.HasPrefix(rest, "/"):
 		return unescape(rest), nil
-	default: // without a scheme, only what looks like a host can be told from a relative path
+	default: // without a scheme, only what looks like a host differs from a relative path
 		if host, _, _ := strings.Cut(rest, "/"); !strings.ContainsAny(host, ".:") {
 			return "", errOddLink
 		}

@@ -38,7 +38,7 @@ func (l *Location) directory(kind Kind, id string) Directory {
 	return Directory{l.Bucket, l.parent(kind) + id + "/"}
 }
 
-// Kind tells the two directories of a certificate apart.
+// Kind is which of the two directories of a certificate.
 type Kind string
 
 // The kinds of directories.
@@ -229,7 +229,7 @@ type Target struct {
 	// External means that the link leads to no file of ours, and that there is no download id. Verification files may lie
 	// in the places all the same, but none is expected.
 	External bool
-	IDs      []string // of its directories, in whatever location
+	IDs      []string // of its directories, in any location
 }
 
 // Place is what a reference names in one location.

@@ -22,7 +22,7 @@ func Steps() []Step {
 	return []Step{StepClaim, StepEligibility, StepSharing, StepList, StepIntend, StepDelete, StepVerify, StepCommit}
 }
 
-// Observer is told of attempts while they are made. Its methods are called by many attempts at a time and must be
+// Observer observes attempts while they are made. Its methods are called by many attempts at a time and must be
 // quick.
 type Observer interface {
 	// Took says how long a step took, well or not.
@@ -34,14 +34,14 @@ type Observer interface {
 	Cleared(references int)
 }
 
-// took tells the observer, if there is one, how long a step took.
+// took reports to the observer, if there is one, how long a step took.
 func (p *Purger) took(step Step, begun time.Time) {
 	if p.Observer != nil {
 		p.Observer.Took(step, time.Since(begun))
 	}
 }
 
-// recorded tells the observer what is in the ledger now.
+// recorded reports to the observer what is in the ledger now.
 func (p *Purger) recorded(report Report) {
 	if p.Observer == nil {
 		return

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Outcome is what became of one object generation, or of one directory that held none.
+// Outcome is the result for one object generation, or for one directory that held none.
 type Outcome string
 
 // The outcomes. Only Erased, Absent, MissingAccepted, External and, where the configuration accepts it, SoftDeleted let
@@ -81,7 +81,7 @@ type Listing struct {
 	Began       time.Time
 	Ended       time.Time
 	Generations int // that it showed
-	Pages       int // in which the service sent it; 0 if the store does not tell
+	Pages       int // in which the service sent it; 0 if the store does not say
 }
 
 // pagesKey is the key of a context's counter of pages.
@@ -92,7 +92,7 @@ func withPages(ctx context.Context, pages *int) context.Context {
 	return context.WithValue(ctx, pagesKey{}, pages)
 }
 
-// CountPage tells the attempt that lists, if one does, that a page of the listing has come.
+// CountPage counts a page of the listing for the attempt in ctx, if there is one.
 func CountPage(ctx context.Context) {
 	if pages, ok := ctx.Value(pagesKey{}).(*int); ok {
 		*pages++

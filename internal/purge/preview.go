@@ -171,7 +171,7 @@ func (d *directory) preview(outcomes map[generationKey]Evidence, kind Kind) Prev
 	return shown
 }
 
-// generationKey is what tells generations apart.
+// generationKey identifies a generation.
 type generationKey struct {
 	dir    Directory
 	name   string

@@ -82,7 +82,7 @@ type Intended struct {
 type Attempt struct {
 	Task
 	Number int // 1 for the first; the column attempts_made
-	// Fence, the column attempts, tells the newest attempt from older ones. It grows with each attempt, and when a request
+	// Fence, the column attempts, identifies the newest attempt. It grows with each attempt, and when a request
 	// is opened again.
 	Fence int
 	// AcceptMissing says who accepted, for this request, that files are missing; empty if they were not.
@@ -130,7 +130,7 @@ type Policy struct {
 	MaxAge time.Duration
 }
 
-// Result is what became of a request in one attempt.
+// Result is the outcome of one attempt at a request.
 type Result struct {
 	Request RequestID
 	State   State
@@ -215,7 +215,7 @@ const LeaseDuration = time.Minute
 
 // keepLease extends the lease of an attempt, often enough that one call may fail, until release is called.
 func (p *Purger) keepLease(ctx context.Context, attempt Attempt) (release func()) {
-	ctx, release = context.WithCancel(context.WithoutCancel(ctx)) // recording goes on after the attempt's time, too
+	ctx, release = context.WithCancel(context.WithoutCancel(ctx)) // recording may continue after the attempt's time
 	go func() {
 		ticker := time.NewTicker(LeaseDuration / 3)
 		defer ticker.Stop()

@@ -11,7 +11,7 @@ type Retiree struct {
 	Since time.Time
 }
 
-// Standing is how a user with references stands: whether they still count, and what became of the requests.
+// Standing is the state of a user with references: whether they still count, and how the latest request ended.
 type Standing struct {
 	// Left is whether a purge would clear a reference. It is false where only history rows have one and those are not
 	// cleared, and where there are no more than the links of other services that the latest purge has kept.

@@ -94,7 +94,7 @@ const (
 	ReasonNothingToPurge Reason = "nothing_to_purge" // done: the user has no reference, or external links only
 	ReasonNotRetiring    Reason = "not_retiring"     // refused
 	ReasonUnknownUser    Reason = "unknown_user"     // refused: no such LMS user
-	// refused: an older open request of the same scope stands for it
+	// refused: an older request of the same scope is open
 	ReasonSuperseded   Reason = "superseded"
 	ReasonHeld         Reason = "held"                   // failed: a hold protects an object
 	ReasonNoPermission Reason = "no_permission"          // failed: the service account may not delete an object
@@ -125,7 +125,7 @@ func Reasons() []Reason {
 	}
 }
 
-// Table tells a live certificate row from a row of its history.
+// Table is the kind of a certificate row: live, or of the history.
 type Table string
 
 // The two tables that hold references.
@@ -191,7 +191,7 @@ type Retirement struct {
 	State      string // state_name of the status row; empty if there is no row, StateUnknown if its state does not exist
 }
 
-// StateUnknown stands for a status row whose state does not exist. No state can have this name.
+// StateUnknown is the state of a status row that refers to none. No state can have this name.
 const StateUnknown = "(unknown)"
 
 // User is what the LMS database says about a user: its retirement and its references.

@@ -254,7 +254,7 @@ func (d *directory) evidence(g Generation, outcome Outcome, until time.Time) Evi
 	}
 }
 
-// decide reports what became of one directory. It is clear only after a complete listing without a single generation.
+// decide returns the outcome of one directory. It is clear only after a complete listing without a single generation.
 func (d *directory) decide(policy Policy, report *Report) []error {
 	if d.err != nil {
 		for _, g := range d.deletions {
@@ -311,7 +311,7 @@ func (d *directory) reportLeft(report *Report) []error {
 		listed[key{g.Name, g.Number}] = true
 	}
 	for _, g := range d.deletions {
-		if !listed[key{g.Name, g.Number}] { // this one is gone, whatever else is left
+		if !listed[key{g.Name, g.Number}] { // this one is gone, even if others are left
 			report.Evidence = append(report.Evidence, d.evidence(g.Generation, Erased, time.Time{}))
 		}
 	}

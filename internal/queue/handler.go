@@ -66,7 +66,7 @@ type Tracer interface {
 	Attempt(ctx context.Context, traceparent string) (_ context.Context, ended func(purge.Result, error))
 }
 
-// ProcessTask makes one attempt at the task's request. It returns nil once the request has ended, whatever the outcome:
+// ProcessTask makes one attempt at the task's request. It returns nil once the request has ended, with any outcome:
 // the ledger has it, and asynq's archive is trimmed by age and size, without notice.
 func (h *Handler) ProcessTask(ctx context.Context, t *asynq.Task) (err error) {
 	id, _ := asynq.GetTaskID(ctx)
@@ -209,7 +209,7 @@ func (b Backoff) Delay(n int, err error, _ *asynq.Task) time.Duration {
 	}
 	switch class {
 	case purge.Stopped:
-		return time.Second // another worker may go on at once
+		return time.Second // another worker may continue at once
 	case purge.Throttled, purge.Misconfigured, purge.Unavailable:
 		return b.Base + jitter(3*b.Base)
 	case purge.Retained, purge.SoftDeleting:

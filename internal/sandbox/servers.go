@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// The variables in which cmd/testenv passes the addresses of its servers to the tests of a whole run. A test run against other
-// servers, such as those of docker compose, sets them itself.
+// The variables in which cmd/testenv passes the addresses of its servers to the tests of a whole run. A test run
+// against other servers, such as those of docker compose, sets them itself.
 const (
 	// EnvMySQL holds the DSN of an account that may do everything, in go-sql-driver's form, without a database.
 	EnvMySQL = "CERTPURGE_TEST_MYSQL"

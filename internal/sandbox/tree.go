@@ -23,8 +23,8 @@ func Unpack(ctx context.Context, out io.Writer, name string, packages ...string)
 	return installer{locator: locator, run: runCommand, out: out}.unpackTree(ctx, name, packages)
 }
 
-// UnpackNewest is Unpack with the packages of Debian's unstable and all that they depend on, even if the machine has them:
-// the tree is a file system that needs nothing of the machine. The scripts of the packages do not run.
+// UnpackNewest is Unpack with the packages of Debian's unstable and all that they depend on, even if the machine has
+// them: the tree is a file system that needs nothing of the machine. The scripts of the packages do not run.
 func UnpackNewest(ctx context.Context, out io.Writer, name string, packages ...string) (Tree, error) {
 	locator, err := defaultLocator()
 	if err != nil {

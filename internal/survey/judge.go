@@ -276,7 +276,7 @@ func (s *Survey) judgeForeign(ctx context.Context, r *Report, g *Group) {
 		r.find(Finding{Wrong, ForeignPrefix, "", g.Prefix, g.who() + " " + verb + numbers.Sprintf(format, args...)})
 	}
 	if g.More {
-		foreign(" in more than %d ways and are not told apart", maxGroups)
+		foreign(" in more than %d ways and are not distinguished", maxGroups)
 		return
 	}
 	if s.isExternal(g) && len(g.sample) == 0 {
@@ -315,7 +315,7 @@ func (s *Survey) isExternal(g *Group) bool {
 		!slices.ContainsFunc(s.Locations.All(), func(l purge.Location) bool { return lastOf(l.DownloadsDir) == dir })
 }
 
-// judgeOdd counts rows from which no file can be named, whatever the locations are.
+// judgeOdd counts rows from which no file can be named, in any location.
 func (r *Report) judgeOdd() {
 	var all []Oddity
 	for _, g := range r.Groups {

@@ -169,7 +169,7 @@ var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$`)
 func ValidBucket(name string) bool { return bucketName.MatchString(name) }
 
 // guessBucket reads the bucket and the path in it from the prefix of a group. Files that were moved from S3 are often
-// in a bucket of the same name. bucket is empty if the form does not tell.
+// in a bucket of the same name. bucket is empty if the form does not name it.
 func guessBucket(prefix string) (bucket, path string) {
 	for _, form := range bucketForms {
 		if m := form.FindStringSubmatch(prefix); m != nil {

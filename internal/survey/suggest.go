@@ -49,7 +49,7 @@ func (s *Survey) Suggest(r *Report) Suggestion {
 		case found:
 			s.take(&out, g, at)
 		case g.More:
-			out.Undecided = append(out.Undecided, Count(g.Links, "link")+" begin in too many ways to be told apart")
+			out.Undecided = append(out.Undecided, Count(g.Links, "link")+" begin in too many ways to be distinguished")
 		case g.Taker == purge.TakenByNone && s.isExternal(g):
 			out.External = append(out.External, Suggested{Prefix: written(g.Prefix), Why: []string{g.who() +
 				" under this prefix, which name no file of edx-certificates: kept in the LMS unless external_links says clear"}})

@@ -51,7 +51,7 @@ type Survey struct {
 	Configured []config.Location
 	External   []string        // the external prefixes
 	Buckets    []string        // to look into, beside those of the locations and those that links name
-	Progress   func(links int) // told now and then how many were read; may be nil
+	Progress   func(links int) // called now and then with the number read; may be nil
 }
 
 // Report is what a survey found.
@@ -117,7 +117,7 @@ type sampled struct {
 // maxGroups bounds the memory of a survey: links of further groups are counted together.
 const maxGroups = 1_000
 
-// progressEvery is after how many links Progress is told.
+// progressEvery is after how many links Progress is called.
 const progressEvery = 1_000
 
 // Run reads all links and looks for the sample.
@@ -213,7 +213,7 @@ func (g *Group) add(user purge.UserID, ref purge.Reference, u purge.Understandin
 	if u.LinkedID != "" {
 		g.linkedID++
 	}
-	// A link that no location takes is told as such, once for the group.
+	// A link that no location takes is reported as such, once for the group.
 	if u.Problem != "" && (g.Taker != purge.TakenByNone || g.Prefix == "") {
 		i := slices.IndexFunc(g.Odd, func(o Oddity) bool { return o.Text == u.Problem })
 		if i < 0 {

@@ -33,7 +33,7 @@ type QueueFigures struct {
 type RedisFigures struct {
 	Queues  []QueueFigures
 	Workers int
-	// Keeps is whether Redis drops nothing when its memory is full; nil if it does not tell.
+	// Keeps is whether Redis drops nothing when its memory is full; nil if it does not report it.
 	Keeps  *bool
 	Broken bool // asynq's own statistics fail
 }

@@ -72,7 +72,7 @@ func (t *Tracing) Close() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	_ = t.provider.Shutdown(ctx) // the error handler has been told
+	_ = t.provider.Shutdown(ctx) // the error handler has it
 }
 
 // Start begins a span.

@@ -157,7 +157,7 @@ func (c *Console) serveAsset(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", a.kind+"; charset=utf-8")
 	w.Header().Set("Cache-Control", "private, max-age=86400")
-	_, _ = w.Write(a.text) // the client has gone; there is no one to tell
+	_, _ = w.Write(a.text) // the client has gone
 }
 
 // frame is what every page has around its content. A page's data embeds it.
@@ -210,7 +210,7 @@ func (c *Console) show(w http.ResponseWriter, r *http.Request, status int, page 
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", policy)
 	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // the client has gone; there is no one to tell
+	_, _ = w.Write(text.Bytes()) // the client has gone
 }
 
 // message is a page that says one thing.
@@ -220,18 +220,18 @@ type message struct {
 	Level string // ok, warn or bad
 	Text  string
 	List  []string
-	Back  string // where the reader goes on, without the base
+	Back  string // the page to return to, without the base
 }
 
-// tell shows a message.
-func (c *Console) tell(w http.ResponseWriter, r *http.Request, status int, m message) {
+// showMessage shows a message.
+func (c *Console) showMessage(w http.ResponseWriter, r *http.Request, status int, m message) {
 	c.show(w, r, status, "message", m)
 }
 
 // fail shows that something could not be read or done, with the error's text, which names no person.
 func (c *Console) fail(w http.ResponseWriter, r *http.Request, place string, err error) {
 	c.log.ErrorContext(r.Context(), "a page failed", slog.String("path", r.URL.Path), slog.Any("error", err))
-	c.tell(w, r, http.StatusServiceUnavailable, message{
+	c.showMessage(w, r, http.StatusServiceUnavailable, message{
 		frame: c.framed(r, place, "This cannot be shown now"), Level: "bad", Text: err.Error(), Back: "/",
 	})
 }

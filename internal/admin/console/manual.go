@@ -40,7 +40,7 @@ func (c *Console) serveManual(w http.ResponseWriter, r *http.Request) {
 	}
 	source, err := docs.Pages.ReadFile(name + ".md")
 	if err != nil {
-		c.tell(w, r, http.StatusNotFound, message{
+		c.showMessage(w, r, http.StatusNotFound, message{
 			frame: c.framed(r, "Runbooks", "No such page"), Level: "warn", Back: runbook(""),
 			Text: fmt.Sprintf("The manual has no page %.80q.", name),
 		})

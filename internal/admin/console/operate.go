@@ -31,7 +31,7 @@ type question struct {
 	Values              url.Values // that the form sends along
 	Choices             []choice
 	Ticket              bool   // whether the visitor may give one
-	Back                string // the page to go on with otherwise, without the base
+	Back                string // the page to return to, without the base
 }
 
 // choice is a box that a visitor may tick.
@@ -111,7 +111,7 @@ func (c *Console) operate(path string, o operation) {
 		if a.Level == "" {
 			a.Level = "ok"
 		}
-		c.tell(w, r, http.StatusOK, message{
+		c.showMessage(w, r, http.StatusOK, message{
 			frame: c.framed(r, o.place, a.Title), Level: a.Level, Text: a.Text, List: a.List, Back: a.Back,
 		})
 	})
@@ -120,8 +120,8 @@ func (c *Console) operate(path string, o operation) {
 func (c *Console) mayOperate(w http.ResponseWriter, r *http.Request, o operation) bool {
 	f := c.framed(r, o.place, "Not allowed")
 	if !f.Operates {
-		c.tell(w, r, http.StatusForbidden, message{frame: f, Level: "bad", Back: "/", Text: "Your login has the right " +
-			f.Visitor.Right.String() + "; this needs the right operate. Nothing was done."})
+		c.showMessage(w, r, http.StatusForbidden, message{frame: f, Level: "bad", Back: "/", Text: "Your login has the " +
+			"right " + f.Visitor.Right.String() + "; this needs the right operate. Nothing was done."})
 	}
 	return f.Operates
 }
@@ -131,7 +131,7 @@ func (c *Console) refuse(w http.ResponseWriter, r *http.Request, o operation, er
 		c.fail(w, r, o.place, err)
 		return
 	}
-	c.tell(w, r, http.StatusBadRequest, message{
+	c.showMessage(w, r, http.StatusBadRequest, message{
 		frame: c.framed(r, o.place, "This cannot be done"), Level: "bad", Text: err.Error(), Back: "/",
 	})
 }
@@ -165,7 +165,7 @@ func (c *Console) spendToken(w http.ResponseWriter, r *http.Request, o operation
 			return true
 		}
 	}
-	c.tell(w, r, http.StatusForbidden, message{
+	c.showMessage(w, r, http.StatusForbidden, message{
 		frame: c.framed(r, o.place, "This form was sent before"), Level: "warn", Back: "/",
 		Text: "It was sent before, or is too old, or the browser keeps no cookies. Nothing was done. Look how it stands, " +
 			"and fill it in again if it is still needed.",

@@ -189,7 +189,7 @@ type (
 		depths  []inspect.Depth
 		workers []presence.Worker
 		broken  error
-		policy  string // of eviction; empty if Redis does not tell
+		policy  string // of eviction; empty if Redis does not report it
 	}
 	dates struct{ Retained, Recoverable mysql.Dates }
 )

@@ -64,11 +64,11 @@ var waits = map[purge.Reason]advice{
 	purge.ReasonSoftDeleted: {Means: "A file can still be restored; tried again after that."},
 	purge.ReasonMisconfigured: {
 		Means: "A bucket, a right or a setting is wrong for all users.",
-		Do:    "Readiness and the log say which. Once fixed, they go on by themselves.", Runbook: "unready",
+		Do:    "Readiness and the log say which. Once fixed, they continue without you.", Runbook: "unready",
 	},
-	purge.ReasonUnavailable: {Means: "MySQL, or the source of access tokens, could not be used; they go on by " +
+	purge.ReasonUnavailable: {Means: "MySQL, or the source of access tokens, could not be used; they continue by " +
 		"themselves."},
-	purge.ReasonStopped: {Means: "Their worker was stopping; another one goes on."},
+	purge.ReasonStopped: {Means: "Their worker was stopping; another one continues."},
 }
 
 // odd are ends that an operator should know of although nothing failed.

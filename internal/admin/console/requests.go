@@ -217,7 +217,7 @@ func (c *Console) redirect(w http.ResponseWriter, r *http.Request, to string) {
 }
 
 func (c *Console) notFound(w http.ResponseWriter, r *http.Request, text string) {
-	c.tell(w, r, http.StatusNotFound, message{
+	c.showMessage(w, r, http.StatusNotFound, message{
 		frame: c.framed(r, "Requests", "Not found"), Level: "warn", Text: text, Back: "/requests",
 	})
 }
@@ -228,7 +228,7 @@ func (c *Console) reject(w http.ResponseWriter, r *http.Request, err error) {
 		c.fail(w, r, "Requests", err)
 		return
 	}
-	c.tell(w, r, http.StatusBadRequest, message{
+	c.showMessage(w, r, http.StatusBadRequest, message{
 		frame: c.framed(r, "Requests", "This cannot be read"), Level: "warn", Text: err.Error(), Back: "/requests",
 	})
 }

@@ -102,7 +102,8 @@ func (c *Console) find(ctx context.Context, ch chosen) (rows []mysql.Request, le
 func (c *Console) remaining(ctx context.Context, ch chosen) (string, error) {
 	sum, exact := int64(0), true
 	for _, search := range ch.searches() {
-		hits, err := c.sources.Records.Search(ctx, search, mysql.Position{}, mysql.Bounds{Count: maxCounted, Check: maxChecked})
+		hits, err := c.sources.Records.Search(ctx, search, mysql.Position{},
+			mysql.Bounds{Count: maxCounted, Check: maxChecked})
 		if err != nil {
 			return "", err
 		}

@@ -39,7 +39,7 @@ type Queues interface {
 	Backlog(ctx context.Context) ([]inspect.Depth, error)
 	// Statistics fails where asynq's own statistics, and so the dashboard, fail.
 	Statistics(ctx context.Context) error
-	// EvictionPolicy is what Redis does when its memory is full; empty if it does not tell.
+	// EvictionPolicy is what Redis does when its memory is full; empty if it does not report it.
 	EvictionPolicy(ctx context.Context) string
 	// Workers are all workers, with what they do.
 	Workers(ctx context.Context) ([]presence.Worker, error)

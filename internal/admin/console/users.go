@@ -169,7 +169,7 @@ func (c *Console) serveCertificate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if document == nil {
-		c.tell(w, r, http.StatusNotFound, message{
+		c.showMessage(w, r, http.StatusNotFound, message{
 			frame: c.framed(r, "Requests", "No request"), Level: "warn", Back: fmt.Sprintf("/users/%d", user),
 			Text: fmt.Sprintf("No request was ever made for user %d, so there is nothing to certify.", user),
 		})
@@ -183,7 +183,7 @@ func (c *Console) serveCertificate(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="erasure-%d.json"`, user))
-		_, _ = w.Write(text) // the client has gone; there is no one to tell
+		_, _ = w.Write(text) // the client has gone
 		return
 	}
 	var page bytes.Buffer
@@ -193,5 +193,5 @@ func (c *Console) serveCertificate(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", certificate.ContentSecurityPolicy())
-	_, _ = w.Write(page.Bytes()) // the client has gone; there is no one to tell
+	_, _ = w.Write(page.Bytes()) // the client has gone
 }

@@ -113,8 +113,8 @@ func (s *Server) setPermissions(bucket string, denied bool, permissions []string
 	s.denied[bucket] = set
 }
 
-// lookup returns a bucket and the permissions denied on it. A request goes on with what it found, even if the bucket is
-// renamed or deleted meanwhile.
+// lookup returns a bucket and the permissions denied on it. A request continues with what it found, even if the bucket
+// is renamed or deleted meanwhile.
 func (s *Server) lookup(name string) (*bucket, map[string]bool, *Error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

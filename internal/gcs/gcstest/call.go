@@ -21,7 +21,7 @@ const (
 	OpOther           = "other"   // Whatever is not emulated, and the portal that [ProxyRedirect] leads to.
 )
 
-// portalPath is where [ProxyRedirect] leads unless told otherwise.
+// portalPath is where [ProxyRedirect] leads by default.
 const portalPath = "/portal"
 
 // call is a request, understood.

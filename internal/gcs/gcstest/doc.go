@@ -1,7 +1,7 @@
 // Package gcstest is an in-memory emulator of the part of the Google Cloud Storage JSON API that deleting objects
 // needs. Tests, the demo and the benchmarks run the real client library against it, over real HTTP.
 //
-// It exists because no other emulator can tell an object that is gone from one that only looks gone: a noncurrent
+// It exists because no other emulator distinguishes an object that is gone from one that only looks gone: a noncurrent
 // generation, a soft-deleted copy, a held or retained object, a missing bucket, a proxy's page. Those differences
 // decide whether a reference may be cleared, so here they are emulated exactly, with the service's own wording:
 //

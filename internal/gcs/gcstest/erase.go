@@ -62,7 +62,7 @@ type replay struct {
 	at         stamp
 }
 
-// answers tells whether the token was used for the same delete within the window.
+// answers reports whether the token was used for the same delete within the window.
 func (r *replays) answers(now stamp, e erasure) bool {
 	if e.token == "" {
 		return false

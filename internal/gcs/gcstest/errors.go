@@ -68,7 +68,7 @@ func errRetained(bucket, name string, until stamp) *Error {
 	}
 }
 
-// errDenied is the same whether the object exists or not, so it never tells whether something is gone.
+// errDenied is the same whether the object exists or not, so it never shows whether something is gone.
 func errDenied(permission, resource string) *Error {
 	return &Error{
 		http.StatusForbidden, "forbidden",

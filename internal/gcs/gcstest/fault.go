@@ -27,7 +27,7 @@ type Fault struct {
 	Count int
 	// Probability is the chance of each matching request, 0 to 1; zero is certainty. The draw depends on the seed of the
 	// plan, the fault's place in it, the request's operation, bucket and name, and how often that very request came
-	// before. So it is the same on every run, in whatever order concurrent requests arrive.
+	// before. So it is the same on every run, in any order of concurrent requests.
 	Probability float64
 
 	// Status is the code of an error answer, 400 to 599.

@@ -6,7 +6,7 @@ import (
 )
 
 // selection is a parsed fields= parameter: the wanted keys and what is wanted below each. Nil is everything. A client
-// that forgets to select a hold must not be told of it, or its tests would pass where production fails.
+// that forgets to select a hold must not get it, or its tests would pass where production fails.
 type selection map[string]selection
 
 func (s selection) has(key string) bool {

@@ -89,7 +89,7 @@ func (s *Server) StartOn(address string) (baseURL string, stop func(), err error
 	srv := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
-		// Both go on while a fault's latency runs, so they are its upper bound.
+		// Both run during a fault's latency, so they are its upper bound.
 		ReadTimeout:  10 * time.Minute,
 		WriteTimeout: 10 * time.Minute,
 		// Longer than the 90 s after which Go's transport drops an idle connection itself, so that the server never closes

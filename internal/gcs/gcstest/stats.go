@@ -2,7 +2,7 @@ package gcstest
 
 import "sync/atomic"
 
-// Stats is what the server has done since it was made. Requests count when they arrive, whatever becomes of them.
+// Stats is what the server has done since it was made. Requests count when they arrive, also those that fail.
 type Stats struct {
 	// Requests by operation; Others are those of any other one.
 	BucketGets, PermissionTests, Lists, Gets, Deletes, Others int64

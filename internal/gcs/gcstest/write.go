@@ -6,7 +6,7 @@ type conditions struct {
 	metageneration, notMetageneration int64
 }
 
-// hold tells whether the conditions hold for a generation; nil stands for no object, whose generation is 0.
+// hold reports whether the conditions hold for a generation; nil stands for no object, whose generation is 0.
 func (c conditions) hold(v *version) bool {
 	var generation, metageneration int64
 	if v != nil {

@@ -26,7 +26,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Authenticator tells callers apart. Make one with New, and let Run keep its keys fresh. It is safe for concurrent use.
+// Authenticator identifies callers. Make one with New, and let Run keep its keys fresh. It is safe for concurrent use.
 type Authenticator struct {
 	tokens tokens
 	jwt    *verifier // nil: no JSON Web Token is accepted
@@ -108,7 +108,7 @@ func credentials(h http.Header) (scheme, token string, err error) {
 		return "", "", refuse(CredentialsMissing)
 	}
 	if len(values) > 1 {
-		// Which one was meant cannot be told, and a proxy may check another than we.
+		// Which one was meant is not known, and a proxy may check another than we.
 		return "", "", refuse(CredentialsMalformed)
 	}
 	scheme, token, _ = strings.Cut(values[0], " ")

@@ -12,15 +12,15 @@
 //
 // # What a JSON Web Token must be
 //
-//  1. One compact token of at most 8 KiB, each part in the only base64url form that stands for its bytes.
+//  1. One compact token of at most 8 KiB, each part in the only base64url form of its bytes.
 //  2. Signed with HS256 and the shared secret, or with RS256 or RS512 and a key of the key set. The two kinds of keys
-//     are kept apart: an HS256 signature is never checked with a public key, whatever the token says of itself.
+//     are kept apart: an HS256 signature is never checked with a public key, even if the token says so.
 //  3. In time (exp and iat are required, nbf is obeyed, 30 seconds of leeway), for one of our audiences, from one of
 //     our issuers.
 //  4. Of the configured service user, or of one whose superuser claim is true. Every other user is authenticated, but
 //     not authorized.
 //
-// # What is told and kept
+// # What is returned and kept
 //
 // An [Error] names what is wrong by a stable code and never repeats a piece of the token. The user name of a token is
 // compared and forgotten: a [Caller] has the name that the configuration gave it.

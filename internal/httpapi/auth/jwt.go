@@ -114,7 +114,7 @@ func (v *verifier) verify(ctx context.Context, token string) (Caller, error) {
 	return v.admit(c)
 }
 
-// parseHeader reads a token's header and makes sure that the token is the only text that stands for its bytes: base64
+// parseHeader reads a token's header and makes sure that the token is the only encoding of its bytes: base64
 // leaves bits over at the end that a lenient decoder ignores.
 func parseHeader(token string) (header, error) {
 	var first []byte
@@ -132,7 +132,7 @@ func parseHeader(token string) (header, error) {
 		}
 	}
 	var h header
-	// This package's JSON tells letter case apart and refuses members that are there twice, so there is one way to read
+	// This package's JSON distinguishes letter case and refuses members that are there twice, so there is one way to read
 	// it.
 	if err := josejson.Unmarshal(first, &h); err != nil || h.Critical != nil || h.Base64 != nil {
 		return header{}, refuse(TokenMalformed)

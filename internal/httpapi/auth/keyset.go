@@ -59,7 +59,7 @@ func newKeySet(cfg Config) (*keySet, error) {
 
 // open checks a token with the keys that its header allows. If none opens it, the key may be new, and the set is
 // fetched: also for a key id that is known, because sites exist that give each new key the id of the old one (Tutor
-// does). Only a set that was fetched since the token came can tell that the token is wrong. Where the set may not be
+// does). Only a set that was fetched since the token came shows that the token is wrong. Where the set may not be
 // fetched yet, because another token has just had it fetched, the answer is that the key is not available now.
 func (s *keySet) open(ctx context.Context, token string, h header) (*claims, error) {
 	c, err := s.try(token, h)
@@ -157,7 +157,7 @@ func (s *keySet) startFetch() chan struct{} {
 	return s.inflight
 }
 
-// runFetch fetches the set, takes it over and tells those who wait.
+// runFetch fetches the set, takes it over and wakes those who wait.
 func (s *keySet) runFetch(ctx context.Context, inflight chan struct{}) {
 	document, err := s.fetch(ctx)
 	var keys []publicKey

@@ -27,8 +27,8 @@ func NewLimiter(cfg Config) *Limiter {
 	return l
 }
 
-// Take counts one request of the caller. It returns 0 if the caller may go on, and otherwise, without counting it, how
-// long to wait before asking again. The retirement driver takes 429 for the end: answer it 503.
+// Take counts one request of the caller. It returns 0 if the caller may proceed, and otherwise, without counting it,
+// how long to wait before asking again. The retirement driver takes 429 for the end: answer it 503.
 func (l *Limiter) Take(c Caller) time.Duration {
 	bucket, ok := l.buckets[c.RateKey]
 	if !ok {

@@ -41,7 +41,7 @@ func newTokens(configured []config.Token) (tokens, error) {
 	return all, nil
 }
 
-// find returns the caller of a token. It compares with all of them, so that the time tells neither which one it was nor
+// find returns the caller of a token. It compares with all of them, so that the time shows neither which one it was nor
 // how much of a hash was right.
 func (all tokens) find(token string) (Caller, error) {
 	if len(token) < minToken {

@@ -55,7 +55,7 @@ func (d *Dashboard) refuseWrite(ctx context.Context, method, path string) (statu
 	}
 	n, err := inspect.Count(ctx, d.redis, queue, set).Result()
 	if err != nil {
-		return http.StatusServiceUnavailable, "Redis does not tell how many tasks there are."
+		return http.StatusServiceUnavailable, "Redis does not report how many tasks there are."
 	}
 	if n > maxAtOnce {
 		return http.StatusConflict, fmt.Sprintf("Queue %s has %d tasks in this state, and Redis would not answer "+

@@ -8,7 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Version returns Redis's version; empty where the server does not tell.
+// Version returns Redis's version; empty where the server does not report it.
 func Version(ctx context.Context, rdb redis.UniversalClient) string {
 	for line := range strings.Lines(rdb.Info(ctx, "server").Val()) { // managed services may forbid INFO
 		if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
@@ -26,14 +26,14 @@ func OldVersion(version string) bool {
 	return n == 2 && (major < 6 || major == 6 && minor < 2)
 }
 
-// EvictionPolicy returns Redis's maxmemory-policy; empty where the server does not tell. Any policy but noeviction may
-// delete tasks.
+// EvictionPolicy returns Redis's maxmemory-policy; empty where the server does not report it. Any policy but noeviction
+// may delete tasks.
 func EvictionPolicy(ctx context.Context, rdb redis.UniversalClient) string {
 	return rdb.ConfigGet(ctx, "maxmemory-policy").Val()["maxmemory-policy"] // managed services may forbid CONFIG
 }
 
 // Persistence says how Redis keeps its data over a restart: append-only file, snapshots or none; empty where the server
-// does not tell.
+// does not report it.
 func Persistence(ctx context.Context, rdb redis.UniversalClient) string {
 	info, err := rdb.Info(ctx, "persistence").Result()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package presence tells what each worker does. A worker keeps its state in Redis, because asynq lists only servers
+// Package presence publishes what each worker does. A worker keeps its state in Redis, because asynq lists only servers
 // that pull tasks.
 package presence
 
@@ -30,7 +30,7 @@ const (
 	Stopping State = "stopping"
 )
 
-// Worker is what a worker tells about itself. Reason is the text of an error that a log may hold, so it names no
+// Worker is what a worker publishes about itself. Reason is the text of an error that a log may hold, so it names no
 // person.
 type Worker struct {
 	Host    string    `json:"host"`
