@@ -181,8 +181,8 @@ func TestEveryAlertIsTestedBothWays(t *testing.T) {
 	}
 }
 
-// TestScrapedIsWhatTheProcessesAreToldToServe sets what prometheus.yml asks for, and compares the ports.
-func TestScrapedIsWhatTheProcessesAreToldToServe(t *testing.T) {
+// TestScrapedIsWhatTheProcessesAreNotifiedToServe sets what prometheus.yml asks for, and compares the ports.
+func TestScrapedIsWhatTheProcessesAreNotifiedToServe(t *testing.T) {
 	t.Parallel()
 	var file struct {
 		Jobs []struct {

@@ -199,7 +199,7 @@ func TestDoctorLooksAtTheWebhook(t *testing.T) {
 	waits := mysql.Notification{
 		EventID: "one", Kind: mysql.KindRequestEnded, Request: 1, HappenedAt: now, CreatedAt: now.Add(-50 * time.Minute), Body: []byte("{}"),
 	}
-	if err := p.store.Tell(t.Context(), []mysql.Notification{waits}, now); err != nil {
+	if err := p.store.AddNotifications(t.Context(), []mysql.Notification{waits}, now); err != nil {
 		t.Fatal(err)
 	}
 	found(cli.ExitOK, "", "")

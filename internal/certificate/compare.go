@@ -37,7 +37,7 @@ func Compare(ctx context.Context, l Ledger, c *Certificate) (differences []strin
 	}
 	again, _ := fromLedger(audit, c.UserID, c.MadeAt)
 	grown := slices.ContainsFunc(audit.Requests, func(r mysql.Request) bool { return r.OpenedAt.After(c.MadeAt) }) ||
-		slices.ContainsFunc(audit.Documents, func(d evidence.Stored) bool { return !audit.Tells(d) })
+		slices.ContainsFunc(audit.Documents, func(d evidence.Stored) bool { return !audit.Covers(d) })
 	for _, r := range c.Requests {
 		i := slices.IndexFunc(again.Requests, func(other Request) bool { return other.ID == r.ID })
 		if i < 0 {

@@ -142,7 +142,7 @@ func readDocuments(audit *mysql.Audit) *proof {
 	}
 	for _, stored := range audit.Documents {
 		d, err := evidence.Decode(stored.Text)
-		if err != nil || d.Part != evidence.Record || !audit.Tells(stored) {
+		if err != nil || d.Part != evidence.Record || !audit.Covers(stored) {
 			continue // one that cannot be read is among the troubles
 		}
 		for _, dir := range d.Directories {

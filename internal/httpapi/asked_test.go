@@ -12,7 +12,7 @@ import (
 
 const ada = `{"lms_user_id": 42}`
 
-func TestTheEndIsToldWhereNothingIsHeldBack(t *testing.T) {
+func TestTheEndIsNotifiedWhereNothingIsHeldBack(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[purge.Reason]int{
 		"": http.StatusNoContent, purge.ReasonHeld: http.StatusLocked,
@@ -33,7 +33,7 @@ func TestTheEndIsToldWhereNothingIsHeldBack(t *testing.T) {
 	}
 }
 
-func TestTheEndIsToldWhileAllPlacesAreTaken(t *testing.T) {
+func TestTheEndIsNotifiedWhileAllPlacesAreTaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

@@ -154,7 +154,7 @@ func TestAMissingRightIsNoRefusalOfCredentials(t *testing.T) {
 	h.call(http.MethodGet, "/v1/requests", "", "Authorization: ").is(t, http.StatusUnauthorized, "credentials_missing")
 }
 
-func TestATokenOfANewKeyIsToldWhenToComeBack(t *testing.T) {
+func TestATokenOfANewKeyIsNotifiedWhenToComeBack(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	for range 20 { // it is no refusal

@@ -130,7 +130,7 @@ func TestAnswerIsHeldUntilTheEndOrForAWhile(t *testing.T) {
 	})
 }
 
-func TestAFailureIsToldOnceAndThenTriedAnew(t *testing.T) {
+func TestAFailureIsNotifiedOnceAndThenTriedAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHarness(t)

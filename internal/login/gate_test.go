@@ -266,9 +266,9 @@ func TestProxyIsBelievedFromItsAddressOnly(t *testing.T) {
 	}
 }
 
-// TestVisitorsOfTheProxyAreToldApart limits guesses by the address that the proxy adds, not by one that a visitor
+// TestVisitorsOfTheProxyAreNotifiedApart limits guesses by the address that the proxy adds, not by one that a visitor
 // invents.
-func TestVisitorsOfTheProxyAreToldApart(t *testing.T) {
+func TestVisitorsOfTheProxyAreNotifiedApart(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, Proxy{})
 	d.gate.proxy.Addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}

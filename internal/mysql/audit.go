@@ -24,8 +24,8 @@ type Audit struct {
 	upTo map[purge.RequestID]int
 }
 
-// Tells reports whether Timeline and Evidence tell what a document says.
-func (a *Audit) Tells(d evidence.Stored) bool { return a.upTo == nil || d.Number <= a.upTo[d.Request] }
+// Covers reports whether Timeline and Evidence are made from a document, too.
+func (a *Audit) Covers(d evidence.Stored) bool { return a.upTo == nil || d.Number <= a.upTo[d.Request] }
 
 // AnchorOf is the anchor that a document is in.
 type AnchorOf struct {
@@ -39,7 +39,7 @@ type AnchorOf struct {
 // are made, as they were made when there were no more; Documents, Troubles and Anchors are about all.
 func (s *Store) Audit(ctx context.Context, user purge.UserID, upTo map[purge.RequestID]int) (*Audit, error) {
 	a := &Audit{Anchors: map[int64]AnchorOf{}, upTo: upTo}
-	t, all := newTimeline(), ledgers{}
+	t, all := newTimeline(), evidenceByUser{}
 	of := all.of(user)
 	var q script
 	q.add("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -70,7 +70,7 @@ func (s *Store) Audit(ctx context.Context, user purge.UserID, upTo map[purge.Req
 	}
 	for _, d := range a.Documents {
 		read, err := evidence.Decode(d.Text)
-		if err != nil || !a.Tells(d) {
+		if err != nil || !a.Covers(d) {
 			continue // what cannot be read is a trouble
 		}
 		t.document(d.Request, d.ID, read)

@@ -38,17 +38,17 @@ func (s *Store) Detail(ctx context.Context, r Request) (Detail, error) {
 	if err != nil {
 		return d, classify("reading evidence", err)
 	}
-	told, made := ledgers{}.of(r.UserID), newAttempts()
-	for _, found := range documents {
-		document, err := evidence.Decode(found.Text)
+	found, made := evidenceByUser{}.of(r.UserID), newAttempts()
+	for _, stored := range documents {
+		document, err := evidence.Decode(stored.Text)
 		if err != nil {
-			return d, fmt.Errorf("document %d: %w", found.ID, err)
+			return d, fmt.Errorf("document %d: %w", stored.ID, err)
 		}
-		told.add(found.ID, document)
-		made.add(found.ID, document)
+		found.add(stored.ID, document)
+		made.add(stored.ID, document)
 	}
 	d.Timeline = timelineOfOne(r, base, made)
-	err = told.each(EvidenceFilter{}.covers, func(e EvidenceRecord) error {
+	err = found.each(EvidenceFilter{}.covers, func(e EvidenceRecord) error {
 		d.Evidence = append(d.Evidence, e)
 		return nil
 	})

@@ -69,7 +69,7 @@ func (s *Store) EachEvidence(ctx context.Context, f EvidenceFilter, do func(Evid
 }
 
 func (s *Store) eachOfUser(ctx context.Context, f EvidenceFilter, do func(EvidenceRecord) error) error {
-	all := ledgers{}
+	all := evidenceByUser{}
 	if err := s.readEvidence(ctx, "user_id", []any{f.User}, all); err != nil {
 		return err
 	}
@@ -84,8 +84,9 @@ func (f EvidenceFilter) covers(at time.Time, _ int64) bool {
 	return (f.Since.IsZero() || !at.Before(f.Since)) && (f.Until.IsZero() || !at.IsZero() && at.Before(f.Until))
 }
 
-// told is all evidence of one user, or of one request about orphans, with what its documents say about the proof.
-type told struct {
+// userEvidence is all evidence of one user, or of one request about orphans, with what its documents say about the
+// proof.
+type userEvidence struct {
 	evidence.History
 
 	origins map[purge.RequestID]origin
@@ -107,7 +108,7 @@ type proof struct {
 	buckets  map[string]*evidence.Bucket
 }
 
-func (t *told) add(id int64, d *evidence.Document) {
+func (t *userEvidence) add(id int64, d *evidence.Document) {
 	t.Add(id, d)
 	if d.Part != evidence.Record {
 		return
@@ -128,25 +129,25 @@ func (t *told) add(id int64, d *evidence.Document) {
 	}
 }
 
-// ledgers are the evidence of users; of requests about orphans, whose user is 0.
-type ledgers map[purge.UserID]*told
+// evidenceByUser is the evidence of users; of requests about orphans under user 0.
+type evidenceByUser map[purge.UserID]*userEvidence
 
-func (l ledgers) of(user purge.UserID) *told {
+func (l evidenceByUser) of(user purge.UserID) *userEvidence {
 	if l[user] == nil {
-		l[user] = &told{
+		l[user] = &userEvidence{
 			origins: map[purge.RequestID]origin{}, proofs: map[attemptOf]*proof{}, sources: map[int64]attemptOf{},
 		}
 	}
 	return l[user]
 }
 
-func (l ledgers) history(user purge.UserID) *evidence.History { return &l.of(user).History }
+func (l evidenceByUser) history(user purge.UserID) *evidence.History { return &l.of(user).History }
 
-func (l ledgers) add(user purge.UserID, id int64, d *evidence.Document) { l.of(user).add(id, d) }
+func (l evidenceByUser) add(user purge.UserID, id int64, d *evidence.Document) { l.of(user).add(id, d) }
 
 // readEvidence reads all evidence of users, or of requests, by the values of a column. Rows of earlier versions come
 // first.
-func (s *Store) readEvidence(ctx context.Context, column string, which []any, all ledgers) error {
+func (s *Store) readEvidence(ctx context.Context, column string, which []any, all evidenceByUser) error {
 	var q script
 	scans := addHistory(&q, column, which, all)
 	key := column
@@ -168,8 +169,8 @@ func (s *Store) readEvidence(ctx context.Context, column string, which []any, al
 	return classify("reading evidence", err)
 }
 
-// each calls do for what is told, of which a moment and a document are chosen.
-func (t *told) each(chosen func(at time.Time, document int64) bool, do func(EvidenceRecord) error) error {
+// each calls do for the evidence of chosen moments and documents.
+func (t *userEvidence) each(chosen func(at time.Time, document int64) bool, do func(EvidenceRecord) error) error {
 	for _, r := range t.Rows() {
 		if chosen(r.SettledAt, r.Document) {
 			if err := do(t.complete(objectRecord(r), r.Directory)); err != nil {
@@ -188,7 +189,7 @@ func (t *told) each(chosen func(at time.Time, document int64) bool, do func(Evid
 }
 
 // complete adds who made the request, and the proof in the records of the attempt that settled it.
-func (t *told) complete(r EvidenceRecord, dir purge.Directory) EvidenceRecord {
+func (t *userEvidence) complete(r EvidenceRecord, dir purge.Directory) EvidenceRecord {
 	o := t.origins[r.RequestID]
 	r.RequestedBy, r.Ticket = o.by, o.ticket
 	if p := t.proofs[t.sources[r.Document]]; p != nil && dir.Bucket != "" {
@@ -263,7 +264,7 @@ func (s *Store) eachOfPage(ctx context.Context, page []documentKey, do func(Evid
 		}
 	}
 	for some := range slices.Chunk(order, rowsPerStatement) {
-		all := ledgers{}
+		all := evidenceByUser{}
 		var ids []any
 		for _, k := range some {
 			if k.User != 0 {
@@ -278,7 +279,7 @@ func (s *Store) eachOfPage(ctx context.Context, page []documentKey, do func(Evid
 		for _, k := range some {
 			t, documents := all.of(k.User), users[k.User]
 			if k.User == 0 { // the evidence of all orphans is not one thing
-				of := ledgers{}
+				of := evidenceByUser{}
 				if err := s.readEvidence(ctx, "request_id", []any{k.Request}, of); err != nil {
 					return err
 				}

@@ -42,7 +42,8 @@ const convertPage = 200
 
 // ConvertEvidence writes a document for each request whose evidence an earlier version has written in rows: for all of
 // them, or for those that such a version has changed since. The rows stay. It may run while workers do, be stopped, and
-// run again: what has a document is left. progress is told how many requests have been converted so far.
+// run again: what has a document is left. progress is called with the number of requests that have been converted so
+// far.
 func (s *Store) ConvertEvidence(ctx context.Context, progress func(requests int)) (converted int, err error) {
 	db := sql.OpenDB(s.migrating)
 	defer func() { err = errors.Join(err, db.Close()) }()

@@ -15,7 +15,7 @@ const (
 	KindVerdictChanged = "verdict.changed"
 )
 
-// Notification is an event that is told to the receiver of notify.url.
+// Notification is an event for the receiver of notify.url.
 type Notification struct {
 	ID         int64 // in the ledger
 	EventID    string
@@ -67,25 +67,25 @@ func (s *Store) EndsAfter(ctx context.Context, after End, limit int) ([]End, err
 	return ends, err
 }
 
-// Tell remembers notifications, each of which is due at once, and that everything up to a moment is told. A
-// notification about an end that has one already is left out.
-func (s *Store) Tell(ctx context.Context, all []Notification, position time.Time) error {
+// AddNotifications writes down notifications, each of which is due at once, and the position up to which requests that
+// ended have one. An end that has a notification gets no second one.
+func (s *Store) AddNotifications(ctx context.Context, all []Notification, position time.Time) error {
 	var q script
 	q.add("START TRANSACTION")
 	addNotifications(&q, all)
 	q.add("UPDATE notify_state SET position = GREATEST(position, ?) WHERE id = 1", position.UTC())
 	q.add("COMMIT")
-	return classify("remembering what to tell", s.run(ctx, &q))
+	return classify("writing down notifications", s.run(ctx, &q))
 }
 
-// TellVerdict remembers a notification about the verdict, and that this level was told.
-func (s *Store) TellVerdict(ctx context.Context, n Notification, level string) error {
+// AddVerdictNotification writes down a notification about the verdict, and its level.
+func (s *Store) AddVerdictNotification(ctx context.Context, n Notification, level string) error {
 	var q script
 	q.add("START TRANSACTION")
 	addNotifications(&q, []Notification{n})
 	q.add("UPDATE notify_state SET verdict = ? WHERE id = 1", level)
 	q.add("COMMIT")
-	return classify("remembering a verdict to tell", s.run(ctx, &q))
+	return classify("writing down a notification", s.run(ctx, &q))
 }
 
 func addNotifications(q *script, all []Notification) {

@@ -39,7 +39,7 @@ const ownersLock = "certpurge_owners:%.40s"
 // WalkOwners reads rows of the LMS into the table of owners, page by page along the primary keys: those that are new;
 // and, where the latest walk is older than again, all of the live table once more, because a certificate that is made
 // anew gets other ids in its old row. The repeated walk rests nine times as long as it works. One process walks at a
-// time; for others nothing happens. progress is told after each page.
+// time; for others nothing happens. progress is called after each page.
 func (s *Store) WalkOwners(ctx context.Context, again time.Duration, progress func(Walk)) error {
 	release, leading, err := s.lead(ctx, ownersLock)
 	if err != nil || !leading {

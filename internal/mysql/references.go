@@ -103,7 +103,7 @@ func IDs(ref purge.Reference, do func(id [16]byte)) {
 func (s *Store) EachOutcome(ctx context.Context,
 	do func(dir purge.Directory, outcome purge.Outcome, at time.Time) error,
 ) error {
-	tell := func(r *evidence.Row) error {
+	report := func(r *evidence.Row) error {
 		if r.Outcome != purge.Erased && !r.Outcome.Kept() {
 			return nil
 		}
@@ -118,7 +118,7 @@ func (s *Store) EachOutcome(ctx context.Context,
 			if err != nil {
 				return id, err
 			}
-			return id, tell(&row)
+			return id, report(&row)
 		}},
 		{"id, document", "evidence_documents", func(rows *sql.Rows) (id int64, err error) {
 			var text []byte
@@ -132,7 +132,7 @@ func (s *Store) EachOutcome(ctx context.Context,
 			var h evidence.History
 			h.Add(id, d)
 			for _, row := range h.Rows() {
-				if err := tell(row); err != nil {
+				if err := report(row); err != nil {
 					return id, err
 				}
 			}

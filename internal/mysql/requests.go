@@ -94,7 +94,7 @@ func (s *Store) reopenSome(ctx context.Context, ids []purge.RequestID, r purge.R
 		}
 	}
 	err = s.onConnection(ctx, func(conn *sql.Conn) error {
-		var lock, change, tell script
+		var lock, change, record script
 		lock.add("START TRANSACTION")
 		lock.add("SELECT id FROM requests WHERE id IN ("+tuples("?", len(ids))+") AND state IN ('done', 'refused', 'failed')"+
 			" ORDER BY id FOR UPDATE", anys(ids)...)
@@ -117,9 +117,9 @@ func (s *Store) reopenSome(ctx context.Context, ids []purge.RequestID, r purge.R
 			events = append(events, newEvent(id, eventReopened, r))
 			events = append(events, acceptances(id, r, "", "")...)
 		}
-		addEvents(&tell, events, now)
-		tell.add("COMMIT")
-		return send(ctx, conn, &tell)
+		addEvents(&record, events, now)
+		record.add("COMMIT")
+		return send(ctx, conn, &record)
 	})
 	return len(opened), err
 }
@@ -265,7 +265,7 @@ func (f Filter) byState() bool {
 
 // arms are the SELECTs of the ids of a page of requests: one for each state and reason, because each of them reads no
 // more than a page from an index. Of an IN, the server would sort all that match for each page, or walk through all
-// other requests in the order of ids. MySQL chooses so even for a single state, unless it is told the index.
+// other requests in the order of ids. MySQL chooses so even for a single state, without the hint.
 func (f Filter) arms(db *gorm.DB, standings []standing, after purge.RequestID, limit int) (arms []any) {
 	for _, at := range standings {
 		arms = append(arms, f.conditions(db.Table("requests FORCE INDEX (requests_state)").Select("id"), after).

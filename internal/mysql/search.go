@@ -235,7 +235,7 @@ func (s *Store) newSearcher(ctx context.Context, f Search, after Position, b Bou
 	w.require(len(f.Sources) > 0, "source IN ("+tuples("?", len(f.Sources))+")", anys(f.Sources)...)
 	if w.hit == "" {
 		w.hit = "1"
-		if b.Count == 0 { // all candidates are hits, and one more tells whether there is another page
+		if b.Count == 0 { // all candidates are hits, and one more shows whether there is another page
 			w.first = b.Page + 1
 		}
 	}

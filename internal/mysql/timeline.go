@@ -113,15 +113,15 @@ func (s *Store) timelineOf(ctx context.Context, requests []Request) ([]TimelineE
 
 // timeline collects what happened to requests.
 type timeline struct {
-	told     map[purge.RequestID][]TimelineEntry
+	others   map[purge.RequestID][]TimelineEntry
 	attempts map[purge.RequestID]*attempts
 }
 
 func newTimeline() *timeline {
-	return &timeline{told: map[purge.RequestID][]TimelineEntry{}, attempts: map[purge.RequestID]*attempts{}}
+	return &timeline{others: map[purge.RequestID][]TimelineEntry{}, attempts: map[purge.RequestID]*attempts{}}
 }
 
-func (t *timeline) add(e TimelineEntry) { t.told[e.Request] = append(t.told[e.Request], e) }
+func (t *timeline) add(e TimelineEntry) { t.others[e.Request] = append(t.others[e.Request], e) }
 
 // scanKey scans request_id, created_at, requested_by of request_keys.
 func (t *timeline) scanKey(rows *sql.Rows) error {
@@ -149,7 +149,7 @@ func (t *timeline) document(request purge.RequestID, id int64, d *evidence.Docum
 // entries are those of the requests, by request, then by time.
 func (t *timeline) entries(requests []Request) (all []TimelineEntry) {
 	for _, r := range requests {
-		all = append(all, timelineOfOne(r, t.told[r.ID], t.attempts[r.ID])...)
+		all = append(all, timelineOfOne(r, t.others[r.ID], t.attempts[r.ID])...)
 	}
 	return all
 }

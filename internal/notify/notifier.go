@@ -15,19 +15,19 @@ import (
 type Ledger interface {
 	// LeadNotify makes the caller the leader unless another process is. release must be called by a leader.
 	LeadNotify(ctx context.Context) (release func(), leading bool, err error)
-	// NotifyState reads how far telling has come; the first call begins it.
+	// NotifyState reads the state of the notifications; the first call begins them.
 	NotifyState(ctx context.Context, now time.Time) (mysql.NotifyState, error)
 	// BeginNotify begins anew: requests that ended before a moment get no notification.
 	BeginNotify(ctx context.Context, now time.Time) error
-	// NotifyFigures reads what waits; ok is false if telling has never begun.
+	// NotifyFigures counts what waits; ok is false if no process has ever had a notify.url.
 	NotifyFigures(ctx context.Context) (f mysql.NotifyFigures, ok bool, err error)
 	// EndsAfter returns ends in their order; fewer than limit only if there are no more.
 	EndsAfter(ctx context.Context, after mysql.End, limit int) ([]mysql.End, error)
 	// Requests returns requests as they are now: one that had ended may be open again.
 	Requests(ctx context.Context, ids []purge.RequestID) ([]mysql.Request, error)
-	// Tell and TellVerdict remember notifications; an end that has one already gets no second one.
-	Tell(ctx context.Context, all []mysql.Notification, position time.Time) error
-	TellVerdict(ctx context.Context, n mysql.Notification, level string) error
+	// AddNotifications and AddVerdictNotification write notifications down; an end that has one gets no second one.
+	AddNotifications(ctx context.Context, all []mysql.Notification, position time.Time) error
+	AddVerdictNotification(ctx context.Context, n mysql.Notification, level string) error
 	// DueNotifications returns those that may be sent now, with the fewest tries first.
 	DueNotifications(ctx context.Context, now time.Time, limit int) ([]mysql.Notification, error)
 	// SaveDeliveries writes down their outcomes, and the state of the receiver.
@@ -181,7 +181,7 @@ func (n *Notifier) add(ctx context.Context, ends []mysql.End, state mysql.Notify
 		return nil
 	}
 	sum.Found += len(all)
-	return n.Ledger.Tell(ctx, all, position)
+	return n.Ledger.AddNotifications(ctx, all, position)
 }
 
 // A verdict is notified when it was the same in this many checks: what comes and goes within a minute is not worth a
@@ -216,7 +216,7 @@ func (n *Notifier) judge(ctx context.Context, state mysql.NotifyState, sum *Summ
 	}
 	n.seen = 0
 	sum.Found++
-	return n.Ledger.TellVerdict(ctx, notification, level)
+	return n.Ledger.AddVerdictNotification(ctx, notification, level)
 }
 
 // How long notifications stay in the ledger after they could have been given up. Delivered ones stay longer than ends

@@ -13,7 +13,7 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-func TestEachEndIsToldOnce(t *testing.T) {
+func TestEachEndIsNotifiedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	before := w.ended(1)[0]
@@ -101,7 +101,7 @@ func TestTheBodyKeepsItsKeys(t *testing.T) {
 	}
 }
 
-func TestAReopenedRequestIsToldAgain(t *testing.T) {
+func TestAReopenedRequestIsNotifiedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := w.begun()
@@ -134,8 +134,8 @@ func TestTwoLeadersTellAnEndOnce(t *testing.T) {
 	}
 }
 
-// TestAnEndThatIsCommittedLateIsTold moves ends to before what has been told.
-func TestAnEndThatIsCommittedLateIsTold(t *testing.T) {
+// TestAnEndThatIsCommittedLateIsNotified moves ends to before what has been told.
+func TestAnEndThatIsCommittedLateIsNotified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.advance(-2 * time.Hour)
@@ -184,7 +184,7 @@ func TestAClockThatIsAheadHidesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatEndedWhileNoProcessRanIsTold(t *testing.T) {
+func TestWhatEndedWhileNoProcessRanIsNotified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.advance(-10 * 24 * time.Hour)
@@ -199,7 +199,7 @@ func TestWhatEndedWhileNoProcessRanIsTold(t *testing.T) {
 	}
 }
 
-func TestOnlyTheEventsOfTheSettingsAreTold(t *testing.T) {
+func TestOnlyTheEventsOfTheSettingsAreNotified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	verdicts := func(c *config.Notify) { c.Events = []string{mysql.KindVerdictChanged} }
@@ -212,7 +212,7 @@ func TestOnlyTheEventsOfTheSettingsAreTold(t *testing.T) {
 	}
 }
 
-func TestASteadyVerdictIsTold(t *testing.T) {
+func TestASteadyVerdictIsNotified(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := w.begun()

@@ -37,7 +37,7 @@ func (o *onlooker) Saw(outcome purge.Outcome, n int) {
 
 func (o *onlooker) Cleared(references int) { o.cleared += references }
 
-func TestObserverIsTold(t *testing.T) {
+func TestObserverIsNotified(t *testing.T) {
 	t.Parallel()
 	const held = "downloads/00000000000000000000000000000001/Certificate.pdf"
 	for name, tc := range map[string]struct {

@@ -296,7 +296,7 @@ func (o *onlooker) Attempted(_ context.Context, r purge.Result, err error, took 
 
 func (o *onlooker) Refused() { o.refused++ }
 
-func TestObserverIsToldOfAttempts(t *testing.T) {
+func TestObserverIsNotifiedOfAttempts(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		payload string

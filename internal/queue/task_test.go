@@ -102,8 +102,8 @@ func TestAPanicIsLoggedWithItsStack(t *testing.T) {
 	}
 }
 
-// TestTasksOfANewerVersionAreToldOnce, however often they are tried.
-func TestTasksOfANewerVersionAreToldOnce(t *testing.T) {
+// TestTasksOfANewerVersionAreNotifiedOnce, however often they are tried.
+func TestTasksOfANewerVersionAreNotifiedOnce(t *testing.T) {
 	t.Parallel()
 	var log sandboxtest.Buffer
 	h := &queue.Handler{Log: slog.New(slog.NewTextHandler(&log, nil))}
