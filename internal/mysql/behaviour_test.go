@@ -796,7 +796,7 @@ func TestLongListsAreReadByPages(t *testing.T) {
 		t.Errorf("got %d pieces of evidence, %v; want %d", count, err, n)
 	}
 	count = 0
-	for after := (purge.OpenRequest{}); ; {
+	for after := (purge.OpenRequest{}); count <= n; { // more would be the same again
 		open, err := f.OpenRequests(t.Context(), after, time.Now().Add(time.Hour), 500)
 		if err != nil {
 			t.Fatal(err)

@@ -103,7 +103,7 @@ func logged(tb testing.TB, db *sandboxtest.Database, do func()) (statements []st
 }
 
 // TestPlans calls what reads pages and what is asked again and again, counts the rows that the server reads for it, and
-// asks the server how it does so.
+// asks the server how it does so: in a new ledger, and in one that still has the indexes of earlier versions.
 func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	t.Parallel()
 	f := newFixtureOn(t, sandboxtest.On(t, sandboxtest.OwnServers(t).MySQL, lms.UTF8MB4))
@@ -111,7 +111,18 @@ func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	fillLedger(t, f.db)
 	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "evidence_documents", "directory_owners", "notifications"}
 	f.exec("ANALYZE TABLE " + f.db.Ledger + "." + strings.Join(tables, ", "+f.db.Ledger+"."))
-	for name, c := range f.pagesAndPolls() { //nolint:paralleltest // one after the other: the server counts what all read
+	f.checkPlans(t)
+	f.exec("ALTER TABLE " + f.db.Ledger + ".requests ADD KEY requests_open (state, id), ADD KEY requests_finished (state, " +
+		"finished_at), ADD KEY requests_opened (state, reason, opened_at)") // as 00001_ledger.sql has them
+	f.exec("ANALYZE TABLE " + f.db.Ledger + ".requests")
+	if names, err := f.enqueuer.SupersededIndexes(t.Context()); err != nil || len(names) != 3 {
+		t.Fatalf("got the indexes %v, %v", names, err)
+	}
+	t.Run("with superseded indexes", f.checkPlans)
+}
+
+func (f *fixture) checkPlans(t *testing.T) { //nolint:thelper // a test of its own, run twice
+	for name, c := range f.pagesAndPolls() {
 		t.Run(name, func(t *testing.T) {
 			before := f.db.RowsRead(t)
 			if err := c.ask(t.Context()); err != nil {
