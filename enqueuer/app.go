@@ -149,7 +149,7 @@ func errNothing(ctx context.Context, store *mysql.Store, user purge.UserID, miss
 		return cli.Unavailable(err)
 	}
 	if len(states) > 0 {
-		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf("user %d: %s; %s", user, missing, listed(states))}
+		return cli.Errorf(cli.ExitNothing, "user %d: %s; %s", user, missing, listed(states))
 	}
 	unknown, err := store.UnknownUsers(ctx, []purge.UserID{user})
 	if err != nil {
@@ -158,7 +158,7 @@ func errNothing(ctx context.Context, store *mysql.Store, user purge.UserID, miss
 	if len(unknown) > 0 {
 		return cli.Usage("the LMS has no user %d, and no request was ever made for such a user", user)
 	}
-	return &cli.Error{Code: cli.ExitNotKnown, Err: fmt.Errorf("user %d: no request was ever made", user)}
+	return cli.Errorf(cli.ExitNotKnown, "user %d: no request was ever made", user)
 }
 
 func stateOf(r mysql.Request) string {

@@ -125,12 +125,12 @@ func (a *app) execute(ctx context.Context, runner *backfill.Runner, store *mysql
 		if capped {
 			more = fmt.Sprintf("; and %v; to continue, %s", err, o.again())
 		}
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%s%s",
-			notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)}
+		return cli.Errorf(cli.ExitNotDone, "%s%s",
+			notDone(ended.Missing, ended.All()-ended.Done-ended.Missing, ended.All()), more)
 	case capped && o.moreIsOK:
 		show.Notice(fmt.Sprintf("%v; to continue, %s", err, o.again()))
 	case capped:
-		return &cli.Error{Code: cli.ExitCapped, Err: fmt.Errorf("%w; to continue, %s", err, o.again())}
+		return cli.Errorf(cli.ExitCapped, "%w; to continue, %s", err, o.again())
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -114,6 +113,6 @@ func badList(err error, users *list, sum backfill.Summary) error {
 	if sum.Users == 0 {
 		return cli.Usage("--users %s: %w; nothing was enqueued", users.name, err)
 	}
-	return &cli.Error{Code: cli.ExitFailure, Err: fmt.Errorf("--users %s: %w; the %d users before it were requested",
-		users.name, err, sum.Users)}
+	return cli.Errorf(cli.ExitFailure, "--users %s: %w; the %d users before it were requested",
+		users.name, err, sum.Users)
 }

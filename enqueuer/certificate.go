@@ -66,8 +66,7 @@ checks it at any time, and --from makes the other forms of it again.
 				return err
 			}
 			if c.Kind != certificate.KindCertificate {
-				return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf(
-					"user %d: this is no certificate: %s", c.UserID, c.Reason())}
+				return cli.Errorf(cli.ExitNotDone, "user %d: this is no certificate: %s", c.UserID, c.Reason())
 			}
 			return nil
 		},
@@ -90,7 +89,7 @@ func (a *app) makeCertificate(ctx context.Context, id string) (*certificate.Cert
 	defer store.Close()
 	makeOne, err := certificate.Maker(store, cfg.Evidence.SigningKeyFile, originOf(cfg))
 	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	c, err := makeOne(ctx, user)
 	if err != nil {

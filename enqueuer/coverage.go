@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -92,7 +91,7 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 		return err
 	}
 	if left > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d retiring users still have links", left)}
+		return cli.Errorf(cli.ExitNotDone, "%d retiring users still have links", left)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,7 +95,7 @@ func verdict(findings []doctor.Finding) error {
 	if left == 0 {
 		return nil
 	}
-	return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("%d of %d findings are left to fix", left, len(findings))}
+	return cli.Errorf(cli.ExitNotDone, "%d of %d findings are left to fix", left, len(findings))
 }
 
 // printFindings prints findings by severity.

@@ -256,7 +256,7 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 		a.printAcceptedText(accepted)
 	}
 	if missing > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New(notDone(missing, 0, len(accepted)))}
+		return cli.Errorf(cli.ExitNotDone, "%s", notDone(missing, 0, len(accepted)))
 	}
 	return nil
 }

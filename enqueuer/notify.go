@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -28,7 +27,7 @@ func newNotifier(cfg config.Notify, store *mysql.Store, registry *prometheus.Reg
 	}
 	sender, err := notify.NewSender(cfg, cli.Version())
 	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	meter, err := telemetry.NewNotify(registry)
 	if err != nil {
@@ -84,11 +83,11 @@ func (a *app) notifyTest(ctx context.Context, out *cli.Format) error {
 		return err
 	}
 	if cfg.Notify.URL == "" {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("notify.url is empty: the webhook is off")}
+		return cli.Errorf(cli.ExitConfiguration, "notify.url is empty: the webhook is off")
 	}
 	sender, err := notify.NewSender(cfg.Notify, cli.Version())
 	if err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	id := rand.Text()
 	event, err := notify.TestEvent(id, cfg.Notify.Source, time.Now())
@@ -106,8 +105,8 @@ func (a *app) notifyTest(ctx context.Context, out *cli.Format) error {
 		a.printf("event %s: %s\n", id, answer.Text)
 	}
 	if err == nil && !answer.Delivered {
-		err = &cli.Error{Code: cli.ExitNotDone, Err: errors.New("the receiver did not accept the event: expected a status " +
-			"from 200 to 299")}
+		err = cli.Errorf(cli.ExitNotDone, "the receiver did not accept the event: expected a status "+
+			"from 200 to 299")
 	}
 	return err
 }

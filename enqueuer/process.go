@@ -113,7 +113,7 @@ func newMetrics(sources ...purge.Source) (*prometheus.Registry, *telemetry.Intak
 func newTracing(ctx context.Context, cfg config.Enqueuer, log *slog.Logger) (*telemetry.Tracing, error) {
 	tracing, err := telemetry.NewTracing(ctx, cfg.Tracing, "certpurge-enqueuer", log)
 	if err != nil {
-		return nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	return tracing, nil
 }

@@ -155,7 +155,7 @@ func (a *app) reportTicket(ctx context.Context, ticket string, format cli.Format
 		return show(rows)
 	})
 	if err == nil && !found {
-		err = &cli.Error{Code: cli.ExitNotKnown, Err: fmt.Errorf("no request has the ticket %.80q", ticket)}
+		err = cli.Errorf(cli.ExitNotKnown, "no request has the ticket %.80q", ticket)
 	}
 	return cli.Unavailable(err)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -157,13 +156,13 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening
 	case err != nil:
 		return err
 	case len(leftAlone) > 0:
-		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf(
-			"left alone, as only what failed or was refused can be queued again: %s", listed(leftAlone))}
+		return cli.Errorf(cli.ExitNothing, "left alone, as only what failed or was refused can be queued again: %s",
+			listed(leftAlone))
 	case execute && sum.Requeued < sum.Found:
-		return &cli.Error{Code: cli.ExitNothing, Err: fmt.Errorf(
-			"left alone: %d requests of whose user, or certificate, another request is open", sum.Found-sum.Requeued)}
+		return cli.Errorf(cli.ExitNothing, "left alone: %d requests of whose user, or certificate, another request is open",
+			sum.Found-sum.Requeued)
 	case sum.Found == 0 && len(filter.IDs) > 0:
-		return &cli.Error{Code: cli.ExitNothing, Err: errors.New("left alone: none of the requests ended that long ago")}
+		return cli.Errorf(cli.ExitNothing, "left alone: none of the requests ended that long ago")
 	case sum.Found == 0 && filter.User != 0:
 		return errNothing(cmd.Context(), s.store, filter.User, "no such request that failed or was refused")
 	}
@@ -192,8 +191,7 @@ func (s *servers) leftAlone(ctx context.Context, filter mysql.Filter) (states []
 		for _, id := range unknown {
 			ids = append(ids, number(id))
 		}
-		err := fmt.Errorf("the ledger has no request %s; nothing was changed", listed(ids))
-		return nil, &cli.Error{Code: cli.ExitNotKnown, Err: err}
+		return nil, cli.Errorf(cli.ExitNotKnown, "the ledger has no request %s; nothing was changed", listed(ids))
 	}
 	return states, nil
 }

@@ -66,7 +66,7 @@ func (s *service) run(ctx context.Context) error {
 	letIn := auth.Config{JWT: s.cfg.JWT, Tokens: s.cfg.Tokens, Log: s.log}
 	authenticator, err := auth.New(letIn) //nolint:contextcheck // what it begins is ended by Run
 	if err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	if s.tracing, err = newTracing(ctx, s.cfg, s.log); err != nil {
 		return err

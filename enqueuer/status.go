@@ -129,7 +129,7 @@ func (a *app) statusOf(cmd *cobra.Command, filter mysql.Filter, out *cli.Format)
 	case err != nil || len(rows) > 0:
 		return err
 	case filter.Key != "":
-		return &cli.Error{Code: cli.ExitNotKnown, Err: errors.New("no request was ever made with this key")}
+		return cli.Errorf(cli.ExitNotKnown, "no request was ever made with this key")
 	default:
 		return errNothing(cmd.Context(), store, filter.User, "no request")
 	}

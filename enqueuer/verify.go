@@ -144,8 +144,8 @@ func (a *app) verify(cmd *cobra.Command, store *mysql.Store, anchor []byte, form
 			english.Plural(all.Unanchored, "document", "")+since(all.UnanchoredSince))
 	}
 	if err == nil && all.Count > 0 {
-		err = &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("the evidence is not as it was written: %s",
-			english.Plural(all.Count, "trouble", ""))}
+		err = cli.Errorf(cli.ExitNotDone, "the evidence is not as it was written: %s",
+			english.Plural(all.Count, "trouble", ""))
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"strings"
 	"time"
 
@@ -115,8 +114,8 @@ func (a *app) printVerifiedFile(v verifiedFile, signed string, format cli.Format
 		}
 	}
 	if err == nil && len(v.Troubles) > 0 {
-		err = &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("this does not hold: %s",
-			english.Plural(len(v.Troubles), "trouble", ""))}
+		err = cli.Errorf(cli.ExitNotDone, "this does not hold: %s",
+			english.Plural(len(v.Troubles), "trouble", ""))
 	}
 	return err
 }

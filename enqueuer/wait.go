@@ -71,7 +71,7 @@ func (a *app) wait(ctx context.Context, store *mysql.Store, rdb redis.UniversalC
 		}
 	}
 	if undone+missing > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New(notDone(missing, undone, len(rows)))}
+		return cli.Errorf(cli.ExitNotDone, "%s", notDone(missing, undone, len(rows)))
 	}
 	return nil
 }
@@ -91,7 +91,7 @@ func notDone(missing, undone, all int) string {
 // ended says why waiting ended.
 func ended(ctx context.Context) error {
 	if errors.Is(context.Cause(ctx), errWaited) {
-		return &cli.Error{Code: cli.ExitTimeout, Err: errWaited}
+		return cli.Errorf(cli.ExitTimeout, "%w", errWaited)
 	}
 	return ctx.Err()
 }

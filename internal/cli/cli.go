@@ -48,10 +48,13 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the error without its code.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Usage makes an error of bad input.
-func Usage(format string, args ...any) error {
-	return &Error{Code: ExitUsage, Err: fmt.Errorf(format, args...)}
+// Errorf makes an error with an exit code, of a format as fmt.Errorf has it.
+func Errorf(code int, format string, args ...any) error {
+	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
+
+// Usage makes an error of bad input.
+func Usage(format string, args ...any) error { return Errorf(ExitUsage, format, args...) }
 
 // Unavailable marks an error of a server that cannot be reached. Errors that have an exit code of their own keep it,
 // and trouble with a local file is never trouble with a server.
