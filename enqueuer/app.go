@@ -149,7 +149,7 @@ func errNothing(ctx context.Context, store *mysql.Store, user purge.UserID, miss
 		return cli.Unavailable(err)
 	}
 	if len(states) > 0 {
-		return cli.Errorf(cli.ExitNothing, "user %d: %s; %s", user, missing, listed(states))
+		return cli.Errorf(cli.ExitNothing, "user %d: %s; %s", user, missing, listed(states, 5))
 	}
 	unknown, err := store.UnknownUsers(ctx, []purge.UserID{user})
 	if err != nil {
@@ -169,11 +169,14 @@ func stateOf(r mysql.Request) string {
 	return text
 }
 
-// listed joins parts for a sentence, at most five of them.
-func listed(parts []string) string {
-	const shown = 5
-	text := strings.Join(parts[:min(len(parts), shown)], ", ")
-	if more := len(parts) - shown; more > 0 {
+// listed lists at most limit items for a sentence.
+func listed[T any](items []T, limit int) string {
+	parts := make([]string, min(len(items), limit))
+	for i := range parts {
+		parts[i] = fmt.Sprint(items[i])
+	}
+	text := strings.Join(parts, ", ")
+	if more := len(items) - len(parts); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text

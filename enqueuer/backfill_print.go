@@ -144,13 +144,13 @@ func (a *app) printPlan(plan backfill.Plan, source backfill.Source, o backfillOp
 		row("", "(the workers know the locations, and may find more)")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(plan.Refused)) {
-		row("would be refused", "%d as %s, such as %s", plan.Refused[reason], reason, joinIDs(plan.RefusedSamples[reason]))
+		row("would be refused", "%d as %s, such as %s", plan.Refused[reason], reason, listed(plan.RefusedSamples[reason], 10))
 	}
 	if plan.NoReference > 0 {
 		row("nothing to purge", "%d", plan.NoReference)
 	}
 	if len(plan.Samples) > 0 {
-		row("such as users", "%s", joinIDs(plan.Samples))
+		row("such as users", "%s", listed(plan.Samples, 10))
 	}
 	if o.rate > 0 {
 		row("submitting takes", "%v at --rate %v", backfill.Estimate(plan.Users, o.rate), o.rate)

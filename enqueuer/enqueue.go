@@ -211,23 +211,9 @@ func knownUsers(ctx context.Context, store *mysql.Store, users []purge.UserID, n
 		return nil, cli.Unavailable(err)
 	}
 	if len(unknown) > 0 {
-		return nil, cli.Usage("the LMS has no user %s; nothing was enqueued", joinIDs(unknown))
+		return nil, cli.Usage("the LMS has no user %s; nothing was enqueued", listed(unknown, 10))
 	}
 	return users, nil
-}
-
-// joinIDs lists ids for a sentence, at most ten of them.
-func joinIDs(ids []purge.UserID) string {
-	const shown = 10
-	var parts []string
-	for _, id := range ids[:min(len(ids), shown)] {
-		parts = append(parts, fmt.Sprint(id))
-	}
-	text := strings.Join(parts, ", ")
-	if len(ids) > shown {
-		text += fmt.Sprintf(" and %d more", len(ids)-shown)
-	}
-	return text
 }
 
 func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {

@@ -157,7 +157,7 @@ func (a *app) requeue(cmd *cobra.Command, filter mysql.Filter, r purge.Reopening
 		return err
 	case len(leftAlone) > 0:
 		return cli.Errorf(cli.ExitNothing, "left alone, as only what failed or was refused can be queued again: %s",
-			listed(leftAlone))
+			listed(leftAlone, 5))
 	case execute && sum.Requeued < sum.Found:
 		return cli.Errorf(cli.ExitNothing, "left alone: %d requests of whose user, or certificate, another request is open",
 			sum.Found-sum.Requeued)
@@ -187,11 +187,7 @@ func (s *servers) leftAlone(ctx context.Context, filter mysql.Filter) (states []
 		}
 	}
 	if len(unknown) > 0 {
-		var ids []string
-		for _, id := range unknown {
-			ids = append(ids, number(id))
-		}
-		return nil, cli.Errorf(cli.ExitNotKnown, "the ledger has no request %s; nothing was changed", listed(ids))
+		return nil, cli.Errorf(cli.ExitNotKnown, "the ledger has no request %s; nothing was changed", listed(unknown, 5))
 	}
 	return states, nil
 }
