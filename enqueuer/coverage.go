@@ -2,10 +2,8 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -57,9 +55,12 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 	}
 	defer store.Close()
 	counts, left := map[share]int{}, 0
-	lines := cli.NewCSV(a.streams.Out)
+	var lines cli.CSV
 	if list && *out == "csv" {
-		_ = lines.Write([]string{"user_id", "state", "reason", "request_id"}) // Error reports what is lost
+		lines = cli.NewCSV(a.streams.Out, "user_id", "state", "reason", "request_id")
+		if err := lines.Flush(); err != nil {
+			return err
+		}
 	} else if list && *out == "text" {
 		a.printf("USER\tSTATE\tREASON\tREQUEST\n")
 	}
@@ -70,14 +71,13 @@ func (a *app) coverage(cmd *cobra.Command, list bool, out *cli.Format) error {
 		switch {
 		case !list:
 		case *out == "csv":
-			lines.Flush()
-			return errors.Join(lines.Write([]string{number(u.User), state, string(u.Reason), number(u.Request)}), lines.Error())
+			lines.Row(u.User, state, u.Reason, u.Request)
+			return lines.Flush()
 		case *out == "text":
 			a.printf("%d\t%s\t%s\t%d\n", u.User, a.streams.Paint(state), u.Reason, u.Request)
 		}
 		return nil
 	})
-	lines.Flush()
 	if err != nil {
 		return cli.Unavailable(err)
 	}
@@ -107,9 +107,9 @@ func (a *app) printCoverage(shares []share, left int, list bool, out *cli.Format
 		a.printf("no retiring user has a link left\n")
 		return nil
 	}
-	rows := [][]string{{"state", "reason", "users"}}
+	rows := [][]any{{"state", "reason", "users"}}
 	for _, s := range shares {
-		rows = append(rows, []string{s.State, string(s.Reason), strconv.Itoa(s.Users)})
+		rows = append(rows, []any{s.State, s.Reason, s.Users})
 	}
 	return a.printRows(rows, out)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -229,13 +228,11 @@ func (a *app) printAccepted(accepted []purge.Accepted, o enqueueOptions) error {
 			return err
 		}
 	case "csv":
-		rows := [][]string{{"user_id", "request_id", "found", "open", "reason", "ticket"}}
+		lines := cli.NewCSV(a.streams.Out, "user_id", "request_id", "found", "open", "reason", "ticket")
 		for _, r := range accepted {
-			rows = append(rows, []string{
-				number(r.User), number(r.Request), string(r.Found), strconv.FormatBool(r.Open), string(r.Reason), r.Ticket,
-			})
+			lines.Row(r.User, r.Request, r.Found, r.Open, r.Reason, r.Ticket)
 		}
-		if err := cli.NewCSV(a.streams.Out).WriteAll(rows); err != nil {
+		if err := lines.Flush(); err != nil {
 			return err
 		}
 	default:

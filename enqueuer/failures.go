@@ -1,8 +1,8 @@
 package main
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -123,10 +123,10 @@ func (a *app) groupFailures(
 	if *out == "json" {
 		return found, a.printJSON(map[string]any{"failures": counts})
 	}
-	rows := [][]string{{"reason", "requests"}}
+	rows := [][]any{{"reason", "requests"}}
 	for _, r := range failureReasons {
 		if counts[r] > 0 {
-			rows = append(rows, []string{string(r), strconv.Itoa(counts[r])})
+			rows = append(rows, []any{r, counts[r]})
 		}
 	}
 	return found, a.printRows(rows, out)
@@ -154,20 +154,25 @@ func (a *app) listRequests(
 }
 
 // printRows prints a table: as CSV, or in columns with the header in capitals and states in their colour.
-func (a *app) printRows(rows [][]string, out *cli.Format) error {
+func (a *app) printRows(rows [][]any, out *cli.Format) error {
 	if *out == "csv" {
-		return cli.NewCSV(a.streams.Out).WriteAll(rows)
+		lines := cli.NewCSV(a.streams.Out, rows[0]...)
+		for _, row := range rows[1:] {
+			lines.Row(row...)
+		}
+		return lines.Flush()
 	}
 	w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
 	for i, row := range rows {
 		for j, cell := range row {
+			text := fmt.Sprint(cell)
 			if i == 0 {
-				cell = strings.ToUpper(strings.ReplaceAll(cell, "_", " "))
+				text = strings.ToUpper(strings.ReplaceAll(text, "_", " "))
 			}
 			if j > 0 {
 				cli.Printf(w, "\t")
 			}
-			cli.Printf(w, "%s", a.streams.Paint(cell))
+			cli.Printf(w, "%s", a.streams.Paint(text))
 		}
 		cli.Printf(w, "\n")
 	}

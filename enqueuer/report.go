@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -219,31 +218,22 @@ func (a *app) reportJSON(each eachRecord) error {
 }
 
 func (a *app) reportCSV(each eachRecord) error {
-	w := cli.NewCSV(a.streams.Out)
-	_ = w.Write([]string{
+	lines := cli.NewCSV(a.streams.Out,
 		"kind", "at", "outcome", "user_id", "certificate_id", "source_table", "request_id", "attempt", "bucket", "object",
-		"generation",
-		"size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by", "requested_by", "ticket",
-		"listings", "bucket_settings",
-	}) // Error returns what is lost
+		"generation", "size", "cache_control", "until", "references_cleared", "listed_at", "accepted_by", "requested_by",
+		"ticket", "listings", "bucket_settings")
 	err := each(func(r mysql.EvidenceRecord) error {
 		listings, settings, err := proofCells(r)
 		if err != nil {
 			return err
 		}
-		_ = w.Write([]string{
-			r.Kind, formatTime(r.At), string(r.Outcome), number(r.UserID), number(r.CertificateID), string(r.SourceTable),
-			number(r.RequestID), strconv.Itoa(r.Attempt), r.Bucket, r.Name, number(r.Generation), number(r.Size), r.CacheControl,
-			formatTime(r.Until), strconv.Itoa(r.ReferencesCleared), formatTime(r.ListedAt), r.AcceptedBy,
-			r.RequestedBy, r.Ticket, listings, settings,
-		}) // Error returns what is lost
-		return w.Error()
+		lines.Row(r.Kind, r.At, r.Outcome, r.UserID, r.CertificateID, r.SourceTable, r.RequestID, r.Attempt, r.Bucket,
+			r.Name, r.Generation, r.Size, r.CacheControl, r.Until, r.ReferencesCleared, r.ListedAt, r.AcceptedBy,
+			r.RequestedBy, r.Ticket, listings, settings)
+		return lines.Error()
 	})
-	w.Flush()
-	if err == nil {
-		if err = w.Error(); err != nil {
-			err = fmt.Errorf("writing the report: %w", err)
-		}
+	if flushed := lines.Flush(); err == nil && flushed != nil {
+		err = fmt.Errorf("writing the report: %w", flushed)
 	}
 	return err
 }
@@ -262,8 +252,6 @@ func proofCells(r mysql.EvidenceRecord) (listings, settings string, err error) {
 	}
 	return string(texts[0]), string(texts[1]), nil
 }
-
-func number[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
 
 // reportText prints the certificate of erasure in its text form.
 func (a *app) reportText(
@@ -293,11 +281,4 @@ func (a *app) reportDocuments(ctx context.Context, store *mysql.Store, user purg
 		return nil
 	})
 	return found, err
-}
-
-func formatTime(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.Format(time.RFC3339)
 }

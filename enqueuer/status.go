@@ -164,9 +164,9 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 		}
 		return cli.Unavailable(redisErr)
 	}
-	rows := [][]string{{"state", "reason", "requests"}}
+	rows := [][]any{{"state", "reason", "requests"}}
 	for _, t := range tallies {
-		rows = append(rows, []string{string(t.State), string(t.Reason), number(t.Count)})
+		rows = append(rows, []any{t.State, t.Reason, t.Count})
 	}
 	if err := a.printRows(rows, out); err != nil || *out == "csv" {
 		return errors.Join(err, cli.Unavailable(redisErr))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -234,18 +233,11 @@ func listDirectories(w io.Writer, format cli.Format) (list func(inventory.Direct
 	if format == "json" {
 		return func(d inventory.Directory) error { return cli.PrintJSON(w, d) }, func() error { return nil }
 	}
-	out := cli.NewCSV(w)
-	_ = out.Write([]string{"class", "bucket", "directory", "objects", "bytes", "oldest", "newest"}) // as below
+	out := cli.NewCSV(w, "class", "bucket", "directory", "objects", "bytes", "oldest", "newest")
 	return func(d inventory.Directory) error {
-			_ = out.Write([]string{
-				string(d.Class), d.Bucket, d.Name, strconv.FormatInt(d.Objects, 10), strconv.FormatInt(d.Bytes, 10),
-				d.Oldest.Format(time.RFC3339), d.Newest.Format(time.RFC3339),
-			}) // Error says what is lost
-			return out.Error()
-		}, func() error {
-			out.Flush()
-			return out.Error()
-		}
+		out.Row(d.Class, d.Bucket, d.Name, d.Objects, d.Bytes, d.Oldest, d.Newest)
+		return out.Error()
+	}, out.Flush
 }
 
 // doubts returns the reasons why it cannot be stated that no file of a retired user is left.
@@ -318,19 +310,9 @@ func printInventory(w io.Writer, r inventory.Report, doubts []string, o inventor
 }
 
 func inventoryCSV(w io.Writer, r inventory.Report) error {
-	out := cli.NewCSV(w)
-	_ = out.Write([]string{"class", "directories", "objects", "bytes", "oldest", "newest"}) // as below
+	out := cli.NewCSV(w, "class", "directories", "objects", "bytes", "oldest", "newest")
 	for _, sum := range r.Sums {
-		oldest, newest := "", ""
-		if sum.Oldest != nil {
-			oldest, newest = sum.Oldest.Format(time.RFC3339), sum.Newest.Format(time.RFC3339)
-		}
-		_ = out.Write([]string{
-			string(sum.Class), strconv.FormatInt(sum.Directories, 10), strconv.FormatInt(sum.Objects, 10),
-			strconv.FormatInt(sum.Bytes, 10),
-			oldest, newest,
-		}) // Error says what is lost
+		out.Row(sum.Class, sum.Directories, sum.Objects, sum.Bytes, sum.Oldest, sum.Newest)
 	}
-	out.Flush()
-	return out.Error()
+	return out.Flush()
 }

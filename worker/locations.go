@@ -1,12 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -239,27 +237,17 @@ var numbers = message.NewPrinter(language.English)
 
 // printGroups writes a line for each group; what is wrong is in the exit code only.
 func printGroups(w io.Writer, r *survey.Report) error {
-	lines := cli.NewCSV(w)
-	err := lines.Write([]string{
-		"prefix", "taker", "location", "links", "users", "retiring", "downloads_expected", "downloads_found",
-		"verification_expected", "verification_found", "odd_rows",
-	})
+	lines := cli.NewCSV(w, "prefix", "taker", "location", "links", "users", "retiring", "downloads_expected",
+		"downloads_found", "verification_expected", "verification_found", "odd_rows")
 	for _, g := range r.Groups {
 		odd := 0
 		for _, o := range g.Odd {
 			odd += o.Rows
 		}
-		cells := []string{g.Prefix, string(g.Taker), g.Location}
-		for _, n := range []int{
-			g.Links, g.Users, g.Retiring, g.Downloads.Expected, g.Downloads.Found, g.Verification.Expected, g.Verification.Found,
-			odd,
-		} {
-			cells = append(cells, strconv.Itoa(n))
-		}
-		err = cmp.Or(err, lines.Write(cells))
+		lines.Row(g.Prefix, g.Taker, g.Location, g.Links, g.Users, g.Retiring, g.Downloads.Expected, g.Downloads.Found,
+			g.Verification.Expected, g.Verification.Found, odd)
 	}
-	lines.Flush()
-	return cmp.Or(err, lines.Error())
+	return lines.Flush()
 }
 
 func takenBy(g *survey.Group) string {

@@ -4,6 +4,9 @@ import (
 	"encoding/csv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/certpurge/certpurge/internal/purge"
 )
 
 func TestCellsThatTerminalsAndSpreadsheetsBear(t *testing.T) {
@@ -15,12 +18,24 @@ func TestCellsThatTerminalsAndSpreadsheetsBear(t *testing.T) {
 		"x\x00\"": `x\x00"`,
 	} {
 		var out strings.Builder
-		w := NewCSV(&out)
-		_ = w.Write([]string{cell, "next"}) // Error returns what is lost
-		w.Flush()
+		if err := NewCSV(&out, cell, "next").Flush(); err != nil {
+			t.Error(err)
+		}
 		read, err := csv.NewReader(strings.NewReader(out.String())).Read()
 		if err != nil || read[0] != want || strings.Count(out.String(), "\n") != 1 {
 			t.Errorf("%q: got %q, %v; want %q", cell, out.String(), err, want)
 		}
+	}
+}
+
+func TestCellsOfARow(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	lines := NewCSV(&out, "header")
+	lines.Row(purge.UserID(42), purge.Done, true, at, &at, (*time.Time)(nil), 1.5)
+	want := "header\n42,done,true,2026-01-02T03:04:05Z,2026-01-02T03:04:05Z,,1.5\n"
+	if err := lines.Flush(); err != nil || out.String() != want {
+		t.Errorf("got %q, %v; want %q", out.String(), err, want)
 	}
 }

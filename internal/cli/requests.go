@@ -26,37 +26,22 @@ func NewRequestList(w io.Writer, format Format) RequestList {
 	if format == "json" {
 		return &jsonRequests{w: w, separator: `{"requests":[`}
 	}
-	list := csvRequests{NewCSV(w)}
-	_ = list.Write([]string{ // Add and Close report what is lost
-		"request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at", "detail",
-		"certificate_id", "state", "requested_by", "ticket",
-	})
-	return list
+	return csvRequests{NewCSV(w, "request_id", "user_id", "source", "reason", "attempts", "requested_at", "finished_at",
+		"detail", "certificate_id", "state", "requested_by", "ticket")}
 }
 
 type csvRequests struct{ CSV }
 
 func (l csvRequests) Add(page []mysql.Request) error {
 	for _, r := range page {
-		finished := ""
-		if r.FinishedAt != nil {
-			finished = r.FinishedAt.Format(time.RFC3339)
-		}
-		_ = l.Write([]string{ // Error reports what is lost
-			decimal(r.ID), decimal(r.UserID), string(r.Source), string(r.Reason), strconv.Itoa(r.Attempts),
-			r.RequestedAt.Format(time.RFC3339), finished, r.Detail, decimal(r.CertificateID), string(r.State), r.RequestedBy,
-			r.Ticket,
-		})
+		l.Row(r.ID, r.UserID, r.Source, r.Reason, r.Attempts, r.RequestedAt, r.FinishedAt, r.Detail, r.CertificateID,
+			r.State, r.RequestedBy, r.Ticket)
 	}
-	return l.Close()
+	return l.Flush()
 }
 
-func (l csvRequests) Close() error {
-	l.Flush()
-	return l.Error()
-}
-
-func decimal[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+// Close implements RequestList.
+func (l csvRequests) Close() error { return l.Flush() }
 
 type jsonRequests struct {
 	w         io.Writer
@@ -92,29 +77,41 @@ func (l *jsonRequests) Close() error {
 
 // CSV writes lines of CSV (RFC 4180) that a terminal and a spreadsheet bear: what is no text is escaped, and a cell
 // that a spreadsheet would take for a formula begins with an apostrophe. JSON has the values as they are.
-type CSV struct{ *csv.Writer }
+type CSV struct{ w *csv.Writer }
 
-// NewCSV makes a CSV that writes to w.
-func NewCSV(w io.Writer) CSV { return CSV{csv.NewWriter(w)} }
-
-// Write writes one line.
-func (w CSV) Write(cells []string) error {
-	safe := make([]string, len(cells))
-	for i, cell := range cells {
-		safe[i] = csvCell(cell)
-	}
-	return w.Writer.Write(safe)
+// NewCSV makes a CSV that writes to w, beginning with a header.
+func NewCSV(w io.Writer, header ...any) CSV {
+	c := CSV{csv.NewWriter(w)}
+	c.Row(header...)
+	return c
 }
 
-// WriteAll writes all lines, and reports an error of any of them.
-func (w CSV) WriteAll(lines [][]string) error {
-	for _, cells := range lines {
-		if err := w.Write(cells); err != nil {
-			return err
+// Row writes a line: times as in RFC 3339, a nil time as an empty cell, all else as fmt.Print does. Error and Flush
+// return its error.
+func (c CSV) Row(cells ...any) {
+	texts := make([]string, len(cells))
+	for i, cell := range cells {
+		switch cell := cell.(type) {
+		case time.Time:
+			texts[i] = cell.Format(time.RFC3339)
+		case *time.Time:
+			if cell != nil {
+				texts[i] = cell.Format(time.RFC3339)
+			}
+		default:
+			texts[i] = csvCell(fmt.Sprint(cell))
 		}
 	}
-	w.Flush()
-	return w.Error()
+	_ = c.w.Write(texts)
+}
+
+// Error returns the first error of the rows that were written so far; some may be buffered.
+func (c CSV) Error() error { return c.w.Error() }
+
+// Flush writes what is buffered, and returns the first error so far.
+func (c CSV) Flush() error {
+	c.w.Flush()
+	return c.w.Error()
 }
 
 func csvCell(cell string) string {
