@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -176,14 +174,14 @@ func (a *app) statusOfAll(cmd *cobra.Command, out *cli.Format) error {
 	}
 	if redisErr == nil {
 		a.printf("\n")
-		w := tabwriter.NewWriter(a.streams.Out, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(w, "QUEUE\tPENDING\tACTIVE\tRETRY\tSCHEDULED\tCOMPLETED\tARCHIVED\tPAUSED")
+		rows := [][]any{{"queue", "pending", "active", "retry", "scheduled", "completed", "archived", "paused"}}
 		for _, d := range depths {
-			cli.Printf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%v\n", d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed,
-				d.Archived, d.Paused)
+			rows = append(rows, []any{
+				d.Queue, d.Pending, d.Active, d.Retry, d.Scheduled, d.Completed, d.Archived, d.Paused,
+			})
 		}
-		if err := w.Flush(); err != nil {
-			return fmt.Errorf("writing the answer: %w", err)
+		if err := a.printRows(rows, out); err != nil {
+			return err
 		}
 		a.printf("\nworkers that pull tasks: %d\n", presence.CountPulling(workers))
 		for _, w := range workers {

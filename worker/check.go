@@ -87,8 +87,7 @@ func runChecks(ctx context.Context, s cli.Streams, path string) ([]line, error) 
 		lines = configurationLines(err)
 		// Only locations are missing: all else can be checked, and it is needed to find them.
 		if c.cfg, c.locations, err = loadForSurvey(path, s.Environ); err != nil {
-			return lines, &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("the configuration is wrong, so nothing " +
-				"else was checked")}
+			return lines, cli.Errorf(cli.ExitConfiguration, "the configuration is wrong, so nothing else was checked")
 		}
 	} else {
 		lines = append(lines, line{
@@ -169,13 +168,13 @@ func failure(errs ...error) error {
 			code, text = cli.ExitConfiguration, "the worker would not purge"
 		}
 	}
-	return &cli.Error{Code: code, Err: fmt.Errorf("%s: %s", survey.Count(len(errs), "check")+" failed", text)}
+	return cli.Errorf(code, "%s: %s", survey.Count(len(errs), "check")+" failed", text)
 }
 
 // verdictOfLines is the error of the lines about the configuration.
 func verdictOfLines(lines []line) error {
 	if slices.ContainsFunc(lines, func(l line) bool { return l.State == lineWrong }) {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: errors.New("the configuration is wrong")}
+		return cli.Errorf(cli.ExitConfiguration, "the configuration is wrong")
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 	r.keepInventory(ctx, s, begun, report, err)
 	switch {
 	case errors.Is(err, inventory.ErrCheckpoint):
-		return &cli.Error{Code: cli.ExitUsage, Err: err}
+		return cli.Errorf(cli.ExitUsage, "%w", err)
 	case err != nil && o.checkpoint != "":
 		return cli.Unavailable(fmt.Errorf("%w; nothing can be said yet: repeat the command with --checkpoint %s to continue",
 			err, o.checkpoint))
@@ -159,8 +159,7 @@ func takeInventory(cmd *cobra.Command, s cli.Streams, path string, o inventoryOp
 		return err
 	}
 	if len(doubts) > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("it cannot be stated that no file of a retired " +
-			"user is left")}
+		return cli.Errorf(cli.ExitNotDone, "it cannot be stated that no file of a retired user is left")
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -166,11 +165,11 @@ func verdictOf(r *survey.Report) error {
 	}
 	switch {
 	case wrong > 0:
-		return &cli.Error{Code: cli.ExitConfiguration, Err: fmt.Errorf(
+		return cli.Errorf(cli.ExitConfiguration,
 			"the locations do not fit the links, in %s (worker locations --suggest prints some that would)",
-			survey.Count(wrong, "point"))}
+			survey.Count(wrong, "point"))
 	case odd > 0:
-		return &cli.Error{Code: cli.ExitNotDone, Err: errors.New("the locations fit, but not all rows can be understood")}
+		return cli.Errorf(cli.ExitNotDone, "the locations fit, but not all rows can be understood")
 	}
 	return nil
 }
@@ -193,8 +192,7 @@ func printSuggestion(w io.Writer, format cli.Format, r *survey.Report, suggestio
 		return fmt.Errorf("writing the suggestion: %w", err)
 	}
 	if n := len(suggestion.Undecided); n > 0 {
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf("left undecided, see the comments: %s",
-			survey.Count(n, "point"))}
+		return cli.Errorf(cli.ExitNotDone, "left undecided, see the comments: %s", survey.Count(n, "point"))
 	}
 	return nil
 }

@@ -99,7 +99,7 @@ func eraseOrphans(cmd *cobra.Command, s cli.Streams, path string, o inventoryOpt
 		left, err = r.awaitOrphans(ctx, s.Err, found.Requests)
 	}
 	if err == nil && left > 0 {
-		err = &cli.Error{Code: cli.ExitNotDone, Err: errors.New("not everything was, or would be, erased")}
+		err = cli.Errorf(cli.ExitNotDone, "not everything was, or would be, erased")
 	}
 	return err
 }

@@ -159,8 +159,8 @@ func plan(ctx context.Context, s cli.Streams, path string, args []string, o plan
 	case len(unknown) > 0:
 		return cli.Usage("the LMS has no user %s (expected the numeric id, auth_user.id)", strings.Join(unknown, ", "))
 	case notDone > 0:
-		return &cli.Error{Code: cli.ExitNotDone, Err: fmt.Errorf(
-			"%d of %d would not be done, or would be done with files missing", notDone, len(scopes))}
+		return cli.Errorf(cli.ExitNotDone, "%d of %d would not be done, or would be done with files missing",
+			notDone, len(scopes))
 	default:
 		return nil
 	}

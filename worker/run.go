@@ -56,7 +56,7 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	}
 	w.tracing, err = telemetry.NewTracing(ctx, cfg.Tracing, "certpurge-worker", log)
 	if err != nil {
-		return &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	defer w.tracing.Close() //nolint:contextcheck // ctx has ended by then
 	if w.store, err = cli.OpenStore(cfg.MySQL, cfg.LMS); err != nil {

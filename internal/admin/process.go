@@ -41,7 +41,7 @@ func (p Process) Serve(ctx context.Context, failed func(error)) (pages *console.
 	sources := console.Real(p.Store, p.Role, p.Redis, p.Health.Problems, p.Policy, p.Tasks)
 	from := certificate.Origin{Installation: p.Config.Title, Software: cli.Version()}
 	if sources.Certificate, err = certificate.Maker(p.Store, p.SigningKey, from); err != nil {
-		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, nil, cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	sources.Buckets, sources.Paces = p.Buckets, p.Paces
 	about := console.About{Title: p.Config.Title, Process: p.Name, Version: cli.Version(), Base: p.Config.BasePath}
@@ -65,7 +65,7 @@ func (p Process) Serve(ctx context.Context, failed func(error)) (pages *console.
 	listeners, err := listenersOf(p.Config, parts, p.Log)
 	if err != nil {
 		pages.Close()
-		return nil, nil, &cli.Error{Code: cli.ExitConfiguration, Err: err}
+		return nil, nil, cli.Errorf(cli.ExitConfiguration, "%w", err)
 	}
 	stopServing := serveBeside(ctx, listeners, p.Log, failed)
 	return pages, func() { stopServing(); pages.Close() }, nil
