@@ -61,8 +61,8 @@ func (p *process) beside(
 	ctx context.Context, name string, giveUp context.CancelCauseFunc, more ...telemetry.Check,
 ) (stop func(), err error) {
 	p.health = telemetry.NewHealth(append([]telemetry.Check{
-		{Name: "mysql", Ask: p.store.CheckIntake},
-		{Name: "redis", Ask: func(ctx context.Context) error { return inspect.Check(ctx, p.redis) }},
+		{Name: "mysql", Run: p.store.CheckIntake},
+		{Name: "redis", Run: func(ctx context.Context) error { return inspect.Check(ctx, p.redis) }},
 	}, more...)...)
 	notifier, err := newNotifier(p.cfg.Notify, p.store, p.registry, p.log)
 	if err != nil {

@@ -74,7 +74,7 @@ func (s *service) run(ctx context.Context) error {
 	defer s.tracing.Close() //nolint:contextcheck // ctx has ended by then
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	keys := telemetry.Check{Name: "jwt", Ask: func(context.Context) error { return authenticator.Ready() }}
+	keys := telemetry.Check{Name: "jwt", Run: func(context.Context) error { return authenticator.Ready() }}
 	stop, err := s.beside(ctx, "serve", giveUp, keys)
 	if err != nil {
 		return err

@@ -133,7 +133,7 @@ func (c *checker) lines(ctx context.Context, failed map[string]error) ([]line, e
 			lines = append(lines, line{Check: check.name, State: lineSkipped, Text: "see above"})
 			continue
 		}
-		a, err := check.ask(ctx)
+		a, err := check.run(ctx)
 		if ctx.Err() != nil {
 			return lines, ctx.Err()
 		}

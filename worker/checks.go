@@ -40,7 +40,7 @@ type check struct {
 	whileRunning bool // made again while the worker runs
 	// independent means that it is made although another of its group has failed.
 	independent bool
-	ask         func(context.Context) (answer, error)
+	run         func(context.Context) (answer, error)
 	next        func(error) string // the command to type after a failure
 }
 
@@ -66,7 +66,7 @@ func (c *checker) all() []check {
 	list := append(c.database(), c.queue()...)
 	list = append(list, check{
 		name: "credentials", group: groupAccount, next: nextCredentials,
-		ask: func(ctx context.Context) (answer, error) {
+		run: func(ctx context.Context) (answer, error) {
 			account, err := c.objects.Account(ctx)
 			if account.Name != "" {
 				account.Found = account.Name + ", found by " + account.Found
@@ -79,12 +79,12 @@ func (c *checker) all() []check {
 	}
 	list = append(list, check{
 		name: "Storage clock", group: groupBuckets, needs: []string{groupAccount},
-		ask: c.serviceClock,
+		run: c.serviceClock,
 	})
 	for _, l := range c.cfg.Locations {
 		list = append(list, check{
 			name: "location " + l.Name, group: groupLocations, needs: []string{groupAccount, groupBuckets}, independent: true,
-			ask: func(ctx context.Context) (answer, error) {
+			run: func(ctx context.Context) (answer, error) {
 				return answer{facts: about(l)}, c.objects.CheckLocations(ctx, l.Name)
 			},
 			next: always(c.locationsCommand()),
@@ -92,7 +92,7 @@ func (c *checker) all() []check {
 	}
 	return append(list, check{
 		name: "links", group: groupLocations, needs: []string{groupMySQL, groupAccount, groupBuckets}, independent: true,
-		ask: c.sample,
+		run: c.sample,
 	})
 }
 
@@ -100,7 +100,7 @@ func (c *checker) all() []check {
 func (c *checker) database() []check {
 	list := []check{{
 		name: "MySQL", group: groupMySQL, whileRunning: true, next: c.nextMySQL,
-		ask: func(ctx context.Context) (answer, error) {
+		run: func(ctx context.Context) (answer, error) {
 			server, err := c.store.Server(ctx)
 			return answer{facts: server}, err
 		},
@@ -108,18 +108,18 @@ func (c *checker) database() []check {
 	for _, part := range c.store.Checks(mysql.RoleWorker) {
 		list = append(list, check{
 			name: part.Name, group: groupMySQL, whileRunning: true, next: c.nextMySQL,
-			ask: func(ctx context.Context) (answer, error) { return answer{}, part.Ask(ctx) },
+			run: func(ctx context.Context) (answer, error) { return answer{}, part.Run(ctx) },
 		})
 	}
 	list = append(list,
-		check{name: "rights", group: groupMySQL, ask: c.excess},
-		check{name: "MySQL clock", group: groupMySQL, ask: func(ctx context.Context) (answer, error) {
+		check{name: "rights", group: groupMySQL, run: c.excess},
+		check{name: "MySQL clock", group: groupMySQL, run: func(ctx context.Context) (answer, error) {
 			before := time.Now()
 			theirs, err := c.store.Clock(ctx)
 			return clock("MySQL", gcs.Reading{Before: before, Theirs: theirs, After: time.Now()}), err
 		}})
 	if c.cfg.SharedDirectories == "refuse" {
-		list = append(list, check{name: "owners", group: groupMySQL, whileRunning: true, ask: c.owners})
+		list = append(list, check{name: "owners", group: groupMySQL, whileRunning: true, run: c.owners})
 	}
 	return list
 }
@@ -154,11 +154,11 @@ func (c *checker) queue() []check {
 	return []check{
 		{
 			name: "Redis", group: groupRedis, whileRunning: true, next: always(`redis-cli -u "$CERTPURGE_REDIS_URL" ping`),
-			ask: func(ctx context.Context) (answer, error) {
+			run: func(ctx context.Context) (answer, error) {
 				return answer{facts: "takes tasks, scripts and subscriptions"}, inspect.CheckPull(ctx, c.redis)
 			},
 		},
-		{name: "Redis settings", group: groupRedis, whileRunning: true, ask: c.redisSettings},
+		{name: "Redis settings", group: groupRedis, whileRunning: true, run: c.redisSettings},
 	}
 }
 
@@ -193,7 +193,7 @@ func (c *checker) redisSettings(ctx context.Context) (answer, error) {
 func (c *checker) bucket(name string) check {
 	return check{
 		name: "bucket " + name, group: groupBuckets, needs: []string{groupAccount}, whileRunning: true, independent: true,
-		ask: func(ctx context.Context) (answer, error) {
+		run: func(ctx context.Context) (answer, error) {
 			settings, err := c.objects.ProbeBucket(ctx, name)
 			if err != nil {
 				return answer{}, err
@@ -350,7 +350,7 @@ func (c *checker) runChecks(ctx context.Context, whileRunning bool, warn func(na
 		if whileRunning && !check.whileRunning || failed != "" && !check.independent {
 			continue
 		}
-		a, err := check.ask(ctx)
+		a, err := check.run(ctx)
 		for _, w := range a.warnings {
 			warn(check.name, w)
 		}

@@ -85,8 +85,8 @@ func run(ctx context.Context, cfg config.Worker, locations purge.Locations, envi
 	defer func() { err = errors.Join(err, w.objects.Close()) }()
 
 	w.health = telemetry.NewHealth(
-		telemetry.Check{Name: "mysql", Ask: w.recheckAfter(w.store.Check)},
-		telemetry.Check{Name: "redis", Ask: w.recheckAfter(func(ctx context.Context) error {
+		telemetry.Check{Name: "mysql", Run: w.recheckAfter(w.store.Check)},
+		telemetry.Check{Name: "redis", Run: w.recheckAfter(func(ctx context.Context) error {
 			return inspect.CheckPull(ctx, w.redis)
 		})},
 	)

@@ -76,7 +76,7 @@ type Server struct {
 	Log      *slog.Logger
 
 	follower follower
-	asked    waiting
+	pending  pendingRequests
 	held     *holds
 	refusals *login.Limits
 	stopping context.Context //nolint:containedctx // ends when the answers that wait have to go

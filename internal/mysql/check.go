@@ -7,11 +7,11 @@ import (
 	"github.com/certpurge/certpurge/internal/purge"
 )
 
-// Check is one thing that a role needs of the server. Ask tries it, because a server that is read-only, or a cluster's
+// Check is one thing that a role needs of the server. Run tries it, because a server that is read-only, or a cluster's
 // node without a quorum, still answers SELECT 1. It changes nothing.
 type Check struct {
 	Name string
-	Ask  func(context.Context) error
+	Run  func(context.Context) error
 }
 
 // Check reports whether the server does for this account what a purge needs.
@@ -19,7 +19,7 @@ func (s *Store) Check(ctx context.Context) error { return firstOf(ctx, s.Checks(
 
 func firstOf(ctx context.Context, checks []Check) error {
 	for _, check := range checks {
-		if err := check.Ask(ctx); err != nil {
+		if err := check.Run(ctx); err != nil {
 			return err
 		}
 	}

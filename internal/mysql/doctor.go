@@ -18,7 +18,7 @@ func (s *Store) Problems(ctx context.Context, role Role) ([]error, error) {
 	}
 	var problems []error
 	for _, check := range s.Checks(role) {
-		switch err := check.Ask(ctx); {
+		switch err := check.Run(ctx); {
 		case err == nil:
 		case purge.ClassOf(err) == purge.Misconfigured:
 			problems = append(problems, err)

@@ -14,7 +14,7 @@ import (
 // Check tests whether one dependency can be used.
 type Check struct {
 	Name string
-	Ask  func(context.Context) error
+	Run  func(context.Context) error
 }
 
 // Health answers two probes: liveness, which depends on nothing else, and readiness.
@@ -66,7 +66,7 @@ func (h *Health) Problems(ctx context.Context) []string {
 	errs := make([]error, len(h.checks))
 	var wg sync.WaitGroup
 	for i, c := range h.checks {
-		wg.Go(func() { errs[i] = c.Ask(ctx) })
+		wg.Go(func() { errs[i] = c.Run(ctx) })
 	}
 	wg.Wait()
 	for i, err := range errs {

@@ -68,7 +68,7 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("connection refused")
 	var answer error
-	health := telemetry.NewHealth(telemetry.Check{Name: "mysql", Ask: func(context.Context) error { return answer }})
+	health := telemetry.NewHealth(telemetry.Check{Name: "mysql", Run: func(context.Context) error { return answer }})
 	handler := health.Handler()
 	check := func(moment string, wantStatus int, want string) {
 		t.Helper()
