@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,6 +80,52 @@ func answering(t *testing.T, f roundTripper) *gcs.Store {
 	}
 	t.Cleanup(func() { _ = store.Close() }) // nothing to lose
 	return store
+}
+
+// TestOverlappingReadsKeepTheNewerSettings: a read that began before another one, and ends after it, replaces nothing.
+func TestOverlappingReadsKeepTheNewerSettings(t *testing.T) {
+	t.Parallel()
+	arrived, release := make(chan struct{}), make(chan struct{})
+	var reads atomic.Int32
+	store, err := gcs.Open(t.Context(), gcs.Config{
+		GCS: config.GCS{
+			CallTimeout: time.Minute, MaxTries: 1, MaxInFlight: 2, AttributesMaxAge: time.Hour, Anonymous: true,
+			AcceptSoftDelete: true,
+		},
+		Locations: purgetest.OneLocation(t),
+		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			policy := "0"
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/o"):
+				return answer(r, http.StatusOK, "application/json", `{"kind": "storage#objects"}`), nil
+			case reads.Add(1) == 1: // its answer is on the way while soft delete is switched off
+				close(arrived)
+				<-release
+				policy = "604800"
+			}
+			return answer(r, http.StatusOK, "application/json", `{"kind": "storage#bucket", "name": "certs",`+
+				` "softDeletePolicy": {"retentionDurationSeconds": "`+policy+`"}}`), nil
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() }) // nothing to lose
+	read := func() error {
+		_, err := store.SoftDeleted(t.Context(), dirD, time.Now())
+		return err
+	}
+	older := make(chan error, 1)
+	go func() { older <- read() }()
+	<-arrived
+	err = read()
+	close(release)
+	if err := errors.Join(err, <-older); err != nil {
+		t.Fatal(err)
+	}
+	if got := store.Settings(); reads.Load() != 2 || len(got) != 1 || got[0].SoftDelete != 0 {
+		t.Errorf("got %+v after %d reads; want soft delete off, which the later read saw", got, reads.Load())
+	}
 }
 
 func TestOnlyTheBucketItselfIsBelieved(t *testing.T) {
