@@ -77,7 +77,7 @@ var (
 	queuePaused = desc("certpurge_queue_paused", "Whether a queue is paused.", "queue")
 	workers     = desc("certpurge_queue_workers", "Workers that pull tasks.")
 	noeviction  = desc("certpurge_queue_noeviction", "Whether Redis drops nothing when its memory is full "+
-		"(maxmemory-policy noeviction); left out where it does not tell.")
+		"(maxmemory-policy noeviction); left out where it does not report it.")
 	statistics = desc("certpurge_queue_statistics_up", "Whether asynq's own statistics can be read; 0 while a task is "+
 		"broken, and with it parts of the dashboard.")
 	rate = desc("certpurge_gcs_rate_requests_per_second",
