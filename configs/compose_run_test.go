@@ -191,8 +191,8 @@ func freeAddress(t *testing.T) string {
 	return address
 }
 
-// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and runs the commands of
-// its first lines and of the quickstart.
+// TestStackWorksTogether starts every service of ours as docker-compose.yml says, in its order, and runs the commands
+// of its first lines and of the quickstart.
 func TestStackWorksTogether(t *testing.T) {
 	t.Parallel()
 	n := startNative(t)

@@ -377,7 +377,8 @@ func TestVerifyCertificate(t *testing.T) {
 		"signed with the given key, "+made.Signature.KeyID+"\ncompared with the ledger\n") {
 		t.Errorf("got %q", out)
 	}
-	if out, _ = c.run(cli.ExitOK, "verify", file, "--offline"); !strings.Contains(out, "use --key to check whose key that is\nnot compared") {
+	out, _ = c.run(cli.ExitOK, "verify", file, "--offline")
+	if !strings.Contains(out, "use --key to check whose key that is\nnot compared") {
 		t.Errorf("got %q", out)
 	}
 	if out, _ = c.run(cli.ExitNotDone, "verify", file, "--key", other); !strings.Contains(out, "not with ") {

@@ -74,9 +74,13 @@ func TestWhatIsLeftOfObjects(t *testing.T) {
 		"held, erased by another":       {objects: []Object{object(purge.HeldBack, 2, 0), object(purge.Erased, 3, 0)}},
 		"erased, then held":             {objects: []Object{object(purge.HeldBack, 3, 0), object(purge.Erased, 2, 0)}, want: []What{LeftKept}},
 		"held, the directory was empty": {objects: []Object{object(purge.HeldBack, 2, 0)}, proof: at(3)},
-		"held, it was empty before":     {objects: []Object{object(purge.HeldBack, 2, 0)}, proof: at(1), want: []What{LeftKept}},
-		"absent":                        {objects: []Object{directory(purge.Absent, 2)}},
-		"missing":                       {objects: []Object{directory(purge.Missing, 2)}, proof: at(3), want: []What{LeftDoubt}},
+		"held, it was empty before": {
+			objects: []Object{object(purge.HeldBack, 2, 0)}, proof: at(1), want: []What{LeftKept},
+		},
+		"absent": {objects: []Object{directory(purge.Absent, 2)}},
+		"missing": {
+			objects: []Object{directory(purge.Missing, 2)}, proof: at(3), want: []What{LeftDoubt},
+		},
 		"missing, accepted later": {
 			objects: []Object{directory(purge.Missing, 2)}, proof: proof{accepted: map[purge.Directory]time.Time{dir: *day(3)}},
 		},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -63,7 +64,7 @@ func (p *Progress) Show(part float64, facts ...string) {
 		p.write(progressLine(part, facts))
 		return
 	}
-	text := fit(facts, Width(p.terminal)-barRoom)
+	text := fit(facts, cmp.Or(Width(p.terminal), 80)-barRoom) // some terminals do not say how wide they are
 	if known := part >= 0; p.bar == nil || known != p.known {
 		p.clear()
 		p.bar, p.known = newBar(p.terminal, known, text), known

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -43,6 +44,7 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 		"60 columns":    {60, 0.25, "12,345 submitted, 6,000 done, 5m0s left  25% ███░░░░░░░░░░"},
 		"40 columns":    {40, 0.25, "12,345 submitted  25% ████░░░░░░░░░░░░"},
 		"20 columns":    {20, 0.25, "12,3  25% ██░░░░░░"},
+		"no size":       {0, 0.25, "12,345 submitted, 6,000 done, 5m0s left  25% █████░░░░░░░░░░░░░░░"},
 		"all done":      {100, 1, "12,345 submitted, 6,000 done, 5m0s left  99% ███████████████████░"},
 		"unknown part":  {100, -1, "| 12,345 submitted, 6,000 done, 5m0s left"},
 		"unknown, thin": {30, -1, "| 12,345 submitt"},
@@ -62,7 +64,7 @@ func TestProgressFitsTheTerminal(t *testing.T) {
 				t.Fatalf("got %q; want a notice behind a line that was cleared", text)
 			}
 			line := drawn[len(drawn)-3]
-			if strings.TrimSpace(line) != tc.want || len([]rune(line)) > int(tc.columns) {
+			if strings.TrimSpace(line) != tc.want || len([]rune(line)) > cmp.Or(int(tc.columns), 80) {
 				t.Errorf("got %q, %d columns; want %q", line, len([]rune(line)), tc.want)
 			}
 		})

@@ -112,8 +112,8 @@ func TestPlans(t *testing.T) { //nolint:tparallel // see below
 	tables := []string{"requests", "request_keys", "request_bodies", "evidence", "evidence_objects", "evidence_documents", "directory_owners", "notifications"}
 	f.exec("ANALYZE TABLE " + f.db.Ledger + "." + strings.Join(tables, ", "+f.db.Ledger+"."))
 	f.checkPlans(t)
-	f.exec("ALTER TABLE " + f.db.Ledger + ".requests ADD KEY requests_open (state, id), ADD KEY requests_finished (state, " +
-		"finished_at), ADD KEY requests_opened (state, reason, opened_at)") // as 00001_ledger.sql has them
+	f.exec("ALTER TABLE " + f.db.Ledger + ".requests ADD KEY requests_open (state, id)," +
+		" ADD KEY requests_finished (state, finished_at), ADD KEY requests_opened (state, reason, opened_at)") // as 00001_ledger.sql has them
 	f.exec("ANALYZE TABLE " + f.db.Ledger + ".requests")
 	if names, err := f.enqueuer.SupersededIndexes(t.Context()); err != nil || len(names) != 3 {
 		t.Fatalf("got the indexes %v, %v", names, err)

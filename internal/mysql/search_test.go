@@ -132,7 +132,8 @@ func TestSearchCountsUpToItsBound(t *testing.T) {
 		t.Errorf("got %+v", cut.Counts)
 	}
 	checked := search(mysql.Search{Ticket: "PRIV-7"}, mysql.Bounds{Page: 50, Count: 100, Check: 110})
-	if checked.Checked != 110 || checked.Whole || len(checked.Requests) != 10 || checked.Next == nil || checked.Next.ID != 291 {
+	if checked.Checked != 110 || checked.Whole || len(checked.Requests) != 10 || checked.Next == nil ||
+		checked.Next.ID != 291 {
 		t.Errorf("got %d checked at, %d requests, next %+v", checked.Checked, len(checked.Requests), checked.Next)
 	}
 	end := search(mysql.Search{State: purge.Failed, Reason: purge.ReasonHeld}, mysql.Bounds{Page: 27})
